@@ -1,0 +1,46 @@
+# Every target is a plain command; CI calls the same ones.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+URL ?=
+
+.PHONY: help setup serve test test-fast check format proto perf clean
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(STAMP)
+
+setup: $(STAMP)  ## virtual environment with the package in editable mode
+	@if [ -d .git ]; then ln -sf ../../.githooks/pre-commit .git/hooks/pre-commit; fi
+
+serve: $(STAMP)  ## start a server on its embedded default (http://127.0.0.1:8889, data in ./bbs-data)
+	@$(BIN)/bbs serve
+
+format: $(STAMP)  ## rewrite formatting
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: $(STAMP)  ## formatting, lint, strict types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: $(STAMP) check  ## everything, as CI runs it
+	$(BIN)/python -m pytest
+
+test-fast: $(STAMP)  ## the suite that needs seconds: no Postgres, nothing slow
+	$(BIN)/python -m pytest -m 'not postgres and not slow'
+
+proto: $(STAMP)  ## regenerate bbs/models/pb from its .proto files
+	$(BIN)/python tools/generate_protos.py
+
+perf: $(STAMP)  ## the load harness: the lanes side by side, or with URL=… any BBS
+	$(BIN)/python -m perf $(if $(URL),workload --url $(URL),lanes)
+
+clean:  ## remove the virtual environment and caches; ./bbs-data stays
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,158 @@
+"""One instance of an app that does run, or will: the ActualLRP record.
+
+A record is immutable and knows its own wire bytes, which are made at most once. Two records are the 'before' and
+'after' of an event, and a view of the store is a dictionary of references to them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Final, NamedTuple
+
+from bbs.models import pb
+from bbs.models.wire import encode, frame
+
+
+class Presence(IntEnum):
+    """Which of the up to three rows of one instance this is (spec: actual-lrps.md §1)."""
+
+    ORDINARY = 0
+    EVACUATING = 1
+    """Kept up while its cell drains."""
+    SUSPECT = 2
+    """Kept while its cell is missing and a replacement starts."""
+
+
+class ActualLRPState(StrEnum):
+    UNCLAIMED = "UNCLAIMED"
+    CLAIMED = "CLAIMED"
+    RUNNING = "RUNNING"
+    CRASHED = "CRASHED"
+
+
+class ActualLRPKey(NamedTuple):
+    """What a row is filed under: unique among all rows."""
+
+    process_guid: str
+    index: int
+    presence: Presence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceKey:
+    """Which attempt at running an instance, and where. Both parts are empty while nobody has claimed it."""
+
+    instance_guid: str
+    cell_id: str
+
+
+NO_INSTANCE: Final = InstanceKey(instance_guid="", cell_id="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModificationTag:
+    """Orders two versions of a record: the epoch is new with every record, the index grows with every change."""
+
+    epoch: str
+    index: int
+
+    def next(self) -> "ModificationTag":
+        return ModificationTag(epoch=self.epoch, index=self.index + 1)
+
+
+LIST_ELEMENT: Final = 2
+"""Field number under which every list and every single-record response carries its records."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActualLRP:
+    """A row of ``actual_lrps`` (spec: actual-lrps.md §1).
+
+    ``net_info`` is a serialised ``models.ActualLRPNetInfo``; ``b""`` is the empty one.
+    ``internal_routes`` (host names) and ``metric_tags`` (sorted pairs) tell *absent* (``None``) from *empty* (``()``):
+    the difference is stored, and a start compares it, but the wire cannot show it.
+    ``since_ns`` is Unix time in nanoseconds.
+    """
+
+    process_guid: str
+    index: int
+    domain: str
+    presence: Presence = Presence.ORDINARY
+    state: ActualLRPState
+    instance: InstanceKey = NO_INSTANCE
+    net_info: bytes = b""
+    internal_routes: tuple[str, ...] | None = ()
+    metric_tags: tuple[tuple[str, str], ...] | None = ()
+    routable: bool = False
+    availability_zone: str = ""
+    crash_count: int = 0
+    crash_reason: str = ""
+    placement_error: str = ""
+    since_ns: int
+    tag: ModificationTag
+    _framed: bytes | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def key(self) -> ActualLRPKey:
+        return ActualLRPKey(self.process_guid, self.index, self.presence)
+
+    @property
+    def framed(self) -> bytes:
+        """This record as one element of a list response, ready to be joined."""
+        if self._framed is None:
+            object.__setattr__(self, "_framed", frame(LIST_ELEMENT, encode(self.message())))
+        assert self._framed is not None
+        return self._framed
+
+    def same_on_the_wire(self, other: "ActualLRP") -> bool:
+        """Equality as events see it: absent and empty collections are the same (spec: actual-lrps.md §1)."""
+        return self is other or self.framed == other.framed
+
+    def message(self) -> pb.ActualLRP:
+        message = pb.ActualLRP(
+            crash_count=self.crash_count,
+            crash_reason=self.crash_reason,
+            state=self.state,
+            placement_error=self.placement_error,
+            since=self.since_ns,
+            presence=int(self.presence),  # type: ignore[arg-type]  # enums are open: any number goes
+            metric_tags=dict(self.metric_tags or ()),
+            routable=self.routable,
+            availability_zone=self.availability_zone,
+        )
+        self.fill_key(message.actual_lrp_key)
+        self.fill_instance_key(message.actual_lrp_instance_key)
+        message.actual_lrp_net_info.MergeFromString(self.net_info)
+        message.modification_tag.epoch = self.tag.epoch
+        message.modification_tag.index = self.tag.index
+        for hostname in self.internal_routes or ():
+            message.actual_lrp_internal_routes.add(hostname=hostname)
+        return message
+
+    def fill_key(self, key: pb.ActualLRPKey) -> None:
+        key.process_guid = self.process_guid
+        key.index = self.index
+        key.domain = self.domain
+
+    def fill_instance_key(self, key: pb.ActualLRPInstanceKey) -> None:
+        key.instance_guid = self.instance.instance_guid
+        key.cell_id = self.instance.cell_id
+
+
+class Rows(NamedTuple):
+    """The rows of one process guid and index, at most one of each presence."""
+
+    ordinary: ActualLRP | None = None
+    evacuating: ActualLRP | None = None
+    suspect: ActualLRP | None = None
+
+    def present(self) -> tuple[ActualLRP, ...]:
+        """The rows there are, in primary-key order (spec: actual-lrps.md §0)."""
+        return tuple(row for row in self if row is not None)
+
+    def held_by(self, instance: InstanceKey) -> ActualLRP | None:
+        """The first row, in primary-key order, with this instance key."""
+        return next((row for row in self._rows() if row.instance == instance), None)
+
+    def _rows(self) -> Iterator[ActualLRP]:
+        return (row for row in self if row is not None)

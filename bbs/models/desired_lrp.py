@@ -1,0 +1,249 @@
+"""What should run: the DesiredLRP record, and its ways in and out of the wire messages."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from bbs.models import pb
+from bbs.models.actual_lrp import LIST_ELEMENT, ModificationTag
+from bbs.models.errors import InvalidRequest
+from bbs.models.go_json import compact_raw_json
+from bbs.models.versions import with_metrics_guid
+from bbs.models.wire import encode, frame
+
+Routes = tuple[tuple[str, bytes], ...]
+"""Router group name and its raw JSON, sorted by name, each value in its stored (compacted) form."""
+
+ROLLING: Final = 0
+RECREATE: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricTag:
+    """A tag's value: ``static`` text, or a ``dynamic`` one (1 the index, 2 the instance guid; 0 none)."""
+
+    static: str = ""
+    dynamic: int = 0
+
+
+MetricTags = tuple[tuple[str, MetricTag], ...]
+"""Tag names and values, sorted by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredLRP:
+    """A row of ``desired_lrps`` (spec: desired-lrps.md §1).
+
+    ``routes`` is ``None`` when the client sent none at all; ``placement_tags`` likewise.
+    ``volume_drivers`` names the driver of each volume mount, in order, duplicates kept.
+    ``run_info`` is a serialised ``models.DesiredLRPRunInfo``: all that no query looks into.
+    """
+
+    process_guid: str
+    domain: str
+    log_guid: str
+    annotation: str = ""
+    instances: int
+    memory_mb: int = 0
+    disk_mb: int = 0
+    max_pids: int = 0
+    rootfs: str
+    routes: Routes | None = None
+    volume_drivers: tuple[str, ...] = ()
+    placement_tags: tuple[str, ...] | None = None
+    metric_tags: MetricTags = ()
+    update_strategy: int = ROLLING
+    run_info: bytes
+    tag: ModificationTag
+    _framed: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    _framed_scheduling_info: bytes | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def key(self) -> str:
+        return self.process_guid
+
+    @property
+    def framed(self) -> bytes:
+        """The whole LRP at version 3 as one element of a list response (spec: api.md 7.4 applied)."""
+        if self._framed is None:
+            object.__setattr__(self, "_framed", frame(LIST_ELEMENT, encode(with_metrics_guid(self.message()))))
+        assert self._framed is not None
+        return self._framed
+
+    @property
+    def framed_scheduling_info(self) -> bytes:
+        """The scheduling info as one element of a list response."""
+        if self._framed_scheduling_info is None:
+            framed = frame(LIST_ELEMENT, encode(self.scheduling_info()))
+            object.__setattr__(self, "_framed_scheduling_info", framed)
+        assert self._framed_scheduling_info is not None
+        return self._framed_scheduling_info
+
+    @property
+    def framed_routing_info(self) -> bytes:
+        """The routing info as one element of a list response. Made afresh: few ask, and memory is dear."""
+        return frame(LIST_ELEMENT, encode(self.routing_info()))
+
+    def message(self) -> pb.DesiredLRP:
+        """The whole LRP at version 3, as events carry it."""
+        run_info = pb.DesiredLRPRunInfo.FromString(self.run_info)
+        message = pb.DesiredLRP(
+            process_guid=self.process_guid,
+            domain=self.domain,
+            log_guid=self.log_guid,
+            annotation=self.annotation,
+            instances=self.instances,
+            memory_mb=self.memory_mb,
+            disk_mb=self.disk_mb,
+            max_pids=self.max_pids,
+            root_fs=self.rootfs,
+            PlacementTags=self.placement_tags or (),
+            update_strategy=self.update_strategy,  # type: ignore[arg-type]  # enums are open: any number goes
+        )
+        _copy_fields(run_info, message, RUN_INFO_FIELDS)
+        self._fill_changeable(message)
+        return message
+
+    def scheduling_info(self) -> pb.DesiredLRPSchedulingInfo:
+        """What placing an instance needs; no actions, no credentials."""
+        info = pb.DesiredLRPSchedulingInfo(
+            annotation=self.annotation, instances=self.instances, PlacementTags=self.placement_tags or ()
+        )
+        info.desired_lrp_key.process_guid = self.process_guid
+        info.desired_lrp_key.domain = self.domain
+        info.desired_lrp_key.log_guid = self.log_guid
+        info.desired_lrp_resource.memory_mb = self.memory_mb
+        info.desired_lrp_resource.disk_mb = self.disk_mb
+        info.desired_lrp_resource.max_pids = self.max_pids
+        info.desired_lrp_resource.root_fs = self.rootfs
+        fill_routes(info.routes, self.routes)
+        info.modification_tag.epoch = self.tag.epoch
+        info.modification_tag.index = self.tag.index
+        info.volume_placement.SetInParent()
+        info.volume_placement.driver_names.extend(self.volume_drivers)
+        return info
+
+    def routing_info(self) -> pb.DesiredLRP:
+        """A partial LRP with what route-emitters need (spec: api.md 8.5)."""
+        message = pb.DesiredLRP(
+            process_guid=self.process_guid, domain=self.domain, log_guid=self.log_guid, instances=self.instances
+        )
+        self._fill_changeable(message)
+        return message
+
+    def _fill_changeable(self, message: pb.DesiredLRP) -> None:
+        fill_routes(message.routes, self.routes)
+        message.modification_tag.SetInParent()
+        message.modification_tag.epoch = self.tag.epoch
+        message.modification_tag.index = self.tag.index
+        for name, tag in self.metric_tags:
+            value = message.metric_tags[name]
+            value.static = tag.static
+            value.dynamic = tag.dynamic  # type: ignore[assignment]  # enums are open: any number goes
+
+
+def desired_lrp_from_message(message: pb.DesiredLRP, *, tag: ModificationTag, created_at_ns: int) -> DesiredLRP:
+    """The record a desire creates (spec: desired-lrps.md §1). The client's own modification tag is not looked at.
+
+    Raises:
+      InvalidRequest: a route is not valid JSON, or is the JSON ``null``.
+    """
+    run_info = pb.DesiredLRPRunInfo(created_at=created_at_ns)
+    run_info.desired_lrp_key.process_guid = message.process_guid
+    run_info.desired_lrp_key.domain = message.domain
+    run_info.desired_lrp_key.log_guid = message.log_guid
+    _copy_fields(message, run_info, RUN_INFO_FIELDS)
+    return DesiredLRP(
+        process_guid=message.process_guid,
+        domain=message.domain,
+        log_guid=message.log_guid,
+        annotation=message.annotation,
+        instances=message.instances,
+        memory_mb=message.memory_mb,
+        disk_mb=message.disk_mb,
+        max_pids=message.max_pids,
+        rootfs=message.root_fs,
+        routes=stored_routes(message.routes.routes) if message.HasField("routes") else None,
+        volume_drivers=tuple(mount.driver for mount in message.volume_mounts),
+        placement_tags=tuple(message.PlacementTags) or None,
+        metric_tags=metric_tags_from_message(message.metric_tags),
+        update_strategy=int(message.update_strategy),
+        run_info=encode(run_info),
+        tag=tag,
+    )
+
+
+def stored_routes(routes: Mapping[str, bytes]) -> Routes | None:
+    """Routes in the form they are stored and read back in (spec: storage.md 3.4); none at all is ``None``.
+
+    Raises:
+      InvalidRequest: a value is not valid JSON, or is the JSON ``null``, which upstream would store and then die of.
+    """
+    stored = []
+    for name in sorted(routes):
+        try:
+            value = compact_raw_json(routes[name])
+        except ValueError as error:
+            raise InvalidRequest from error
+        if value == b"null":
+            raise InvalidRequest
+        stored.append((name, value))
+    return tuple(stored) or None
+
+
+def fill_routes(message: pb.ProtoRoutes, routes: Routes | None) -> None:
+    """Write ``routes``; the message is always present on read, maybe empty."""
+    message.SetInParent()
+    for name, value in routes or ():
+        message.routes[name] = value
+
+
+def metric_tags_from_message(tags: Mapping[str, pb.MetricTagValue]) -> MetricTags:
+    return tuple((name, MetricTag(static=tags[name].static, dynamic=int(tags[name].dynamic))) for name in sorted(tags))
+
+
+# Fields that the run info and the whole LRP share by name, number aside (spec: storage.md 3.5).
+RUN_INFO_FIELDS: Final = (
+    "environment_variables",
+    "setup",
+    "action",
+    "monitor",
+    "privileged",
+    "cpu_weight",
+    "ports",
+    "egress_rules",
+    "log_source",
+    "metrics_guid",
+    "cached_dependencies",
+    "legacy_download_user",
+    "trusted_system_certificates_path",
+    "volume_mounts",
+    "network",
+    "start_timeout_ms",
+    "certificate_properties",
+    "image_username",
+    "image_password",
+    "check_definition",
+    "image_layers",
+    "sidecars",
+    "log_rate_limit",
+    "volume_mounted_files",
+)
+
+
+def _copy_fields(source: pb.DesiredLRP | pb.DesiredLRPRunInfo, target: pb.DesiredLRP | pb.DesiredLRPRunInfo,
+                 names: tuple[str, ...]) -> None:
+    """Copy what is set. A port named twice is one port (spec: desired-lrps.md §1)."""
+    wanted = frozenset(names)
+    for field_descriptor, value in source.ListFields():
+        name = field_descriptor.name
+        if name not in wanted:
+            continue
+        if name == "ports":
+            target.ports.extend(dict.fromkeys(value))
+        elif field_descriptor.is_repeated:
+            getattr(target, name).MergeFrom(value)
+        elif field_descriptor.message_type is not None:
+            getattr(target, name).CopyFrom(value)
+        else:
+            setattr(target, name, value)

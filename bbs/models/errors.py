@@ -1,0 +1,178 @@
+"""Refusals: what a request is answered with when it cannot be done (spec: validation.md §2).
+
+There is a class per error type of the wire, named for it. A refusal's text is its message; a class whose type has a
+fixed text uses that one unless given another.
+"""
+
+from typing import ClassVar, Final
+
+from bbs.models import pb
+
+Type = pb.Error.Type
+
+
+class BBSError(Exception):
+    """A refusal. Becomes the response's ``error`` field; logged without a traceback.
+
+    ``wire_type`` is its number in ``models.Error.Type``. The client raises these for what a server answered, so an
+    instance of this very class is a type that this version does not know.
+    """
+
+    wire_type: int = Type.UnknownError
+    canonical_text: ClassVar[str] = ""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(self.canonical_text if message is None else message)
+
+    def to_wire(self) -> pb.Error:
+        return pb.Error(type=self.wire_type, message=str(self))  # type: ignore[arg-type]  # enums are open
+
+    @staticmethod
+    def from_wire(error: pb.Error) -> "BBSError":
+        refusal = BY_WIRE_TYPE.get(error.type, BBSError)(error.message)
+        refusal.wire_type = int(error.type)
+        return refusal
+
+
+class UnknownError(BBSError):
+    wire_type = Type.UnknownError
+    canonical_text = "the request failed for an unknown reason"
+
+
+class InvalidRecord(BBSError):
+    wire_type = Type.InvalidRecord
+
+
+class InvalidRequest(BBSError):
+    wire_type = Type.InvalidRequest
+    canonical_text = "the request received is invalid"
+
+
+class InvalidResponse(BBSError):
+    wire_type = Type.InvalidResponse
+
+
+class InvalidProtobufMessage(BBSError):
+    wire_type = Type.InvalidProtobufMessage
+
+
+class InvalidJSON(BBSError):
+    wire_type = Type.InvalidJSON
+
+
+class FailedToOpenEnvelope(BBSError):
+    wire_type = Type.FailedToOpenEnvelope
+    canonical_text = "could not open envelope"
+
+
+class InvalidStateTransition(BBSError):
+    wire_type = Type.InvalidStateTransition
+
+    @classmethod
+    def between(cls, before: str, after: str) -> "InvalidStateTransition":
+        return cls(f"Cannot transition from {before} to {after}")
+
+
+class ResourceConflict(BBSError):
+    wire_type = Type.ResourceConflict
+    canonical_text = "the requested resource is in a conflicting state"
+
+
+class ResourceExists(BBSError):
+    wire_type = Type.ResourceExists
+    canonical_text = "the requested resource already exists"
+
+
+class ResourceNotFound(BBSError):
+    wire_type = Type.ResourceNotFound
+    canonical_text = "the requested resource could not be found"
+
+
+class RouterError(BBSError):
+    wire_type = Type.RouterError
+
+
+class ActualLRPCannotBeClaimed(BBSError):
+    wire_type = Type.ActualLRPCannotBeClaimed
+    canonical_text = "cannot claim actual LRP"
+
+
+class ActualLRPCannotBeStarted(BBSError):
+    wire_type = Type.ActualLRPCannotBeStarted
+    canonical_text = "cannot start actual LRP"
+
+
+class ActualLRPCannotBeCrashed(BBSError):
+    wire_type = Type.ActualLRPCannotBeCrashed
+    canonical_text = "cannot crash actual LRP"
+
+
+class ActualLRPCannotBeFailed(BBSError):
+    wire_type = Type.ActualLRPCannotBeFailed
+    canonical_text = "cannot fail actual LRP"
+
+
+class ActualLRPCannotBeRemoved(BBSError):
+    wire_type = Type.ActualLRPCannotBeRemoved
+    canonical_text = "cannot remove actual LRP"
+
+
+class ActualLRPCannotBeUnclaimed(BBSError):
+    wire_type = Type.ActualLRPCannotBeUnclaimed
+    canonical_text = "cannot unclaim actual LRP"
+
+
+class RunningOnDifferentCell(BBSError):
+    wire_type = Type.RunningOnDifferentCell
+
+    @classmethod
+    def on(cls, *, actual: str, expected: str) -> "RunningOnDifferentCell":
+        return cls(f"Running on cell {actual} not {expected}")
+
+
+class GUIDGeneration(BBSError):
+    wire_type = Type.GUIDGeneration
+    canonical_text = "cannot generate random guid"
+
+
+class Deserialize(BBSError):
+    wire_type = Type.Deserialize
+    canonical_text = "could not deserialize record"
+
+
+class Deadlock(BBSError):
+    wire_type = Type.Deadlock
+    canonical_text = "the request failed due to deadlock"
+
+
+class Unrecoverable(BBSError):
+    """The database is not what it should be: the process stops after answering with this."""
+
+    wire_type = Type.Unrecoverable
+
+    @classmethod
+    def because(cls, cause: str) -> "Unrecoverable":
+        return cls(f"Unrecoverable Error: {cause}")
+
+
+class LockCollision(BBSError):
+    wire_type = Type.LockCollision
+    canonical_text = "lock already exists"
+
+
+class RequestTimeout(BBSError):
+    """``Timeout`` on the wire; here the name would read as Trio's own."""
+
+    wire_type = Type.Timeout
+
+
+BY_WIRE_TYPE: Final[dict[int, type[BBSError]]] = {cls.wire_type: cls for cls in BBSError.__subclasses__()}
+
+
+def wire_error(error: BaseException | None) -> pb.Error | None:
+    """What a response says about ``error``: nothing, the refusal itself, or UnknownError with the error's text."""
+    if error is None:
+        return None
+    if isinstance(error, BBSError):
+        return error.to_wire()
+    return UnknownError(str(error)).to_wire()

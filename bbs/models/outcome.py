@@ -1,0 +1,102 @@
+"""What a pure decision asks the rest of the server to do: rows to write, events to tell, effects to cause.
+
+The order is a contract: rows are made durable first, then readers see them, then the events go out, in the order of
+commits, and only then do the effects begin and does the caller get its answer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+from bbs.models.actual_lrp import ActualLRP, ActualLRPKey
+from bbs.models.desired_lrp import DesiredLRP
+from bbs.models.domain import Domain
+from bbs.models.events import Event, Hub
+
+Record = ActualLRP | DesiredLRP | Domain
+
+
+class Announcement(Protocol):
+    """Something that happened, from which each hub's events follow.
+
+    Working events out costs more than most mutations, so it is put off until a hub with subscribers asks.
+    """
+
+    def events(self, hub: Hub) -> Sequence[Event]:
+        """The events for one hub, in the order its subscribers must see them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An announcement that is simply one event for one hub."""
+
+    hub: Hub
+    event: Event
+
+    def events(self, hub: Hub) -> Sequence[Event]:
+        return (self.event,) if hub is self.hub else ()
+
+
+class RowKey(NamedTuple):
+    """Where a row lives: the record's class stands for its table."""
+
+    table: type[Record]
+    key: ActualLRPKey | str
+
+
+class Row(NamedTuple):
+    """One row to write; ``record`` is ``None`` when it is to go."""
+
+    key: RowKey
+    record: Record | None
+
+
+def put(record: Record) -> Row:
+    return Row(RowKey(type(record), record.key), record)
+
+
+def delete(record: Record) -> Row:
+    return Row(RowKey(type(record), record.key), None)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAuction:
+    """Ask the auctioneer to place these instances of one process. The handler waits for its end, whatever it is."""
+
+    process_guid: str
+    indices: tuple[int, ...]
+    trace_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StopInstance:
+    """Ask the rep that holds ``lrp`` to stop it. Nobody waits; the rep removes the row later."""
+
+    lrp: ActualLRP
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateInstance:
+    """Give the rep that holds ``lrp`` new internal routes and metric tags; ``None`` leaves a part as it is."""
+
+    lrp: ActualLRP
+    internal_routes: tuple[str, ...] | None
+    metric_tags: tuple[tuple[str, str], ...] | None
+    trace_id: str
+
+
+Effect = RequestAuction | StopInstance | UpdateInstance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The result of a lifecycle decision. One outcome is written whole or not at all."""
+
+    rows: tuple[Row, ...] = ()
+    announcements: tuple[Announcement, ...] = ()
+    effects: tuple[Effect, ...] = ()
+
+
+NOTHING: Final = Outcome()
+"""The request is answered as it stands: success, and nothing changes."""

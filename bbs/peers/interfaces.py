@@ -1,0 +1,66 @@
+"""What the server asks of its peers. Each method raises `PeerUnavailable` when the peer does not do as asked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bbs.models.actual_lrp import ActualLRP
+from bbs.models.errors import UnknownError
+
+
+class PeerUnavailable(UnknownError):
+    """A peer could not be reached or refused; the text says how."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LRPStart:
+    """A request to place instances of one process (spec: peers.md §2.1)."""
+
+    process_guid: str
+    domain: str
+    indices: tuple[int, ...]
+    placement_tags: tuple[str, ...] | None
+    volume_drivers: tuple[str, ...] | None
+    rootfs: str
+    memory_mb: int
+    disk_mb: int
+    max_pids: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A cell that announces itself (spec: locking-and-presence.md §4), as far as calling it is concerned."""
+
+    cell_id: str
+    rep_url: str
+
+
+class Auctioneer(Protocol):
+    async def request_lrp_auctions(self, starts: Sequence[LRPStart], *, trace_id: str) -> None: ...
+
+
+class Reps(Protocol):
+    async def stop_lrp_instance(self, cell: Cell, lrp: ActualLRP, *, trace_id: str) -> None: ...
+
+    async def update_lrp_instance(
+        self,
+        cell: Cell,
+        lrp: ActualLRP,
+        *,
+        internal_routes: tuple[str, ...] | None,
+        metric_tags: tuple[tuple[str, str], ...] | None,
+        trace_id: str,
+    ) -> None: ...
+
+
+class Cells(Protocol):
+    async def cell_by_id(self, cell_id: str) -> Cell:
+        """The cell of that name.
+
+        Raises:
+          ResourceNotFound: no such cell announces itself.
+          BBSError: nobody can say.
+        """
+
+    async def list_wire(self) -> Sequence[bytes]:
+        """Every cell as one framed element of a `CellsResponse`."""

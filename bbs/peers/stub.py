@@ -1,0 +1,71 @@
+"""Peers that only remember what they were asked: what the server uses until it has real ones, and tests always may.
+
+There is no registry of cells here, so no cell is ever known.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bbs.models.actual_lrp import ActualLRP
+from bbs.models.errors import ResourceNotFound
+from bbs.peers.interfaces import Cell, LRPStart
+
+REMEMBERED_MAX: Final = 10_000
+"""Requests kept; the oldest are forgotten first."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuctionRequested:
+    starts: tuple[LRPStart, ...]
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    cell: Cell
+    lrp: ActualLRP
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRequested:
+    cell: Cell
+    lrp: ActualLRP
+    internal_routes: tuple[str, ...] | None
+    metric_tags: tuple[tuple[str, str], ...] | None
+    trace_id: str
+
+
+class StubPeers:
+    """An auctioneer, all reps and an empty registry of cells in one."""
+
+    def __init__(self) -> None:
+        self.requests: deque[AuctionRequested | StopRequested | UpdateRequested] = deque(maxlen=REMEMBERED_MAX)
+        self.cells: dict[str, Cell] = {}
+
+    async def request_lrp_auctions(self, starts: Sequence[LRPStart], *, trace_id: str) -> None:
+        self.requests.append(AuctionRequested(tuple(starts), trace_id))
+
+    async def stop_lrp_instance(self, cell: Cell, lrp: ActualLRP, *, trace_id: str) -> None:
+        self.requests.append(StopRequested(cell, lrp, trace_id))
+
+    async def update_lrp_instance(
+        self,
+        cell: Cell,
+        lrp: ActualLRP,
+        *,
+        internal_routes: tuple[str, ...] | None,
+        metric_tags: tuple[tuple[str, str], ...] | None,
+        trace_id: str,
+    ) -> None:
+        self.requests.append(UpdateRequested(cell, lrp, internal_routes, metric_tags, trace_id))
+
+    async def cell_by_id(self, cell_id: str) -> Cell:
+        if cell_id not in self.cells:
+            raise ResourceNotFound
+        return self.cells[cell_id]
+
+    async def list_wire(self) -> Sequence[bytes]:
+        return ()

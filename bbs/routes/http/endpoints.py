@@ -1,0 +1,137 @@
+"""What a route is, apart from how its bytes travel: both lanes serve the same ``RouteTable``."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Protocol
+
+Answer = bytes | Sequence[bytes]
+"""The body of a 200 answer: one blob, or pieces that are sent one after another without being joined first."""
+
+
+class CannotOpenStream(Exception):
+    """The request cannot be turned into an event stream: answered 500 without a body (spec: events.md 1)."""
+
+
+class StreamEnded(Exception):
+    """No event will come any more, and all that were queued have been received."""
+
+
+class StreamSource(Protocol):
+    """Where an event stream's bytes come from."""
+
+    async def receive(self) -> bytes:
+        """Wait for at least one event and return everything queued, framed as server-sent events.
+
+        Raises:
+          StreamEnded: the stream is over, because the server ended it or because ``close`` was called.
+        """
+        ...
+
+    def close(self) -> None:
+        """No more events are wanted. Wakes a waiting ``receive``; idempotent.
+
+        Called at least once for each source that was opened, whatever ended the stream.
+        """
+        ...
+
+
+class CertificateSource(Protocol):
+    """The part of an ``SSLObject`` that ``Peer`` needs."""
+
+    def getpeercert(self, binary_form: bool) -> bytes | None: ...
+
+
+class Peer:
+    """Who is at the other end of a connection."""
+
+    def __init__(self, remote_addr: str, tls: CertificateSource | None = None) -> None:
+        self.remote_addr: Final = remote_addr
+        """``ip:port``, or '' for a stream that has no address."""
+        self._tls = tls
+
+    @cached_property
+    def certificate_der(self) -> bytes | None:
+        """The client's leaf certificate; None without TLS. Asked of OpenSSL on first use only."""
+        return None if self._tls is None else self._tls.getpeercert(True)
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One request, as a handler sees it. Not frozen because that doubles the cost of making one."""
+
+    body: bytes
+    trace_id: str
+    """``X-Vcap-Request-Id`` verbatim, '' if absent (spec: api.md 4)."""
+    target: str
+    """Path, and ``?query`` if there was one: what the access log calls ``request``."""
+    peer: Peer
+
+    @property
+    def remote_addr(self) -> str:
+        return self.peer.remote_addr
+
+    @property
+    def client_certificate_der(self) -> bytes | None:
+        return self.peer.certificate_der
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """One request, one answer: 200 with ``Content-Type: application/x-protobuf``, errors included.
+
+    An exception from ``handle`` is a bug of ours: it is reported, and the connection is closed without a
+    response, which clients take for a lost connection (spec: api.md 3.2).
+    """
+
+    handle: Callable[[Call], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class EventStream:
+    """One request, then events until either side ends it (spec: events.md 2)."""
+
+    open: Callable[[Call], Awaitable[StreamSource]]
+    """Raises ``CannotOpenStream``. The response head is sent as soon as this returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    name: str
+    method: str
+    path: str
+    endpoint: Unary | EventStream
+
+    def __post_init__(self) -> None:
+        assert self.method.isupper() and self.path.startswith("/") and "?" not in self.path
+        assert self.method.isascii() and self.path.isascii()
+
+
+@dataclass(frozen=True, slots=True)
+class WrongMethod:
+    allow: str
+    """The path's methods, joined as the ``Allow`` header wants them."""
+
+
+class RouteTable:
+    """Routes by literal path, then method (spec: api.md 2). Decodes, normalises and tolerates nothing."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.routes: Final = tuple(routes)
+        by_path: dict[bytes, dict[str, Route]] = {}
+        for route in self.routes:
+            methods = by_path.setdefault(route.path.encode("ascii"), {})
+            assert route.method not in methods, f"{route.method} {route.path} is listed twice"
+            methods[route.method] = route
+        self._by_path: Final[Mapping[bytes, Mapping[str, Route]]] = by_path
+        self.by_request_line: Final[Mapping[bytes, Route]] = {
+            f"{route.method} {route.path} HTTP/1.1".encode("ascii"): route for route in self.routes
+        }
+        """The whole request line of a plain request. What is not in here is not for the fast lane."""
+
+    def find(self, method: str, raw_path: bytes) -> Route | WrongMethod | None:
+        """Find a route; ``raw_path`` is as the client wrote it, without the query string."""
+        methods = self._by_path.get(raw_path)
+        if methods is None:
+            return None
+        return methods.get(method) or WrongMethod(", ".join(sorted(methods)))

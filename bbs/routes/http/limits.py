@@ -1,0 +1,62 @@
+"""Every bound of the HTTP server in one place, with its unit and its reason."""
+
+from dataclasses import dataclass
+
+# What Go's HTTP client, which every Diego component uses, keeps an idle connection for. A server that closes
+# first makes the client's next request meet a closed connection now and then.
+GO_CLIENT_IDLE_S = 90.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one peer, and all peers together, may cost. Upstream has a bound for the header block only.
+
+    Durations are seconds and are never cut short; they may be overrun by up to two of ``tick_s``.
+    """
+
+    header_bytes_max: int = 1 << 20
+    """Request line and header block: 431 above. Upstream's bound (spec: api.md 1)."""
+    body_bytes_max: int = 64 << 20
+    """Request body after removal of chunk framing: 413 above."""
+    header_timeout_s: float = 30.0
+    """From the first byte of a request to the end of its header block: 408 after that."""
+    body_timeout_s: float = 60.0
+    """Longest pause between two pieces of a body: 408 after that."""
+    idle_timeout_s: float = 900.0
+    """Keep-alive without a request: closed silently."""
+    handshake_timeout_s: float = 10.0
+    """From accept to the end of the TLS handshake: closed."""
+    send_stall_s: float = 60.0
+    """How long a peer may take over one slice of an answer: dropped after that."""
+    linger_s: float = 1.0
+    """How long we read and discard after a refusal, so that the peer sees the refusal and not a reset."""
+    stop_grace_s: float = 60.0
+    """From stop to the end of the last request in flight: cancelled after that (spec: api.md 1.1)."""
+    connections_max: int = 10_000
+    """Connections open at once: more are answered 503 (plain) or closed (TLS)."""
+    receive_bytes: int = 64 << 10
+    """One receive. So also the most that pipelined requests can occupy while one of them is served."""
+    send_slice_bytes: int = 256 << 10
+    """One send. Larger slices gain nothing, smaller ones cost TLS throughput."""
+    slow_lane_requests_max: int = 100
+    """Requests after which a connection that left the fast lane is closed, so that it can come back to it."""
+    accept_backoff_s: float = 0.1
+    """Pause after a failed accept (no descriptors left), so that others can free some."""
+
+    def __post_init__(self) -> None:
+        assert self.idle_timeout_s > 0 and self.header_timeout_s > 0 and self.body_timeout_s > 0
+        assert self.handshake_timeout_s > 0 and self.send_stall_s > 0 and self.linger_s >= 0
+        assert 0 < self.receive_bytes and 0 < self.send_slice_bytes
+        assert self.connections_max > 0 and self.slow_lane_requests_max > 0
+
+    @property
+    def tick_s(self) -> float:
+        """How often deadlines are looked at."""
+        shortest_s = min(self.header_timeout_s, self.body_timeout_s, self.idle_timeout_s, self.send_stall_s)
+        return min(1.0, shortest_s / 4)
+
+
+DEFAULT_LIMITS = Limits()
+assert DEFAULT_LIMITS.idle_timeout_s > GO_CLIENT_IDLE_S
+assert DEFAULT_LIMITS.header_timeout_s < DEFAULT_LIMITS.idle_timeout_s
+assert DEFAULT_LIMITS.receive_bytes <= DEFAULT_LIMITS.header_bytes_max <= DEFAULT_LIMITS.body_bytes_max

@@ -1,0 +1,309 @@
+"""Group-committed write-through: the one place where a decision becomes a fact.
+
+A mutation reads `head`, decides, and stages its rows, all without a checkpoint in between, so it is atomic without a
+lock. One batch is being written while the next gathers. When a batch is durable, and only then, and in the order in
+which its outcomes were staged, the rows become visible in `committed`, the announcements are published, and the
+callers of `commit` go on.
+
+When a batch fails for good, `head` falls back to `committed` and everybody who waits on a staged outcome gets an error,
+also those behind the failed batch: they were decided on rows that never came to be. Whether the database has the rows
+of a batch whose connection broke during COMMIT is unknown; so before anything else is written, the committed version of
+every such row is written again (`_mend`), as soon as the database is back, and what was reported as failed stays undone.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, NoReturn
+
+import trio
+
+from bbs.models.errors import BBSError, UnknownError
+from bbs.models.outcome import Announcement, Outcome, Row, RowKey
+from bbs.store.backend import Backend, BackendUnavailable, BatchRefused
+from bbs.store.head import Head
+from bbs.store.tables import Tables
+
+BATCH_ROWS_MAX: Final = 2_000
+"""Rows written in one transaction. At about 1 kB a row this is 2 MB, a few tens of milliseconds of Postgres' time."""
+
+STAGED_ROWS_MAX: Final = 100_000
+"""Rows waiting to be written; beyond it writes are refused. At about 2 kB a row, 200 MB."""
+
+WRITE_RETRY_S: Final = 20.0
+"""How long a write waits for a database that is away. Below the 30 s after which Diego's own clients give up."""
+
+RETRY_PAUSE_MAX_S: Final = 1.0
+
+assert BATCH_ROWS_MAX <= STAGED_ROWS_MAX
+
+
+class StoreUnavailable(UnknownError):
+    """The write did not happen, and may be tried again: the database is away, or too much waits for it."""
+
+
+class SettledByOther(StoreUnavailable):
+    """The write built upon another one, staged before it, that the database refused."""
+
+
+@dataclass(eq=False, slots=True)
+class _Staged:
+    """An outcome on its way to the database."""
+
+    about: str
+    outcome: Outcome
+    staged_at: float
+    done: trio.Event = field(default_factory=trio.Event)
+    error: BBSError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatistics:
+    """``staged_rows`` wait or are being written; the others count since the start. Seconds, not nanoseconds."""
+
+    staged_rows: int
+    batches: int
+    rows_written: int
+    outcomes_written: int
+    retries: int
+    failed_outcomes: int
+    last_batch_outcomes: int
+    last_batch_s: float
+
+
+class Store:
+    """Both views of all rows, and the way from one to the other.
+
+    ``publish`` is called with the announcements of each outcome once it is durable, in the order of commits. It must
+    not block and must not raise.
+    """
+
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        publish: Callable[[tuple[Announcement, ...]], None],
+        write_retry_s: float = WRITE_RETRY_S,
+        batch_rows_max: int = BATCH_ROWS_MAX,
+        staged_rows_max: int = STAGED_ROWS_MAX,
+        on_trouble: Callable[[BaseException], None] = lambda trouble: None,
+    ) -> None:
+        assert 0 < batch_rows_max <= staged_rows_max
+        self.committed = Tables()
+        self.head = Head(self.committed)
+        self._backend = backend
+        self._publish = publish
+        self._write_retry_s = write_retry_s
+        self._batch_rows_max = batch_rows_max
+        self._staged_rows_max = staged_rows_max
+        self._on_trouble = on_trouble
+        self._queue: deque[_Staged] = deque()
+        self._in_flight: list[_Staged] = []
+        self._staged_rows = 0
+        # The newest staged outcome about each guid, for those whose answer rests on it.
+        self._newest: dict[str, _Staged] = {}
+        self._mend: set[RowKey] = set()
+        self._work = trio.Event()
+        self._idle = trio.Event()
+        self._idle.set()
+        self._batches = self._rows_written = self._outcomes_written = self._retries = self._failed = 0
+        self._last_batch_outcomes, self._last_batch_s = 0, 0.0
+
+    async def load(self) -> int:
+        """Read every row from the backend into `committed`, which must still be empty. Returns their number."""
+        count = 0
+        async for rows in self._backend.load():
+            self.committed.apply(rows)
+            count += len(rows)
+        return count
+
+    async def commit(self, outcome: Outcome, *, about: str) -> None:
+        """Make ``outcome`` durable, then visible, then announced.
+
+        ``about`` is the process guid, task guid or domain that the decision read. An outcome without rows waits for
+        what is staged about it, since it may rest on a row that is not durable yet.
+
+        Raises:
+          StoreUnavailable: it failed for good, or too much is waiting already; `head` does not show it.
+          BBSError: the database refused it, for this reason.
+
+        Cancellation:
+          Gives up the wait, not the write: rows are staged before the first checkpoint.
+        """
+        if not outcome.rows:
+            await self.settle(about)
+            self._publish(outcome.announcements)
+            return
+        if self._staged_rows + len(outcome.rows) > self._staged_rows_max:
+            raise StoreUnavailable(
+                f"too many writes are waiting for the database ({self._staged_rows} rows); nothing was changed, try again"
+            )
+        staged = _Staged(about, outcome, trio.current_time())
+        self._queue.append(staged)
+        self._newest[about] = staged
+        self._staged_rows += len(outcome.rows)
+        self.head.stage(outcome.rows)
+        self._work.set()
+        await staged.done.wait()
+        if staged.error is not None:
+            raise staged.error
+
+    async def settle(self, about: str) -> None:
+        """Wait until everything staged so far about ``about`` is durable; a checkpoint only if something is.
+
+        Raises:
+          StoreUnavailable: what the caller has seen in `head` did not come to be.
+        """
+        staged = self._newest.get(about)
+        if staged is not None:
+            await staged.done.wait()
+            if staged.error is not None:
+                raise StoreUnavailable(f"this rests on a change that failed, try again: {staged.error}") from staged.error
+
+    async def drain(self) -> None:
+        """Wait until nothing is staged: for a stop that loses nothing. Ends, since every write has its deadline."""
+        await self._idle.wait()
+
+    def statistics(self) -> StoreStatistics:
+        return StoreStatistics(
+            staged_rows=self._staged_rows,
+            batches=self._batches,
+            rows_written=self._rows_written,
+            outcomes_written=self._outcomes_written,
+            retries=self._retries,
+            failed_outcomes=self._failed,
+            last_batch_outcomes=self._last_batch_outcomes,
+            last_batch_s=self._last_batch_s,
+        )
+
+    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Write what is staged, batch after batch, until cancelled.
+
+        Raises:
+          WriterLockLost: another process has become master; this one's memory can't be trusted any more.
+        """
+        task_status.started()
+        while True:
+            if not self._queue:
+                await self._wait_for_work()
+                continue
+            self._in_flight = self._take_batch()
+            began = trio.current_time()
+            try:
+                await self._write_or_fail()
+            finally:
+                self._in_flight = []
+            self._last_batch_s = trio.current_time() - began
+
+    async def _wait_for_work(self) -> None:
+        self._work = trio.Event()
+        self._idle.set()
+        if self._mend:
+            try:
+                await self._backend.write(self._latest(()))
+            except BackendUnavailable as trouble:
+                self._on_trouble(trouble)
+                with trio.move_on_after(RETRY_PAUSE_MAX_S):
+                    await self._work.wait()
+            else:
+                self._mend.clear()
+        else:
+            await self._work.wait()
+        self._idle = trio.Event()
+
+    def _take_batch(self) -> list[_Staged]:
+        batch = [self._queue.popleft()]
+        rows = len(batch[0].outcome.rows)
+        while self._queue and rows + len(self._queue[0].outcome.rows) <= self._batch_rows_max:
+            rows += len(self._queue[0].outcome.rows)
+            batch.append(self._queue.popleft())
+        return batch
+
+    async def _write_or_fail(self) -> None:
+        batch = self._in_flight
+        self._last_batch_outcomes = len(batch)
+        try:
+            await self._write_within_deadline(batch)
+        except BackendUnavailable as trouble:
+            self._mend.update(row.key for staged in batch for row in staged.outcome.rows)
+            text = f"the database is unavailable; nothing was changed, try again: {trouble}"
+            self._fail([*batch, *self._queue], lambda: StoreUnavailable(text))
+        except BatchRefused as refusal:
+            if len(batch) == 1:
+                self._refuse(batch[0], refusal.error)
+            else:
+                # Somebody's row is poison; alone, it hurts nobody else.
+                self._queue.extendleft(reversed(batch[1:]))
+                self._in_flight = batch[:1]
+                await self._write_or_fail()
+                for _ in batch[1:]:
+                    if not self._queue:
+                        break
+                    self._in_flight = [self._queue.popleft()]
+                    await self._write_or_fail()
+
+    async def _write_within_deadline(self, batch: list[_Staged]) -> None:
+        deadline = batch[0].staged_at + self._write_retry_s
+        pause_s = 0.05
+        while True:
+            rows = self._latest(batch)
+            try:
+                await self._backend.write(rows)
+            except BackendUnavailable as trouble:
+                self._on_trouble(trouble)
+                if trio.current_time() + pause_s >= deadline:
+                    raise
+                self._retries += 1
+                await trio.sleep(pause_s)
+                pause_s = min(2 * pause_s, RETRY_PAUSE_MAX_S)
+            else:
+                break
+        self._mend.clear()
+        self._batches += 1
+        self._rows_written += len(rows)
+        for staged in batch:
+            self._land(staged)
+
+    def _latest(self, batch: Iterable[_Staged]) -> list[Row]:
+        """The rows of ``batch``, the last version of each, and those to be mended."""
+        rows = {key: Row(key, self.committed.get(key.table, key.key)) for key in self._mend}
+        for staged in batch:
+            for row in staged.outcome.rows:
+                rows[row.key] = row
+        return list(rows.values())
+
+    def _land(self, staged: _Staged) -> None:
+        rows = staged.outcome.rows
+        self.committed.apply(rows)
+        self.head.unstage(rows)
+        self._outcomes_written += 1
+        self._forget(staged)
+        self._publish(staged.outcome.announcements)
+        staged.done.set()
+
+    def _refuse(self, refused: _Staged, error: BBSError) -> None:
+        """Fail one outcome, and those staged after it that build upon it."""
+        doomed = [staged for staged in self._queue if staged.about == refused.about]
+        text = f"the change this one builds upon was refused, try again: {error}"
+        self._fail([refused], lambda: error)
+        self._fail(doomed, lambda: SettledByOther(text))
+
+    def _fail(self, doomed: list[_Staged], make_error: Callable[[], BBSError]) -> None:
+        for staged in doomed:
+            # An error of its own for each: a raised exception collects the traceback of whoever raises it.
+            staged.error = make_error()
+            self._failed += 1
+            self._forget(staged)
+        failed = set(map(id, doomed))
+        self._queue = deque(staged for staged in self._queue if id(staged) not in failed)
+        self.head.reset()
+        for staged in self._queue:
+            self.head.stage(staged.outcome.rows)
+        for staged in doomed:
+            staged.done.set()
+
+    def _forget(self, staged: _Staged) -> None:
+        self._staged_rows -= len(staged.outcome.rows)
+        if self._newest.get(staged.about) is staged:
+            del self._newest[staged.about]
