@@ -21,8 +21,8 @@ Starting and stopping are written once, as generators that yield how long to wai
 sleeps these waits on Trio, `embedded_postgres_blocking` with `time.sleep`. Their deadlines follow the real clock, as
 processes do.
 
-Measured, two cores, PostgreSQL 18, fsync on: 0.9 s for a fresh directory, of which `initdb` takes 0.8 (0.5 without
-its final sync); 0.2 s for an existing one; 0.1 s to stop.
+Measured, two cores, PostgreSQL 18, fsync on: 0.95 s for a fresh directory, of which `initdb` takes 0.85 (0.65 without
+its final sync); 0.06 s for an existing one; 0.02 s to stop.
 """
 
 import importlib.util

@@ -194,11 +194,6 @@ def _score(event: Event) -> int:
         case ActualLRPInstanceCreated(actual_lrp=result) | ActualLRPInstanceChanged(after=result):
             return int(result.state is ActualLRPState.RUNNING)
         case ActualLRPGroupCreated(group=group) | ActualLRPGroupChanged(after=group):
-            return int(_resolved_state(group) is ActualLRPState.RUNNING)
+            return int(group.resolve().state is ActualLRPState.RUNNING)
         case _:
             return 0
-
-
-def _resolved_state(group: Group) -> ActualLRPState | None:
-    # After a crash the whole group may be empty in the slots that count.
-    return group.resolve().state if group != Group() else None

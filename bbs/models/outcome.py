@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, Protocol
 from bbs.models.actual_lrp import ActualLRP, ActualLRPKey
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.domain import Domain
+from bbs.models.errors import BBSError
 from bbs.models.events import Event, Hub
 
 Record = ActualLRP | DesiredLRP | Domain
@@ -91,11 +92,15 @@ Effect = RequestAuction | StopInstance | UpdateInstance
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The result of a lifecycle decision. One outcome is written whole or not at all."""
+    """The result of a lifecycle decision. One outcome is written whole or not at all.
+
+    ``refusal`` is for the few requests that do their work and are then answered with an error all the same.
+    """
 
     rows: tuple[Row, ...] = ()
     announcements: tuple[Announcement, ...] = ()
     effects: tuple[Effect, ...] = ()
+    refusal: BBSError | None = None
 
 
 NOTHING: Final = Outcome()

@@ -136,7 +136,8 @@ def _filler(descriptor: Descriptor) -> Fill | None:
 
     def fill_in(message: Any) -> None:
         for name in always:
-            getattr(message, name).SetInParent()
+            if not message.HasField(name):
+                getattr(message, name).SetInParent()
         for name, fill in single:
             if message.HasField(name):
                 fill(getattr(message, name))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from bbs.models.actual_lrp import ActualLRP
 from bbs.models.errors import UnknownError
@@ -10,6 +11,12 @@ from bbs.models.errors import UnknownError
 
 class PeerUnavailable(UnknownError):
     """A peer could not be reached or refused; the text says how."""
+
+
+class RepURLUnusable(PeerUnavailable):
+    """The cell announces no address that we may call: reps are called over TLS only (spec: peers.md §3)."""
+
+    canonical_text = "https scheme is required but none of the addresses support it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +41,23 @@ class Cell:
     cell_id: str
     rep_url: str
 
+    def require_https(self) -> None:
+        """Check that the cell's rep can be called.
+
+        Raises:
+          RepURLUnusable: it can't.
+        """
+        if urlsplit(self.rep_url).scheme != "https":
+            raise RepURLUnusable
+
 
 class Auctioneer(Protocol):
     async def request_lrp_auctions(self, starts: Sequence[LRPStart], *, trace_id: str) -> None: ...
 
 
 class Reps(Protocol):
+    """Every call raises `RepURLUnusable` before it does anything when the cell announces no https address."""
+
     async def stop_lrp_instance(self, cell: Cell, lrp: ActualLRP, *, trace_id: str) -> None: ...
 
     async def update_lrp_instance(

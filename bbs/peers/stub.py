@@ -49,6 +49,7 @@ class StubPeers:
         self.requests.append(AuctionRequested(tuple(starts), trace_id))
 
     async def stop_lrp_instance(self, cell: Cell, lrp: ActualLRP, *, trace_id: str) -> None:
+        cell.require_https()
         self.requests.append(StopRequested(cell, lrp, trace_id))
 
     async def update_lrp_instance(
@@ -60,6 +61,7 @@ class StubPeers:
         metric_tags: tuple[tuple[str, str], ...] | None,
         trace_id: str,
     ) -> None:
+        cell.require_https()
         self.requests.append(UpdateRequested(cell, lrp, internal_routes, metric_tags, trace_id))
 
     async def cell_by_id(self, cell_id: str) -> Cell:

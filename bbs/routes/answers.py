@@ -4,31 +4,34 @@ An answer is protobuf in one piece or, for a list, in slices that are sent one a
 wire bytes, so a list is a join; no message object is made for it.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import Final, TypeVar
 
 import trio
 from google.protobuf.message import Message
 
-from bbs.models.errors import BBSError
+from bbs.models.errors import BBSError, Unrecoverable
 from bbs.models.validation import validate
 from bbs.models.wire import decode, frame
-from bbs.routes.http import Call, UnaryEndpoint
+from bbs.routes.http import Answer, Call, Unary
 
 SUCCESS: Final = b""
 """A response without an error and without a payload."""
 
 ERROR_FIELD: Final = 1
 
-SLICE_RECORDS: Final = 64
-"""Records joined between two looks at the clock: at most about 2 ms of work, when none of them was encoded before."""
+RECORDS_BETWEEN_LOOKS: Final = 64
+"""Records joined between two looks at the clock: about 2 ms of work when none of them was encoded before."""
 
-HOLD_S: Final = 0.003
-"""How long a list may hold the event loop before others get a turn."""
+HOLD_S: Final = 0.002
+"""How long making a list may hold the event loop before others get a turn."""
+
+SLICE_BYTES: Final = 256 * 1024
+"""A piece of a long answer. Larger ones gain nothing, smaller ones cost TLS throughput (design: Reads)."""
 
 RequestT = TypeVar("RequestT", bound=Message)
-Answer = bytes | Sequence[bytes]
+RecordT = TypeVar("RecordT")
 
 
 def refusal(error: BBSError) -> bytes:
@@ -36,8 +39,16 @@ def refusal(error: BBSError) -> bytes:
     return frame(ERROR_FIELD, error.to_wire().SerializeToString())
 
 
-def rpc(request_class: type[RequestT], handle: Callable[[RequestT, str], Awaitable[Answer]]) -> UnaryEndpoint:
-    """An endpoint that decodes, validates, and hands the request and the trace id to ``handle``."""
+def rpc(
+    request_class: type[RequestT],
+    handle: Callable[[RequestT, str], Awaitable[Answer]],
+    *,
+    on_unrecoverable: Callable[[Unrecoverable], None],
+) -> Unary:
+    """An endpoint that decodes, validates, and hands the request and the trace id to ``handle``.
+
+    ``on_unrecoverable`` is told of a refusal that this process cannot recover from; the answer still goes out.
+    """
 
     async def answer(call: Call) -> Answer:
         try:
@@ -45,23 +56,32 @@ def rpc(request_class: type[RequestT], handle: Callable[[RequestT, str], Awaitab
             validate(request)
             return await handle(request, call.trace_id)
         except BBSError as error:
+            if isinstance(error, Unrecoverable):
+                on_unrecoverable(error)
             return refusal(error)
 
-    return answer
+    return Unary(answer)
 
 
-async def join(elements: Iterable[Callable[[], bytes]]) -> list[bytes]:
-    """The bytes of a list response, in slices, made without holding the event loop for long."""
+async def joined(records: Sequence[RecordT], framed: Callable[[RecordT], bytes]) -> list[bytes]:
+    """The bytes of a list response, made without holding the event loop for long.
+
+    ``records`` is a snapshot that nobody changes meanwhile; ``framed`` gives a record's bytes as a list element.
+    """
     slices: list[bytes] = []
     pending: list[bytes] = []
+    size = 0
     began = perf_counter()
-    for element in elements:
-        pending.append(element())
-        if len(pending) == SLICE_RECORDS:
+    for start in range(0, len(records), RECORDS_BETWEEN_LOOKS):
+        piece = b"".join(map(framed, records[start : start + RECORDS_BETWEEN_LOOKS]))
+        pending.append(piece)
+        size += len(piece)
+        if size >= SLICE_BYTES:
             slices.append(b"".join(pending))
             pending.clear()
-            if perf_counter() - began > HOLD_S:
-                await trio.lowlevel.checkpoint()
-                began = perf_counter()
+            size = 0
+        if perf_counter() - began > HOLD_S:
+            await trio.lowlevel.checkpoint()
+            began = perf_counter()
     slices.append(b"".join(pending))
     return slices

@@ -5,8 +5,9 @@ from typing import Final
 
 from bbs.routes.http.head import END_OF_HEAD
 
-# Sixteen digits would do for 2**64 bytes; the body limit refuses long before.
-_CHUNK_HEADER: Final = re.compile(rb"([0-9a-fA-F]{1,16}+)(?:;[\t\x20-\x7e\x80-\xff]*+)?")
+# Sixteen digits are 2**64 bytes; the body limit refuses long before. Blanks at the end are wrong but common, and both
+# h11 and Go's server take them.
+_CHUNK_HEADER: Final = re.compile(rb"([0-9a-fA-F]{1,16}+)(?:;[\t\x20-\x7e\x80-\xff]*+|[ \t]*+)")
 _TRAILER: Final = re.compile(rb"[-!#$%&'*+.^_`|~0-9a-zA-Z]++:[\t\x20-\x7e\x80-\xff]*+")
 
 

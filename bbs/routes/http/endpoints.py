@@ -76,6 +76,10 @@ class Call:
         return self.peer.certificate_der
 
 
+UnaryEndpoint = Callable[[Call], Awaitable[Answer]]
+EventStreamEndpoint = Callable[[Call], Awaitable[StreamSource]]
+
+
 @dataclass(frozen=True, slots=True)
 class Unary:
     """One request, one answer: 200 with ``Content-Type: application/x-protobuf``, errors included.
@@ -84,14 +88,14 @@ class Unary:
     response, which clients take for a lost connection (spec: api.md 3.2).
     """
 
-    handle: Callable[[Call], Awaitable[Answer]]
+    handle: UnaryEndpoint
 
 
 @dataclass(frozen=True, slots=True)
 class EventStream:
     """One request, then events until either side ends it (spec: events.md 2)."""
 
-    open: Callable[[Call], Awaitable[StreamSource]]
+    open: EventStreamEndpoint
     """Raises ``CannotOpenStream``. The response head is sent as soon as this returns."""
 
 

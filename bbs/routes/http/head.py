@@ -35,6 +35,8 @@ _FIELDS_THAT_MATTER: Final = re.compile(
     rb":([^\r]*+)",
     re.IGNORECASE,
 )
+# No more than names, addresses and ports are made of: Quart refuses others, so they are for it to refuse.
+_HOST: Final = re.compile(rb"[-._:\[\]0-9a-zA-Z]*+")
 _CONTENT_LENGTH: Final = re.compile(rb"[0-9]{1,%d}" % CONTENT_LENGTH_DIGITS_MAX)
 
 
@@ -57,7 +59,11 @@ def read_head(block: bytes, routes: Mapping[bytes, Route]) -> Head | None:
     line_end = block.find(b"\r\n")
     route = routes.get(block[:line_end])
     fields_end = len(block) - 4
-    if route is None or not _PLAIN_FIELDS.fullmatch(block, line_end, fields_end):
+    if (
+        route is None
+        or not block.endswith(b"\r\n\r\n")
+        or not _PLAIN_FIELDS.fullmatch(block, line_end, fields_end)
+    ):
         return None
 
     values: dict[bytes, bytes] = {}
@@ -67,12 +73,14 @@ def read_head(block: bytes, routes: Mapping[bytes, Route]) -> Head | None:
             return None  # even two trace ids: which one counts is not ours to say
         values[name] = raw_value.strip(b" \t")
 
+    host = values.get(b"host")
     length = values.get(b"content-length")
     coding = values.get(b"transfer-encoding")
     connection = values.get(b"connection", b"").lower()
     expect = values.get(b"expect", b"").lower()
     if (
-        b"host" not in values
+        host is None
+        or not _HOST.fullmatch(host)
         or b"upgrade" in values
         or (length is not None and (coding is not None or not _CONTENT_LENGTH.fullmatch(length)))
         or (coding is not None and coding.lower() != b"chunked")

@@ -1,0 +1,7 @@
+"""``python -m bbs`` is the ``bbs`` command."""
+
+import sys
+
+from bbs.cli import main
+
+sys.exit(main())

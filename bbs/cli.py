@@ -1,0 +1,151 @@
+"""The ``bbs`` command."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import trio
+
+from bbs import __version__
+from bbs.certs import CertsExist, make_development_certs
+from bbs.config import Config, ConfigInvalid, TLSFiles
+from bbs.embedded_postgres import EmbeddedPostgresFailed
+from bbs.log import LagerSink, Logger
+from bbs.routes.http import Limits
+from bbs.server import serve
+from bbs.store.backend import BackendUnavailable, SchemaRefused, WriterLockLost
+from bbs.tls import TLSFilesInvalid
+
+EXIT_FAILED = 1
+EXIT_REFUSED = 2
+
+CANNOT_START = (ConfigInvalid, TLSFilesInvalid, EmbeddedPostgresFailed, SchemaRefused, BackendUnavailable)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0 a clean end, 1 a failure while running, 2 a refusal to start."""
+    arguments = _parser().parse_args(argv)
+    command: str = arguments.command
+    if command == "certs":
+        return _certs(arguments.directory)
+    return _serve(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bbs", description="The BBS of Cloud Foundry's Diego.")
+    parser.add_argument("--version", action="version", version=f"bbs {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    defaults = Config()
+    run = commands.add_parser("serve", help="run a server", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    run.add_argument("--listen", metavar="HOST:PORT", default=defaults.listen_address, help="port 0 picks a free one")
+    run.add_argument("--data-dir", metavar="DIR", type=Path, default=defaults.data_dir, help="embedded database, keys")
+    run.add_argument("--database-url", metavar="URL", help="a Postgres to use instead of the embedded one")
+    run.add_argument("--ca-file", metavar="F", type=Path, help="CA of the client certificates; with it, mutual TLS")
+    run.add_argument("--cert-file", metavar="F", type=Path, help="server certificate")
+    run.add_argument("--key-file", metavar="F", type=Path, help="key of the server certificate")
+    run.add_argument("--log-level", choices=("debug", "info", "error", "fatal"), default=defaults.log_level)
+    run.add_argument("--no-fast-lane", action="store_true", help="serve everything through Quart and Hypercorn")
+    run.add_argument("--batch-rows-max", metavar="N", type=_positive(int), default=defaults.batch_rows_max)
+    run.add_argument(
+        "--write-retry-s",
+        metavar="S",
+        type=_positive(float),
+        default=defaults.write_retry_s,
+        help="how long a write waits for a database that is away",
+    )
+    limits = run.add_argument_group("limits of the HTTP server")
+    for limit in fields(Limits):
+        assert limit.default is not MISSING
+        limits.add_argument(
+            f"--{limit.name.replace('_', '-')}",
+            metavar="N",
+            type=_positive(type(limit.default)),
+            default=limit.default,
+            help="seconds" if limit.name.endswith("_s") else "bytes" if "bytes" in limit.name else "count",
+        )
+
+    certs = commands.add_parser("certs", help="make a development CA, a server and a client certificate")
+    certs.add_argument("directory", metavar="DIR", type=Path)
+    return parser
+
+
+def _positive(number: type[int] | type[float]):  # type: ignore[no-untyped-def]  # argparse takes any callable
+    def parse(text: str) -> int | float:
+        value = number(text)
+        if not 0 < value < float("inf"):
+            raise ValueError
+        return value
+
+    parse.__name__ = f"positive {number.__name__}"  # what argparse calls it in its complaint
+    return parse
+
+
+def _certs(directory: Path) -> int:
+    try:
+        certs = make_development_certs(directory)
+    except (CertsExist, OSError) as error:
+        print(f"bbs certs: {error}", file=sys.stderr)
+        return EXIT_REFUSED
+    for path in (certs.ca_file, certs.cert_file, certs.key_file, certs.client_cert_file, certs.client_key_file):
+        print(path)
+    return 0
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    log = Logger(LagerSink(sys.stderr, min_level=arguments.log_level), "bbs")
+    try:
+        trio.run(_serve_until_signalled, _config(arguments), log)
+    except* CANNOT_START as group:
+        print(f"bbs serve: {_first(group)}", file=sys.stderr)
+        return EXIT_REFUSED
+    except* WriterLockLost as group:
+        log.error("exited-with-failure", error=_first(group))
+        return EXIT_FAILED
+    return 0
+
+
+def _config(arguments: argparse.Namespace) -> Config:
+    files = (arguments.ca_file, arguments.cert_file, arguments.key_file)
+    if any(files) and not all(files):
+        raise ConfigInvalid("--ca-file, --cert-file and --key-file go together: give all three, or none for plain HTTP")
+    return Config(
+        listen_address=arguments.listen,
+        data_dir=arguments.data_dir,
+        database_url=arguments.database_url,
+        tls=TLSFiles(ca_file=files[0], cert_file=files[1], key_file=files[2]) if all(files) else None,
+        limits=Limits(**{limit.name: getattr(arguments, limit.name) for limit in fields(Limits)}),
+        fast_lane=not arguments.no_fast_lane,
+        write_retry_s=arguments.write_retry_s,
+        batch_rows_max=arguments.batch_rows_max,
+        log_level=arguments.log_level,
+    )
+
+
+async def _serve_until_signalled(config: Config, log: Logger) -> None:
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_stop_on_signal, stop)
+        await serve(config, log=log, stop=stop, ready=lambda url: print(f"listening on {url}", flush=True))
+        nursery.cancel_scope.cancel()
+
+
+async def _stop_on_signal(stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:  # a second signal hurries nothing: what is in flight is being answered
+            stop.set()
+
+
+def _first(group: BaseExceptionGroup) -> BaseException:  # type: ignore[type-arg]  # of whatever was raised
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

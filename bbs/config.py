@@ -1,0 +1,72 @@
+"""What a server is told when it starts: one frozen record, made by the command line."""
+
+import json
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from bbs.routes.http import Limits
+from bbs.store.crypto import Keyring
+from bbs.store.store import BATCH_ROWS_MAX, WRITE_RETRY_S
+
+
+class ConfigInvalid(Exception):
+    """The configuration cannot be used; the text says what is wrong, where, and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TLSFiles:
+    ca_file: Path
+    cert_file: Path
+    key_file: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """``listen_address`` is ``host:port``, port 0 for a free one. No ``database_url``: a Postgres of our own."""
+
+    listen_address: str = "127.0.0.1:8889"
+    data_dir: Path = Path("bbs-data")
+    database_url: str | None = None
+    tls: TLSFiles | None = None
+    limits: Limits = field(default_factory=Limits)
+    fast_lane: bool = True
+    write_retry_s: float = WRITE_RETRY_S
+    batch_rows_max: int = BATCH_ROWS_MAX
+    update_workers: int = 1000
+    log_level: str = "info"
+
+
+KEYS_FILE: Final = "encryption-keys.json"
+
+
+def local_keyring(data_dir: Path) -> Keyring:
+    """The encryption keys kept in ``data_dir``, made there on the first start.
+
+    The file has the two keys of upstream's configuration, ``encryption_keys`` and ``active_key_label``, so that a
+    database can move to a server configured that way.
+
+    Raises:
+      ConfigInvalid: the file cannot be read or written, or does not hold usable keys.
+    """
+    path = data_dir / KEYS_FILE
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            keys: dict[str, Any] = {"active_key_label": "local", "encryption_keys": {"local": secrets.token_hex(32)}}
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                json.dump(keys, file, indent=2)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+        found = json.loads(path.read_text())
+        return Keyring(found["encryption_keys"], found["active_key_label"])
+    except OSError as error:
+        raise ConfigInvalid(f"cannot keep encryption keys in {path}: {error.strerror}; choose another --data-dir") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigInvalid(
+            f"{path} does not hold usable encryption keys ({error}); restore it: without it the data cannot be read"
+        ) from error

@@ -1,0 +1,79 @@
+"""Lists of ActualLRPs, flat and in the deprecated groups (spec: api.md 8.2). All read the committed view."""
+
+from collections.abc import Collection
+from operator import attrgetter
+
+from bbs.lifecycle.groups import group_at, groups_of
+from bbs.models import pb
+from bbs.models.actual_lrp import LIST_ELEMENT, ActualLRP
+from bbs.models.errors import ResourceNotFound
+from bbs.models.events import Group
+from bbs.models.wire import encode, frame
+from bbs.routes.answers import joined
+from bbs.routes.context import Context
+from bbs.routes.http import Answer
+from bbs.store.tables import ActualLRPTable
+
+_framed = attrgetter("framed")
+
+
+def select(
+    table: ActualLRPTable, *, process_guid: str = "", index: int | None = None, cell_id: str = "", domain: str = ""
+) -> list[ActualLRP]:
+    """Rows that match every filter given, found through the narrowest index there is for them."""
+    found: Collection[ActualLRP]
+    if process_guid:
+        found = table.by_process_guid[process_guid]
+    elif cell_id:
+        found = table.by_cell[cell_id]
+    elif domain:
+        found = table.by_domain[domain]
+    else:
+        found = table.rows.values()
+    lrps = list(found)
+    if cell_id:
+        lrps = [lrp for lrp in lrps if lrp.instance.cell_id == cell_id]
+    if domain:
+        lrps = [lrp for lrp in lrps if lrp.domain == domain]
+    if index is not None:
+        lrps = [lrp for lrp in lrps if lrp.index == index]
+    return lrps
+
+
+class ActualLRPReads:
+    def __init__(self, context: Context) -> None:
+        self._table = context.store.committed.actual_lrps
+
+    async def list(self, request: pb.ActualLRPsRequest, trace_id: str) -> Answer:
+        lrps = select(
+            self._table,
+            process_guid=request.process_guid,
+            index=request.index if request.HasField("index") else None,
+            cell_id=request.cell_id,
+            domain=request.domain,
+        )
+        return await joined(lrps, _framed)
+
+    async def list_by_process_guids(self, request: pb.ActualLRPsByProcessGuidsRequest, trace_id: str) -> Answer:
+        by_process_guid = self._table.by_process_guid
+        wanted = dict.fromkeys(request.process_guids)
+        return await joined([lrp for process_guid in wanted for lrp in by_process_guid[process_guid]], _framed)
+
+    async def list_groups(self, request: pb.ActualLRPGroupsRequest, trace_id: str) -> Answer:
+        lrps = select(self._table, cell_id=request.cell_id, domain=request.domain)
+        return await joined(groups_of(lrps), _framed_group)
+
+    async def list_groups_by_process_guid(
+        self, request: pb.ActualLRPGroupsByProcessGuidRequest, trace_id: str
+    ) -> Answer:
+        return await joined(groups_of(select(self._table, process_guid=request.process_guid)), _framed_group)
+
+    async def group_at(self, request: pb.ActualLRPGroupByProcessGuidAndIndexRequest, trace_id: str) -> Answer:
+        group = group_at(self._table.rows_at(request.process_guid, request.index).present())
+        if group is None:
+            raise ResourceNotFound
+        return _framed_group(group)
+
+
+def _framed_group(group: Group) -> bytes:
+    return frame(LIST_ELEMENT, encode(group.message()))

@@ -1,0 +1,154 @@
+"""What cells, the auctioneer and operators say of single instances (spec: actual-lrps.md §6).
+
+Each handler reads `store.head` and decides without a checkpoint in between; `Context.change` sees to the rest.
+"""
+
+from bbs.lifecycle import actual_lrps as lifecycle
+from bbs.lifecycle.retirement import ATTEMPTS, AskCell, RemoveRow, retire
+from bbs.lifecycle.rows import StartReport
+from bbs.models import pb
+from bbs.models.actual_lrp import InstanceKey, Rows
+from bbs.models.errors import BBSError, ResourceNotFound
+from bbs.models.outcome import Outcome, RequestAuction
+from bbs.peers.effects import lrp_start
+from bbs.peers.interfaces import RepURLUnusable
+from bbs.routes.answers import SUCCESS
+from bbs.routes.context import Context
+from bbs.routes.http import Answer
+
+
+def instance_key(message: pb.ActualLRPInstanceKey) -> InstanceKey:
+    return InstanceKey(instance_guid=message.instance_guid, cell_id=message.cell_id)
+
+
+class ActualLRPLifecycle:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._head = context.store.head
+
+    async def claim(self, request: pb.ClaimActualLRPRequest, trace_id: str) -> Answer:
+        await self._context.change(
+            lambda: lifecycle.claim(
+                self._head.rows_at(request.process_guid, request.index),
+                instance_key(request.actual_lrp_instance_key),
+                now_ns=self._context.now_ns(),
+            ),
+            about=request.process_guid,
+        )
+        return SUCCESS
+
+    async def start(self, request: pb.StartActualLRPRequest, trace_id: str) -> Answer:
+        return await self._start(StartReport.from_request(request))
+
+    async def start_r0(self, request: pb.StartActualLRPRequest, trace_id: str) -> Answer:
+        return await self._start(StartReport.from_request_r0(request))
+
+    async def crash(self, request: pb.CrashActualLRPRequest, trace_id: str) -> Answer:
+        process_guid = request.actual_lrp_key.process_guid
+        outcome = await self._context.change(
+            lambda: lifecycle.crash(
+                self._rows(request.actual_lrp_key),
+                instance_key(request.actual_lrp_instance_key),
+                request.error_message,
+                is_desired=self._head.desired_lrp(process_guid) is not None,
+                now_ns=self._context.now_ns(),
+            ),
+            about=process_guid,
+        )
+        await self._auction(outcome)
+        if outcome.refusal is not None:
+            raise outcome.refusal
+        return SUCCESS
+
+    async def fail(self, request: pb.FailActualLRPRequest, trace_id: str) -> Answer:
+        await self._context.change(
+            lambda: lifecycle.fail(
+                self._rows(request.actual_lrp_key), request.error_message, now_ns=self._context.now_ns()
+            ),
+            about=request.actual_lrp_key.process_guid,
+        )
+        return SUCCESS
+
+    async def remove(self, request: pb.RemoveActualLRPRequest, trace_id: str) -> Answer:
+        given = request.HasField("actual_lrp_instance_key")
+        await self._context.change(
+            lambda: lifecycle.remove(
+                self._head.rows_at(request.process_guid, request.index),
+                instance_key(request.actual_lrp_instance_key) if given else None,
+            ),
+            about=request.process_guid,
+        )
+        return SUCCESS
+
+    async def retire(self, request: pb.RetireActualLRPRequest, trace_id: str) -> Answer:
+        process_guid = request.actual_lrp_key.process_guid
+        asked: AskCell | None = None
+
+        def first_step() -> Outcome:
+            nonlocal asked
+            match retire(self._rows(request.actual_lrp_key), trace_id=trace_id):
+                case RemoveRow(outcome):
+                    return outcome
+                case AskCell() as step:
+                    asked = step
+                    return Outcome()
+
+        await self._context.change(first_step, about=process_guid)
+        if asked is not None:
+            await self._ask_cell(asked)
+        return SUCCESS
+
+    async def _ask_cell(self, step: AskCell) -> None:
+        """Have the cell stop the instance (spec: actual-lrps.md §6.7, rows 4-7)."""
+        lrp, effects, about = step.lrp, self._context.effects, step.lrp.process_guid
+        is_told = False
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                cell = await effects.cells.cell_by_id(step.cell_id)
+            except ResourceNotFound:
+                await self._context.change(
+                    lambda: step.without_cell(
+                        self._head.rows_at(lrp.process_guid, lrp.index),
+                        is_told=is_told,  # noqa: B023 - called before the loop goes on
+                    ),
+                    about=about,
+                )
+                return
+            if not is_told:
+                await self._context.change(step.told, about=about)
+                is_told = True
+            try:
+                await effects.reps.stop_lrp_instance(cell, lrp, trace_id=step.trace_id)
+            except RepURLUnusable:
+                raise
+            except BBSError as error:
+                if attempt == ATTEMPTS:
+                    raise
+                self._context.log.error(
+                    "retrying-failed-retire-of-actual-lrp", error=error, attempt=attempt, process_guid=about
+                )
+            else:
+                return
+
+    async def _start(self, report: StartReport) -> Answer:
+        await self._context.change(
+            lambda: lifecycle.start(
+                self._head.rows_at(report.process_guid, report.index),
+                report,
+                now_ns=self._context.now_ns(),
+                epoch=self._context.new_guid(),
+            ),
+            about=report.process_guid,
+        )
+        return SUCCESS
+
+    async def _auction(self, outcome: Outcome) -> None:
+        for effect in outcome.effects:
+            assert isinstance(effect, RequestAuction)
+            desired = self._head.desired_lrp(effect.process_guid)
+            if desired is not None:  # else it was removed a moment ago, and nobody wants the instance any more
+                start = lrp_start(desired, effect.indices, drivers_when_none=None)
+                await self._context.effects.auction(start, trace_id=effect.trace_id)
+
+    def _rows(self, key: pb.ActualLRPKey) -> Rows:
+        return self._head.rows_at(key.process_guid, key.index)

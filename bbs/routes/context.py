@@ -1,0 +1,47 @@
+"""What the handlers work with, put together once by `bbs.server`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import time_ns
+from uuid import uuid4
+
+from bbs.log import Logger
+from bbs.models.outcome import Outcome
+from bbs.models.errors import BBSError
+from bbs.peers.effects import Effects
+from bbs.store.store import Store
+from bbs.sync import EventHubs
+
+
+def _new_guid() -> str:
+    return str(uuid4())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """``now_ns`` is the wall clock, in Unix nanoseconds; ``update_workers`` is upstream's setting of that name."""
+
+    store: Store
+    hubs: EventHubs
+    effects: Effects
+    log: Logger
+    update_workers: int = 1000
+    now_ns: Callable[[], int] = time_ns
+    new_guid: Callable[[], str] = field(default=_new_guid)
+
+    async def change(self, decide: Callable[[], Outcome], *, about: str) -> Outcome:
+        """Decide, stage what was decided in the same breath, and wait until it is durable.
+
+        ``about`` is the process guid or domain whose rows ``decide`` reads from `store.head`.
+
+        Raises:
+          BBSError: the decision's refusal, or the store's. A refusal may rest on rows that are only staged, so it is
+            held back until they are durable: nobody hears of what might yet be undone.
+        """
+        try:
+            outcome = decide()
+        except BBSError:
+            await self.store.settle(about)
+            raise
+        await self.store.commit(outcome, about=about)
+        return outcome

@@ -1,0 +1,25 @@
+"""Domains: freshness markers (spec: domains.md)."""
+
+from bbs.lifecycle import domains as lifecycle
+from bbs.models import pb
+from bbs.routes.answers import SUCCESS
+from bbs.routes.context import Context
+from bbs.routes.http import Answer, Call
+
+
+class Domains:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def list(self, call: Call) -> Answer:
+        now_ns = self._context.now_ns()
+        domains = self._context.store.committed.domains.rows.values()
+        fresh = [domain.name for domain in domains if lifecycle.is_fresh(domain, now_ns=now_ns)]
+        return pb.DomainsResponse(domains=fresh).SerializeToString()
+
+    async def upsert(self, request: pb.UpsertDomainRequest, trace_id: str) -> Answer:
+        await self._context.change(
+            lambda: lifecycle.upsert(request.domain, ttl_s=request.ttl, now_ns=self._context.now_ns()),
+            about=request.domain,
+        )
+        return SUCCESS

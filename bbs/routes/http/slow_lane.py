@@ -1,0 +1,278 @@
+"""Serves a connection through Hypercorn, from its start or from where the fast lane left off.
+
+Hypercorn's ``TCPServer`` is given a stream of ours in place of the socket. It first plays back the bytes already read,
+and adds what Hypercorn lacks on a Trio stream:
+
+- a deadline for an incomplete header block, and one for sends;
+- the end of the client's sending side is held back until requests in flight are answered. Hypercorn takes it for the
+  client's death and cancels the handler; but a client that half-closes still reads, and a commit wants to be finished;
+- a way to close after an answer, or without one.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from math import inf
+from typing import Any, Final, cast
+from wsgiref.handlers import format_date_time
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, LifespanState
+
+from bbs.routes.http.endpoints import Peer, StreamSource
+from bbs.routes.http.limits import Limits
+
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+ASGIApp = Callable[[Any, Receive, Send], Awaitable[None]]
+
+STATE_KEY: Final = "connection"
+"""Where an ASGI scope's ``state`` holds the request's ``SlowConnection``."""
+
+
+class SlowConnection:
+    """The stream that Hypercorn gets, and what the application may ask of its connection."""
+
+    def __init__(
+        self, stream: trio.abc.Stream, socket: trio.socket.SocketType, peer: Peer, replay: bytes, limits: Limits
+    ) -> None:
+        self.socket: Final = socket  # Hypercorn asks it for addresses
+        self.peer: Final = peer
+        self._stream = stream
+        self._replay = replay
+        self._limits = limits
+        self._requests_in_flight = 0
+        self._all_answered = trio.Event()
+        self._head_since = inf
+        """When the first byte came of a request whose head may be incomplete; inf if there is none."""
+        self._waiting = trio.CancelScope()
+        self._over = False
+        self._dropped = False
+        self._close_after_answer = False
+        self._sources: set[StreamSource] = set()
+
+    # -- for the application
+
+    def begin_request(self) -> None:
+        self._requests_in_flight += 1
+        self._head_since = inf
+
+    def end_request(self) -> None:
+        self._requests_in_flight -= 1
+        if self._requests_in_flight == 0:
+            self.end_streams()
+            self._sources.clear()
+            self._all_answered.set()
+            self._all_answered = trio.Event()
+            if self._close_after_answer:
+                self._close_soon()
+
+    def add_stream(self, source: StreamSource) -> None:
+        """Close ``source`` when the client ends its sending side, when the server stops, and after its request."""
+        self._sources.add(source)
+
+    def end_streams(self) -> None:
+        for source in tuple(self._sources):
+            source.close()
+
+    @property
+    def streams(self) -> int:
+        return len(self._sources)
+
+    def close_after_answer(self) -> None:
+        self._close_after_answer = True
+
+    def drop(self) -> None:
+        """Close without sending another byte."""
+        self._dropped = True
+        self._close_soon()
+
+    def _close_soon(self) -> None:
+        """Read nothing more, which makes Hypercorn close the connection."""
+        self._over = True
+        self._waiting.cancel()
+
+    # -- for Hypercorn
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        data = b""
+        if self._replay:
+            data, self._replay = self._replay, b""
+        elif not self._over:
+            data = await self._receive()
+        if data:
+            if self._requests_in_flight == 0 and self._head_since == inf:
+                self._head_since = trio.current_time()
+            return data
+        await self._wait_for_answers()
+        return b""
+
+    async def _receive(self) -> bytes:
+        while True:
+            self._waiting = trio.CancelScope(deadline=self._head_since + self._limits.header_timeout_s)
+            with self._waiting:
+                try:
+                    return bytes(await self._stream.receive_some(self._limits.receive_bytes))
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    return b""
+            # The head may have become complete while we waited: then its request took the deadline away.
+            if self._over or self._head_since < inf:
+                return b""
+
+    async def _wait_for_answers(self) -> None:
+        """Return when no request is in flight. No deadline of its own: handlers have theirs."""
+        # A request that Hypercorn has just read begins within one turn of the scheduler; this makes it two.
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        self.end_streams()
+        while self._requests_in_flight and not self._over:
+            self._waiting = trio.CancelScope()
+            with self._waiting:
+                await self._all_answered.wait()
+
+    async def send_all(self, data: bytes) -> None:
+        if self._dropped:
+            raise trio.BrokenResourceError("dropped by the application")
+        with trio.move_on_after(self._limits.send_stall_s) as stall:
+            await self._stream.send_all(data)
+        if stall.cancelled_caught:
+            self.drop()
+            raise trio.BrokenResourceError("the peer takes nothing")
+
+    async def send_eof(self) -> None:
+        await cast(trio.abc.HalfCloseableStream, self._transport).send_eof()
+
+    async def aclose(self) -> None:
+        # Not gracefully: Hypercorn shields some of its calls, and nothing is left to be said.
+        await trio.aclose_forcefully(self._stream)
+
+    @property
+    def _transport(self) -> trio.abc.Stream:
+        stream = self._stream
+        while isinstance(stream, trio.SSLStream):
+            stream = stream.transport_stream
+        return stream
+
+
+class SlowTLSConnection(SlowConnection):
+    """The same over TLS, for Hypercorn to recognise as such. The handshake is done already."""
+
+    async def do_handshake(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def selected_alpn_protocol(self) -> str:
+        return "http/1.1"
+
+    @property
+    def transport_stream(self) -> trio.abc.Stream:
+        return self._transport
+
+
+class _HypercornConfig(Config):
+    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
+        """As in Hypercorn, but spelt as Go spells it."""
+        return [(b"Date", format_date_time(time.time()).encode("ascii"))]
+
+
+def hypercorn_config(limits: Limits, *, keep_alive_requests_max: int) -> Config:
+    config = _HypercornConfig()
+    config.include_server_header = False
+    config.alpn_protocols = ["http/1.1"]
+    config.h11_max_incomplete_size = limits.header_bytes_max
+    config.keep_alive_timeout = limits.idle_timeout_s
+    config.keep_alive_max_requests = keep_alive_requests_max
+    config.ssl_handshake_timeout = limits.handshake_timeout_s
+    config.graceful_timeout = limits.stop_grace_s
+    # Bounds every read, also while a handler runs or a stream is quiet: `SlowConnection` and the app know better.
+    config.read_timeout = None
+    config.accesslog = None
+    config.errorlog = logging.getLogger(__name__)
+    return config
+
+
+class SlowLane:
+    """Hypercorn running ``app`` on connections that are brought to it."""
+
+    def __init__(self, app: ASGIApp, *, limits: Limits, keep_alive_requests_max: int) -> None:
+        self.stopping = False
+        self._app = app
+        self._limits = limits
+        self._config = hypercorn_config(limits, keep_alive_requests_max=keep_alive_requests_max)
+        self._context = WorkerContext(None)
+        self._connections: set[SlowConnection] = set()
+
+    async def serve(self, stream: trio.abc.Stream, peer: Peer, replay: bytes = b"") -> None:
+        """Serve a connection to its end and close it. ``replay`` was read from it before."""
+        transport = stream
+        while isinstance(transport, trio.SSLStream):
+            transport = transport.transport_stream
+        assert isinstance(transport, trio.SocketStream)
+        connection_class = SlowConnection if transport is stream else SlowTLSConnection
+        connection = connection_class(stream, transport.socket, peer, replay, self._limits)
+        self._connections.add(connection)
+        try:
+            await TCPServer(
+                cast(AppWrapper, self._serve_request),
+                self._config,
+                self._context,
+                cast(LifespanState, {STATE_KEY: connection}),
+                cast("trio.SSLStream[trio.SocketStream]", connection),
+            )
+        finally:
+            self._connections.discard(connection)
+
+    async def stop(self) -> None:
+        """Close idle connections now, others after the answer they are at; end event streams."""
+        self.stopping = True
+        await self._context.terminated.set()
+        for connection in self._connections:
+            connection.end_streams()
+
+    @property
+    def streams(self) -> int:
+        return sum(connection.streams for connection in self._connections)
+
+    async def _serve_request(
+        self, scope: Any, receive: Receive, send: Send, _sync_spawn: object, _call_soon: object
+    ) -> None:
+        """What Hypercorn calls per request: bookkeeping and strictness around the application."""
+        connection: SlowConnection = scope["state"][STATE_KEY]
+        connection.begin_request()
+        try:
+            refusal = self._refusal(scope)
+            if refusal is None:
+                await self._app(scope, receive, self._go_spelling(send))
+            else:
+                headers = [(b"Content-Length", b"0"), (b"Connection", b"close")]
+                await send({"type": "http.response.start", "status": refusal, "headers": headers})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            connection.end_request()
+
+    def _refusal(self, scope: Any) -> HTTPStatus | None:
+        if scope["type"] != "http":
+            return None
+        lengths = [int(value) for name, value in scope["headers"] if name == b"content-length"]
+        if lengths and any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+            return HTTPStatus.BAD_REQUEST  # h11 would go by the chunks. Two framings are one too many
+        if lengths and max(lengths) > self._limits.body_bytes_max:
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        if not scope["raw_path"]:
+            return HTTPStatus.BAD_REQUEST  # Quart can't take it
+        return None
+
+    def _go_spelling(self, send: Send) -> Send:
+        async def spelt(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                headers = [(name.title(), value) for name, value in message["headers"]]
+                if self.stopping and not any(name == b"Connection" for name, _ in headers):
+                    headers.append((b"Connection", b"close"))
+                message = {**message, "headers": headers}
+            await send(message)
+
+        return spelt

@@ -1,0 +1,56 @@
+"""The six event streams: each merges the desired feed with one of the others (spec: events.md §1)."""
+
+from bbs.models import pb
+from bbs.models.errors import InvalidRequest
+from bbs.models.events import Hub
+from bbs.models.versions import Version
+from bbs.models.wire import decode
+from bbs.routes.context import Context
+from bbs.routes.http import Call, CannotOpenStream, EventStream, StreamEnded
+from bbs.sync import HubClosed, Subscription
+from bbs.sync import StreamEnded as FeedEnded
+
+GROUP_FEEDS = frozenset({Hub.DESIRED, Hub.GROUP})
+INSTANCE_FEEDS = frozenset({Hub.DESIRED, Hub.INSTANCE})
+TASK_FEEDS = frozenset({Hub.TASK})
+
+
+class _Source:
+    """A subscription, in the words of the HTTP lanes."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._subscription = subscription
+
+    async def receive(self) -> bytes:
+        try:
+            return await self._subscription.receive()
+        except FeedEnded as ended:
+            raise StreamEnded from ended
+
+    def close(self) -> None:
+        self._subscription.close()
+
+
+def lrp_stream(context: Context, feeds: frozenset[Hub], version: Version) -> EventStream:
+    """A stream of desired-LRP events and those of one ActualLRP feed, for one cell if the request names it."""
+
+    async def open_stream(call: Call) -> _Source:
+        try:
+            request = decode(pb.EventsByCellId, call.body)
+            return _Source(context.hubs.subscribe(feeds, version=version, cell_id=request.cell_id))
+        except (InvalidRequest, HubClosed) as error:
+            raise CannotOpenStream from error
+
+    return EventStream(open_stream)
+
+
+def task_stream(context: Context, version: Version) -> EventStream:
+    """A stream of task events. The request body is not looked at."""
+
+    async def open_stream(call: Call) -> _Source:
+        try:
+            return _Source(context.hubs.subscribe(TASK_FEEDS, version=version))
+        except HubClosed as error:
+            raise CannotOpenStream from error
+
+    return EventStream(open_stream)

@@ -1,0 +1,125 @@
+"""The root of the process: what starts, in which order, and what ends what.
+
+`serve` reads as the start order, and backwards as the shutdown order: database, writer lock, rows, committer, effects,
+HTTP. A stop closes the event streams, lets the requests in flight end, waits until what they staged is durable, and
+only then gives up the writer lock.
+"""
+
+import gc
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from time import perf_counter
+
+import trio
+import trio_asyncio
+
+from bbs.config import Config, ConfigInvalid, local_keyring
+from bbs.embedded_postgres import embedded_postgres
+from bbs.log import Logger
+from bbs.models.errors import Unrecoverable
+from bbs.peers.effects import Effects
+from bbs.peers.stub import StubPeers
+from bbs.routes.context import Context
+from bbs.routes.http import bind, serve_http
+from bbs.routes.table import route_table
+from bbs.store.postgres import PostgresBackend
+from bbs.store.store import Store
+from bbs.sync import EventHubs
+from bbs.tls import server_context
+
+GC_YOUNG_OBJECTS: int = 50_000
+"""New objects between two young collections. A request makes about a hundred, none of them in a cycle."""
+
+
+async def serve(config: Config, *, log: Logger, stop: trio.Event, ready: Callable[[str], None]) -> None:
+    """Run a server until ``stop`` is set, then end it cleanly.
+
+    ``ready`` is called once, with the URL, when requests are answered.
+
+    Raises:
+      ConfigInvalid, TLSFilesInvalid, EmbeddedPostgresFailed, SchemaRefused, BackendUnavailable: it cannot start.
+      WriterLockLost: another process writes to the database now; nothing was written since it does.
+    """
+    tls = (
+        server_context(ca_file=config.tls.ca_file, cert_file=config.tls.cert_file, key_file=config.tls.key_file)
+        if config.tls is not None
+        else None
+    )
+    try:
+        listeners = await bind(config.listen_address)
+    except OSError as error:
+        raise ConfigInvalid(f"cannot listen on {config.listen_address}: {error.strerror or error}") from error
+    async with AsyncExitStack() as stack:
+        for listener in listeners:
+            stack.push_async_callback(listener.aclose)
+        await stack.enter_async_context(trio_asyncio.open_loop())
+        dsn = config.database_url
+        if dsn is None:
+            dsn = (await stack.enter_async_context(embedded_postgres(config.data_dir))).dsn
+        backend = await stack.enter_async_context(_backend(dsn, config, log))
+        hubs = EventHubs(log=log)
+        store = Store(
+            backend,
+            publish=hubs.publish,
+            write_retry_s=config.write_retry_s,
+            batch_rows_max=config.batch_rows_max,
+            on_trouble=lambda trouble: log.error("database-unavailable", error=trouble),
+        )
+        await _load(store, log)
+        peers = StubPeers()
+        effects = Effects(auctioneer=peers, reps=peers, cells=peers, log=log)
+        context = Context(store=store, hubs=hubs, effects=effects, log=log, update_workers=config.update_workers)
+        scheme = "https" if tls is not None else "http"
+
+        async with trio.open_nursery() as root:
+            await root.start(store.run)
+            await root.start(effects.run)
+            async with trio.open_nursery() as front:
+                http = await front.start(
+                    lambda task_status: serve_http(
+                        route_table(context, on_unrecoverable=lambda error: _give_up(error, stop, log)),
+                        listeners=listeners,
+                        tls=tls,
+                        limits=config.limits,
+                        fast_lane=config.fast_lane,
+                        stop=stop,
+                        log=log,
+                        task_status=task_status,
+                    )
+                )
+                log.info("started")
+                ready(f"{scheme}://{http.address}")
+                await stop.wait()
+                # The streams end first: a stream is a request in flight that would never end by itself.
+                hubs.close()
+            await store.drain()
+            root.cancel_scope.cancel()
+        log.info("exited")
+
+
+@asynccontextmanager
+async def _backend(dsn: str, config: Config, log: Logger) -> AsyncIterator[PostgresBackend]:
+    """The database, its schema in place, with the writer lock held."""
+    backend = PostgresBackend(dsn, keyring=local_keyring(config.data_dir), log=log)
+    try:
+        await backend.open()
+        yield backend
+    finally:
+        with trio.move_on_after(5, shield=True):
+            await backend.aclose()
+
+
+async def _load(store: Store, log: Logger) -> None:
+    """Bring every row into memory, and keep the garbage collector from walking them for ever after."""
+    began = perf_counter()
+    rows = await store.load()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_YOUNG_OBJECTS, 20, 100)
+    log.info("loaded", rows=rows, duration=int((perf_counter() - began) * 1e9))
+
+
+def _give_up(error: Unrecoverable, stop: trio.Event, log: Logger) -> None:
+    """A table is missing: the answer still goes out, then the process stops as on an interrupt (spec: config.md §6)."""
+    log.error("unrecoverable-error", error=error)
+    stop.set()

@@ -1,0 +1,104 @@
+"""Sealing of column values (spec: storage.md 3.1).
+
+A sealed value is text: ``02``, then in base64 the label of the key, a nonce, and what AES-256-GCM made of the
+plaintext. The key is the SHA-256 of a passphrase. Everything is sealed with the active key and opened with the key that
+the label names, so several keys can be known while values move from one to another.
+"""
+
+import os
+from base64 import b64decode, b64encode
+from binascii import Error as NotBase64
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+ENCODING: Final = "02"
+NONCE_BYTES: Final = 12
+TAG_BYTES: Final = 16
+LABEL_BYTES_MAX: Final = 127
+
+
+class BadKeys(ValueError):
+    """The configured keys can't be used; the text is upstream's (spec: config.md 2.4)."""
+
+
+class CannotDecrypt(ValueError):
+    """A stored value could not be opened: wrong framing, unknown key, or not what was sealed."""
+
+
+def random_nonce() -> bytes:
+    return os.urandom(NONCE_BYTES)
+
+
+class Keyring:
+    """The keys by their labels, one of them active.
+
+    ``nonce`` gives 12 fresh bytes a call; only a test has a reason to replace it.
+
+    Raises:
+      BadKeys: no keys, no active label, a label that is empty or longer than 127 bytes, or an active label without key.
+    """
+
+    __slots__ = ("_ciphers", "_encrypt", "_header", "_nonce", "active_label")
+
+    def __init__(
+        self, keys: Mapping[str, str], active_label: str, *, nonce: Callable[[], bytes] = random_nonce
+    ) -> None:
+        if not keys:
+            raise BadKeys("Must have at least one encryption key set")
+        if not active_label:
+            raise BadKeys("Must select an active encryption key")
+        for label in keys:
+            if not label:
+                raise BadKeys("A key label is required")
+            if len(label.encode()) > LABEL_BYTES_MAX:
+                raise BadKeys("Key label is longer than 127 bytes")
+        if active_label not in keys:
+            raise BadKeys("The selected active key must be listed on the encryption keys flag")
+        self.active_label: Final = active_label
+        self._ciphers = {
+            label.encode(): AESGCM(sha256(passphrase.encode()).digest()) for label, passphrase in keys.items()
+        }
+        active = active_label.encode()
+        self._encrypt = self._ciphers[active].encrypt
+        self._header = bytes((len(active),)) + active
+        self._nonce = nonce
+
+    @property
+    def labels(self) -> frozenset[str]:
+        return frozenset(label.decode() for label in self._ciphers)
+
+    def seal(self, plaintext: bytes) -> str:
+        """The column text for ``plaintext``, made with the active key and a nonce of its own."""
+        nonce = self._nonce()
+        return ENCODING + b64encode(self._header + nonce + self._encrypt(nonce, plaintext, None)).decode("ascii")
+
+    def open(self, text: str) -> bytes:
+        """The plaintext of a column.
+
+        Raises:
+          CannotDecrypt: with upstream's text where it has one. It panics on broken framing, which is an error here.
+        """
+        if not text.startswith(ENCODING):
+            raise CannotDecrypt(f"Unknown encoding: [{' '.join(map(str, text[:2].encode()))}]")
+        try:
+            # Line breaks are tolerated, and nothing else that is not base64.
+            sealed = b64decode(text[2:].replace("\n", "").replace("\r", ""), validate=True)
+        except (NotBase64, ValueError) as error:
+            raise CannotDecrypt(f"illegal base64 data: {error}") from error
+        # An empty value has no label length to read; the slices below come out short, never fail.
+        label_end = 1 + sealed[0] if sealed else 1
+        nonce_end = label_end + NONCE_BYTES
+        if len(sealed) < nonce_end:
+            raise CannotDecrypt("the value ends before its key label and nonce do")
+        label = sealed[1:label_end]
+        cipher = self._ciphers.get(label)
+        if cipher is None:
+            raise CannotDecrypt(f'Key with label "{label.decode(errors="replace")}" was not found')
+        try:
+            return cipher.decrypt(sealed[label_end:nonce_end], sealed[nonce_end:], None)
+        except (InvalidTag, ValueError) as error:
+            raise CannotDecrypt("cipher: message authentication failed") from error

@@ -1,0 +1,172 @@
+"""The JSON inside columns: record fields to the text upstream writes, and back (spec: storage.md 3.4).
+
+``None`` stands for JSON ``null`` and differs from an empty collection, except for desired metric tags, where the record
+knows no difference. Readers raise ``ValueError`` for what upstream could not read either.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from json.decoder import scanstring
+from typing import Any, Final, NoReturn
+
+from bbs.models import pb
+from bbs.models.desired_lrp import MetricTag, MetricTags, Routes
+
+DynamicValue = pb.MetricTagValue.DynamicValue
+
+# Go escapes these within strings, so that JSON can be put into HTML. Outside of strings JSON has none of them.
+_HTML_SAFE: Final = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"})
+_WHITESPACE: Final = " \t\r\n"
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decoder: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+_encoder: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+def dump(value: object) -> bytes:
+    """JSON text as Go's encoder spells it."""
+    return _encoder.encode(value).translate(_HTML_SAFE).encode()
+
+
+def _load(text: bytes) -> Any:
+    return _decoder.decode(text.decode())
+
+
+def dump_strings(strings: Iterable[str] | None) -> bytes:
+    return dump(None if strings is None else list(strings))
+
+
+def load_strings(text: bytes) -> tuple[str, ...] | None:
+    value = _load(text)
+    if value is None:
+        return None
+    # A null element reads as an empty string in Go.
+    return tuple("" if element is None else _text(element) for element in _list(value))
+
+
+def dump_internal_routes(hostnames: tuple[str, ...] | None) -> bytes:
+    if not hostnames:
+        return b"null" if hostnames is None else b"[]"
+    return dump([{"hostname": hostname} for hostname in hostnames])
+
+
+def load_internal_routes(text: bytes) -> tuple[str, ...] | None:
+    if text == b"[]":  # Most rows; and reading JSON is what takes the time when a server starts.
+        return ()
+    value = _load(text)
+    if value is None:
+        return None
+    return tuple(_text(_object(route).get("hostname") or "") for route in _list(value))
+
+
+def dump_string_map(pairs: Iterable[tuple[str, str]] | None) -> bytes:
+    return dump(None if pairs is None else dict(sorted(pairs)))
+
+
+def load_string_map(text: bytes) -> tuple[tuple[str, str], ...] | None:
+    if text == b"{}":
+        return ()
+    value = _load(text)
+    if value is None:
+        return None
+    return tuple(sorted((name, "" if item is None else _text(item)) for name, item in _object(value).items()))
+
+
+def dump_metric_tags(tags: MetricTags) -> bytes:
+    if not tags:
+        return b"null"
+    return dump({name: _tag_value(tag) for name, tag in sorted(tags, key=lambda item: item[0])})
+
+
+def _tag_value(tag: MetricTag) -> Mapping[str, str]:
+    value = {}
+    if tag.static:
+        value["static"] = tag.static
+    if tag.dynamic:
+        known = tag.dynamic in DynamicValue.values()
+        # Like Go, which reads the digits back as 0. Validation lets no such tag through.
+        value["dynamic"] = DynamicValue.Name(tag.dynamic) if known else str(tag.dynamic)  # type: ignore[arg-type]
+    return value
+
+
+def load_metric_tags(text: bytes) -> MetricTags:
+    value = _load(text)
+    if value is None:
+        return ()
+    return tuple((name, _load_tag(tag)) for name, tag in sorted(_object(value).items()))
+
+
+def _load_tag(value: object) -> MetricTag:
+    if value is None:
+        return MetricTag()
+    tag = _object(value)
+    dynamic = _text(tag.get("dynamic") or "") if tag.get("dynamic") != 0 else _text(0)
+    return MetricTag(
+        static=_text(tag.get("static") or ""),
+        dynamic=DynamicValue.Value(dynamic) if dynamic in DynamicValue.keys() else 0,  # noqa: SIM118  (no mapping)
+    )
+
+
+def dump_routes(routes: Routes | None) -> bytes:
+    """Router values are in their stored form already; an empty one is the JSON ``null`` it was read from."""
+    if routes is None:
+        return b"null"
+    members = (dump(name) + b":" + (value or b"null") for name, value in sorted(routes))
+    return b"{" + b",".join(members) + b"}"
+
+
+def load_routes(text: bytes) -> Routes | None:
+    """Router names and their raw values, exactly as spelled; only JSON ``null`` becomes empty."""
+    source = text.decode()
+    at = _skip(source, 0)
+    value, end = _scan(source, at)
+    if _skip(source, end) != len(source):
+        raise ValueError("something follows the JSON value")
+    if value is None:
+        return None
+    _object(value)
+    # It is a well-formed object; now find where each of its values begins and ends.
+    raw: dict[str, bytes] = {}
+    at = _skip(source, at + 1)
+    while source[at] != "}":
+        name, at = scanstring(source, at + 1)
+        begin = _skip(source, _skip(source, at) + 1)  # behind the colon
+        value, at = _scan(source, begin)
+        raw[name] = b"" if value is None else source[begin:at].encode()
+        at = _skip(source, at)
+        if source[at] == ",":
+            at = _skip(source, at + 1)
+    return tuple(sorted(raw.items()))
+
+
+def _scan(source: str, at: int) -> tuple[Any, int]:
+    """The value that begins at ``at``, and where it ends."""
+    return _decoder.raw_decode(source, at)
+
+
+def _skip(source: str, at: int) -> int:
+    while at < len(source) and source[at] in _WHITESPACE:
+        at += 1
+    return at
+
+
+def _object(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"a JSON object was expected, not {value!r:.40}")
+    return value
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"a JSON array was expected, not {value!r:.40}")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"a JSON string was expected, not {value!r:.40}")
+    return value

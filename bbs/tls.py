@@ -1,0 +1,185 @@
+"""TLS contexts of the one profile that all of Diego's components share. spec: security.md, sections 1-3
+
+TLS 1.2 and 1.3, two suites below 1.3, no ALPN, a certificate from both sides, trust in one CA file. Files are read
+once, when a context is made. What is wrong with them is said in upstream's words, which operators search for.
+"""
+
+import base64
+import binascii
+import errno
+import os
+import re
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, TypeAlias
+
+from cryptography import x509
+
+StrPath: TypeAlias = str | os.PathLike[str]
+
+# Both need an RSA key. Those of TLS 1.3 are not chosen here: OpenSSL offers just the three that Go does.
+TLS12_SUITES: Final = ("ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-AES128-GCM-SHA256")
+
+_PEM_BLOCK: Final = re.compile(
+    rb"^-----BEGIN (?P<kind>[^\r\n]*)-----[ \t]*\r?\n(?P<text>.*?)^-----END (?P=kind)-----[ \t]*\r?$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+class TLSFilesInvalid(Exception):
+    """A certificate, key or CA file cannot be used. The text is upstream's."""
+
+
+def server_context(*, ca_file: StrPath, cert_file: StrPath, key_file: StrPath) -> ssl.SSLContext:
+    """A context that demands a client certificate from the CAs in ``ca_file``, and trusts no others.
+
+    OpenSSL checks the rest of the rule: if the client's certificate names extended usages, clientAuth is one.
+
+    Raises:
+      TLSFilesInvalid: a file is unreadable or unfit, or the certificate is not valid now.
+    """
+    context = _context(ssl.PROTOCOL_TLS_SERVER)
+    _load_identity(context, cert_file=cert_file, key_file=key_file)
+    _trust(context, ca_file)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def client_context(
+    *,
+    ca_file: StrPath | None,
+    cert_file: StrPath | None,
+    key_file: StrPath | None,
+    skip_verify: bool = False,
+) -> ssl.SSLContext:
+    """A context that shows our certificate and checks the server's chain and name (the common name does not count).
+
+    Without ``ca_file`` the system's roots are trusted, without ``cert_file`` and ``key_file`` no certificate is shown
+    (spec: security.md, section 3); an empty path is not "without", but one that can't be opened. With ``skip_verify``
+    the server may be anyone, and ``ca_file`` is not read.
+
+    Raises:
+      TLSFilesInvalid: as `server_context`.
+    """
+    context = _context(ssl.PROTOCOL_TLS_CLIENT)
+    if cert_file is not None or key_file is not None:
+        _load_identity(context, cert_file=cert_file or "", key_file=key_file or "")
+    if skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif ca_file is None:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    else:
+        _trust(context, ca_file)
+    return context
+
+
+def _context(protocol: int) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(":".join(TLS12_SUITES))
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.hostname_checks_common_name = False
+    # As Go: a certificate in the CA file is an anchor even if it is not self-signed.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
+def _load_identity(context: ssl.SSLContext, *, cert_file: StrPath, key_file: StrPath) -> None:
+    try:
+        leaf = _read_leaf(cert_file)
+        _read_key(key_file)
+        # Without a password of ours, OpenSSL would ask for that of an encrypted key on the terminal.
+        context.load_cert_chain(cert_file, key_file, password="")
+        _check_validity(leaf, now=datetime.now(UTC))
+    except OSError as error:  # SSLError is one
+        raise TLSFilesInvalid(f"failed to load keypair: {_reason(error)}") from error
+    except ValueError as error:
+        raise TLSFilesInvalid(f"failed to load keypair: {error}") from error
+
+
+def _read_leaf(cert_file: StrPath) -> x509.Certificate:
+    for block in _pem_blocks(_read(cert_file)):
+        if block.kind == "CERTIFICATE":
+            return x509.load_der_x509_certificate(block.der)
+    raise ValueError("tls: failed to find any PEM data in certificate input")
+
+
+def _read_key(key_file: StrPath) -> None:
+    if not any(block.kind.endswith("PRIVATE KEY") for block in _pem_blocks(_read(key_file))):
+        raise ValueError("tls: failed to find any PEM data in key input")
+
+
+def _check_validity(certificate: x509.Certificate, *, now: datetime) -> None:
+    starts, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now < starts:
+        raise ValueError(
+            "certificate is not yet valid: "
+            f"validity starts at {_time_text(starts)} but current time is {_time_text(now)}"
+        )
+    if now > ends:
+        raise ValueError(
+            f"certificate has expired: validity ended at {_time_text(ends)} but current time is {_time_text(now)}"
+        )
+
+
+def _time_text(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _trust(context: ssl.SSLContext, ca_file: StrPath) -> None:
+    path = os.fspath(ca_file)
+    try:
+        pem = _read(ca_file)
+    except OSError as error:
+        raise TLSFilesInvalid(f'failed to read certificate(s) at path "{path}": {_reason(error)}') from error
+    anchors = []
+    for block in _pem_blocks(pem):
+        if block.kind != "CERTIFICATE":
+            raise TLSFilesInvalid(f'unexpected PEM block type "{block.kind}" in file "{path}"')
+        if block.has_headers:
+            raise TLSFilesInvalid(f'unexpected PEM headers in file "{path}"')
+        anchors.append(block.der)
+    if not anchors:
+        raise TLSFilesInvalid(f'no valid certificates read from file "{path}"')
+    try:
+        context.load_verify_locations(cadata=b"".join(anchors))
+    except ssl.SSLError as error:
+        raise TLSFilesInvalid(f'failed to parse certificate in file "{path}": {_reason(error)}') from error
+
+
+@dataclass(frozen=True, slots=True)
+class _PEMBlock:
+    kind: str
+    has_headers: bool
+    der: bytes
+
+
+def _pem_blocks(pem: bytes) -> Iterator[_PEMBlock]:
+    """The well-formed blocks, as Go's decoder finds them: whatever lies between and around is skipped."""
+    for match in _PEM_BLOCK.finditer(pem):
+        lines = match["text"].splitlines()
+        headers = sum(1 for line in lines if b":" in line)  # a colon is not a base64 digit
+        try:
+            der = base64.b64decode(b"".join(line.strip() for line in lines[headers:]), validate=True)
+        except binascii.Error:
+            continue
+        yield _PEMBlock(match["kind"].decode(errors="replace"), headers > 0, der)
+
+
+def _read(path: StrPath) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _reason(error: OSError) -> str:
+    """In the words of Go: its operators' searches and alerts know those."""
+    if isinstance(error, ssl.SSLError):
+        if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+            return "tls: private key does not match public key"
+        return f"tls: failed to parse private key or certificate: {error.reason or error}"
+    if error.errno == errno.EISDIR:
+        return f"read {error.filename}: is a directory"
+    return f"open {error.filename}: {os.strerror(error.errno or 0).lower()}"
