@@ -10,19 +10,20 @@ from pathlib import Path
 import trio
 
 from bbs import __version__
-from bbs.certs import CertsExist, make_development_certs
+from bbs.certs import CertificatesExist, make_development_certs
 from bbs.config import Config, ConfigInvalid, TLSFiles
 from bbs.embedded_postgres import EmbeddedPostgresFailed
-from bbs.log import LagerSink, Logger
+from bbs.log import LagerSink, Level, Logger, root_logger
 from bbs.routes.http import Limits
 from bbs.server import serve
-from bbs.store.backend import BackendUnavailable, SchemaRefused, WriterLockLost
+from bbs.store.backend import BackendUnavailable, WriterLockLost
+from bbs.store.schema import SchemaError
 from bbs.tls import TLSFilesInvalid
 
 EXIT_FAILED = 1
 EXIT_REFUSED = 2
 
-CANNOT_START = (ConfigInvalid, TLSFilesInvalid, EmbeddedPostgresFailed, SchemaRefused, BackendUnavailable)
+CANNOT_START = (ConfigInvalid, TLSFilesInvalid, EmbeddedPostgresFailed, SchemaError, BackendUnavailable)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,16 +88,18 @@ def _positive(number: type[int] | type[float]):  # type: ignore[no-untyped-def] 
 def _certs(directory: Path) -> int:
     try:
         certs = make_development_certs(directory)
-    except (CertsExist, OSError) as error:
+    except (CertificatesExist, OSError) as error:
         print(f"bbs certs: {error}", file=sys.stderr)
         return EXIT_REFUSED
-    for path in (certs.ca_file, certs.cert_file, certs.key_file, certs.client_cert_file, certs.client_key_file):
+    for path in certs.paths():
         print(path)
     return 0
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    log = Logger(LagerSink(sys.stderr, min_level=arguments.log_level), "bbs")
+    log = root_logger(
+        "bbs", LagerSink(open(2, "wb", buffering=0, closefd=False), min_level=Level[arguments.log_level.upper()])
+    )
     try:
         trio.run(_serve_until_signalled, _config(arguments), log)
     except* CANNOT_START as group:
@@ -145,7 +148,3 @@ def _first(group: BaseExceptionGroup) -> BaseException:  # type: ignore[type-arg
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -162,7 +162,7 @@ class _Postmaster:
         self._cluster = self._data_dir / "postgres"
         self._socket_link = self._data_dir / "postgres.socket"
         self._log = self._data_dir / "postgres.log"
-        self._log_start = 0
+        self._log_start = 0  # of the process started last
         self._settings = settings
         self._account: _Account | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -215,7 +215,6 @@ class _Postmaster:
         if self._log.exists() and self._log.stat().st_size > LOG_BYTES_MAX:
             self._log.rename(self._log.with_suffix(".log.1"))
         self._log.touch(mode=0o600)
-        self._log_start = self._log.stat().st_size
 
     def _wait_for_leftovers(self) -> _Waits[None]:
         """A predecessor that was killed leaves processes that are just shutting down."""
@@ -286,6 +285,7 @@ class _Postmaster:
         if account is not None:
             identity = [str(account.uid), str(account.gid), ",".join(map(str, sorted(account.groups)))]
         with self._log.open("ab") as log:
+            self._log_start = log.tell()
             return subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *identity, *argv],
                 stdin=subprocess.DEVNULL,

@@ -8,6 +8,7 @@ only then gives up the writer lock.
 import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from time import perf_counter
 
 import trio
@@ -20,11 +21,11 @@ from bbs.models.errors import Unrecoverable
 from bbs.peers.effects import Effects
 from bbs.peers.stub import StubPeers
 from bbs.routes.context import Context
-from bbs.routes.http import bind, serve_http
+from bbs.routes.http import Call, Hooks, HTTPServer, Peer, open_listeners
 from bbs.routes.table import route_table
 from bbs.store.postgres import PostgresBackend
 from bbs.store.store import Store
-from bbs.sync import EventHubs
+from bbs.sync.event_hub import EventHubs
 from bbs.tls import server_context
 
 GC_YOUNG_OBJECTS: int = 50_000
@@ -37,7 +38,7 @@ async def serve(config: Config, *, log: Logger, stop: trio.Event, ready: Callabl
     ``ready`` is called once, with the URL, when requests are answered.
 
     Raises:
-      ConfigInvalid, TLSFilesInvalid, EmbeddedPostgresFailed, SchemaRefused, BackendUnavailable: it cannot start.
+      ConfigInvalid, TLSFilesInvalid, EmbeddedPostgresFailed, SchemaError, BackendUnavailable: it cannot start.
       WriterLockLost: another process writes to the database now; nothing was written since it does.
     """
     tls = (
@@ -46,9 +47,9 @@ async def serve(config: Config, *, log: Logger, stop: trio.Event, ready: Callabl
         else None
     )
     try:
-        listeners = await bind(config.listen_address)
-    except OSError as error:
-        raise ConfigInvalid(f"cannot listen on {config.listen_address}: {error.strerror or error}") from error
+        listeners = await open_listeners(config.listen_address)
+    except (OSError, ValueError) as error:
+        raise ConfigInvalid(f"cannot listen on {config.listen_address}: {error}; choose another --listen") from error
     async with AsyncExitStack() as stack:
         for listener in listeners:
             stack.push_async_callback(listener.aclose)
@@ -69,28 +70,23 @@ async def serve(config: Config, *, log: Logger, stop: trio.Event, ready: Callabl
         peers = StubPeers()
         effects = Effects(auctioneer=peers, reps=peers, cells=peers, log=log)
         context = Context(store=store, hubs=hubs, effects=effects, log=log, update_workers=config.update_workers)
-        scheme = "https" if tls is not None else "http"
-
+        http = HTTPServer(
+            route_table(context, on_unrecoverable=lambda error: _give_up(error, stop, log)),
+            tls=tls,
+            gate=lambda: True,
+            hooks=_hooks(log),
+            limits=config.limits,
+            fast_lane=config.fast_lane,
+        )
         async with trio.open_nursery() as root:
             await root.start(store.run)
             await root.start(effects.run)
             async with trio.open_nursery() as front:
-                http = await front.start(
-                    lambda task_status: serve_http(
-                        route_table(context, on_unrecoverable=lambda error: _give_up(error, stop, log)),
-                        listeners=listeners,
-                        tls=tls,
-                        limits=config.limits,
-                        fast_lane=config.fast_lane,
-                        stop=stop,
-                        log=log,
-                        task_status=task_status,
-                    )
-                )
+                await front.start(partial(http.serve, listeners, stop=stop))
                 log.info("started")
-                ready(f"{scheme}://{http.address}")
+                ready(_url(listeners[0], secure=tls is not None))
                 await stop.wait()
-                # The streams end first: a stream is a request in flight that would never end by itself.
+                # A stream is a request in flight that would never end by itself.
                 hubs.close()
             await store.drain()
             root.cancel_scope.cancel()
@@ -117,6 +113,24 @@ async def _load(store: Store, log: Logger) -> None:
     gc.freeze()
     gc.set_threshold(GC_YOUNG_OBJECTS, 20, 100)
     log.info("loaded", rows=rows, duration=int((perf_counter() - began) * 1e9))
+
+
+def _url(listener: trio.SocketListener, *, secure: bool) -> str:
+    host, port = listener.socket.getsockname()[:2]
+    return f"{'https' if secure else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _hooks(log: Logger) -> Hooks:
+    def on_bug(bug: Exception, call: Call) -> None:
+        log.fatal("handler-failed", error=bug, request=call.target, remote_addr=call.remote_addr)
+
+    def on_connection_failed(failure: Exception, peer: Peer) -> None:
+        log.fatal("connection-failed", error=failure, remote_addr=peer.remote_addr)
+
+    def on_accept_failed(failure: OSError) -> None:
+        log.error("accept-failed", error=failure)
+
+    return Hooks(on_bug=on_bug, on_connection_failed=on_connection_failed, on_accept_failed=on_accept_failed)
 
 
 def _give_up(error: Unrecoverable, stop: trio.Event, log: Logger) -> None:

@@ -5,9 +5,10 @@ complete (a closed loop, as a fleet of cells is). Requests are whole HTTP/1.1 re
 counts as good if its status is 200 and its body does not begin with field 1, length-delimited, which in every response
 message but ``PingResponse`` is ``error`` (spec: api.md, section 3.1).
 
-It has to share two cores with the server and its Postgres, so what it needs per request matters. Measured there,
-64 TLS connections: 36 µs of CPU per request, of which OpenSSL and the system calls are two thirds; the same with
-asyncio protocols 77 µs, with blocking sockets on 64 threads 86 µs. `Sample.generator_cpu_s` says what it was in a run.
+It has to share two cores with the server and its Postgres, so what it needs per request matters. CPU per request,
+64 TLS connections to a bare asyncio server, median of seven alternating runs on a noisy two-core machine: 44 µs (41 to
+49); with asyncio protocols 62 µs (38 to 70), with blocking sockets on 64 threads 75 µs (52 to 91).
+`Sample.generator_cpu_s` says what it was in a run.
 
 Run it alone with ``python -m perf.load --url https://… --path /v1/ping``; prints one line of JSON.
 """

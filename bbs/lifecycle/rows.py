@@ -130,7 +130,9 @@ def started(lrp: ActualLRP, report: StartReport, *, now_ns: int) -> ActualLRP:
     )
 
 
-def crashed(lrp: ActualLRP, *, state: ActualLRPState, crash_count: int, reason: str, now_ns: int) -> ActualLRP:
+def crashed(
+    lrp: ActualLRP, *, state: ActualLRPState, crash_count: int, reason: str, now_ns: int
+) -> ActualLRP:
     """The row after a crash, with the whole ``reason``: what events tell. See `as_stored`."""
     return replace(
         unclaimed_again(lrp, now_ns=now_ns), state=state, crash_count=crash_count, crash_reason=reason

@@ -73,7 +73,7 @@ class Effects:
                 self._send.send_nowait(effect)
             except trio.WouldBlock:
                 self._dropped += 1
-                self._log.error("dropped-rep-call", **_about(effect.lrp))
+                self._log.error("dropped-rep-call", _about(effect.lrp))
 
     async def auction(self, start: LRPStart, *, trace_id: str = "") -> None:
         """Ask for one auction and wait for the auctioneer's word. Its refusal is logged, never raised."""
@@ -104,7 +104,7 @@ class Effects:
                 await self._perform(effect)
             except BBSError as error:
                 self._failed += 1
-                self._log.error("failed-rep-call", error=error, **_about(effect.lrp))
+                self._log.error("failed-rep-call", _about(effect.lrp), error=error)
             else:
                 self._performed += 1
 

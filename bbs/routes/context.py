@@ -10,7 +10,7 @@ from bbs.models.outcome import Outcome
 from bbs.models.errors import BBSError
 from bbs.peers.effects import Effects
 from bbs.store.store import Store
-from bbs.sync import EventHubs
+from bbs.sync.event_hub import EventHubs
 
 
 def _new_guid() -> str:

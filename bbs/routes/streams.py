@@ -7,8 +7,8 @@ from bbs.models.versions import Version
 from bbs.models.wire import decode
 from bbs.routes.context import Context
 from bbs.routes.http import Call, CannotOpenStream, EventStream, StreamEnded
-from bbs.sync import HubClosed, Subscription
-from bbs.sync import StreamEnded as FeedEnded
+from bbs.sync.event_hub import HubClosed, Subscription
+from bbs.sync.sse import StreamEnded as FeedEnded
 
 GROUP_FEEDS = frozenset({Hub.DESIRED, Hub.GROUP})
 INSTANCE_FEEDS = frozenset({Hub.DESIRED, Hub.INSTANCE})

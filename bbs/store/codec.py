@@ -9,7 +9,6 @@ Sealed columns hold either JSON or an envelope: two bytes of which the second me
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -19,7 +18,7 @@ from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, ActualLRPState, InstanceKey, ModificationTag, Presence
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.domain import Domain
-from bbs.models.errors import BBSError, InvalidRequest, UnknownError
+from bbs.models.errors import InvalidRequest, UnknownError
 from bbs.models.outcome import Record
 from bbs.models.wire import decode as decode_message
 from bbs.models.wire import encode as encode_message
@@ -217,7 +216,7 @@ class DesiredLRPTable(Table):
         def read(column: str, load: Callable[[], T], policy: Policy = Policy.LEAVE_OUT) -> T:
             try:
                 return load()
-            except (ValueError, RecursionError, BBSError) as error:
+            except (ValueError, RecursionError) as error:
                 raise self.unreadable(row, column, error, policy) from error
 
         def volume_drivers() -> tuple[str, ...]:
@@ -332,7 +331,7 @@ class ActualLRPTable(Table):
             opened_routes = jsonc.load_internal_routes(keyring.open(internal_routes)) if internal_routes else ()
             column = "metric_tags"
             opened_tags = jsonc.load_string_map(keyring.open(metric_tags)) if metric_tags else ()
-        except (ValueError, RecursionError, BBSError) as error:
+        except (ValueError, RecursionError) as error:
             raise self.unreadable(row, column, error, Policy.DELETE) from error
         return ActualLRP(
             process_guid=process_guid,
@@ -358,7 +357,10 @@ def _open_envelope(message_class: type[M], plaintext: bytes) -> M:
     """The message in an envelope, whose two leading bytes may be anything, but must be there."""
     if len(plaintext) < len(ENVELOPE):
         raise ValueError("the envelope is cut short")
-    return decode_message(message_class, plaintext[len(ENVELOPE) :])
+    try:
+        return decode_message(message_class, plaintext[len(ENVELOPE) :])
+    except InvalidRequest as error:
+        raise ValueError(f"not a {message_class.DESCRIPTOR.full_name}") from error
 
 
 # Tasks are to join here: `tasks` is in the schema, and its record is a TaskDefinition in an envelope plus plain columns.
@@ -367,13 +369,3 @@ TABLES: Final[dict[type[Record], Table]] = {
     DesiredLRP: DesiredLRPTable(),
     ActualLRP: ActualLRPTable(),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class DroppedRow:
-    """A row that a load left out; ``deleted`` says that it is gone from its table as well."""
-
-    table: str
-    key: Values
-    reason: str
-    deleted: bool

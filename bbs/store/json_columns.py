@@ -12,7 +12,8 @@ from typing import Any, Final, NoReturn
 from bbs.models import pb
 from bbs.models.desired_lrp import MetricTag, MetricTags, Routes
 
-DynamicValue = pb.MetricTagValue.DynamicValue
+_DYNAMIC_BY_NAME: Final[dict[str, int]] = dict(pb.MetricTagValue.DynamicValue.items())
+_DYNAMIC_NAMES: Final = {number: name for name, number in _DYNAMIC_BY_NAME.items()}
 
 # Go escapes these within strings, so that JSON can be put into HTML. Outside of strings JSON has none of them.
 _HTML_SAFE: Final = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"})
@@ -33,7 +34,8 @@ def dump(value: object) -> bytes:
 
 
 def _load(text: bytes) -> Any:
-    return _decoder.decode(text.decode())
+    # Like Go, which reads what is not UTF-8 as replacement characters.
+    return _decoder.decode(text.decode(errors="replace"))
 
 
 def dump_strings(strings: Iterable[str] | None) -> bytes:
@@ -60,7 +62,11 @@ def load_internal_routes(text: bytes) -> tuple[str, ...] | None:
     value = _load(text)
     if value is None:
         return None
-    return tuple(_text(_object(route).get("hostname") or "") for route in _list(value))
+    return tuple(_hostname(_object(route).get("hostname")) for route in _list(value))
+
+
+def _hostname(value: object) -> str:
+    return "" if value is None else _text(value)
 
 
 def dump_string_map(pairs: Iterable[tuple[str, str]] | None) -> bytes:
@@ -73,7 +79,7 @@ def load_string_map(text: bytes) -> tuple[tuple[str, str], ...] | None:
     value = _load(text)
     if value is None:
         return None
-    return tuple(sorted((name, "" if item is None else _text(item)) for name, item in _object(value).items()))
+    return tuple(sorted((_text(name), "" if item is None else _text(item)) for name, item in _object(value).items()))
 
 
 def dump_metric_tags(tags: MetricTags) -> bytes:
@@ -87,9 +93,8 @@ def _tag_value(tag: MetricTag) -> Mapping[str, str]:
     if tag.static:
         value["static"] = tag.static
     if tag.dynamic:
-        known = tag.dynamic in DynamicValue.values()
-        # Like Go, which reads the digits back as 0. Validation lets no such tag through.
-        value["dynamic"] = DynamicValue.Name(tag.dynamic) if known else str(tag.dynamic)  # type: ignore[arg-type]
+        # Digits for one without a name, like Go, which reads them back as 0. Validation lets no such tag through.
+        value["dynamic"] = _DYNAMIC_NAMES.get(tag.dynamic, str(tag.dynamic))
     return value
 
 
@@ -97,18 +102,16 @@ def load_metric_tags(text: bytes) -> MetricTags:
     value = _load(text)
     if value is None:
         return ()
-    return tuple((name, _load_tag(tag)) for name, tag in sorted(_object(value).items()))
+    return tuple((_text(name), _load_tag(tag)) for name, tag in sorted(_object(value).items()))
 
 
 def _load_tag(value: object) -> MetricTag:
     if value is None:
         return MetricTag()
     tag = _object(value)
-    dynamic = _text(tag.get("dynamic") or "") if tag.get("dynamic") != 0 else _text(0)
-    return MetricTag(
-        static=_text(tag.get("static") or ""),
-        dynamic=DynamicValue.Value(dynamic) if dynamic in DynamicValue.keys() else 0,  # noqa: SIM118  (no mapping)
-    )
+    static, dynamic = (_text("" if part is None else part) for part in (tag.get("static"), tag.get("dynamic")))
+    # By name; one that nobody knows reads as none.
+    return MetricTag(static=static, dynamic=_DYNAMIC_BY_NAME.get(dynamic, 0))
 
 
 def dump_routes(routes: Routes | None) -> bytes:
@@ -121,7 +124,7 @@ def dump_routes(routes: Routes | None) -> bytes:
 
 def load_routes(text: bytes) -> Routes | None:
     """Router names and their raw values, exactly as spelled; only JSON ``null`` becomes empty."""
-    source = text.decode()
+    source = text.decode(errors="replace")
     at = _skip(source, 0)
     value, end = _scan(source, at)
     if _skip(source, end) != len(source):
@@ -136,7 +139,7 @@ def load_routes(text: bytes) -> Routes | None:
         name, at = scanstring(source, at + 1)
         begin = _skip(source, _skip(source, at) + 1)  # behind the colon
         value, at = _scan(source, begin)
-        raw[name] = b"" if value is None else source[begin:at].encode()
+        raw[_text(name)] = b"" if value is None else source[begin:at].encode()
         at = _skip(source, at)
         if source[at] == ",":
             at = _skip(source, at + 1)
@@ -169,4 +172,7 @@ def _list(value: object) -> list[Any]:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"a JSON string was expected, not {value!r:.40}")
-    return value
+    if value.isascii():
+        return value
+    # Half a surrogate pair, escaped: no text for us, a replacement character for Go.
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

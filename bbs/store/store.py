@@ -145,6 +145,8 @@ class Store:
         self._staged_rows += len(outcome.rows)
         self.head.stage(outcome.rows)
         self._work.set()
+        if self._idle.is_set():
+            self._idle = trio.Event()
         await staged.done.wait()
         if staged.error is not None:
             raise staged.error
@@ -210,7 +212,6 @@ class Store:
                 self._mend.clear()
         else:
             await self._work.wait()
-        self._idle = trio.Event()
 
     def _take_batch(self) -> list[_Staged]:
         batch = [self._queue.popleft()]

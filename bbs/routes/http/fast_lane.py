@@ -45,6 +45,7 @@ from bbs.routes.http.refusals import (
     http_date,
     slices,
 )
+from bbs.routes.http.sockets import linger
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -269,9 +270,7 @@ class _Connection:
 
     async def _read_chunks(self, start: bytes) -> tuple[bytes, bytes]:
         limits = self._lane.limits
-        chunks = ChunkedBody(
-            body_bytes_max=limits.body_bytes_max, framing_bytes_max=limits.header_bytes_max
-        )
+        chunks = ChunkedBody(body_bytes_max=limits.body_bytes_max, framing_bytes_max=limits.header_bytes_max)
         try:
             chunks.feed(start)
             while not chunks.complete:
@@ -399,17 +398,8 @@ class _Connection:
     # -- ending
 
     async def _say_goodbye(self, refusal: Refusal | None) -> None:
-        """Refuse if need be, then read until the peer has noticed.
-
-        Closing a socket with unread bytes makes the kernel send a reset, and that can overtake our last answer.
-        """
+        """Refuse if need be, and wait until the peer has noticed."""
         with trio.move_on_after(self._lane.limits.linger_s):
             if refusal is not None:
                 await self._stream.send_all(refusal.as_bytes(date=self._lane.date, close=True))
-            transport = self._stream
-            while isinstance(transport, trio.SSLStream):
-                transport = transport.transport_stream
-            if isinstance(transport, trio.abc.HalfCloseableStream):
-                await transport.send_eof()
-            while await transport.receive_some(self._lane.limits.receive_bytes):
-                pass
+            await linger(self._stream, self._lane.limits.receive_bytes)

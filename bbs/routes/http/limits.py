@@ -1,6 +1,6 @@
 """Every bound of the HTTP server in one place, with its unit and its reason."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 # What Go's HTTP client, which every Diego component uses, keeps an idle connection for. A server that closes
 # first makes the client's next request meet a closed connection now and then.
@@ -44,10 +44,8 @@ class Limits:
     """Pause after a failed accept (no descriptors left), so that others can free some."""
 
     def __post_init__(self) -> None:
-        assert self.idle_timeout_s > 0 and self.header_timeout_s > 0 and self.body_timeout_s > 0
-        assert self.handshake_timeout_s > 0 and self.send_stall_s > 0 and self.linger_s >= 0
-        assert 0 < self.receive_bytes and 0 < self.send_slice_bytes
-        assert self.connections_max > 0 and self.slow_lane_requests_max > 0
+        for field in fields(self):
+            assert getattr(self, field.name) > 0, f"{field.name} must be positive"
 
     @property
     def tick_s(self) -> float:

@@ -5,10 +5,10 @@ stop closes the listeners at once and then waits, for a bounded time, until the 
 (spec: api.md 1.1, security.md 2).
 """
 
-import errno
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,13 +18,10 @@ from bbs.routes.http.endpoints import Call, Peer, RouteTable
 from bbs.routes.http.fast_lane import FastLane
 from bbs.routes.http.limits import DEFAULT_LIMITS, Limits
 from bbs.routes.http.quart_app import build_app
-from bbs.routes.http.refusals import NOT_READY, PLAIN_HTTP_ON_TLS_PORT
+from bbs.routes.http.refusals import NOT_READY, PLAIN_HTTP_ON_TLS_PORT, http_date
 from bbs.routes.http.slow_lane import SlowLane
+from bbs.routes.http.sockets import keep_alive, linger, remote_addr
 
-# Go's default for accepted connections (spec: api.md 1).
-TCP_KEEP_ALIVE_S: Final = 180
-# The kernel cuts it down to its own limit (net.core.somaxconn).
-BACKLOG: Final = 0xFFFF
 # No TLS record starts with one of these; the request lines that Go recognises all do.
 PLAIN_HTTP_STARTS: Final = b"GHPO"
 # Practically unlimited: upstream never closes a connection for its number of requests.
@@ -57,27 +54,8 @@ class ListenerStatistics:
     """Event streams open now."""
 
 
-async def open_listeners(address: str) -> list[trio.SocketListener]:
-    """Listen on ``host:port`` with SO_REUSEADDR. Port 0 lets the kernel choose; an empty host is all interfaces.
-
-    Raises:
-      ValueError: not an address.
-      OSError: it cannot be listened on.
-    """
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 0xFFFF:
-        raise ValueError(f"listen address {address!r} is not host:port")
-    if host:
-        return await trio.open_tcp_listeners(int(port), host=host.strip("[]"), backlog=BACKLOG)
-    # One socket for both families, as in Go, so that port 0 is one port.
-    dual = socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if dual else socket.AF_INET
-    listening = socket.create_server(("", int(port)), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
-    return [trio.SocketListener(trio.socket.from_stdlib_socket(listening))]
-
-
 class HTTPServer:
-    """Both lanes behind one listener."""
+    """Both lanes behind one listener. To be made inside a Trio run."""
 
     def __init__(
         self,
@@ -93,9 +71,7 @@ class HTTPServer:
             table, limits=limits, gate=gate, on_bug=hooks.on_bug, on_request=self._count_request
         )
         """The slow lane's application: pages that are no RPC are added to it."""
-        self._table = table
         self._tls = tls
-        self._gate = gate
         self._hooks = hooks
         self._limits = limits
         self._slow_lane = SlowLane(
@@ -103,8 +79,10 @@ class HTTPServer:
             limits=limits,
             keep_alive_requests_max=limits.slow_lane_requests_max if fast_lane else UNLIMITED_REQUESTS,
         )
-        self._fast_lane: FastLane | None = None
-        self._wants_fast_lane = fast_lane
+        self._fast_lane = FastLane(
+            table, limits=limits, gate=gate, on_bug=hooks.on_bug, hand_over=self._slow_lane.serve
+        )
+        self._serve_in_lane = self._fast_lane.serve if fast_lane else self._slow_lane.serve
         self._connections = 0
         self._refused = 0
         self._slow_requests = 0
@@ -119,33 +97,109 @@ class HTTPServer:
         """Accept and serve until ``stop`` is set, then end gracefully. Closes ``listeners``. Call it once.
 
         Cancellation:
-          Is a stop too: takes up to ``Limits.stop_grace_s`` before it takes effect.
+          Is a stop too, so it takes up to ``Limits.stop_grace_s`` to take effect.
         """
-        async with trio.open_nursery() as connection_nursery:
-            connection_nursery.cancel_scope.shield = True
-            self._fast_lane = FastLane(
-                self._table,
-                limits=self._limits,
-                gate=self._gate,
-                on_bug=self._hooks.on_bug,
-                hand_over=self._slow_lane.serve,
-            )
-            connection_nursery.start_soon(self._fast_lane.watch)
+        stopped = trio.Event()
+        async with trio.open_nursery() as nursery:
+            connection_nursery = await nursery.start(self._keep_connections, stopped)
             try:
-                connection_nursery.cancel_scope.shield = False
-                async with trio.open_nursery() as accepting:
-                    accepting.start_soon(stop.wait)
+                async with trio.open_nursery() as accept_nursery:
+                    for listener in listeners:
+                        accept_nursery.start_soon(self._accept, listener, connection_nursery)
+                    task_status.started()
+                    await stop.wait()
+                    accept_nursery.cancel_scope.cancel()
             finally:
-                pass
+                for listener in listeners:
+                    listener.socket.close()
+                stopped.set()
+
+    async def _keep_connections(
+        self, stopped: trio.Event, task_status: trio.TaskStatus[trio.Nursery] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Own the connections' tasks, and give them time to end after ``stopped``."""
+        with trio.CancelScope(shield=True) as grace:
+            async with trio.open_nursery() as clock_nursery:
+                clock_nursery.start_soon(self._fast_lane.watch)
+                async with trio.open_nursery() as connection_nursery:
+                    task_status.started(connection_nursery)
+                    await stopped.wait()
+                    grace.deadline = trio.current_time() + self._limits.stop_grace_s
+                    self._fast_lane.stop()
+                    await self._slow_lane.stop()
+                clock_nursery.cancel_scope.cancel()
+
+    async def _accept(self, listener: trio.SocketListener, connection_nursery: trio.Nursery) -> None:
+        while True:
+            try:
+                stream = await listener.accept()
+            except trio.ClosedResourceError:
+                return
+            except OSError as error:
+                # Out of descriptors or memory, as a rule: connections that end will free some.
+                self._hooks.on_accept_failed(error)
+                await trio.sleep(self._limits.accept_backoff_s)
+                continue
+            if self._connections >= self._limits.connections_max:
+                self._refused += 1
+                await self._turn_away(stream)
+            else:
+                self._connections += 1
+                connection_nursery.start_soon(self._serve_connection, stream)
+
+    async def _turn_away(self, stream: trio.SocketStream) -> None:
+        """Answer 503. Only without TLS: a handshake would cost more than the request that it refuses."""
+        # A fresh socket has room for these few bytes, so this does not hold up the next accept.
+        with trio.move_on_after(self._limits.linger_s), suppress(trio.BrokenResourceError):
+            if self._tls is None:
+                await stream.send_all(NOT_READY.as_bytes(date=http_date(), close=True))
+        await trio.aclose_forcefully(stream)
+
+    async def _serve_connection(self, stream: trio.SocketStream) -> None:
+        peer = Peer("")
+        try:
+            peer = Peer(remote_addr(stream))
+            keep_alive(stream)
+            if self._tls is None:
+                await self._serve_in_lane(stream, peer)
+            else:
+                secured = await self._handshake(stream, self._tls)
+                if secured is not None:
+                    await self._serve_in_lane(secured, Peer(peer.remote_addr, secured))
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            pass  # the peer went away, or failed to identify itself
+        except* Exception as failure:
+            # A bug, but of this connection only.
+            self._hooks.on_connection_failed(failure, peer)
+        finally:
+            self._connections -= 1
+            await trio.aclose_forcefully(stream)
+
+    async def _handshake(
+        self, stream: trio.SocketStream, tls: ssl.SSLContext
+    ) -> "trio.SSLStream[trio.SocketStream] | None":
+        """Make it a TLS stream; None if the peer won't, or speaks plain HTTP and has been told."""
+        with trio.move_on_after(self._limits.handshake_timeout_s):
+            first = await stream.socket.recv(1, socket.MSG_PEEK)
+            if first and first in PLAIN_HTTP_STARTS:
+                await stream.send_all(PLAIN_HTTP_ON_TLS_PORT)
+                with trio.move_on_after(self._limits.linger_s):
+                    await linger(stream, self._limits.receive_bytes)
+                return None
+            # Without close_notify, like most HTTP servers: every body says where it ends.
+            secured = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
+            await secured.do_handshake()
+            return secured
+        return None
 
     def statistics(self) -> ListenerStatistics:
-        fast = self._fast_lane.statistics() if self._fast_lane else None
+        fast = self._fast_lane.statistics()
         return ListenerStatistics(
             connections=self._connections,
             refused=self._refused,
-            requests=self._slow_requests + (fast.requests if fast else 0),
-            handed_over=fast.handed_over if fast else 0,
-            streams=self._slow_lane.streams + (fast.streams if fast else 0),
+            requests=self._slow_requests + fast.requests,
+            handed_over=fast.handed_over,
+            streams=self._slow_lane.streams + fast.streams,
         )
 
     def _count_request(self) -> None:

@@ -121,7 +121,7 @@ def build_app(
 
 
 def _connection() -> SlowConnection:
-    connection = request.scope["state"][STATE_KEY]  # type: ignore[typeddict-item]  # untyped by ASGI
+    connection = request.scope["state"][STATE_KEY]
     assert isinstance(connection, SlowConnection)
     return connection
 

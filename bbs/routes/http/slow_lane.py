@@ -10,6 +10,7 @@ and adds what Hypercorn lacks on a Trio stream:
 """
 
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -17,6 +18,7 @@ from math import inf
 from typing import Any, Final, cast
 from wsgiref.handlers import format_date_time
 
+import h11
 import trio
 from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
@@ -25,6 +27,7 @@ from hypercorn.typing import AppWrapper, LifespanState
 
 from bbs.routes.http.endpoints import Peer, StreamSource
 from bbs.routes.http.limits import Limits
+from bbs.routes.http.sockets import transport_of
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -34,11 +37,20 @@ STATE_KEY: Final = "connection"
 """Where an ASGI scope's ``state`` holds the request's ``SlowConnection``."""
 
 
+# Hypercorn does not tell h11 the reason phrase, which upstream sends.
+_BARE_STATUS: Final = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) (?=\r\n)")
+
+
 class SlowConnection:
     """The stream that Hypercorn gets, and what the application may ask of its connection."""
 
     def __init__(
-        self, stream: trio.abc.Stream, socket: trio.socket.SocketType, peer: Peer, replay: bytes, limits: Limits
+        self,
+        stream: trio.abc.Stream,
+        socket: trio.socket.SocketType,
+        peer: Peer,
+        replay: bytes,
+        limits: Limits,
     ) -> None:
         self.socket: Final = socket  # Hypercorn asks it for addresses
         self.peer: Final = peer
@@ -54,6 +66,10 @@ class SlowConnection:
         self._dropped = False
         self._close_after_answer = False
         self._sources: set[StreamSource] = set()
+        self._streams_are_over = False
+        self._head_is_next = True
+        self.request_is_complete: Callable[[], bool] = lambda: False
+        """Whether Hypercorn has read a request to its end and not yet been through with the answer."""
 
     # -- for the application
 
@@ -63,9 +79,11 @@ class SlowConnection:
 
     def end_request(self) -> None:
         self._requests_in_flight -= 1
+        for source in self._sources:
+            source.close()
+        self._sources.clear()
+        self._head_is_next = True
         if self._requests_in_flight == 0:
-            self.end_streams()
-            self._sources.clear()
             self._all_answered.set()
             self._all_answered = trio.Event()
             if self._close_after_answer:
@@ -74,10 +92,16 @@ class SlowConnection:
     def add_stream(self, source: StreamSource) -> None:
         """Close ``source`` when the client ends its sending side, when the server stops, and after its request."""
         self._sources.add(source)
+        if self._streams_are_over:
+            source.close()
 
     def end_streams(self) -> None:
+        self._streams_are_over = True
         for source in tuple(self._sources):
             source.close()
+
+    def begin_response(self) -> None:
+        self._head_is_next = True
 
     @property
     def streams(self) -> int:
@@ -125,12 +149,9 @@ class SlowConnection:
                 return b""
 
     async def _wait_for_answers(self) -> None:
-        """Return when no request is in flight. No deadline of its own: handlers have theirs."""
-        # A request that Hypercorn has just read begins within one turn of the scheduler; this makes it two.
-        await trio.lowlevel.checkpoint()
-        await trio.lowlevel.checkpoint()
+        """Return when no complete request is in flight. No deadline of its own: handlers have theirs."""
         self.end_streams()
-        while self._requests_in_flight and not self._over:
+        while self.request_is_complete() and not self._over:
             self._waiting = trio.CancelScope()
             with self._waiting:
                 await self._all_answered.wait()
@@ -138,6 +159,10 @@ class SlowConnection:
     async def send_all(self, data: bytes) -> None:
         if self._dropped:
             raise trio.BrokenResourceError("dropped by the application")
+        if self._head_is_next and (status := _BARE_STATUS.match(data)):
+            code = int(status[1])
+            self._head_is_next = code < HTTPStatus.OK
+            data = status[0] + HTTPStatus(code).phrase.encode("ascii") + data[status.end() :]
         with trio.move_on_after(self._limits.send_stall_s) as stall:
             await self._stream.send_all(data)
         if stall.cancelled_caught:
@@ -145,18 +170,11 @@ class SlowConnection:
             raise trio.BrokenResourceError("the peer takes nothing")
 
     async def send_eof(self) -> None:
-        await cast(trio.abc.HalfCloseableStream, self._transport).send_eof()
+        await cast(trio.abc.HalfCloseableStream, transport_of(self._stream)).send_eof()
 
     async def aclose(self) -> None:
         # Not gracefully: Hypercorn shields some of its calls, and nothing is left to be said.
         await trio.aclose_forcefully(self._stream)
-
-    @property
-    def _transport(self) -> trio.abc.Stream:
-        stream = self._stream
-        while isinstance(stream, trio.SSLStream):
-            stream = stream.transport_stream
-        return stream
 
 
 class SlowTLSConnection(SlowConnection):
@@ -170,7 +188,7 @@ class SlowTLSConnection(SlowConnection):
 
     @property
     def transport_stream(self) -> trio.abc.Stream:
-        return self._transport
+        return transport_of(self._stream)
 
 
 class _HypercornConfig(Config):
@@ -208,21 +226,28 @@ class SlowLane:
 
     async def serve(self, stream: trio.abc.Stream, peer: Peer, replay: bytes = b"") -> None:
         """Serve a connection to its end and close it. ``replay`` was read from it before."""
-        transport = stream
-        while isinstance(transport, trio.SSLStream):
-            transport = transport.transport_stream
+        transport = transport_of(stream)
         assert isinstance(transport, trio.SocketStream)
         connection_class = SlowConnection if transport is stream else SlowTLSConnection
         connection = connection_class(stream, transport.socket, peer, replay, self._limits)
+        server = TCPServer(
+            cast(AppWrapper, self._serve_request),
+            self._config,
+            self._context,
+            cast(LifespanState, {STATE_KEY: connection}),
+            cast("trio.SSLStream[trio.SocketStream]", connection),
+        )
+
+        def request_is_complete() -> bool:
+            h11_connection = getattr(server.protocol.protocol, "connection", None)  # not with HTTP/2
+            return getattr(h11_connection, "their_state", None) in (h11.DONE, h11.MUST_CLOSE)
+
+        connection.request_is_complete = request_is_complete
+        if self.stopping:
+            connection.end_streams()
         self._connections.add(connection)
         try:
-            await TCPServer(
-                cast(AppWrapper, self._serve_request),
-                self._config,
-                self._context,
-                cast(LifespanState, {STATE_KEY: connection}),
-                cast("trio.SSLStream[trio.SocketStream]", connection),
-            )
+            await server
         finally:
             self._connections.discard(connection)
 
@@ -246,7 +271,7 @@ class SlowLane:
         try:
             refusal = self._refusal(scope)
             if refusal is None:
-                await self._app(scope, receive, self._go_spelling(send))
+                await self._app(scope, receive, self._go_spelling(connection, send))
             else:
                 headers = [(b"Content-Length", b"0"), (b"Connection", b"close")]
                 await send({"type": "http.response.start", "status": refusal, "headers": headers})
@@ -266,13 +291,14 @@ class SlowLane:
             return HTTPStatus.BAD_REQUEST  # Quart can't take it
         return None
 
-    def _go_spelling(self, send: Send) -> Send:
+    def _go_spelling(self, connection: SlowConnection, send: Send) -> Send:
         async def spelt(message: Any) -> None:
             if message["type"] == "http.response.start":
                 headers = [(name.title(), value) for name, value in message["headers"]]
                 if self.stopping and not any(name == b"Connection" for name, _ in headers):
                     headers.append((b"Connection", b"close"))
                 message = {**message, "headers": headers}
+                connection.begin_response()
             await send(message)
 
         return spelt

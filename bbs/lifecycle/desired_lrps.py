@@ -1,0 +1,241 @@
+"""Requests about what should run: desire, update, remove, and what they cause (spec: desired-lrps.md).
+
+Each request is one outcome, instances included: upstream writes the record first and every instance by itself, here
+all of it becomes durable together. The order of the announcements is still upstream's: on a desire and a remove the
+record's event comes first, on an update last.
+
+``rows`` are all rows of the process, by index and then presence, as the next mutation must see them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Final
+
+from bbs.lifecycle import internal_routes, metric_tags
+from bbs.lifecycle.changes import created, removed
+from bbs.lifecycle.columns import ROOTFS_CHARACTERS_MAX, must_fit
+from bbs.lifecycle.rows import unclaimed
+from bbs.models import pb
+from bbs.models.actual_lrp import ActualLRP, ActualLRPState, ModificationTag, Presence
+from bbs.models.desired_lrp import (
+    DesiredLRP,
+    MetricTags,
+    desired_lrp_from_message,
+    metric_tags_from_message,
+    stored_routes,
+)
+from bbs.models.errors import ResourceExists, ResourceNotFound
+from bbs.models.events import DesiredLRPChanged, DesiredLRPCreated, DesiredLRPRemoved, Event, Hub
+from bbs.models.outcome import (
+    NOTHING,
+    Outcome,
+    RequestAuction,
+    StopInstance,
+    Told,
+    UpdateInstance,
+    delete,
+    put,
+)
+from bbs.models.wire import encode
+
+ANNOTATION_CHARACTERS_MAX: Final = 10 * 1024
+"""Validation has counted its bytes already."""
+
+NewEpoch = Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What a request about a DesiredLRP brings along.
+
+    ``new_epoch`` makes the uuid text of a new record's tag. ``update_workers`` is upstream's setting for how many
+    instances are created at a time; it matters only in that less than one creates none.
+    """
+
+    now_ns: int
+    new_epoch: NewEpoch
+    update_workers: int
+    trace_id: str
+
+
+def desire(
+    existing: DesiredLRP | None, message: pb.DesiredLRP, rows: Sequence[ActualLRP], at: Circumstances
+) -> Outcome:
+    """A process is to run (spec: desired-lrps.md §5). Rows that are there already are adopted as they are.
+
+    Raises:
+      InvalidRequest: a text does not fit its column, or a route is not valid JSON.
+      ResourceExists: the process is desired already.
+    """
+    tag = ModificationTag(epoch=at.new_epoch(), index=0)
+    lrp = desired_lrp_from_message(message, tag=tag, created_at_ns=at.now_ns)
+    must_fit(lrp.process_guid, lrp.domain, lrp.log_guid)
+    must_fit(lrp.rootfs, characters_max=ROOTFS_CHARACTERS_MAX)
+    must_fit(lrp.annotation, characters_max=ANNOTATION_CHARACTERS_MAX)
+    if existing is not None:
+        raise ResourceExists
+    recorded = Outcome(rows=(put(lrp),), announcements=(_told(DesiredLRPCreated(lrp, at.trace_id)),))
+    if lrp.instances <= 0:
+        return recorded
+    return _in_turn(recorded, start_range(lrp, range(lrp.instances), rows, at))
+
+
+def update(
+    before: DesiredLRP | None, message: pb.DesiredLRPUpdate, rows: Sequence[ActualLRP], at: Circumstances
+) -> Outcome:
+    """Change what may be changed, scale, and tell running instances of new routes and tags (spec: §3, §6).
+
+    Raises:
+      ResourceNotFound: the process is not desired.
+      InvalidRequest: a text does not fit its column, or a route is not valid JSON.
+    """
+    if before is None:
+        raise ResourceNotFound
+    after = _updated(before, message)
+    must_fit(after.annotation, characters_max=ANNOTATION_CHARACTERS_MAX)
+    return _in_turn(
+        Outcome(rows=(put(after),)),
+        _scaled(before, after, rows, at),
+        _pushed(before, message, rows, at.trace_id),
+        Outcome(announcements=(_told(DesiredLRPChanged(before, after, at.trace_id)),)),
+    )
+
+
+def remove(lrp: DesiredLRP | None, rows: Sequence[ActualLRP], *, trace_id: str) -> Outcome:
+    """A process is no longer to run (spec: desired-lrps.md §7).
+
+    Raises:
+      ResourceNotFound: the process is not desired.
+    """
+    if lrp is None:
+        raise ResourceNotFound
+    told = _told(DesiredLRPRemoved(lrp, trace_id))
+    return _in_turn(
+        Outcome(rows=(delete(lrp),), announcements=(told,)), stop_from(0, rows, trace_id=trace_id)
+    )
+
+
+def start_range(lrp: DesiredLRP, indices: range, rows: Sequence[ActualLRP], at: Circumstances) -> Outcome:
+    """New rows for those ``indices`` that have no ordinary one, and one auction for them: even if there are none.
+
+    Used by a scale-up and by a desire.
+    """
+    taken = {row.index for row in rows if row.presence is Presence.ORDINARY}
+    new = [
+        unclaimed(lrp.process_guid, index, lrp.domain, now_ns=at.now_ns, epoch=at.new_epoch())
+        for index in (indices if at.update_workers >= 1 else ())
+        if index not in taken
+    ]
+    return Outcome(
+        rows=tuple(put(row) for row in new),
+        announcements=tuple(created(row, trace_id=at.trace_id) for row in new),
+        effects=(RequestAuction(lrp.process_guid, tuple(row.index for row in new), at.trace_id),),
+    )
+
+
+def stop_from(first_index: int, rows: Sequence[ActualLRP], *, trace_id: str) -> Outcome:
+    """End the instances from ``first_index`` on: rows without a cell go, the others' cells are asked to stop them.
+
+    Evacuating rows stay until their cell has drained. A row without a cell is told as it was read, while what goes is
+    the ordinary row of its index, whatever that is.
+    """
+    ordinary = {row.index: row for row in rows if row.presence is Presence.ORDINARY}
+    gone: list[ActualLRP] = []
+    told: list[ActualLRP] = []
+    to_stop: list[ActualLRP] = []
+    for row in rows:
+        if row.index < first_index or row.presence is Presence.EVACUATING:
+            continue
+        if _has_cell(row):
+            to_stop.append(row)
+        elif (removable := ordinary.pop(row.index, None)) is not None:
+            gone.append(removable)
+            told.append(row)
+    return Outcome(
+        rows=tuple(delete(row) for row in gone),
+        announcements=tuple(removed(row, trace_id=trace_id) for row in told),
+        effects=tuple(StopInstance(row, trace_id) for row in to_stop),
+    )
+
+
+def _updated(before: DesiredLRP, message: pb.DesiredLRPUpdate) -> DesiredLRP:
+    """``before`` with what the update carries; its tag always moves on, even if the update carries nothing."""
+    return replace(
+        before,
+        instances=message.instances if message.HasField("instances") else before.instances,
+        annotation=message.annotation if message.HasField("annotation") else before.annotation,
+        routes=stored_routes(message.routes.routes) if message.HasField("routes") else before.routes,
+        metric_tags=metric_tags_from_message(message.metric_tags) or before.metric_tags,
+        run_info=_run_info_with_credentials(before.run_info, message),
+        tag=before.tag.next(),
+    )
+
+
+def _run_info_with_credentials(run_info: bytes, message: pb.DesiredLRPUpdate) -> bytes:
+    has_username, has_password = message.HasField("image_username"), message.HasField("image_password")
+    if not (has_username or has_password):
+        return run_info
+    patched = pb.DesiredLRPRunInfo.FromString(run_info)
+    if has_username:
+        patched.image_username = message.image_username
+    if has_password:
+        patched.image_password = message.image_password
+    patched.ports[:] = dict.fromkeys(patched.ports)
+    return encode(patched)
+
+
+def _scaled(before: DesiredLRP, after: DesiredLRP, rows: Sequence[ActualLRP], at: Circumstances) -> Outcome:
+    if after.instances > before.instances:
+        return start_range(after, range(before.instances, after.instances), rows, at)
+    if after.instances < before.instances:
+        return stop_from(after.instances, rows, trace_id=at.trace_id)
+    return NOTHING
+
+
+def _pushed(
+    before: DesiredLRP, message: pb.DesiredLRPUpdate, rows: Sequence[ActualLRP], trace_id: str
+) -> Outcome:
+    """New internal routes and metric tags for the cells that have instances. The rows follow when a cell reports back.
+
+    A part that did not change is ``None``, which cells leave alone; so are internal routes that the update dropped.
+    """
+    raw_routes = (
+        message.routes.routes.get(internal_routes.INTERNAL_ROUTER) if message.HasField("routes") else None
+    )
+    routes_updated = message.HasField("routes") and internal_routes.are_updated(
+        stored=before.routes, raw=raw_routes
+    )
+    tags: MetricTags = metric_tags_from_message(message.metric_tags)
+    tags_updated = metric_tags.are_updated(stored=before.metric_tags, update=tags)
+    if not (routes_updated or tags_updated):
+        return NOTHING
+    try:
+        hostnames = internal_routes.parse_internal_routes(raw_routes) if routes_updated else None
+    except ValueError:
+        return NOTHING  # valid JSON, but not routes: upstream gives up on every instance, tags and all
+    return Outcome(
+        effects=tuple(
+            UpdateInstance(
+                row, hostnames, metric_tags.resolved(tags, row) if tags_updated else None, trace_id
+            )
+            for row in rows
+            if row.presence is not Presence.EVACUATING and _has_cell(row)
+        )
+    )
+
+
+def _has_cell(row: ActualLRP) -> bool:
+    return row.state in (ActualLRPState.CLAIMED, ActualLRPState.RUNNING)
+
+
+def _told(event: Event) -> Told:
+    return Told(Hub.DESIRED, event)
+
+
+def _in_turn(*outcomes: Outcome) -> Outcome:
+    return Outcome(
+        rows=tuple(chain.from_iterable(outcome.rows for outcome in outcomes)),
+        announcements=tuple(chain.from_iterable(outcome.announcements for outcome in outcomes)),
+        effects=tuple(chain.from_iterable(outcome.effects for outcome in outcomes)),
+    )

@@ -1,0 +1,93 @@
+"""JSON documents that pass through unread: checked, made compact, otherwise kept to the byte."""
+
+import json
+import re
+from typing import Any, Final, NoReturn
+
+
+def compact_raw_json(data: bytes) -> bytes:
+    """``data`` as Go stores it: no white space, and ``<``, ``>``, ``&``, U+2028 and U+2029 escaped.
+
+    The order of keys, duplicate keys, the spelling of numbers and other escapes stay (spec: storage.md §3.4).
+
+    Raises:
+      ValueError: not one valid JSON document, or one nested too deeply for Python (about 1,000 levels; Go takes 10,000).
+    """
+    check(data.decode("latin-1"))
+    if WHITE_SPACE.search(data):
+        data = STRING_OR_WHITE_SPACE.sub(rb"\1", data)
+    # A valid document has these characters inside strings only, so they can be replaced wherever they are.
+    for character, escape in ESCAPED_BYTES:
+        if character in data:
+            data = data.replace(character, escape)
+    return data
+
+
+def quote(text: str) -> str:
+    """A JSON string with the escapes that Go writes."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    if MAY_NEED_ESCAPES.search(quoted):
+        for character, escape in ESCAPED:
+            quoted = quoted.replace(character, escape)
+    return quoted
+
+
+def check(text: str) -> None:
+    """Refuse with a ValueError what Go would not read. Bytes may come as Latin-1: outside ASCII all is the same."""
+    try:
+        STRICT.decode(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+# Numbers are not converted: nobody looks at them, and Python refuses to convert very long ones.
+STRICT: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse_constant)
+
+WHITE_SPACE: Final = re.compile(rb"[ \t\r\n]")
+STRING_OR_WHITE_SPACE: Final = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")|[ \t\r\n]+')
+MAY_NEED_ESCAPES: Final = re.compile("[<>&\u2028\u2029]")
+ESCAPED: Final = tuple((character, f"\\u{ord(character):04x}") for character in "<>&\u2028\u2029")
+ESCAPED_BYTES: Final = tuple((character.encode(), escape.encode()) for character, escape in ESCAPED)
+
+
+def members(text: str) -> list[tuple[str, str]]:
+    """The keys of a valid, stripped JSON object, each with the very text of its value."""
+    found = []
+    at = _to_token(text, 1)
+    while text[at] != "}":
+        key, at = _scan(text, at)
+        value_at = _to_token(text, _to_token(text, at) + 1)
+        _, at = _scan(text, value_at)
+        found.append((key, text[value_at:at]))
+        at = _past_comma(text, at)
+    return found
+
+
+def elements(text: str) -> list[str]:
+    """The very texts of the elements of a valid, stripped JSON array."""
+    found = []
+    at = _to_token(text, 1)
+    while text[at] != "]":
+        _, end = _scan(text, at)
+        found.append(text[at:end])
+        at = _past_comma(text, end)
+    return found
+
+
+def _scan(text: str, at: int) -> tuple[Any, int]:
+    return STRICT.raw_decode(text, at)
+
+
+def _past_comma(text: str, at: int) -> int:
+    at = _to_token(text, at)
+    return _to_token(text, at + 1) if text[at] == "," else at
+
+
+def _to_token(text: str, at: int) -> int:
+    while text[at] in " \t\r\n":
+        at += 1
+    return at

@@ -1,0 +1,68 @@
+"""Small things that are done to streams and sockets."""
+
+import socket
+from typing import Final
+
+import trio
+
+# Go's default for accepted connections (spec: api.md 1).
+TCP_KEEP_ALIVE_S: Final = 180
+# The kernel cuts it down to its own limit (net.core.somaxconn).
+BACKLOG: Final = 0xFFFF
+IPV4_IN_IPV6: Final = "::ffff:"
+
+
+async def open_listeners(address: str) -> list[trio.SocketListener]:
+    """Listen on ``host:port`` with SO_REUSEADDR. Port 0 lets the kernel choose; an empty host is all interfaces.
+
+    Raises:
+      ValueError: not an address.
+      OSError: it cannot be listened on.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 0xFFFF:
+        raise ValueError(f"listen address {address!r} is not host:port")
+    if host:
+        return await trio.open_tcp_listeners(int(port), host=host.strip("[]"), backlog=BACKLOG)
+    # One socket for both families, as in Go, so that port 0 is one port.
+    dual = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if dual else socket.AF_INET
+    listening = socket.create_server(("", int(port)), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
+    return [trio.SocketListener(trio.socket.from_stdlib_socket(listening))]
+
+
+def keep_alive(stream: trio.SocketStream) -> None:
+    """Let the kernel find out about peers that are gone: nothing else would on a quiet event stream."""
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, TCP_KEEP_ALIVE_S)
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, TCP_KEEP_ALIVE_S)
+
+
+def remote_addr(stream: trio.SocketStream) -> str:
+    """The peer as ``ip:port``, spelt as Go spells it.
+
+    Raises:
+      OSError: the peer is gone already.
+    """
+    host, port = stream.socket.getpeername()[:2]
+    host = host.removeprefix(IPV4_IN_IPV6)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def transport_of(stream: trio.abc.Stream) -> trio.abc.Stream:
+    """What is beneath the TLS, if there is TLS."""
+    while isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    return stream
+
+
+async def linger(stream: trio.abc.Stream, receive_bytes: int) -> None:
+    """End our side and read until the peer ends its own; the caller bounds the time.
+
+    Closing a socket with unread bytes makes the kernel send a reset, and that can overtake our last answer.
+    """
+    transport = transport_of(stream)
+    if isinstance(transport, trio.abc.HalfCloseableStream):
+        await transport.send_eof()
+    while await transport.receive_some(receive_bytes):
+        pass

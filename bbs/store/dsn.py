@@ -1,0 +1,339 @@
+"""Upstream's database connection strings (spec: config.md 2.3), read without help from libpq or asyncpg.
+
+Client libraries built on libpq are stricter than upstream's driver, which sends every key it doesn't know to the server
+as a run-time parameter, and both read environment variables in ways of their own. So the string is taken apart here and
+becomes a list of attempts, each complete: nothing is left for the environment to decide.
+"""
+
+import configparser
+import getpass
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote
+
+import asyncpg
+
+SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+SOCKET_FOLDERS: Final = ("/var/run/postgresql", "/tmp")
+DEFAULT_PORT: Final = 5432
+SESSION_ATTRIBUTES: Final = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
+
+# Which environment variable stands in for which key.
+ENVIRONMENT: Final = {
+    "PGHOST": "host",
+    "PGPORT": "port",
+    "PGDATABASE": "database",
+    "PGUSER": "user",
+    "PGPASSWORD": "password",
+    "PGPASSFILE": "passfile",
+    "PGAPPNAME": "application_name",
+    "PGCONNECT_TIMEOUT": "connect_timeout",
+    "PGSSLMODE": "sslmode",
+    "PGSSLKEY": "sslkey",
+    "PGSSLCERT": "sslcert",
+    "PGSSLSNI": "sslsni",
+    "PGSSLROOTCERT": "sslrootcert",
+    "PGSSLPASSWORD": "sslpassword",
+    "PGSSLNEGOTIATION": "sslnegotiation",
+    "PGTARGETSESSIONATTRS": "target_session_attrs",
+    "PGSERVICE": "service",
+    "PGSERVICEFILE": "servicefile",
+    "PGTZ": "timezone",
+    "PGOPTIONS": "options",
+}
+
+# Keys for the client alone. The last three rows steer upstream's driver and mean nothing to ours.
+CLIENT_KEYS: Final = frozenset((
+    "host", "port", "database", "user", "password", "passfile", "connect_timeout",
+    "sslmode", "sslkey", "sslcert", "sslrootcert", "sslpassword", "sslsni", "sslnegotiation",
+    "target_session_attrs", "service", "servicefile",
+    "krbspn", "krbsrvname", "channel_binding", "require_auth",
+    "min_protocol_version", "max_protocol_version",
+    "default_query_exec_mode", "statement_cache_capacity", "description_cache_capacity",
+))  # fmt: skip
+
+EXEC_MODES: Final = ("cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol")
+
+_ASSIGNMENT: Final = re.compile(r"\s*([^\s=]+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s\\]|\\.)*)", re.DOTALL)
+_ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
+
+# After these the next server or the next TLS setting would say the same: wrong password, no such database, no right.
+_FINAL_ANSWERS: Final = (
+    asyncpg.InvalidPasswordError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+)
+
+
+class BadConnectionString(ValueError):
+    """The connection string can't be used. The text never contains the string, which holds a password."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One way to try: a server, with TLS or without. ``host`` is a folder for a Unix socket. ``tls`` is set up here."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DSN:
+    """A connection string, understood. ``attempts`` are to be made in order; ``connect_timeout_s`` is for each.
+
+    ``server_settings`` are sent to the server as they are.
+    """
+
+    attempts: tuple[Attempt, ...]
+    user: str
+    password: str | None = field(repr=False)
+    passfile: str | None
+    database: str
+    direct_tls: bool
+    connect_timeout_s: float | None
+    target_session_attrs: str
+    server_settings: Mapping[str, str]
+
+    def arguments(self, attempt: Attempt) -> dict[str, Any]:
+        """Keyword arguments for `asyncpg.connect`."""
+        return {
+            "host": attempt.host,
+            "port": attempt.port,
+            "ssl": attempt.tls or False,
+            "direct_tls": self.direct_tls and attempt.tls is not None,
+            "user": self.user,
+            "password": self.password,
+            # Without one, asyncpg looks around for itself.
+            "passfile": self.passfile or os.devnull,
+            "database": self.database,
+            "target_session_attrs": self.target_session_attrs,
+            "server_settings": dict(self.server_settings),
+        }
+
+    async def connect(self, *, timeout_s: float, **more: Any) -> "asyncpg.Connection[Any]":  # noqa: ASYNC109  (asyncpg's own)
+        """Connect to the first server that lets us. Runs under asyncio. ``timeout_s`` is the most for one attempt.
+
+        Raises:
+          asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError: of the last attempt.
+        """
+        if self.connect_timeout_s is not None:
+            timeout_s = min(timeout_s, self.connect_timeout_s)
+        for attempt in self.attempts[:-1]:
+            try:
+                return await asyncpg.connect(**self.arguments(attempt), timeout=timeout_s, **more)
+            except _FINAL_ANSWERS as error:
+                # Except that a server may want TLS, or the lack of it (pg_hba.conf).
+                if not isinstance(error, asyncpg.InvalidAuthorizationSpecificationError) or isinstance(
+                    error, asyncpg.InvalidPasswordError
+                ):
+                    raise
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError):
+                pass  # So the next one is tried.
+        return await asyncpg.connect(**self.arguments(self.attempts[-1]), timeout=timeout_s, **more)
+
+
+def parse_dsn(text: str, environment: Mapping[str, str] | None = None) -> DSN:
+    """Understand a connection string, with the environment for what it doesn't say.
+
+    Raises:
+      BadConnectionString: it, the environment, or a file that one of them names makes no sense.
+    """
+    environment = os.environ if environment is None else environment
+    settings = {key: environment[name] for name, key in ENVIRONMENT.items() if environment.get(name)}
+    given = _from_url(text) if text.startswith(("postgres://", "postgresql://")) else _from_keywords(text)
+    settings |= _from_service({**settings, **given}, environment)
+    settings |= given
+    user = settings.get("user") or _operating_system_user()
+    mode = settings.get("default_query_exec_mode", EXEC_MODES[0])
+    if mode not in EXEC_MODES:
+        raise BadConnectionString(f"default_query_exec_mode {mode!r} is none of {', '.join(EXEC_MODES)}")
+    session = settings.get("target_session_attrs") or "any"
+    if session not in SESSION_ATTRIBUTES:
+        raise BadConnectionString(f"target_session_attrs {session!r} is none of {', '.join(SESSION_ATTRIBUTES)}")
+    negotiation = settings.get("sslnegotiation") or "postgres"
+    if negotiation not in ("postgres", "direct"):
+        raise BadConnectionString(f"sslnegotiation {negotiation!r} is neither 'postgres' nor 'direct'")
+    tls = _tls_choices(settings)
+    return DSN(
+        attempts=tuple(
+            Attempt(host=host, port=port, tls=choice)
+            for host, port in _servers(settings)
+            for choice in ((None,) if host.startswith("/") else tls)
+        ),
+        user=user,
+        password=settings.get("password") or None,
+        passfile=settings.get("passfile") or _home_file(".pgpass", environment),
+        database=settings.get("database") or user,
+        direct_tls=negotiation == "direct",
+        connect_timeout_s=_seconds(settings.get("connect_timeout")),
+        target_session_attrs=session,
+        server_settings={key: value for key, value in settings.items() if key not in CLIENT_KEYS},
+    )
+
+
+def _from_keywords(text: str) -> dict[str, str]:
+    settings = {}
+    at, end = 0, len(text.rstrip())
+    while at < end:
+        match = _ASSIGNMENT.match(text, at)
+        if match is None:
+            raise BadConnectionString(f"no key=value at character {at + 1} of the connection string")
+        key, value = match.groups()
+        at = match.end()
+        if value.startswith("'"):
+            if len(value) < 2 or not value.endswith("'") or (at < len(text) and not text[at].isspace()):
+                raise BadConnectionString(f"the quoted value of {key!r} does not end where it should")
+            value = value[1:-1]
+        settings[_canonical(key)] = _ESCAPE.sub(r"\1", value)
+    if settings.get("user") == "":
+        del settings["user"]
+    return settings
+
+
+def _from_url(text: str) -> dict[str, str]:
+    _, _, rest = text.partition("://")
+    rest, _, query = rest.partition("#")[0].partition("?")
+    location, _, path = rest.partition("/")
+    credentials, _, servers = location.rpartition("@")
+    user, _, password = credentials.partition(":")
+    settings = {"user": _decoded(user), "password": _decoded(password), "database": _decoded(path.lstrip("/"))}
+    hosts, ports = [], []
+    for server in servers.split(",") if servers else ():
+        host, port = _host_and_port(server)
+        hosts.append(host)
+        ports.append(port)
+    if hosts:
+        settings["host"] = ",".join(hosts)
+        if any(ports):
+            settings["port"] = ",".join(port or str(DEFAULT_PORT) for port in ports)
+    settings = {key: value for key, value in settings.items() if value}
+    try:
+        settings |= {_canonical(key): value for key, value in parse_qsl(query, keep_blank_values=True, errors="strict")}
+    except ValueError as error:
+        raise BadConnectionString("the connection URL's parameters can't be read") from error
+    return settings
+
+
+def _host_and_port(server: str) -> tuple[str, str]:
+    if server.startswith("["):
+        host, bracket, port = server[1:].partition("]")
+        if not bracket or (port and not port.startswith(":")):
+            raise BadConnectionString("the connection URL has an IPv6 address without its closing bracket")
+        return host, port[1:]
+    host, _, port = server.partition(":")
+    if ":" in port:
+        raise BadConnectionString("the connection URL has a host with more than one port")
+    return _decoded(host), port
+
+
+def _decoded(text: str) -> str:
+    if re.search(r"%(?![0-9A-Fa-f]{2})", text):
+        raise BadConnectionString("the connection URL has a % without two hexadecimal digits")
+    return unquote(text)
+
+
+def _canonical(key: str) -> str:
+    return "database" if key == "dbname" else key
+
+
+def _from_service(settings: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    service = settings.get("service")
+    if not service:
+        return {}
+    path = settings.get("servicefile") or _home_file(".pg_service.conf", environment)
+    # No interpolation: a password may contain anything.
+    parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=("#",), strict=False)
+    try:
+        with open(path or "", encoding="utf-8") as file:
+            parser.read_file(file)
+        return {_canonical(key): value for key, value in parser.items(service)}
+    except (OSError, ValueError, configparser.Error) as error:
+        raise BadConnectionString(f"service {service!r} can't be read: {error}") from error
+
+
+def _servers(settings: Mapping[str, str]) -> list[tuple[str, int]]:
+    hosts = (settings.get("host") or _default_host()).split(",")
+    ports = (settings.get("port") or str(DEFAULT_PORT)).split(",")
+    if len(ports) == 1:
+        ports *= len(hosts)
+    if len(ports) != len(hosts):
+        raise BadConnectionString(f"{len(hosts)} hosts, but {len(ports)} ports")
+    return [(host or _default_host(), _port(port)) for host, port in zip(hosts, ports, strict=True)]
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdecimal() and 0 < int(text) < 65536:
+        return int(text)
+    raise BadConnectionString(f"{text!r:.20} is not a port")
+
+
+def _default_host() -> str:
+    return next((folder for folder in SOCKET_FOLDERS if os.path.exists(folder)), "localhost")
+
+
+def _operating_system_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:
+        raise BadConnectionString("no user is given, and the one running this process has no name") from error
+
+
+def _home_file(name: str, environment: Mapping[str, str]) -> str | None:
+    home = environment.get("HOME")
+    return str(Path(home) / name) if home else None
+
+
+def _seconds(text: str | None) -> float | None:
+    """A timeout; none and 0 mean there is no limit."""
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal()):
+        raise BadConnectionString(f"connect_timeout {text!r:.20} is not a number of seconds")
+    return float(text) or None
+
+
+def _tls_choices(settings: Mapping[str, str]) -> tuple[ssl.SSLContext | None, ...]:
+    """With which TLS settings to try each server, in order."""
+    mode = settings.get("sslmode") or "prefer"
+    if mode not in SSL_MODES:
+        raise BadConnectionString(f"sslmode {mode!r:.20} is none of {', '.join(SSL_MODES)}")
+    root = settings.get("sslrootcert", "")
+    if root == "system":
+        mode = "verify-full"
+    elif mode == "require" and root:
+        mode = "verify-ca"
+    if bool(settings.get("sslcert")) != bool(settings.get("sslkey")):
+        raise BadConnectionString('both "sslcert" and "sslkey" are required')
+    if mode == "disable":
+        return (None,)
+    context = _tls_context(mode, root, settings)
+    return {"allow": (None, context), "prefer": (context, None)}.get(mode, (context,))
+
+
+def _tls_context(mode: str, root: str, settings: Mapping[str, str]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = mode == "verify-full"
+    verify = mode in ("verify-ca", "verify-full")
+    context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
+    try:
+        if root and root != "system":
+            context.load_verify_locations(cafile=root)
+        elif verify:
+            context.load_default_certs()
+        if settings.get("sslcert"):
+            # A password of no length, so that an encrypted key fails instead of asking at the terminal.
+            context.load_cert_chain(
+                settings["sslcert"], settings["sslkey"], password=lambda: settings.get("sslpassword", "")
+            )
+    except (OSError, ValueError) as error:
+        raise BadConnectionString(f"the certificates for the database can't be used: {error}") from error
+    if settings.get("sslnegotiation") == "direct":
+        context.set_alpn_protocols(["postgresql"])
+    return context

@@ -1,0 +1,26 @@
+"""Server-sent events as the BBS writes them (spec: events.md §2).
+
+An event's text begins with its number on the connection, which differs between subscribers; all that follows is the
+same for everybody and is made once: its tail.
+"""
+
+from base64 import b64encode
+from collections.abc import Iterable
+
+
+class StreamEnded(Exception):
+    """The stream ended, and everything that was queued for it has been received."""
+
+
+def event_tail(name: str, payload: bytes) -> bytes:
+    """The text of an event from behind its number on.
+
+    An all-default message has no bytes, and its line is ``data`` without a colon.
+    """
+    data = b"data: " + b64encode(payload) if payload else b"data"
+    return b"\nevent: %b\n%b\n\n" % (name.encode("ascii"), data)
+
+
+def numbered(tails: Iterable[bytes], *, first_id: int) -> bytes:
+    """The text of consecutive events, numbered from ``first_id``."""
+    return b"".join([b"id: %d%b" % pair for pair in enumerate(tails, first_id)])

@@ -1,0 +1,223 @@
+"""A BBS of our own to measure: a subprocess with a database of its own, and what the two cost the machine.
+
+Everything lives in a fresh temporary directory, which is removed at the end; the server is ended by its pid.
+"""
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+from perf.load import Target
+
+START_MAX_S: Final = 60.0  # makes a Postgres data directory first
+STOP_MAX_S: Final = 30.0
+CERTS_MAX_S: Final = 30.0
+DATABASE_MAX_S: Final = 10.0
+POLL_S: Final = 0.02
+POSTGRES_PORT: Final = 5432  # of the embedded one; only names its socket
+
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+class ServerFailed(Exception):
+    """The server did not start, or ended by itself; the text holds the end of what it printed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CPU:
+    """User and system time, in seconds; in steps of a clock tick, which is 10 ms on most kernels."""
+
+    server_s: float
+    postgres_s: float
+
+    def __sub__(self, earlier: "CPU") -> "CPU":
+        return CPU(server_s=self.server_s - earlier.server_s, postgres_s=self.postgres_s - earlier.postgres_s)
+
+    def __add__(self, other: "CPU") -> "CPU":
+        return CPU(server_s=self.server_s + other.server_s, postgres_s=self.postgres_s + other.postgres_s)
+
+
+NO_CPU: Final = CPU(server_s=0.0, postgres_s=0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A running server. ``target`` shows the client certificate made for it."""
+
+    url: str
+    pid: int
+    target: Target
+    data_dir: Path
+
+    def cpu(self) -> CPU:
+        """What server and Postgres have used since they started, dead backends included."""
+        parents = _parents()
+        postgres_s = 0.0
+        for pid in _descendants(self.pid, parents):
+            # A postmaster's own children (backends, writers) come up here while they live, and in its
+            # waited-for time once they are dead.
+            fields = _stat(pid)
+            if fields is not None and fields.command == "postgres":
+                postgres_s += fields.cpu_s + fields.dead_children_cpu_s
+        own = _stat(self.pid)
+        if own is None:
+            raise ServerFailed("the server has ended")
+        return CPU(server_s=own.cpu_s, postgres_s=postgres_s)
+
+    def resident_bytes(self) -> int:
+        """Memory of the server's process, without Postgres."""
+        try:
+            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+        except FileNotFoundError:
+            raise ServerFailed("the server has ended") from None
+
+    def database_settings(self, *names: str) -> dict[str, str]:
+        """What its Postgres says to ``SHOW name``: whether a figure was measured with fsync on."""
+        return asyncio.run(_show((self.data_dir / "postgres.socket").resolve(), names))
+
+
+@contextmanager
+def running_server(*arguments: str) -> Iterator[Server]:
+    """``bbs serve`` with mutual TLS on a free port of 127.0.0.1, ``arguments`` added to its command line.
+
+    Raises:
+      ServerFailed: it does not answer in time, or says that it can't.
+    """
+    home = Path(tempfile.mkdtemp(prefix="bbs-perf-"))
+    try:
+        certs = home / "certs"
+        _run("certs", str(certs))
+        printed, complaints = home / "stdout", home / "stderr"
+        with printed.open("wb") as stdout, complaints.open("wb") as stderr:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "bbs", "serve", "--listen", "127.0.0.1:0"),
+                    *("--data-dir", str(home / "data"), "--ca-file", str(certs / "ca.crt")),
+                    *("--cert-file", str(certs / "server.crt"), "--key-file", str(certs / "server.key")),
+                    *("--log-level", "error"),
+                    *arguments,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+            )
+        try:
+            url = _wait_until_listening(process, printed, complaints)
+            target = Target.from_url(
+                url, ca=certs / "ca.crt", cert=certs / "client.crt", key=certs / "client.key"
+            )
+            yield Server(url=url, pid=process.pid, target=target, data_dir=home / "data")
+            if process.poll() is not None:
+                raise ServerFailed(f"the server ended with code {process.returncode}:\n{_tail(complaints)}")
+        finally:
+            _stop(process)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _run(*arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bbs", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=CERTS_MAX_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise ServerFailed(f"bbs {arguments[0]} ended with code {done.returncode}:\n{done.stderr}")
+
+
+def _wait_until_listening(process: "subprocess.Popen[bytes]", printed: Path, complaints: Path) -> str:
+    give_up_s = time.monotonic() + START_MAX_S
+    while time.monotonic() < give_up_s:
+        found = re.search(r"^listening on (\S+)$", printed.read_text(errors="replace"), re.MULTILINE)
+        if found is not None:
+            return found[1]
+        if process.poll() is not None:
+            raise ServerFailed(f"the server ended with code {process.returncode}:\n{_tail(complaints)}")
+        time.sleep(POLL_S)
+    raise ServerFailed(f"the server does not answer after {START_MAX_S:.0f} s:\n{_tail(complaints)}")
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_MAX_S)
+        except subprocess.TimeoutExpired:
+            process.kill()  # its Postgres ends with it
+            process.wait()
+
+
+def _tail(file: Path) -> str:
+    return "\n".join(file.read_text(errors="replace").splitlines()[-20:])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stat:
+    command: str
+    parent_pid: int
+    cpu_s: float
+    dead_children_cpu_s: float
+
+
+def _stat(pid: int) -> _Stat | None:
+    """``/proc/PID/stat``, see proc(5); None if the process has ended."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The command is in parentheses and may hold some itself, so the numbers start after the last one.
+    start, end = text.index("("), text.rindex(")")
+    fields = text[end + 2 :].split()
+    user, system, dead_user, dead_system = map(int, fields[11:15])
+    return _Stat(
+        command=text[start + 1 : end],
+        parent_pid=int(fields[1]),
+        cpu_s=(user + system) / _TICKS_PER_S,
+        dead_children_cpu_s=(dead_user + dead_system) / _TICKS_PER_S,
+    )
+
+
+def _parents() -> dict[int, int]:
+    stats = {
+        int(entry.name): _stat(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit()
+    }
+    return {pid: stat.parent_pid for pid, stat in stats.items() if stat is not None}
+
+
+def _descendants(ancestor: int, parents: dict[int, int]) -> list[int]:
+    found = [ancestor]
+    for pid in found:  # grows while it is walked: generation by generation
+        found.extend(child for child, parent in parents.items() if parent == pid)
+    return found[1:]
+
+
+async def _show(socket_directory: Path, names: Sequence[str]) -> dict[str, str]:
+    connection = await asyncpg.connect(
+        host=str(socket_directory),
+        port=POSTGRES_PORT,
+        user="postgres",
+        database="postgres",
+        timeout=DATABASE_MAX_S,
+        command_timeout=DATABASE_MAX_S,
+    )
+    try:
+        return {name: await connection.fetchval("SELECT current_setting($1)", name) for name in names}
+    finally:
+        await connection.close(timeout=DATABASE_MAX_S)

@@ -1,0 +1,189 @@
+"""Which requests a run is made of: upstream's benchmark LRP, adapted to today's API (spec: benchmarks.md, 3 and 6).
+
+A `Fleet` numbers its LRPs; LRP ``i`` lives on cell ``i % cells``. Whatever a fleet has encoded is ready to send, so that
+nothing is encoded while the clock runs.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from google.protobuf.message import Message
+
+from bbs.models import pb
+from perf.load import Target
+
+DOMAIN: Final = "benchmark-bbs"
+ZONE: Final = "z1"
+LRPS_PER_CELL: Final = 500  # the size of a cell in the figures of the Go server
+
+# As long as the RSA-1024 key in upstream's routes, and as incompressible; nobody can log in with it.
+_KEY_LINES: Final = base64.encodebytes(hashlib.shake_256(b"benchmark-bbs").digest(625)).decode("ascii")
+_SSH_ROUTE: Final = json.dumps(
+    {
+        "container_port": 2222,
+        "host_fingerprint": ":".join(f"{i * 37 % 256:02x}" for i in range(16)),
+        "private_key": f"-----BEGIN FILLER-----\n{_KEY_LINES}-----END FILLER-----\n",
+    }
+).encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """``lrps`` LRPs of one instance each, to be sent to ``target``."""
+
+    target: Target
+    lrps: int
+    prefix: str = "BENCHMARK-BBS-GUID-"
+
+    @property
+    def cells(self) -> int:
+        return max(self.lrps // LRPS_PER_CELL, 1)
+
+    def process_guid(self, number: int) -> str:
+        return f"{self.prefix}{number:06d}"
+
+    def cell_id(self, number: int) -> str:
+        return f"cell-{number % self.cells}"
+
+    def lrps_of_cell(self, cell: int) -> int:
+        return len(range(cell, self.lrps, self.cells))
+
+    def ping(self) -> bytes:
+        return self.target.post("/v1/ping")
+
+    def desires(self) -> list[bytes]:
+        return self._each(
+            "/v1/desired_lrp/desire.r2",
+            lambda i: pb.DesireLRPRequest(desired_lrp=seed_lrp(self.process_guid(i))),
+        )
+
+    def claims(self) -> list[bytes]:
+        """A write each, if the LRP is unclaimed or runs; none if it is claimed already."""
+        return self._each(
+            "/v1/actual_lrps/claim",
+            lambda i: pb.ClaimActualLRPRequest(
+                process_guid=self.process_guid(i), index=0, actual_lrp_instance_key=self._instance_key(i)
+            ),
+        )
+
+    def starts(self) -> list[bytes]:
+        """A write each, if the LRP is unclaimed or claimed; a heartbeat that changes nothing if it runs already."""
+        return self._each(
+            "/v1/actual_lrps/start.r1",
+            lambda i: pb.StartActualLRPRequest(
+                actual_lrp_key=self._key(i),
+                actual_lrp_instance_key=self._instance_key(i),
+                actual_lrp_net_info=NET_INFO,
+                Routable=True,
+                availability_zone=ZONE,
+            ),
+        )
+
+    def crashes(self) -> list[bytes]:
+        """The first two of an LRP make it unclaimed again."""
+        return self._each(
+            "/v1/actual_lrps/crash",
+            lambda i: pb.CrashActualLRPRequest(
+                actual_lrp_key=self._key(i),
+                actual_lrp_instance_key=self._instance_key(i),
+                error_message="out of memory",
+            ),
+        )
+
+    def removes(self) -> list[bytes]:
+        return self._each(
+            "/v1/desired_lrp/remove", lambda i: pb.RemoveDesiredLRPRequest(process_guid=self.process_guid(i))
+        )
+
+    def desired_by_guid(self) -> list[bytes]:
+        return self._each(
+            "/v1/desired_lrps/get_by_process_guid.r3",
+            lambda i: pb.DesiredLRPByProcessGuidRequest(process_guid=self.process_guid(i)),
+        )
+
+    def actual_lrps_of_cell(self, cell: int) -> bytes:
+        return self._post("/v1/actual_lrps/list", pb.ActualLRPsRequest(cell_id=f"cell-{cell}"))
+
+    def list_actual_lrps(self) -> bytes:
+        return self._post("/v1/actual_lrps/list", pb.ActualLRPsRequest())
+
+    def list_scheduling_infos(self) -> bytes:
+        return self._post("/v1/desired_lrp_scheduling_infos/list", pb.DesiredLRPsRequest())
+
+    def list_desired_lrps(self) -> bytes:
+        return self._post("/v1/desired_lrps/list.r3", pb.DesiredLRPsRequest())
+
+    def _key(self, number: int) -> pb.ActualLRPKey:
+        return pb.ActualLRPKey(process_guid=self.process_guid(number), index=0, domain=DOMAIN)
+
+    def _instance_key(self, number: int) -> pb.ActualLRPInstanceKey:
+        return pb.ActualLRPInstanceKey(
+            instance_guid=f"{self.process_guid(number)}-i", cell_id=self.cell_id(number)
+        )
+
+    def _post(self, path: str, message: Message) -> bytes:
+        return self.target.post(path, message.SerializeToString())
+
+    def _each(self, path: str, message: Callable[[int], Message]) -> list[bytes]:
+        return [self._post(path, message(number)) for number in range(self.lrps)]
+
+
+NET_INFO: Final = pb.ActualLRPNetInfo(
+    address="1.2.3.4",
+    instance_address="2.2.2.2",
+    preferred_address=pb.ActualLRPNetInfo.PreferredAddress.HOST,
+    ports=[pb.PortMapping(container_port=8080, host_port=61999)],
+)
+
+
+def seed_lrp(process_guid: str) -> pb.DesiredLRP:
+    """The LRP of upstream's benchmark: about 1,480 bytes encoded, as long as the original."""
+    run = pb.Action(run_action=pb.RunAction(path="ls", user="name"))
+    serial = pb.Action(serial_action=pb.SerialAction(actions=[run]))
+    parallel = pb.Action(parallel_action=pb.ParallelAction(actions=[serial]))
+    attempt = pb.Action(try_action=pb.TryAction(action=parallel))
+    timed = pb.Action(timeout_action=pb.TimeoutAction(action=attempt, timeout_ms=10_000))
+    monitor = pb.Action(
+        emit_progress_action=pb.EmitProgressAction(
+            action=timed,
+            start_message="start message",
+            success_message="success message",
+            failure_message_prefix="failure message",
+        )
+    )
+    return pb.DesiredLRP(
+        process_guid=process_guid,
+        domain=DOMAIN,
+        root_fs="some:rootfs",
+        instances=1,
+        environment_variables=[pb.EnvironmentVariable(name="FOO", value="bar")],
+        setup=run,
+        action=run,
+        monitor=monitor,
+        start_timeout_ms=15_000,
+        disk_mb=512,
+        memory_mb=1024,
+        cpu_weight=42,
+        routes=pb.ProtoRoutes(
+            routes={
+                "my-router": b'[{"hostnames":["benchmark.example.com"],"port":80}]',
+                "diego-ssh": _SSH_ROUTE,
+            }
+        ),
+        log_source="some-log-source",
+        log_guid="some-log-guid",
+        metrics_guid="some-metrics-guid",
+        metric_tags={"source_id": pb.MetricTagValue(static="some-metrics-guid")},
+        annotation="created-at: 2026-11-01 12:00:00.000000000 +0000 UTC",
+        egress_rules=[
+            pb.SecurityGroupRule(
+                protocol="tcp",
+                destinations=["1.1.1.1/32", "2.2.2.2/32"],
+                port_range=pb.PortRange(start=10, end=16_000),
+            )
+        ],
+    )

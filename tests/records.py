@@ -1,0 +1,41 @@
+"""Records for tests: what a case does not care about is filled in."""
+
+from typing import Any
+
+from bbs.models import pb
+from bbs.models.actual_lrp import ActualLRP, ActualLRPState, InstanceKey, ModificationTag, Presence
+from bbs.models.desired_lrp import DesiredLRP, desired_lrp_from_message
+from bbs.models.wire import encode
+
+TAG = ModificationTag(epoch="e", index=0)
+A_AT_C1 = InstanceKey(instance_guid="a", cell_id="c1")
+
+
+def actual_lrp(process_guid: str = "p", index: int = 0, presence: Presence = Presence.ORDINARY, **fields: Any) -> ActualLRP:
+    given: dict[str, Any] = {"domain": "d", "state": ActualLRPState.UNCLAIMED, "since_ns": 1, "tag": TAG}
+    return ActualLRP(process_guid=process_guid, index=index, presence=presence, **(given | fields))
+
+
+def desired_message(process_guid: str = "p", **fields: Any) -> pb.DesiredLRP:
+    """A DesiredLRP that passes validation."""
+    message = pb.DesiredLRP(
+        process_guid=process_guid,
+        domain="d",
+        root_fs="preloaded:cflinuxfs4",
+        instances=1,
+        memory_mb=128,
+        disk_mb=512,
+        log_guid="log",
+        action=pb.Action(run_action=pb.RunAction(path="/bin/app", user="vcap")),
+    )
+    message.metric_tags["source_id"].static = "app"
+    message.MergeFrom(pb.DesiredLRP(**fields))
+    return message
+
+
+def desired_lrp(process_guid: str = "p", **fields: Any) -> DesiredLRP:
+    return desired_lrp_from_message(desired_message(process_guid, **fields), tag=TAG, created_at_ns=1)
+
+
+def net_info(address: str = "10.0.0.1") -> bytes:
+    return encode(pb.ActualLRPNetInfo(address=address))

@@ -1,0 +1,275 @@
+"""What the store promises about durability, visibility and order, and what it does when the database lets it down.
+
+The backend here is a door that a test opens and shuts; the real ones have their own contract tests.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from bbs.models.actual_lrp import ActualLRP
+from bbs.models.domain import Domain
+from bbs.models.errors import BBSError, InvalidRequest
+from bbs.models.outcome import Announcement, Hub, Outcome, Row, RowKey, Told, delete, put
+from bbs.store.backend import BackendUnavailable, BatchRefused
+from bbs.store.store import SettledByOther, Store, StoreUnavailable
+from tests.records import actual_lrp
+
+
+class Door:
+    """A backend that writes only while it is open, and fails as told. ``rows`` are durable."""
+
+    def __init__(self) -> None:
+        self.rows: dict[RowKey, object] = {}
+        self.batches: list[list[Row]] = []
+        self.open = trio.Event()
+        self.faults: deque[tuple[Exception, bool]] = deque()
+        self.poison: str | None = None
+
+    async def write(self, rows: Sequence[Row]) -> None:
+        await self.open.wait()
+        if any(self.poison is not None and _about(row) == self.poison for row in rows):
+            raise BatchRefused(InvalidRequest())
+        fault, applied = self.faults.popleft() if self.faults else (None, True)
+        if applied:
+            self.batches.append(list(rows))
+            for row in rows:
+                if row.record is None:
+                    self.rows.pop(row.key, None)
+                else:
+                    self.rows[row.key] = row.record
+        if fault is not None:
+            raise fault
+
+    async def load(self) -> AsyncIterator[Sequence[Row]]:
+        yield [Row(key, record) for key, record in self.rows.items()]  # type: ignore[arg-type]  # records, all of them
+
+
+def _about(row: Row) -> object:
+    return getattr(row.record, "process_guid", None) or getattr(row.record, "name", None)
+
+
+class Bench:
+    """A store over a door, and what it published."""
+
+    def __init__(self, nursery: trio.Nursery, **settings: Any) -> None:
+        self.door = Door()
+        self.published: list[object] = []
+        self.store = Store(self.door, publish=self._publish, **settings)  # type: ignore[arg-type]  # all a store uses
+        self.nursery = nursery
+        self.results: dict[str, str] = {}
+
+    def _publish(self, announcements: tuple[Announcement, ...]) -> None:
+        self.published += [told.event for told in announcements if isinstance(told, Told)]
+
+    def commit(self, name: str, outcome: Outcome, *, about: str | None = None) -> None:
+        async def wait() -> None:
+            try:
+                await self.store.commit(outcome, about=about or name)
+            except BBSError as error:
+                self.results[name] = type(error).__name__
+            else:
+                self.results[name] = "durable"
+
+        self.nursery.start_soon(wait)
+
+
+def domain(name: str, expiry: int = 1) -> Domain:
+    return Domain(name=name, expire_time_ns=expiry)
+
+
+def change(name: str, expiry: int = 1) -> Outcome:
+    """A write that is told as an event, for which its name and version do."""
+    return Outcome(rows=(put(domain(name, expiry)),), announcements=(Told(Hub.DESIRED, (name, expiry)),))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def bench(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> Bench:
+    bench = Bench(nursery)
+    await nursery.start(bench.store.run)
+    return bench
+
+
+async def test_nobody_sees_a_row_before_it_is_durable(bench: Bench) -> None:
+    bench.commit("d", change("d"))
+    await wait_all_tasks_blocked()
+
+    assert bench.store.head.domain("d") == domain("d")
+    assert not bench.store.committed.domains.rows
+    assert not bench.published
+    assert not bench.results
+
+    bench.door.open.set()
+    await wait_all_tasks_blocked()
+
+    assert bench.store.committed.domains.rows == {"d": domain("d")}
+    assert bench.published == [("d", 1)]
+    assert bench.results == {"d": "durable"}
+    assert bench.store.head.staged() == 0
+
+
+async def test_what_gathers_during_a_write_is_the_next_batch_with_the_last_version_of_each_row(bench: Bench) -> None:
+    bench.commit("first", change("first"))
+    await wait_all_tasks_blocked()
+    for version in (1, 2, 3):
+        bench.commit(f"d{version}", change("d", version), about="d")
+        await wait_all_tasks_blocked()
+
+    bench.door.open.set()
+    await wait_all_tasks_blocked()
+
+    assert [[row.record for row in batch] for batch in bench.door.batches] == [[domain("first")], [domain("d", 3)]]
+    assert bench.published == [("first", 1), ("d", 1), ("d", 2), ("d", 3)], "every version is told, in commit order"
+
+
+async def test_an_answer_without_a_change_waits_for_what_it_rests_on(bench: Bench) -> None:
+    bench.commit("writer", change("d"), about="d")
+    await wait_all_tasks_blocked()
+    bench.commit("reader", Outcome(), about="d")
+    bench.commit("other", Outcome(), about="unrelated")
+    await wait_all_tasks_blocked()
+
+    assert bench.results == {"other": "durable"}
+
+    bench.door.open.set()
+    await wait_all_tasks_blocked()
+
+    assert bench.results["reader"] == "durable"
+
+
+async def test_a_write_survives_a_database_that_comes_back_in_time(bench: Bench) -> None:
+    bench.door.faults.extend([(BackendUnavailable("away"), False)] * 5)
+    bench.door.open.set()
+    bench.commit("d", change("d"))
+
+    await trio.sleep(10)
+
+    assert bench.results == {"d": "durable"}
+    assert bench.published == [("d", 1)]
+
+
+async def test_a_write_fails_when_the_database_stays_away(bench: Bench) -> None:
+    bench.door.faults.extend([(BackendUnavailable("away"), False)] * 1000)
+    bench.door.open.set()
+    bench.commit("d", change("d"))
+    await trio.sleep(15)
+    bench.commit("behind", change("behind"))
+
+    assert not bench.results
+
+    await trio.sleep(10)
+
+    assert bench.results == {"d": "StoreUnavailable", "behind": "StoreUnavailable"}
+    assert bench.store.head.domain("d") is None
+    assert bench.store.statistics().staged_rows == 0
+    assert not bench.published
+
+
+async def test_what_was_reported_as_failed_is_undone_even_if_the_database_had_it(bench: Bench) -> None:
+    bench.door.open.set()
+    bench.commit("old", change("d", 1))
+    await wait_all_tasks_blocked()
+    bench.door.faults.extend([(BackendUnavailable("connection lost in COMMIT"), True)] * 100)
+    bench.commit("new", Outcome(rows=(put(domain("d", 2)), put(domain("e", 2)))), about="d")
+    await trio.sleep(21)
+    assert bench.results["new"] == "StoreUnavailable"
+    assert domain("d", 2) in bench.door.rows.values(), "the case this test is about"
+
+    bench.door.faults.clear()
+    await trio.sleep(2)
+
+    assert list(bench.door.rows.values()) == [domain("d", 1)]
+    assert bench.store.committed.domains.rows == {"d": domain("d", 1)}
+
+
+async def test_a_refused_row_hurts_only_itself_and_what_builds_upon_it(bench: Bench) -> None:
+    bench.commit("first", change("first"))
+    await wait_all_tasks_blocked()
+    bench.commit("good", change("good"))
+    bench.commit("bad", Outcome(rows=(put(domain("poison")),)), about="bad")
+    bench.commit("fine", change("fine"))
+    await wait_all_tasks_blocked()
+    bench.commit("follower", change("bad", 2), about="bad")
+    bench.door.poison = "poison"
+
+    bench.door.open.set()
+    await wait_all_tasks_blocked()
+
+    assert bench.results == {
+        "first": "durable",
+        "good": "durable",
+        "bad": "InvalidRequest",
+        "fine": "durable",
+        "follower": SettledByOther.__name__,
+    }
+    assert bench.store.head.staged() == 0
+
+
+async def test_a_cancelled_caller_gives_up_the_wait_and_not_the_write(bench: Bench) -> None:
+    with trio.move_on_after(1) as scope:
+        await bench.store.commit(change("d"), about="d")
+    assert scope.cancelled_caught
+
+    bench.door.open.set()
+    await wait_all_tasks_blocked()
+
+    assert bench.store.committed.domains.rows == {"d": domain("d")}
+
+
+async def test_too_many_staged_rows_are_refused(nursery: trio.Nursery) -> None:
+    bench = Bench(nursery, staged_rows_max=2, batch_rows_max=2)
+    await nursery.start(bench.store.run)
+    for name in ("a", "b"):
+        bench.commit(name, change(name))
+        await wait_all_tasks_blocked()
+
+    with pytest.raises(StoreUnavailable, match="too many writes are waiting"):
+        await bench.store.commit(change("c"), about="c")
+
+    assert bench.store.head.domain("c") is None
+
+
+async def test_batches_are_no_larger_than_asked(nursery: trio.Nursery) -> None:
+    bench = Bench(nursery, batch_rows_max=1)
+    await nursery.start(bench.store.run)
+    for name in ("a", "b", "c"):
+        bench.commit(name, change(name))
+    bench.door.open.set()
+    await wait_all_tasks_blocked()
+
+    assert [len(batch) for batch in bench.door.batches] == [1, 1, 1]
+
+
+async def test_draining_waits_for_the_last_write(bench: Bench) -> None:
+    bench.commit("d", change("d"))
+    await wait_all_tasks_blocked()
+    drained = trio.Event()
+
+    async def drain() -> None:
+        await bench.store.drain()
+        drained.set()
+
+    bench.nursery.start_soon(drain)
+    await wait_all_tasks_blocked()
+    assert not drained.is_set()
+
+    bench.door.open.set()
+    await drained.wait()
+
+    assert bench.results == {"d": "durable"}
+
+
+async def test_a_deletion_and_a_new_row_in_one_outcome_are_one_write(bench: Bench) -> None:
+    bench.door.open.set()
+    lrp: ActualLRP = actual_lrp()
+    bench.commit("p", Outcome(rows=(put(lrp),)))
+    await wait_all_tasks_blocked()
+    bench.commit("p", Outcome(rows=(delete(lrp), put(actual_lrp(index=1)))))
+    await wait_all_tasks_blocked()
+
+    assert [len(batch) for batch in bench.door.batches] == [1, 2]
+    assert [lrp.index for lrp in bench.store.committed.actual_lrps.rows.values()] == [1]
