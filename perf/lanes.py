@@ -90,8 +90,9 @@ class Comparison:
         )
 
     def ratio(self, lane: str, operation: str) -> float:
-        """How many times the throughput of Quart alone."""
-        return self.median_figures(lane, operation).per_s / self.median_figures(QUART, operation).per_s
+        """How many times the throughput of Quart alone; nan if that has none."""
+        alone_per_s = self.median_figures(QUART, operation).per_s
+        return self.median_figures(lane, operation).per_s / alone_per_s if alone_per_s else math.nan
 
     def criterion_met(self) -> bool:
         return all(self.ratio(FAST, operation) >= CRITERION_RATIO for operation in OPERATIONS)

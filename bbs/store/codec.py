@@ -8,18 +8,25 @@ Sealed columns hold either JSON or an envelope: two bytes of which the second me
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
 from bbs.models import pb
-from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, ActualLRPState, InstanceKey, ModificationTag, Presence
+from bbs.models.actual_lrp import (
+    ActualLRP,
+    ActualLRPKey,
+    ActualLRPState,
+    InstanceKey,
+    ModificationTag,
+    Presence,
+)
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.domain import Domain
 from bbs.models.errors import InvalidRequest, UnknownError
-from bbs.models.outcome import Record
+from bbs.models.outcome import Record, Row, put
 from bbs.models.wire import decode as decode_message
 from bbs.models.wire import encode as encode_message
 from bbs.store import json_columns as jsonc
@@ -241,10 +248,12 @@ class DesiredLRPTable(Table):
             routes=read("routes", lambda: jsonc.load_routes(keyring.open(routes))),
             volume_drivers=read("volume_placement", volume_drivers),
             placement_tags=read(
-                "placement_tags", lambda: jsonc.load_strings(placement_tags.encode()) if placement_tags else None
+                "placement_tags",
+                lambda: jsonc.load_strings(placement_tags.encode()) if placement_tags else None,
             ),
             metric_tags=read(
-                "metric_tags", lambda: jsonc.load_metric_tags(keyring.open(metric_tags)) if metric_tags else ()
+                "metric_tags",
+                lambda: jsonc.load_metric_tags(keyring.open(metric_tags)) if metric_tags else (),
             ),
             update_strategy=update_strategy,
             # Last: a row that has something else wrong as well is rather left alone than deleted.
@@ -325,10 +334,14 @@ class ActualLRPTable(Table):
         try:
             # Written anew, since a start compares it byte by byte with what a cell reports.
             opened_net_info = (
-                encode_message(_open_envelope(pb.ActualLRPNetInfo, keyring.open(net_info))) if net_info else b""
+                encode_message(_open_envelope(pb.ActualLRPNetInfo, keyring.open(net_info)))
+                if net_info
+                else b""
             )
             column = "internal_routes"
-            opened_routes = jsonc.load_internal_routes(keyring.open(internal_routes)) if internal_routes else ()
+            opened_routes = (
+                jsonc.load_internal_routes(keyring.open(internal_routes)) if internal_routes else ()
+            )
             column = "metric_tags"
             opened_tags = jsonc.load_string_map(keyring.open(metric_tags)) if metric_tags else ()
         except (ValueError, RecursionError) as error:
@@ -369,3 +382,16 @@ TABLES: Final[dict[type[Record], Table]] = {
     DesiredLRP: DesiredLRPTable(),
     ActualLRP: ActualLRPTable(),
 }
+
+
+def decode_rows(
+    table: Table, stored: Iterable[Sequence[Any]], keyring: Keyring
+) -> tuple[list[Row], list[Undecodable]]:
+    """The rows that can be read, and what is wrong with the others."""
+    rows, undecodable = [], []
+    for values in stored:
+        try:
+            rows.append(put(table.decode(values, keyring)))
+        except Undecodable as error:
+            undecodable.append(error)
+    return rows, undecodable

@@ -74,7 +74,9 @@ class Keyring:
     def seal(self, plaintext: bytes) -> str:
         """The column text for ``plaintext``, made with the active key and a nonce of its own."""
         nonce = self._nonce()
-        return ENCODING + b64encode(self._header + nonce + self._encrypt(nonce, plaintext, None)).decode("ascii")
+        return ENCODING + b64encode(self._header + nonce + self._encrypt(nonce, plaintext, None)).decode(
+            "ascii"
+        )
 
     def open(self, text: str) -> bytes:
         """The plaintext of a column.

@@ -62,12 +62,18 @@ EXEC_MODES: Final = ("cache_statement", "cache_describe", "describe_exec", "exec
 _ASSIGNMENT: Final = re.compile(r"\s*([^\s=]+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s\\]|\\.)*)", re.DOTALL)
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 
-# After these the next server or the next TLS setting would say the same: wrong password, no such database, no right.
+# The next server or TLS setting would say the same as these. Other refusals may be about TLS, or the lack of it.
 _FINAL_ANSWERS: Final = (
     asyncpg.InvalidPasswordError,
-    asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InsufficientPrivilegeError,
+)
+_FAILURES: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
 )
 
 
@@ -117,7 +123,7 @@ class DSN:
             "server_settings": dict(self.server_settings),
         }
 
-    async def connect(self, *, timeout_s: float, **more: Any) -> "asyncpg.Connection[Any]":  # noqa: ASYNC109  (asyncpg's own)
+    async def connect(self, *, timeout_s: float, **more: Any) -> "asyncpg.Connection[Any]":
         """Connect to the first server that lets us. Runs under asyncio. ``timeout_s`` is the most for one attempt.
 
         Raises:
@@ -127,16 +133,17 @@ class DSN:
             timeout_s = min(timeout_s, self.connect_timeout_s)
         for attempt in self.attempts[:-1]:
             try:
-                return await asyncpg.connect(**self.arguments(attempt), timeout=timeout_s, **more)
-            except _FINAL_ANSWERS as error:
-                # Except that a server may want TLS, or the lack of it (pg_hba.conf).
-                if not isinstance(error, asyncpg.InvalidAuthorizationSpecificationError) or isinstance(
-                    error, asyncpg.InvalidPasswordError
-                ):
-                    raise
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError):
-                pass  # So the next one is tried.
-        return await asyncpg.connect(**self.arguments(self.attempts[-1]), timeout=timeout_s, **more)
+                return await _connect(**self.arguments(attempt), timeout=timeout_s, **more)
+            except _FINAL_ANSWERS:
+                raise
+            except _FAILURES:
+                continue
+        return await _connect(**self.arguments(self.attempts[-1]), timeout=timeout_s, **more)
+
+
+async def _connect(**arguments: Any) -> "asyncpg.Connection[Any]":
+    connection: asyncpg.Connection[Any] = await asyncpg.connect(**arguments)
+    return connection
 
 
 def parse_dsn(text: str, environment: Mapping[str, str] | None = None) -> DSN:
@@ -156,7 +163,9 @@ def parse_dsn(text: str, environment: Mapping[str, str] | None = None) -> DSN:
         raise BadConnectionString(f"default_query_exec_mode {mode!r} is none of {', '.join(EXEC_MODES)}")
     session = settings.get("target_session_attrs") or "any"
     if session not in SESSION_ATTRIBUTES:
-        raise BadConnectionString(f"target_session_attrs {session!r} is none of {', '.join(SESSION_ATTRIBUTES)}")
+        raise BadConnectionString(
+            f"target_session_attrs {session!r} is none of {', '.join(SESSION_ATTRIBUTES)}"
+        )
     negotiation = settings.get("sslnegotiation") or "postgres"
     if negotiation not in ("postgres", "direct"):
         raise BadConnectionString(f"sslnegotiation {negotiation!r} is neither 'postgres' nor 'direct'")
@@ -203,7 +212,11 @@ def _from_url(text: str) -> dict[str, str]:
     location, _, path = rest.partition("/")
     credentials, _, servers = location.rpartition("@")
     user, _, password = credentials.partition(":")
-    settings = {"user": _decoded(user), "password": _decoded(password), "database": _decoded(path.lstrip("/"))}
+    settings = {
+        "user": _decoded(user),
+        "password": _decoded(password),
+        "database": _decoded(path.lstrip("/")),
+    }
     hosts, ports = [], []
     for server in servers.split(",") if servers else ():
         host, port = _host_and_port(server)
@@ -215,7 +228,9 @@ def _from_url(text: str) -> dict[str, str]:
             settings["port"] = ",".join(port or str(DEFAULT_PORT) for port in ports)
     settings = {key: value for key, value in settings.items() if value}
     try:
-        settings |= {_canonical(key): value for key, value in parse_qsl(query, keep_blank_values=True, errors="strict")}
+        settings |= {
+            _canonical(key): value for key, value in parse_qsl(query, keep_blank_values=True, errors="strict")
+        }
     except ValueError as error:
         raise BadConnectionString("the connection URL's parameters can't be read") from error
     return settings

@@ -79,7 +79,9 @@ def load_string_map(text: bytes) -> tuple[tuple[str, str], ...] | None:
     value = _load(text)
     if value is None:
         return None
-    return tuple(sorted((_text(name), "" if item is None else _text(item)) for name, item in _object(value).items()))
+    return tuple(
+        sorted((_text(name), "" if item is None else _text(item)) for name, item in _object(value).items())
+    )
 
 
 def dump_metric_tags(tags: MetricTags) -> bytes:
@@ -109,7 +111,9 @@ def _load_tag(value: object) -> MetricTag:
     if value is None:
         return MetricTag()
     tag = _object(value)
-    static, dynamic = (_text("" if part is None else part) for part in (tag.get("static"), tag.get("dynamic")))
+    static, dynamic = (
+        _text("" if part is None else part) for part in (tag.get("static"), tag.get("dynamic"))
+    )
     # By name; one that nobody knows reads as none.
     return MetricTag(static=static, dynamic=_DYNAMIC_BY_NAME.get(dynamic, 0))
 

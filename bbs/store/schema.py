@@ -123,7 +123,9 @@ class SchemaState:
     rotation_due: bool
 
 
-async def prepare(connection: "Connection[Any]", *, key_labels: Collection[str], active_label: str) -> SchemaState:
+async def prepare(
+    connection: "Connection[Any]", *, key_labels: Collection[str], active_label: str
+) -> SchemaState:
     """Bring the database to `SCHEMA_VERSION`; on one that is there already, only look. Runs under asyncio.
 
     Tables without a version row are dropped and made anew, as upstream does (its tests rely on it).

@@ -48,7 +48,14 @@ class HubClosed(Exception):
 class Log(Protocol):
     """The part of a logger that is used here."""
 
-    def error(self, message: str, data: Mapping[str, object] | None = None, /, *, error: object = None) -> None: ...
+    def error(
+        self,
+        action: str,
+        data: Mapping[str, object] | None = None,
+        /,
+        *,
+        error: BaseException | str | None = None,
+    ) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +76,7 @@ class HubStatistics:
 class Subscription:
     """One stream of events, merged from one or more feeds. Made by `EventHubs.subscribe`; close it in the end."""
 
-    __slots__ = ("_closed", "_leave", "_live", "_next_id", "_queue", "_receiving", "_waker", "cell_id")
+    __slots__ = ("_leave", "_live", "_next_id", "_queue", "_receiving", "_waker", "cell_id")
 
     def __init__(self, *, cell_id: str, leave: Callable[["Subscription"], None]) -> None:
         self.cell_id: Final = cell_id
@@ -77,7 +84,6 @@ class Subscription:
         self._queue: deque[bytes] = deque()
         self._next_id = 0
         self._live = True
-        self._closed = False
         self._receiving = False
         self._waker: trio.Event | None = None
 
@@ -91,9 +97,8 @@ class Subscription:
         There is no deadline: quiet is a stream's normal state, and a dead client is noticed by whoever reads from it.
 
         Raises:
-          StreamEnded: nothing is queued and nothing will be.
+          StreamEnded: nothing is queued and nothing will be, also if `close` was called meanwhile.
           trio.BusyResourceError: another task is waiting in here.
-          trio.ClosedResourceError: `close` was called, maybe during the wait.
         Cancellation:
           Loses no event.
         """
@@ -105,8 +110,6 @@ class Subscription:
         finally:
             self._receiving = False
             self._waker = None
-        if self._closed:
-            raise trio.ClosedResourceError
         if not self._queue:
             raise StreamEnded
         return self._take()
@@ -114,7 +117,6 @@ class Subscription:
     def close(self) -> None:
         """End the stream and forget what is queued. Closing twice is harmless."""
         self._end()
-        self._closed = True
         self._queue.clear()
 
     async def _wait_until_there_is_something_to_tell(self) -> None:
@@ -300,7 +302,9 @@ class EventHubs:
             subscription._end()
         for subscription in slow:
             self._cut_off += 1
-            self._log.error("got-error-sending-event", {"cell_id": subscription.cell_id}, error="slow consumer")
+            self._log.error(
+                "got-error-sending-event", {"cell_id": subscription.cell_id}, error="slow consumer"
+            )
             subscription._end()
 
     def _tail(self, event: Event, version: Version) -> bytes | None:

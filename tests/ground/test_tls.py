@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from bbs.certs import DevelopmentCerts, _Authority, _key_pem, _name, _new_key, make_development_certs
-from bbs.tls import PLAIN_HTTP_ANSWER, TLSFilesInvalid, client_context, server_context, server_handshake
+from bbs.tls import TLSFilesInvalid, client_context, server_context, server_handshake
 
 PEM = serialization.Encoding.PEM
 WAIT_S = 10
@@ -89,16 +89,6 @@ async def meet(server: ssl.SSLContext, client: ssl.SSLContext, *, name: str = "l
 def refusal(error: trio.BrokenResourceError) -> str:
     assert isinstance(error.__cause__, ssl.SSLError)
     return error.__cause__.reason or ""
-
-
-async def test_plain_http_is_answered_in_plain_text(certs: DevelopmentCerts) -> None:
-    ours, theirs = (trio.SocketStream(side) for side in trio.socket.socketpair())
-    async with ours, theirs:
-        await ours.send_all(b"POST /v1/ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        with trio.fail_after(WAIT_S), pytest.raises(trio.BrokenResourceError):
-            await server_handshake(trio.SSLStream(theirs, server_of(certs), server_side=True))
-
-        assert await ours.receive_some() == PLAIN_HTTP_ANSWER
 
 
 async def test_both_sides_of_one_ca_meet_at_tls_1_3(certs: DevelopmentCerts) -> None:

@@ -2,12 +2,12 @@
 
 A vector is a line of six columns: name | rows given | request | result | rows after | events and effects.
 
-- A row is ``<presence> <state> <instance guid>@<cell> <epoch>#<index>`` and then fields that differ from the default;
-  ``-`` is no instance. Rows given are there
-  since N-10s; rows after since N. ``RUN`` rows have net n1, routes r1, tags t1, are routable and in zone z1; ``kept``
-  says that of any other row, net apart. After a request, ``O =`` is the row as it was.
-- Texts: ``3*x+yz`` is ``xxxyz``; ``_`` is a blank.
-- Events are group events ; instance events ; effects, in order. ``{O RUN a,E RUN x}`` is a group.
+- A row is ``<presence> <state> <instance guid>@<cell> <epoch>#<index>``, then fields that differ from the default;
+  ``-`` is no instance. Rows given are there since N-10s, rows after since N. ``RUN`` rows have net n1, routes r1, tags
+  t1, are routable and in zone z1; ``kept`` says that of any other row, net apart. In rows after, ``O =`` is the row as
+  it was, and ``=`` alone says so of all.
+- In texts, ``3*x+yz`` is ``xxxyz``, and ``_`` is a blank. In times, ``N-5m-1ns`` is before N.
+- Events are group events ; instance events ; effects, each in order. ``{O RUN a,E RUN x}`` is a group, ``K`` a crash.
 """
 
 from collections.abc import Iterator

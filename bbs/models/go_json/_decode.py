@@ -93,7 +93,7 @@ def _fill_field(message: Any, form: Form, text: str) -> None:
             else:
                 _fill(target[name], value)
     elif form.field.is_repeated:
-        message.ClearField(form.name)
+        del target[:]
         for value in _elements(text):
             if form.field.message_type is None:
                 target.append(_scalar(form.field, value))

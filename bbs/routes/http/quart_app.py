@@ -102,18 +102,18 @@ def build_app(
         connection.add_stream(source)
 
         async def frames() -> AsyncIterator[bytes]:
-            while True:
-                try:
-                    received = await source.receive()
-                except StreamEnded:
-                    connection.close_after_answer()
-                    return
-                except Exception as bug:
-                    on_bug(bug, call)
-                    connection.drop()
-                    return
-                if received:
-                    yield received
+            try:
+                while True:
+                    if received := await source.receive():
+                        yield received
+            except StreamEnded:
+                connection.close_after_answer()
+            except Exception as bug:
+                # Without the final chunk, so that the client knows that this is no regular end.
+                on_bug(bug, call)
+                connection.drop()
+            finally:
+                connection.end_stream(source)
 
         return _response(200, STREAM_HEADERS, frames())
 

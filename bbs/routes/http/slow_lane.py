@@ -79,11 +79,10 @@ class SlowConnection:
 
     def end_request(self) -> None:
         self._requests_in_flight -= 1
-        for source in self._sources:
-            source.close()
-        self._sources.clear()
         self._head_is_next = True
         if self._requests_in_flight == 0:
+            for source in tuple(self._sources):
+                self.end_stream(source)  # only those whose response was never started are left
             self._all_answered.set()
             self._all_answered = trio.Event()
             if self._close_after_answer:
@@ -94,6 +93,10 @@ class SlowConnection:
         self._sources.add(source)
         if self._streams_are_over:
             source.close()
+
+    def end_stream(self, source: StreamSource) -> None:
+        self._sources.discard(source)
+        source.close()
 
     def end_streams(self) -> None:
         self._streams_are_over = True

@@ -1,0 +1,123 @@
+"""Where a container may connect to (spec: validation.md §4.3)."""
+
+import re
+from collections.abc import Iterable
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from typing import Final
+
+from bbs.models import pb
+from bbs.models.validation.fields import invalid
+
+INVALID_IP: Final = "Invalid IP"
+
+DECIMAL: Final = re.compile("[0-9]+")
+
+
+def egress_rules(rules: Iterable[pb.SecurityGroupRule]) -> list[str]:
+    found = []
+    for rule in rules:
+        if broken := security_group_rule(rule):
+            found += [invalid("egress_rules"), *broken]
+    return found
+
+
+def security_group_rule(rule: pb.SecurityGroupRule) -> list[str]:
+    found = _protocol(rule)
+    if broken := _destinations(rule.destinations):
+        found.append(invalid(f"destinations [ {', '.join(broken)} ]"))
+    return found
+
+
+def _protocol(rule: pb.SecurityGroupRule) -> list[str]:
+    has_icmp_info = rule.HasField("icmp_info")
+    match rule.protocol:
+        case "tcp" | "udp":
+            return _ports(rule) + ([invalid("icmp_info")] if has_icmp_info else [])
+        case "icmp":
+            return _no_ports(rule) + ([] if has_icmp_info else [invalid("icmp_info")])
+        case "icmpv6":
+            return _no_ports(rule) + ([] if has_icmp_info else [invalid("icmpv6_info")])
+        case "all":
+            return _no_ports(rule) + ([invalid("icmp_info")] if has_icmp_info else [])
+        case _:
+            return [invalid("protocol")]
+
+
+def _no_ports(rule: pb.SecurityGroupRule) -> list[str]:
+    found = []
+    if rule.HasField("port_range"):
+        found.append(invalid("port_range"))
+    if rule.ports:
+        found.append(invalid("ports"))
+    return found
+
+
+def _ports(rule: pb.SecurityGroupRule) -> list[str]:
+    if not rule.HasField("port_range"):
+        if not rule.ports:
+            return ["Missing required field: ports or port_range"]
+        return [invalid("ports") for port in rule.ports if port == 0]
+    if rule.ports:
+        return ["Invalid: ports and port_range provided"]
+    start, end = rule.port_range.start, rule.port_range.end
+    return [invalid("port_range") for is_broken in (start < 1, end < 1, start > end) if is_broken]
+
+
+def _destinations(destinations: Iterable[str]) -> list[str]:
+    parts = [part for destination in destinations for part in destination.split(",")]
+    if not parts:
+        return ["Must have at least 1 destination"]
+    return [entry for part in parts for entry in _destination(part)]
+
+
+def _destination(part: str) -> list[str]:
+    separator = next((character for character in part if character in "-/"), "")
+    if separator == "/":
+        return [] if is_cidr(part) else [f"invalid CIDR address: {part}"]
+    if separator == "-":
+        first, _, last = part.partition("-")
+        return _range(first, last)
+    return [] if ip_address(part) else [INVALID_IP]
+
+
+def _range(first: str, last: str) -> list[str]:
+    """Upstream compares from the left and, after a byte that is too large, goes on to complain about later ones."""
+    lower, upper = ip_address(first), ip_address(last)
+    if lower is None or upper is None:
+        return [INVALID_IP]
+    found = []
+    for low, high in zip(_sixteen_bytes(lower), _sixteen_bytes(upper), strict=True):
+        if low < high:
+            break
+        if low > high:
+            found.append(INVALID_IP)
+    return found
+
+
+def ip_address(text: str) -> IPv4Address | IPv6Address | None:
+    if "%" in text:  # a zone, which Python would take
+        return None
+    try:
+        return IPv6Address(text) if ":" in text else IPv4Address(text)
+    except AddressValueError:
+        return None
+
+
+def is_cidr(text: str) -> bool:
+    """Leading zeros of the prefix and bits of the host may be there."""
+    address_text, _, prefix = text.partition("/")
+    address = ip_address(address_text)
+    return (
+        address is not None
+        and DECIMAL.fullmatch(prefix) is not None
+        and _is_at_most(prefix, address.max_prefixlen)
+    )
+
+
+def _is_at_most(digits: str, limit: int) -> bool:
+    significant = digits.lstrip("0") or "0"
+    return len(significant) <= len(str(limit)) and int(significant) <= limit
+
+
+def _sixteen_bytes(address: IPv4Address | IPv6Address) -> bytes:
+    return address.packed if address.version == 6 else bytes(10) + b"\xff\xff" + address.packed

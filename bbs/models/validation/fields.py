@@ -1,0 +1,54 @@
+"""The words of violations, and the limits of single fields (spec: validation.md §1, §7)."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from bbs.models import pb
+
+ANNOTATION_BYTES_MAX: Final = 10 * 1024
+ROUTES_BYTES_MAX: Final = 128 * 1024
+FILES_BYTES_MAX: Final = 1024 * 1024
+
+NO_ACTION: Final = "invalid action type"
+
+GUID: Final = re.compile(r"[a-zA-Z0-9_-]+")
+
+UTF8_BYTES_MAX: Final = 4
+"""Of one character."""
+
+
+def invalid(field: str) -> str:
+    return f"Invalid field: {field}"
+
+
+def is_guid(text: str) -> bool:
+    return GUID.fullmatch(text) is not None
+
+
+def guid(text: str, field: str) -> list[str]:
+    return [] if is_guid(text) else [invalid(field)]
+
+
+def is_annotation_too_long(annotation: str) -> bool:
+    return exceeds(annotation, ANNOTATION_BYTES_MAX)
+
+
+def are_routes_too_long(routes: pb.ProtoRoutes) -> bool:
+    """Names do not count."""
+    return sum(map(len, routes.routes.values())) > ROUTES_BYTES_MAX
+
+
+def are_files_too_large(files: Iterable[pb.File]) -> bool:
+    """Paths do not count."""
+    return sum(len(file.content.encode()) for file in files) > FILES_BYTES_MAX
+
+
+def is_below_no_limit(limit: pb.LogRateLimit) -> bool:
+    """-1 is no limit, and an absent limit is no problem."""
+    return limit.bytes_per_second < -1
+
+
+def exceeds(text: str, bytes_max: int) -> bool:
+    """Whether ``text`` is longer in UTF-8, encoding it only when its characters leave a doubt."""
+    return len(text) * UTF8_BYTES_MAX > bytes_max and len(text.encode()) > bytes_max

@@ -1,0 +1,37 @@
+"""A root file system is named by a URL with a scheme, and what is a URL is what Go takes for one."""
+
+import re
+from typing import Final
+
+SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+BAD_ESCAPE: Final = re.compile("%(?![0-9A-Fa-f]{2})")
+CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
+USER: Final = re.compile(r"[A-Za-z0-9._~:!$&'()*+,;=%@-]*")
+HOST: Final = re.compile(r"""[A-Za-z0-9_.~!$&'()*+,;=:\[\]<>"\u0080-\U0010ffff-]*""")
+PORT: Final = re.compile("(:[0-9]*)?")
+
+
+def is_rootfs(text: str) -> bool:
+    """Spec: validation.md §4.4, whose steps these are."""
+    url, _, fragment = text.partition("#")
+    scheme = SCHEME.match(url)
+    if BAD_ESCAPE.search(fragment) or CONTROL.search(url) or not scheme:
+        return False
+    rest, _, _ = url[scheme.end() :].partition("?")
+    if not rest.startswith("/"):
+        return True
+    if rest.startswith("//"):
+        authority, _, path = rest[2:].partition("/")
+        return _is_authority(authority) and not BAD_ESCAPE.search(path)
+    return not BAD_ESCAPE.search(rest)
+
+
+def _is_authority(authority: str) -> bool:
+    user, _, host = authority.rpartition("@")
+    if not USER.fullmatch(user) or BAD_ESCAPE.search(user) or not HOST.fullmatch(host):
+        return False
+    if "[" in host:
+        _, closed, port = host.rpartition("]")
+        return bool(closed) and PORT.fullmatch(port) is not None
+    _, colon, port = host.rpartition(":")
+    return not colon or PORT.fullmatch(colon + port) is not None

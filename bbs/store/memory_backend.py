@@ -1,0 +1,161 @@
+"""A backend without a database, for simulations: what it keeps survives a restart, and it fails as it is told to.
+
+A `Disk` outlives the backends that open it, as a database outlives its clients. Rows lie on it encoded and sealed, so
+a restart reads through the same codec as a real one. All waiting is in Trio's time, hence virtual where that is.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+import trio
+
+from bbs.models.errors import BBSError, UnknownError
+from bbs.models.outcome import Row
+from bbs.store.backend import BackendUnavailable, BatchRefused, DroppedRow, WriterLockLost
+from bbs.store.codec import TABLES, Policy, Values, decode_rows
+from bbs.store.crypto import Keyring
+
+SLICE_ROWS = 64
+
+
+class Fault(Enum):
+    """What happens to one write."""
+
+    NONE = auto()
+    LOST_BEFORE = auto()
+    """The connection breaks, and nothing was written."""
+    LOST_AFTER = auto()
+    """The connection breaks, and all was written. The caller can't tell it from `LOST_BEFORE`."""
+    REFUSED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """The database is away from ``begin_s`` until before ``end_s``, in Trio's time."""
+
+    begin_s: float
+    end_s: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Faults:
+    """Troubles as data. ``next_writes`` are used up, one per write; ``outages`` apply at their time.
+
+    ``write_s`` is how long a write takes, and ``refusal`` makes the error of a refused one.
+    """
+
+    write_s: float = 0.0
+    next_writes: deque[Fault] = field(default_factory=deque)
+    outages: Sequence[Outage] = ()
+    refusal: Callable[[], BBSError] = UnknownError
+
+    def out_of_order(self) -> bool:
+        now_s = trio.current_time()
+        return any(outage.begin_s <= now_s < outage.end_s for outage in self.outages)
+
+
+@dataclass(eq=False, slots=True)
+class Disk:
+    """What is durable: encoded rows by table name and key, and who holds the writer lock or was the last to take it."""
+
+    rows: dict[str, dict[Values, Values]] = field(
+        default_factory=lambda: {table.name: {} for table in TABLES.values()}
+    )
+    holder: object | None = None
+    last_writer: object | None = None
+
+
+class MemoryBackend:
+    """A `bbs.store.backend.Backend` on a `Disk`."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        keyring: Keyring,
+        *,
+        on_dropped: Callable[[DroppedRow], None],
+        faults: Faults | None = None,
+        lock_poll_s: float = 0.5,
+    ) -> None:
+        self.faults = Faults() if faults is None else faults
+        self._disk = disk
+        self._keyring = keyring
+        self._on_dropped = on_dropped
+        self._lock_poll_s = lock_poll_s
+        self._became_writer = False
+        self._closed = False
+
+    async def acquire_writer_lock(self) -> None:
+        await trio.lowlevel.checkpoint()
+        while True:
+            if self._try_to_become_writer():
+                return
+            await trio.sleep(self._lock_poll_s)
+
+    async def load(self) -> AsyncIterator[list[Row]]:
+        for table in TABLES.values():
+            stored = self._disk.rows[table.name]
+            everything = list(stored.values())
+            for begin in range(0, len(everything), SLICE_ROWS):
+                self._require_lock()
+                rows, undecodable = decode_rows(table, everything[begin : begin + SLICE_ROWS], self._keyring)
+                for error in undecodable:
+                    deleted = error.policy is Policy.DELETE
+                    if deleted:
+                        del stored[error.key]
+                    self._on_dropped(DroppedRow(table.name, error.key, error.reason, deleted))
+                yield rows
+                await trio.lowlevel.checkpoint()
+
+    async def write(self, rows: Sequence[Row]) -> None:
+        fault = self.faults.next_writes.popleft() if self.faults.next_writes else Fault.NONE
+        await trio.sleep(self.faults.write_s)
+        self._require_lock()
+        if fault is Fault.REFUSED:
+            raise BatchRefused(self.faults.refusal())
+        if fault is not Fault.LOST_BEFORE:
+            self._apply(rows)
+        if fault is not Fault.NONE:
+            self.lose_session()
+            raise BackendUnavailable("the connection broke")
+
+    async def aclose(self) -> None:
+        self._closed = True
+        self.lose_session()
+        await trio.lowlevel.checkpoint()
+
+    def lose_session(self) -> None:
+        """Let go of the lock, as when the connection breaks or the process dies. The next write tries to take it again."""
+        if self._disk.holder is self:
+            self._disk.holder = None
+
+    def _apply(self, rows: Sequence[Row]) -> None:
+        for (record_class, key), record in rows:
+            table = TABLES[record_class]
+            stored = self._disk.rows[table.name]
+            if record is None:
+                stored.pop(table.key_values(key), None)
+            else:
+                stored[table.key_values(key)] = table.encode(record, self._keyring)
+
+    def _require_lock(self) -> None:
+        if self._disk.holder is not self or self.faults.out_of_order():
+            assert self._became_writer, "acquire_writer_lock comes first"
+            if not self._try_to_become_writer():
+                raise BackendUnavailable("another session holds the writer lock")
+
+    def _try_to_become_writer(self) -> bool:
+        if self._closed:
+            raise trio.ClosedResourceError
+        if self.faults.out_of_order():
+            self.lose_session()
+            raise BackendUnavailable("the database is away")
+        if self._disk.holder not in (None, self):
+            return False
+        if self._became_writer and self._disk.last_writer is not self:
+            raise WriterLockLost("another process was the writer since the connection broke")
+        self._disk.holder = self._disk.last_writer = self
+        self._became_writer = True
+        return True

@@ -1,0 +1,353 @@
+"""The store's database: one connection to Postgres that holds the writer lock, and every write goes through it.
+
+asyncpg runs on asyncio and the server on Trio, so whoever uses this must be inside ``async with
+trio_asyncio.open_loop():`` (`bbs.server` opens one for the whole process). A batch crosses over once.
+
+One writer. The connection holds a session advisory lock (`WRITER_LOCK`), so no other process' statement can run
+between ours, nor can our own: after a broken connection the lock is free only when the server has finished or undone
+whatever it was still doing for us, and so a batch that is sent again never overtakes its first self. Whoever takes the
+lock for the first time writes a random token into ``configurations`` (upstream's server ignores the row). After a
+reconnect the token must still be there. If it is not, somebody else was master for a while and our memory is worthless.
+
+A server may notice a broken connection late. Two things keep that from holding the lock for hours: the session asks
+for TCP keep-alives, and a process that reconnects ends its own former session first.
+"""
+
+import asyncio
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, ParamSpec, TypeVar
+
+import asyncpg
+import trio
+from trio_asyncio import aio_as_trio
+
+from bbs.models.errors import BBSError, InvalidRequest, ResourceExists, UnknownError, Unrecoverable
+from bbs.models.outcome import Row
+from bbs.store import schema
+from bbs.store.backend import BackendUnavailable, BatchRefused, DroppedRow, WriterLockLost
+from bbs.store.codec import TABLES, Policy, Table, Undecodable, Values, decode_rows
+from bbs.store.crypto import Keyring
+from bbs.store.dsn import DSN
+from bbs.store.statements import Operation, batch_statement, page_statement
+
+WRITER_LOCK: Final = 0x62627377_72697465
+"""Key of the advisory lock: ``bbswrite`` in ASCII."""
+
+WRITER_TOKEN_ID: Final = "bbs_writer"
+"""Row of ``configurations`` that says who was the last to take the lock."""
+
+PAGE_ROWS: Final = 1_000
+"""Rows fetched at once by a load: about 2 ms of asyncpg's time, and 3 ms of Postgres'."""
+
+SLICE_ROWS: Final = 64
+"""Rows decoded or encoded between checkpoints: 1 ms for ActualLRPs, 3 ms for DesiredLRPs with much in them."""
+
+RECONNECT_POLL_S: Final = 0.05
+"""Pause between a writer's attempts to get its lock back: a session that was told to end needs a moment."""
+
+CLOSE_S: Final = 2.0
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+_HOLDER: Final = f"""
+SELECT pid FROM pg_locks
+WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid()
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND classid = {WRITER_LOCK >> 32} AND objid = {WRITER_LOCK & 0xFFFFFFFF} AND objsubid = 1"""
+
+# A master that lost its machine is found out in 10 + 3 * 5 seconds. No effect on Unix sockets.
+_SESSION: Final = """
+SELECT set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
+       set_config('tcp_keepalives_count', '3', false), pg_backend_pid()"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresStatistics:
+    """``connects`` counts since the start; ``connected``: there is a connection that holds the lock."""
+
+    connects: int
+    connected: bool
+
+
+class PostgresBackend:
+    """A `bbs.store.backend.Backend` on Postgres.
+
+    ``statement_s`` bounds every statement and ``connect_s`` every attempt to connect, both in seconds. A standby asks
+    for the lock every ``lock_poll_s``; a writer that reconnects gives up after ``lock_wait_s``, for its caller to retry.
+    ``on_dropped`` hears of every row that a load leaves out.
+    """
+
+    def __init__(
+        self,
+        dsn: DSN,
+        keyring: Keyring,
+        *,
+        on_dropped: Callable[[DroppedRow], None],
+        statement_s: float = 10.0,
+        connect_s: float = 5.0,
+        lock_poll_s: float = 0.5,
+        lock_wait_s: float = 5.0,
+    ) -> None:
+        self._dsn = dsn
+        self._keyring = keyring
+        self._on_dropped = on_dropped
+        self._statement_s = statement_s
+        self._connect_s = connect_s
+        self._lock_poll_s = lock_poll_s
+        self._lock_wait_s = lock_wait_s
+        self._token: Final = str(uuid.uuid4())
+        self._token_written = False
+        self._connection: asyncpg.Connection[Any] | None = None
+        self._holds_lock = False
+        self._session_pid: int | None = None
+        self._locked_session_pid: int | None = None
+        self._connects = 0
+        self._closed = False
+        self.schema: schema.SchemaState | None = None
+        """What `acquire_writer_lock` found or made; ``None`` before."""
+
+    # What follows runs under Trio, up to the next such line.
+
+    async def acquire_writer_lock(self) -> None:
+        while True:
+            if await self._cross(self._try_to_become_writer):
+                return
+            await trio.sleep(self._lock_poll_s)
+
+    async def load(self) -> AsyncIterator[list[Row]]:
+        for table in TABLES.values():
+            after: Values = ()
+            while page := await self._cross(self._page, table, after):
+                after = tuple(page[-1][: table.key_columns])
+                undecodable: list[Undecodable] = []
+                for begin in range(0, len(page), SLICE_ROWS):
+                    rows, failures = decode_rows(table, page[begin : begin + SLICE_ROWS], self._keyring)
+                    undecodable += failures
+                    yield rows
+                    await trio.lowlevel.checkpoint()
+                await self._drop(table, undecodable)
+
+    async def write(self, rows: Sequence[Row]) -> None:
+        values: defaultdict[Operation, list[Values]] = defaultdict(list)
+        for begin in range(0, len(rows), SLICE_ROWS):
+            if begin:
+                await trio.lowlevel.checkpoint()
+            for (record_class, key), record in rows[begin : begin + SLICE_ROWS]:
+                table = TABLES[record_class]
+                if record is None:
+                    values[Operation(table, deletes=True)].append(table.key_values(key))
+                else:
+                    values[Operation(table, deletes=False)].append(table.encode(record, self._keyring))
+        await self._cross(self._run, values)
+
+    async def end_writer_session(self) -> bool:
+        """End the session that holds the writer lock, if it is not ours; whether there was one.
+
+        For a process that knows by other means (Locket) that the holder is master no more.
+
+        Raises:
+          BackendUnavailable: it is not known whether this happened.
+        """
+        return await self._cross(self._end_sessions, None)
+
+    async def aclose(self) -> None:
+        self._closed = True
+        with trio.move_on_after(CLOSE_S, shield=True):
+            await aio_as_trio(self._close)()
+
+    def statistics(self) -> PostgresStatistics:
+        return PostgresStatistics(
+            connects=self._connects, connected=self._is_connected() and self._holds_lock
+        )
+
+    async def _drop(self, table: Table, undecodable: Sequence[Undecodable]) -> None:
+        doomed = [error.key for error in undecodable if error.policy is Policy.DELETE]
+        if doomed:
+            await self._cross(self._run, {Operation(table, deletes=True): doomed})
+        for error in undecodable:
+            deleted = error.policy is Policy.DELETE
+            self._on_dropped(
+                DroppedRow(table=table.name, key=error.key, reason=error.reason, deleted=deleted)
+            )
+
+    async def _cross(self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``work`` under asyncio and give its failures their meaning.
+
+        A connection is kept only after a success or a plain refusal by the server: nobody knows what is going on at
+        the other end of one whose statement was cancelled or timed out.
+        """
+        if self._closed:
+            raise trio.ClosedResourceError
+        try:
+            result: T = await aio_as_trio(work)(*args, **kwargs)
+        except asyncpg.PostgresError as error:
+            if not _is_passing(error):
+                raise BatchRefused(refusal(error)) from error
+            self._abandon()
+            raise BackendUnavailable(driver_text(error)) from error
+        except asyncpg.exceptions._base.DataError as error:
+            raise BatchRefused(UnknownError(str(error))) from error
+        except (
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+            OSError,
+            TimeoutError,
+            EOFError,
+        ) as error:
+            self._abandon()
+            raise BackendUnavailable(str(error) or type(error).__name__) from error
+        except BaseException:
+            self._abandon()
+            raise
+        return result
+
+    def _abandon(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+        self._connection = None
+        self._holds_lock = False
+
+    def _is_connected(self) -> bool:
+        return self._connection is not None and not self._connection.is_closed()
+
+    # What follows runs under asyncio.
+
+    async def _connected(self) -> "asyncpg.Connection[Any]":
+        if self._connection is not None and not self._connection.is_closed():
+            return self._connection
+        self._abandon()
+        try:
+            # Our statements are few and always the same, so they may stay prepared for as long as the session lasts.
+            self._connection = connection = await self._dsn.connect(
+                timeout_s=self._connect_s, command_timeout=self._statement_s, max_cached_statement_lifetime=0
+            )
+        except asyncpg.PostgresError as error:
+            raise ConnectionError(driver_text(error)) from error
+        self._connects += 1
+        row = await connection.fetchrow(_SESSION)
+        assert row is not None
+        self._session_pid = row[-1]
+        if self._locked_session_pid is not None:
+            await self._end_sessions(self._locked_session_pid)
+        return connection
+
+    async def _try_to_become_writer(self) -> bool:
+        """Take the lock, unless somebody else has it.
+
+        Raises:
+          WriterLockLost: we had it before, and somebody else has had it since.
+        """
+        connection = await self._connected()
+        if self._holds_lock:
+            return True
+        if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", WRITER_LOCK):
+            return False
+        self._locked_session_pid = self._session_pid
+        if self._token_written:
+            token = await connection.fetchval(
+                "SELECT value FROM configurations WHERE id = $1", WRITER_TOKEN_ID
+            )
+            if token != self._token:
+                raise WriterLockLost("another process was the writer since the connection broke")
+        else:
+            self.schema = await schema.prepare(
+                connection, key_labels=self._keyring.labels, active_label=self._keyring.active_label
+            )
+            await schema.configure(connection, WRITER_TOKEN_ID, self._token)
+            self._token_written = True
+        self._holds_lock = True
+        return True
+
+    async def _writer(self) -> "asyncpg.Connection[Any]":
+        """The connection that holds the lock; a new one if need be."""
+        if self._connection is not None and self._holds_lock and not self._connection.is_closed():
+            return self._connection
+        assert self._token_written, "acquire_writer_lock comes first"
+        deadline = asyncio.get_running_loop().time() + self._lock_wait_s
+        while not await self._try_to_become_writer():
+            if asyncio.get_running_loop().time() >= deadline:
+                raise TimeoutError("another session holds the writer lock")
+            await asyncio.sleep(RECONNECT_POLL_S)
+        assert self._connection is not None
+        return self._connection
+
+    async def _page(self, table: Table, after: Values) -> list[Any]:
+        connection = await self._writer()
+        return await connection.fetch(page_statement(table, first=not after), *after, PAGE_ROWS)
+
+    async def _run(self, values: "dict[Operation, list[Values]]") -> None:
+        # In a fixed order: every combination of operations is a statement of its own to be prepared.
+        operations = tuple(sorted(values, key=lambda operation: (operation.table.name, operation.deletes)))
+        if not operations:
+            return
+        connection = await self._writer()
+        arrays = [column for operation in operations for column in zip(*values[operation], strict=True)]
+        await connection.execute(batch_statement(operations), *arrays)
+
+    async def _end_sessions(self, pid: int | None) -> bool:
+        """End the sessions other than this one that hold the writer lock: all, or only that of ``pid``."""
+        connection = await self._connected()
+        only = "" if pid is None else " AND pid = $1"
+        ended = await connection.fetch(
+            f"SELECT pg_terminate_backend(pid) FROM ({_HOLDER}{only}) AS holder",
+            *(() if pid is None else (pid,)),
+        )
+        return bool(ended)
+
+    async def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None or connection.is_closed():
+            return
+        try:
+            if self._holds_lock:
+                # Closing alone does not wait until the server has let go of the lock.
+                await connection.execute("SELECT pg_advisory_unlock_all()", timeout=CLOSE_S / 2)
+            await connection.close(timeout=CLOSE_S / 2)
+        except (
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+            OSError,
+            TimeoutError,
+        ):
+            connection.terminate()
+        finally:
+            self._holds_lock = False
+
+
+# Server errors after which the same batch can be sent again: connection trouble, a rollback for the sake of others, too
+# many connections, a statement that was cancelled, a lock not to be had, a server that has become a standby, or
+# statements prepared for tables that have since been changed.
+_PASSING_CLASSES: Final = ("08", "40", "57P")
+_PASSING_STATES: Final = frozenset(("53300", "57014", "55P03", "25006"))
+
+
+def _is_passing(error: asyncpg.PostgresError) -> bool:
+    state = error.sqlstate or ""
+    return (
+        state.startswith(_PASSING_CLASSES)
+        or state in _PASSING_STATES
+        or isinstance(error, asyncpg.InvalidCachedStatementError)
+    )
+
+
+def driver_text(error: asyncpg.PostgresError) -> str:
+    """A server error as upstream's driver words it (spec: storage.md §6)."""
+    return f"{getattr(error, 'severity', None) or 'ERROR'}: {error.args[0]} (SQLSTATE {error.sqlstate})"
+
+
+def refusal(error: asyncpg.PostgresError) -> BBSError:
+    """What a request is answered with after a server error (spec: storage.md §6)."""
+    match error.sqlstate:
+        case "23505":
+            return ResourceExists()
+        case "22001":
+            return InvalidRequest()
+        case "42P01":
+            return Unrecoverable.because(driver_text(error))
+        case _:
+            return UnknownError(driver_text(error))

@@ -1,0 +1,71 @@
+"""The SQL of batches: one statement for all rows of all tables, so that a batch is one round trip and one transaction.
+
+Rows travel as one array per column. A batch that touches several tables, or puts and deletes, is a ``WITH`` of the
+single statements: Postgres runs each of them to its end, and commits all or none.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import count
+from typing import NamedTuple
+
+from bbs.store.codec import Column, Table
+
+
+class Operation(NamedTuple):
+    """Put or delete rows of one table. Puts take an array per column, deletes one per key column."""
+
+    table: Table
+    deletes: bool
+
+    @property
+    def parameters(self) -> tuple[Column, ...]:
+        return self.table.key if self.deletes else self.table.columns
+
+
+@cache
+def batch_statement(operations: tuple[Operation, ...]) -> str:
+    """One statement for all ``operations``; its parameters are theirs, one after another."""
+    numbers = count(1)
+    *others, last = (
+        (_delete if operation.deletes else _upsert)(operation.table, _arrays(operation.parameters, numbers))
+        for operation in operations
+    )
+    if not others:
+        return last
+    return f"WITH {', '.join(f's{i} AS ({sql})' for i, sql in enumerate(others))} {last}"
+
+
+@cache
+def page_statement(table: Table, *, first: bool) -> str:
+    """Rows in the order of their keys: the first ones, or those after the key that the first parameters give.
+
+    The last parameter is the greatest number of rows.
+    """
+    keys = _names(table.key)
+    limit = 1 if first else 1 + len(table.key)
+    after = "" if first else f"WHERE ({keys}) > ({', '.join(f'${i}' for i in range(1, limit))}) "
+    return f"SELECT {_names(table.columns)} FROM {table.name} {after}ORDER BY {keys} LIMIT ${limit}"
+
+
+def _upsert(table: Table, arrays: str) -> str:
+    changes = ", ".join(
+        f"{column.name} = excluded.{column.name}" for column in table.columns[table.key_columns :]
+    )
+    return (
+        f"INSERT INTO {table.name} ({_names(table.columns)}) SELECT * FROM unnest({arrays}) "
+        f"ON CONFLICT ({_names(table.key)}) DO UPDATE SET {changes}"
+    )
+
+
+def _delete(table: Table, arrays: str) -> str:
+    matches = " AND ".join(f"{table.name}.{column.name} = gone.{column.name}" for column in table.key)
+    return f"DELETE FROM {table.name} USING unnest({arrays}) AS gone ({_names(table.key)}) WHERE {matches}"
+
+
+def _arrays(columns: Iterable[Column], numbers: Iterator[int]) -> str:
+    return ", ".join(f"${next(numbers)}::{column.type}[]" for column in columns)
+
+
+def _names(columns: Iterable[Column]) -> str:
+    return ", ".join(column.name for column in columns)

@@ -1,0 +1,117 @@
+"""A server on a real socket, its rows in memory only, through either lane; and a client that shows every byte."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+import h11
+import pytest
+import trio
+from google.protobuf.message import Message
+
+from bbs.log import null_logger
+from bbs.models import pb
+from bbs.peers.effects import Effects
+from bbs.peers.stub import StubPeers
+from bbs.routes.context import Context
+from bbs.routes.http import Hooks, HTTPServer, open_listeners
+from bbs.routes.table import route_table
+from bbs.store.memory_backend import MemoryBackend
+from bbs.store.store import Store
+from bbs.sync.event_hub import EventHubs
+
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+NOW_NS = 1_700_000_000_000_000_000
+
+
+@dataclass
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Server:
+    """``bugs`` are exceptions that handlers raised and should not have."""
+
+    port: int
+    peers: StubPeers
+    store: Store
+    hubs: EventHubs
+    stop: trio.Event
+    bugs: list[Exception] = field(default_factory=list)
+    now_ns: int = NOW_NS
+
+    async def connect(self) -> trio.SocketStream:
+        return await trio.open_tcp_stream("127.0.0.1", self.port)
+
+    async def post(
+        self, path: str, body: Message | bytes = b"", *, method: str = "POST", headers: dict[str, str] | None = None
+    ) -> Reply:
+        """One request on a connection of its own."""
+        payload = body if isinstance(body, bytes) else body.SerializeToString()
+        connection = h11.Connection(h11.CLIENT)
+        with trio.fail_after(10):
+            async with await self.connect() as stream:
+                given = [("Host", "bbs"), ("Content-Length", str(len(payload))), *(headers or {}).items()]
+                for event in (h11.Request(method=method, target=path, headers=given), h11.Data(payload), h11.EndOfMessage()):
+                    await stream.send_all(connection.send(event) or b"")
+                reply = Reply(0, {}, b"")
+                while True:
+                    match connection.next_event():
+                        case h11.NEED_DATA:
+                            connection.receive_data(await stream.receive_some())
+                        case h11.Response() as response:
+                            reply.status = response.status_code
+                            reply.headers = {name.decode().title(): value.decode() for name, value in response.headers}
+                        case h11.Data(data):
+                            reply.body += data
+                        case h11.EndOfMessage():
+                            return reply
+                        case other:
+                            raise AssertionError(f"unexpected {other!r}")
+
+    async def ask(self, path: str, request: Message | bytes, response_class: type[ResponseT]) -> ResponseT:
+        reply = await self.post(path, request)
+        assert reply.status == 200
+        return response_class.FromString(reply.body)
+
+    async def change(self, path: str, request: Message) -> str:
+        """The error text of a lifecycle call, or ``""``."""
+        return (await self.ask(path, request, pb.ActualLRPLifecycleResponse)).error.message
+
+
+@pytest.fixture(params=["fast lane", "quart"])
+async def server(request: pytest.FixtureRequest, nursery: trio.Nursery) -> AsyncIterator[Server]:
+    hubs = EventHubs(log=null_logger())
+    backend = MemoryBackend()
+    await backend.acquire_writer_lock()
+    store = Store(backend, publish=hubs.publish)
+    await store.load()
+    peers = StubPeers()
+    effects = Effects(auctioneer=peers, reps=peers, cells=peers, log=null_logger())
+    listeners = await open_listeners("127.0.0.1:0")
+    stop = trio.Event()
+    running = Server(listeners[0].socket.getsockname()[1], peers, store, hubs, stop)
+    context = Context(store=store, hubs=hubs, effects=effects, log=null_logger(), now_ns=lambda: running.now_ns)
+    http = HTTPServer(
+        route_table(context, on_unrecoverable=running.bugs.append),
+        tls=None,
+        gate=lambda: True,
+        hooks=Hooks(
+            on_bug=lambda bug, call: running.bugs.append(bug),
+            on_connection_failed=lambda failure, peer: running.bugs.append(failure),
+            on_accept_failed=running.bugs.append,
+        ),
+        fast_lane=request.param == "fast lane",
+    )
+    await nursery.start(store.run)
+    await nursery.start(effects.run)
+    await nursery.start(partial(http.serve, listeners, stop=stop))
+    yield running
+    hubs.close()
+    stop.set()
+    assert not running.bugs
