@@ -17,13 +17,21 @@ from bbs.log import LagerSink, Level, Logger, root_logger
 from bbs.routes.http import Limits
 from bbs.server import serve
 from bbs.store.backend import BackendUnavailable, WriterLockLost
+from bbs.store.dsn import BadConnectionString
 from bbs.store.schema import SchemaError
 from bbs.tls import TLSFilesInvalid
 
 EXIT_FAILED = 1
 EXIT_REFUSED = 2
 
-CANNOT_START = (ConfigInvalid, TLSFilesInvalid, EmbeddedPostgresFailed, SchemaError, BackendUnavailable)
+CANNOT_START = (
+    ConfigInvalid,
+    TLSFilesInvalid,
+    EmbeddedPostgresFailed,
+    BadConnectionString,
+    SchemaError,
+    BackendUnavailable,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,15 +49,25 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     defaults = Config()
-    run = commands.add_parser("serve", help="run a server", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    run.add_argument("--listen", metavar="HOST:PORT", default=defaults.listen_address, help="port 0 picks a free one")
-    run.add_argument("--data-dir", metavar="DIR", type=Path, default=defaults.data_dir, help="embedded database, keys")
+    run = commands.add_parser(
+        "serve", help="run a server", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    run.add_argument(
+        "--listen", metavar="HOST:PORT", default=defaults.listen_address, help="port 0 picks a free one"
+    )
+    run.add_argument(
+        "--data-dir", metavar="DIR", type=Path, default=defaults.data_dir, help="embedded database, keys"
+    )
     run.add_argument("--database-url", metavar="URL", help="a Postgres to use instead of the embedded one")
-    run.add_argument("--ca-file", metavar="F", type=Path, help="CA of the client certificates; with it, mutual TLS")
+    run.add_argument(
+        "--ca-file", metavar="F", type=Path, help="CA of the client certificates; with it, mutual TLS"
+    )
     run.add_argument("--cert-file", metavar="F", type=Path, help="server certificate")
     run.add_argument("--key-file", metavar="F", type=Path, help="key of the server certificate")
     run.add_argument("--log-level", choices=("debug", "info", "error", "fatal"), default=defaults.log_level)
-    run.add_argument("--no-fast-lane", action="store_true", help="serve everything through Quart and Hypercorn")
+    run.add_argument(
+        "--no-fast-lane", action="store_true", help="serve everything through Quart and Hypercorn"
+    )
     run.add_argument("--batch-rows-max", metavar="N", type=_positive(int), default=defaults.batch_rows_max)
     run.add_argument(
         "--write-retry-s",
@@ -97,24 +115,28 @@ def _certs(directory: Path) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    log = root_logger(
-        "bbs", LagerSink(open(2, "wb", buffering=0, closefd=False), min_level=Level[arguments.log_level.upper()])
-    )
+    stderr = open(2, "wb", buffering=0, closefd=False)  # noqa: SIM115 - open for as long as the process
+    log = root_logger("bbs", LagerSink(stderr, min_level=Level[arguments.log_level.upper()]))
     try:
         trio.run(_serve_until_signalled, _config(arguments), log)
-    except* CANNOT_START as group:
-        print(f"bbs serve: {_first(group)}", file=sys.stderr)
+    except CANNOT_START as error:
+        print(f"bbs serve: {error}", file=sys.stderr)
         return EXIT_REFUSED
-    except* WriterLockLost as group:
-        log.error("exited-with-failure", error=_first(group))
-        return EXIT_FAILED
+    except BaseExceptionGroup as group:
+        cause = _first(group)
+        if not isinstance(cause, (*CANNOT_START, WriterLockLost)):
+            raise
+        log.error("exited-with-failure", error=cause)
+        return EXIT_FAILED if isinstance(cause, WriterLockLost) else EXIT_REFUSED
     return 0
 
 
 def _config(arguments: argparse.Namespace) -> Config:
     files = (arguments.ca_file, arguments.cert_file, arguments.key_file)
     if any(files) and not all(files):
-        raise ConfigInvalid("--ca-file, --cert-file and --key-file go together: give all three, or none for plain HTTP")
+        raise ConfigInvalid(
+            "--ca-file, --cert-file and --key-file go together: give all three, or none for plain HTTP"
+        )
     return Config(
         listen_address=arguments.listen,
         data_dir=arguments.data_dir,
@@ -136,14 +158,16 @@ async def _serve_until_signalled(config: Config, log: Logger) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def _stop_on_signal(stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+async def _stop_on_signal(
+    stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
         async for _ in signals:  # a second signal hurries nothing: what is in flight is being answered
             stop.set()
 
 
-def _first(group: BaseExceptionGroup) -> BaseException:  # type: ignore[type-arg]  # of whatever was raised
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

@@ -23,6 +23,8 @@ from bbs.peers.stub import StubPeers
 from bbs.routes.context import Context
 from bbs.routes.http import Call, Hooks, HTTPServer, Peer, open_listeners
 from bbs.routes.table import route_table
+from bbs.store.backend import DroppedRow
+from bbs.store.dsn import parse_dsn
 from bbs.store.postgres import PostgresBackend
 from bbs.store.store import Store
 from bbs.sync.event_hub import EventHubs
@@ -42,14 +44,18 @@ async def serve(config: Config, *, log: Logger, stop: trio.Event, ready: Callabl
       WriterLockLost: another process writes to the database now; nothing was written since it does.
     """
     tls = (
-        server_context(ca_file=config.tls.ca_file, cert_file=config.tls.cert_file, key_file=config.tls.key_file)
+        server_context(
+            ca_file=config.tls.ca_file, cert_file=config.tls.cert_file, key_file=config.tls.key_file
+        )
         if config.tls is not None
         else None
     )
     try:
         listeners = await open_listeners(config.listen_address)
     except (OSError, ValueError) as error:
-        raise ConfigInvalid(f"cannot listen on {config.listen_address}: {error}; choose another --listen") from error
+        raise ConfigInvalid(
+            f"cannot listen on {config.listen_address}: {error}; choose another --listen"
+        ) from error
     async with AsyncExitStack() as stack:
         for listener in listeners:
             stack.push_async_callback(listener.aclose)
@@ -69,7 +75,9 @@ async def serve(config: Config, *, log: Logger, stop: trio.Event, ready: Callabl
         await _load(store, log)
         peers = StubPeers()
         effects = Effects(auctioneer=peers, reps=peers, cells=peers, log=log)
-        context = Context(store=store, hubs=hubs, effects=effects, log=log, update_workers=config.update_workers)
+        context = Context(
+            store=store, hubs=hubs, effects=effects, log=log, update_workers=config.update_workers
+        )
         http = HTTPServer(
             route_table(context, on_unrecoverable=lambda error: _give_up(error, stop, log)),
             tls=tls,
@@ -96,13 +104,19 @@ async def serve(config: Config, *, log: Logger, stop: trio.Event, ready: Callabl
 @asynccontextmanager
 async def _backend(dsn: str, config: Config, log: Logger) -> AsyncIterator[PostgresBackend]:
     """The database, its schema in place, with the writer lock held."""
-    backend = PostgresBackend(dsn, keyring=local_keyring(config.data_dir), log=log)
+
+    def on_dropped(row: DroppedRow) -> None:
+        action = "deleted-undecodable-row" if row.deleted else "failed-reading-row"
+        log.error(action, error=row.reason, table=row.table, key=list(row.key))
+
+    backend = PostgresBackend(parse_dsn(dsn), local_keyring(config.data_dir), on_dropped=on_dropped)
     try:
-        await backend.open()
+        log.info("waiting-for-writer-lock")
+        await backend.acquire_writer_lock()
+        log.info("acquired-writer-lock")
         yield backend
     finally:
-        with trio.move_on_after(5, shield=True):
-            await backend.aclose()
+        await backend.aclose()
 
 
 async def _load(store: Store, log: Logger) -> None:

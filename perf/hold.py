@@ -6,8 +6,8 @@ The lists are read by a process of their own, so that their bytes don't delay th
 import itertools
 import multiprocessing
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
@@ -76,34 +76,44 @@ def measure_hold(credentials: Credentials, *, lrps: int, say: Callable[[str], No
     target = credentials.target()
     fleet = Fleet(target=target, lrps=lrps)
     hold = Hold(lrps=lrps, pings={}, lists={}, troubles=[])
+    say(f"desiring {lrps:,} LRPs")
+    hold.troubles += _send_all(fleet, "desire", fleet.desires())
     with (
-        LoadGenerator(target, connections=64) as crowd,
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as lister,
         LoadGenerator(target, connections=1) as pinger,
     ):
-        say(f"desiring {lrps:,} LRPs")
-        seeding = crowd.run(fleet.desires(), max_s=SEED_MAX_S)
-        if not seeding.good:
-            hold.troubles.append(f"desire: {seeding.trouble()}")
-        crowd.close_connections()
-        hold.pings["nothing else"] = _ping(pinger, fleet, QUIET_S)
+        lister.submit(_list_for, credentials, fleet.ping(), 0.0).result(
+            LIST_MAX_S
+        )  # it takes a while to start
+        hold.pings["nothing else"] = _ping_for(pinger, fleet, QUIET_S)
         for name, request in (
             ("list ActualLRPs", fleet.list_actual_lrps()),
             ("list scheduling infos", fleet.list_scheduling_infos()),
             ("list DesiredLRPs", fleet.list_desired_lrps()),
         ):
             say(name)
-            with _Listing(credentials, request) as listing:
-                hold.pings[name] = _ping(pinger, fleet, LISTING_S)
-                lists = listing.finish()
-            hold.lists[name] = lists.answers
-            if lists.errors:
-                hold.troubles.append(f"{name}: {lists.trouble()}")
-        removing = crowd.run(fleet.removes(), max_s=SEED_MAX_S)
-        if not removing.good:
-            hold.troubles.append(f"remove: {removing.trouble()}")
+            listing = lister.submit(_list_for, credentials, request, LISTING_S)
+            hold.pings[name] = _ping_for(pinger, fleet, LISTING_S)
+            hold.lists[name], trouble = listing.result(LIST_MAX_S)
+            if trouble:
+                hold.troubles.append(f"{name}: {trouble}")
     hold.troubles += [f"ping, {name}: {each.first_error}" for name, each in hold.pings.items() if each.errors]
+    hold.troubles += _send_all(fleet, "remove", fleet.removes())
     return hold
 
 
-def _ping(pinger: LoadGenerator, fleet: Fleet, for_s: float) -> Sample:
+def _send_all(fleet: Fleet, what: str, requests: list[bytes]) -> list[str]:
+    with LoadGenerator(fleet.target, connections=64) as generator:
+        sample = generator.run(requests, max_s=SEED_MAX_S)
+    return [] if sample.good else [f"{what}: {sample.trouble()}"]
+
+
+def _list_for(credentials: Credentials, request: bytes, for_s: float) -> tuple[int, str]:
+    """Runs in the lister's process: how many answers, and the first error if there was one."""
+    with LoadGenerator(credentials.target(), connections=1) as generator:
+        sample = generator.run(itertools.repeat(request), max_s=for_s)
+    return sample.answers, sample.first_error
+
+
+def _ping_for(pinger: LoadGenerator, fleet: Fleet, for_s: float) -> Sample:
     return pinger.run(itertools.repeat(fleet.ping()), max_s=for_s)  # ends by time, so it is always cut short

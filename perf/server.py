@@ -56,11 +56,12 @@ NO_CPU: Final = CPU(server_s=0.0, postgres_s=0.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A running server. ``target`` shows the client certificate made for it."""
+    """A running server. ``target`` shows the client certificate of ``certs_dir``, made by ``bbs certs``."""
 
     url: str
     pid: int
     target: Target
+    certs_dir: Path
     data_dir: Path
 
     def cpu(self) -> CPU:
@@ -120,7 +121,7 @@ def running_server(*arguments: str) -> Iterator[Server]:
             target = Target.from_url(
                 url, ca=certs / "ca.crt", cert=certs / "client.crt", key=certs / "client.key"
             )
-            yield Server(url=url, pid=process.pid, target=target, data_dir=home / "data")
+            yield Server(url=url, pid=process.pid, target=target, certs_dir=certs, data_dir=home / "data")
             if process.poll() is not None:
                 raise ServerFailed(f"the server ended with code {process.returncode}:\n{_tail(complaints)}")
         finally:

@@ -11,7 +11,9 @@ TAG = ModificationTag(epoch="e", index=0)
 A_AT_C1 = InstanceKey(instance_guid="a", cell_id="c1")
 
 
-def actual_lrp(process_guid: str = "p", index: int = 0, presence: Presence = Presence.ORDINARY, **fields: Any) -> ActualLRP:
+def actual_lrp(
+    process_guid: str = "p", index: int = 0, presence: Presence = Presence.ORDINARY, **fields: Any
+) -> ActualLRP:
     given: dict[str, Any] = {"domain": "d", "state": ActualLRPState.UNCLAIMED, "since_ns": 1, "tag": TAG}
     return ActualLRP(process_guid=process_guid, index=index, presence=presence, **(given | fields))
 

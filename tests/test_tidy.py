@@ -32,7 +32,9 @@ def imported_packages(package: str) -> set[str]:
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module:
-                names = [f"bbs.{alias.name}" for alias in node.names] if node.module == "bbs" else [node.module]
+                names = (
+                    [f"bbs.{alias.name}" for alias in node.names] if node.module == "bbs" else [node.module]
+                )
             found |= {name.split(".")[1] for name in names if name.startswith("bbs.")}
     return found - {package}
 
@@ -45,7 +47,11 @@ def test_imports_point_one_way(package: str) -> None:
 @pytest.mark.parametrize("library", ["trio", "asyncio", "time", "asyncpg", "quart"])
 def test_lifecycle_has_no_io_and_no_clock(library: str) -> None:
     for path in modules("lifecycle"):
-        imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)]
+        imports = [
+            node
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
         names = {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
         names |= {node.module for node in imports if isinstance(node, ast.ImportFrom) and node.module}
         assert not {name for name in names if name.split(".")[0] == library}, path
@@ -57,7 +63,9 @@ def test_no_test_sleeps_on_the_real_clock() -> None:
 
 
 def test_no_module_holds_a_second_idea() -> None:
-    long = {path.name: n for path in BBS.rglob("*.py") if "_pb2" not in path.name and (n := len(path.read_text().splitlines())) > 500}
+    long = {
+        path.name: n
+        for path in BBS.rglob("*.py")
+        if "_pb2" not in path.name and (n := len(path.read_text().splitlines())) > 500
+    }
     assert not long
-
-

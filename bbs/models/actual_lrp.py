@@ -34,7 +34,7 @@ class ActualLRPKey(NamedTuple):
     """What a row is filed under: unique among all rows."""
 
     process_guid: str
-    index: int
+    instance_index: int
     presence: Presence
 
 

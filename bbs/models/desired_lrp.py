@@ -66,7 +66,9 @@ class DesiredLRP:
     def framed(self) -> bytes:
         """The whole LRP at version 3 as one element of a list response (spec: api.md 7.4 applied)."""
         if self._framed is None:
-            object.__setattr__(self, "_framed", frame(LIST_ELEMENT, encode(with_metrics_guid(self.message()))))
+            object.__setattr__(
+                self, "_framed", frame(LIST_ELEMENT, encode(with_metrics_guid(self.message())))
+            )
         assert self._framed is not None
         return self._framed
 
@@ -126,7 +128,10 @@ class DesiredLRP:
     def routing_info(self) -> pb.DesiredLRP:
         """A partial LRP with what route-emitters need (spec: api.md 8.5)."""
         message = pb.DesiredLRP(
-            process_guid=self.process_guid, domain=self.domain, log_guid=self.log_guid, instances=self.instances
+            process_guid=self.process_guid,
+            domain=self.domain,
+            log_guid=self.log_guid,
+            instances=self.instances,
         )
         self._fill_changeable(message)
         return message
@@ -142,7 +147,9 @@ class DesiredLRP:
             value.dynamic = tag.dynamic  # type: ignore[assignment]  # enums are open: any number goes
 
 
-def desired_lrp_from_message(message: pb.DesiredLRP, *, tag: ModificationTag, created_at_ns: int) -> DesiredLRP:
+def desired_lrp_from_message(
+    message: pb.DesiredLRP, *, tag: ModificationTag, created_at_ns: int
+) -> DesiredLRP:
     """The record a desire creates (spec: desired-lrps.md §1). The client's own modification tag is not looked at.
 
     Raises:
@@ -199,7 +206,9 @@ def fill_routes(message: pb.ProtoRoutes, routes: Routes | None) -> None:
 
 
 def metric_tags_from_message(tags: Mapping[str, pb.MetricTagValue]) -> MetricTags:
-    return tuple((name, MetricTag(static=tags[name].static, dynamic=int(tags[name].dynamic))) for name in sorted(tags))
+    return tuple(
+        (name, MetricTag(static=tags[name].static, dynamic=int(tags[name].dynamic))) for name in sorted(tags)
+    )
 
 
 # Fields that the run info and the whole LRP share by name, number aside (spec: storage.md 3.5).
@@ -231,8 +240,11 @@ RUN_INFO_FIELDS: Final = (
 )
 
 
-def _copy_fields(source: pb.DesiredLRP | pb.DesiredLRPRunInfo, target: pb.DesiredLRP | pb.DesiredLRPRunInfo,
-                 names: tuple[str, ...]) -> None:
+def _copy_fields(
+    source: pb.DesiredLRP | pb.DesiredLRPRunInfo,
+    target: pb.DesiredLRP | pb.DesiredLRPRunInfo,
+    names: tuple[str, ...],
+) -> None:
     """Copy what is set. A port named twice is one port (spec: desired-lrps.md §1)."""
     wanted = frozenset(names)
     for field_descriptor, value in source.ListFields():

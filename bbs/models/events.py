@@ -174,7 +174,9 @@ class ActualLRPCrashed:
 
     def encode(self, version: Version) -> bytes:
         message = pb.ActualLRPCrashedEvent(
-            crash_count=self.after.crash_count, crash_reason=self.after.crash_reason, since=self.after.since_ns
+            crash_count=self.after.crash_count,
+            crash_reason=self.after.crash_reason,
+            since=self.after.since_ns,
         )
         self.after.fill_key(message.actual_lrp_key)
         self.before.fill_instance_key(message.actual_lrp_instance_key)
@@ -191,7 +193,9 @@ class ActualLRPInstanceCreated:
         return (self.actual_lrp.instance.cell_id,)
 
     def encode(self, version: Version) -> bytes:
-        return encode(pb.ActualLRPInstanceCreatedEvent(actual_lrp=self.actual_lrp.message(), trace_id=self.trace_id))
+        return encode(
+            pb.ActualLRPInstanceCreatedEvent(actual_lrp=self.actual_lrp.message(), trace_id=self.trace_id)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +231,9 @@ class ActualLRPInstanceRemoved:
         return (self.actual_lrp.instance.cell_id,)
 
     def encode(self, version: Version) -> bytes:
-        return encode(pb.ActualLRPInstanceRemovedEvent(actual_lrp=self.actual_lrp.message(), trace_id=self.trace_id))
+        return encode(
+            pb.ActualLRPInstanceRemovedEvent(actual_lrp=self.actual_lrp.message(), trace_id=self.trace_id)
+        )
 
 
 def _info(lrp: ActualLRP) -> pb.ActualLRPInfo:

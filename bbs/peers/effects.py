@@ -36,7 +36,9 @@ class EffectStatistics:
     dropped: int
 
 
-def lrp_start(lrp: DesiredLRP, indices: Sequence[int], *, drivers_when_none: tuple[str, ...] | None) -> LRPStart:
+def lrp_start(
+    lrp: DesiredLRP, indices: Sequence[int], *, drivers_when_none: tuple[str, ...] | None
+) -> LRPStart:
     """A request to place ``indices`` of ``lrp``.
 
     Without volume mounts the drivers are ``()`` when the LRP has just been desired or updated, and ``None`` otherwise:

@@ -42,7 +42,9 @@ class StubPeers:
     """An auctioneer, all reps and an empty registry of cells in one."""
 
     def __init__(self) -> None:
-        self.requests: deque[AuctionRequested | StopRequested | UpdateRequested] = deque(maxlen=REMEMBERED_MAX)
+        self.requests: deque[AuctionRequested | StopRequested | UpdateRequested] = deque(
+            maxlen=REMEMBERED_MAX
+        )
         self.cells: dict[str, Cell] = {}
 
     async def request_lrp_auctions(self, starts: Sequence[LRPStart], *, trace_id: str) -> None:

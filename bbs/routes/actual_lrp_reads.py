@@ -18,7 +18,12 @@ _framed = attrgetter("framed")
 
 
 def select(
-    table: ActualLRPTable, *, process_guid: str = "", index: int | None = None, cell_id: str = "", domain: str = ""
+    table: ActualLRPTable,
+    *,
+    process_guid: str = "",
+    index: int | None = None,
+    cell_id: str = "",
+    domain: str = "",
 ) -> list[ActualLRP]:
     """Rows that match every filter given, found through the narrowest index there is for them."""
     found: Collection[ActualLRP]
@@ -44,7 +49,7 @@ class ActualLRPReads:
     def __init__(self, context: Context) -> None:
         self._table = context.store.committed.actual_lrps
 
-    async def list(self, request: pb.ActualLRPsRequest, trace_id: str) -> Answer:
+    async def lrps(self, request: pb.ActualLRPsRequest, trace_id: str) -> Answer:
         lrps = select(
             self._table,
             process_guid=request.process_guid,
@@ -54,16 +59,20 @@ class ActualLRPReads:
         )
         return await joined(lrps, _framed)
 
-    async def list_by_process_guids(self, request: pb.ActualLRPsByProcessGuidsRequest, trace_id: str) -> Answer:
+    async def lrps_by_process_guids(
+        self, request: pb.ActualLRPsByProcessGuidsRequest, trace_id: str
+    ) -> Answer:
         by_process_guid = self._table.by_process_guid
         wanted = dict.fromkeys(request.process_guids)
-        return await joined([lrp for process_guid in wanted for lrp in by_process_guid[process_guid]], _framed)
+        return await joined(
+            [lrp for process_guid in wanted for lrp in by_process_guid[process_guid]], _framed
+        )
 
-    async def list_groups(self, request: pb.ActualLRPGroupsRequest, trace_id: str) -> Answer:
+    async def groups(self, request: pb.ActualLRPGroupsRequest, trace_id: str) -> Answer:
         lrps = select(self._table, cell_id=request.cell_id, domain=request.domain)
         return await joined(groups_of(lrps), _framed_group)
 
-    async def list_groups_by_process_guid(
+    async def groups_by_process_guid(
         self, request: pb.ActualLRPGroupsByProcessGuidRequest, trace_id: str
     ) -> Answer:
         return await joined(groups_of(select(self._table, process_guid=request.process_guid)), _framed_group)

@@ -146,7 +146,9 @@ class ActualLRPLifecycle:
         for effect in outcome.effects:
             assert isinstance(effect, RequestAuction)
             desired = self._head.desired_lrp(effect.process_guid)
-            if desired is not None:  # else it was removed a moment ago, and nobody wants the instance any more
+            if (
+                desired is not None
+            ):  # else it was removed a moment ago, and nobody wants the instance any more
                 start = lrp_start(desired, effect.indices, drivers_when_none=None)
                 await self._context.effects.auction(start, trace_id=effect.trace_id)
 

@@ -6,8 +6,8 @@ from time import time_ns
 from uuid import uuid4
 
 from bbs.log import Logger
-from bbs.models.outcome import Outcome
 from bbs.models.errors import BBSError
+from bbs.models.outcome import Outcome
 from bbs.peers.effects import Effects
 from bbs.store.store import Store
 from bbs.sync.event_hub import EventHubs

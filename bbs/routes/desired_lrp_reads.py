@@ -25,7 +25,11 @@ def _framed_r2(lrp: DesiredLRP) -> bytes:
 
 
 def select(
-    table: DesiredLRPTable, *, process_guids: Iterable[str] = (), app_guids: Iterable[str] = (), domain: str = ""
+    table: DesiredLRPTable,
+    *,
+    process_guids: Iterable[str] = (),
+    app_guids: Iterable[str] = (),
+    domain: str = "",
 ) -> list[DesiredLRP]:
     """Rows that match every filter given. An app guid matches the process guids that begin with it."""
     process_guids, app_guids = dict.fromkeys(process_guids), dict.fromkeys(app_guids)
@@ -67,10 +71,10 @@ class DesiredLRPReads:
     def __init__(self, context: Context) -> None:
         self._table = context.store.committed.desired_lrps
 
-    async def list(self, request: pb.DesiredLRPsRequest, trace_id: str) -> Answer:
+    async def lrps(self, request: pb.DesiredLRPsRequest, trace_id: str) -> Answer:
         return await joined(self._select(request), _framed)
 
-    async def list_r2(self, request: pb.DesiredLRPsRequest, trace_id: str) -> Answer:
+    async def lrps_r2(self, request: pb.DesiredLRPsRequest, trace_id: str) -> Answer:
         return await joined(self._select(request), _framed_r2)
 
     async def by_process_guid(self, request: pb.DesiredLRPByProcessGuidRequest, trace_id: str) -> Answer:
@@ -79,7 +83,7 @@ class DesiredLRPReads:
     async def by_process_guid_r2(self, request: pb.DesiredLRPByProcessGuidRequest, trace_id: str) -> Answer:
         return _framed_r2(self._lrp(request))
 
-    async def list_scheduling_infos(self, request: pb.DesiredLRPsRequest, trace_id: str) -> Answer:
+    async def scheduling_infos(self, request: pb.DesiredLRPsRequest, trace_id: str) -> Answer:
         """App guids are accepted and, as upstream, ignored."""
         lrps = select(self._table, process_guids=request.process_guids, domain=request.domain)
         return await joined(lrps, _framed_scheduling_info)
@@ -87,7 +91,7 @@ class DesiredLRPReads:
     async def scheduling_info(self, request: pb.DesiredLRPByProcessGuidRequest, trace_id: str) -> Answer:
         return self._lrp(request).framed_scheduling_info
 
-    async def list_routing_infos(self, request: pb.DesiredLRPsRequest, trace_id: str) -> Answer:
+    async def routing_infos(self, request: pb.DesiredLRPsRequest, trace_id: str) -> Answer:
         """Domain and app guids are accepted and, as upstream, ignored."""
         return await joined(select(self._table, process_guids=request.process_guids), _framed_routing_info)
 

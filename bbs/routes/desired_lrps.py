@@ -61,7 +61,9 @@ class DesiredLRPLifecycle:
         for effect in outcome.effects:
             if isinstance(effect, RequestAuction):
                 desired = self._head.desired_lrp(effect.process_guid)
-                if desired is not None:  # else it was removed a moment ago, and nobody wants the instances any more
+                if (
+                    desired is not None
+                ):  # else it was removed a moment ago, and nobody wants the instances any more
                     start = lrp_start(desired, effect.indices, drivers_when_none=())
                     await self._context.effects.auction(start, trace_id=effect.trace_id)
 

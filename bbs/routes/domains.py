@@ -11,7 +11,7 @@ class Domains:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def list(self, call: Call) -> Answer:
+    async def fresh(self, call: Call) -> Answer:
         now_ns = self._context.now_ns()
         domains = self._context.store.committed.domains.rows.values()
         fresh = [domain.name for domain in domains if lifecycle.is_fresh(domain, now_ns=now_ns)]

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final
 
 from bbs.models import pb
-from bbs.models.errors import BBSError, Unrecoverable, UnknownError
+from bbs.models.errors import BBSError, UnknownError, Unrecoverable
 from bbs.models.versions import Version
 from bbs.routes.actual_lrp_reads import ActualLRPReads
 from bbs.routes.actual_lrps import ActualLRPLifecycle
@@ -38,82 +38,92 @@ def route_table(context: Context, *, on_unrecoverable: Callable[[Unrecoverable],
         return Route(name, "GET", f"/v1/{path}", endpoint)
 
     groups_v0, groups_v3 = (lrp_stream(context, GROUP_FEEDS, version) for version in (Version.V0, Version.V3))
-    instances_v0, instances_v3 = (lrp_stream(context, INSTANCE_FEEDS, version) for version in (Version.V0, Version.V3))
+    instances_v0, instances_v3 = (
+        lrp_stream(context, INSTANCE_FEEDS, version) for version in (Version.V0, Version.V3)
+    )
     by_guid = pb.DesiredLRPByProcessGuidRequest
 
-    return RouteTable([
-        post("Ping", "ping", Unary(_ping)),
-        post("Domains", "domains/list", Unary(domains.list)),
-        post("UpsertDomain", "domains/upsert", unary(pb.UpsertDomainRequest, domains.upsert)),
-        post("ActualLRPs", "actual_lrps/list", unary(pb.ActualLRPsRequest, reads.list)),
-        post(
-            "ActualLRPsByProcessGuids",
-            "actual_lrps/list_by_process_guids",
-            unary(pb.ActualLRPsByProcessGuidsRequest, reads.list_by_process_guids),
-        ),
-        post("ActualLRPGroups", "actual_lrp_groups/list", unary(pb.ActualLRPGroupsRequest, reads.list_groups)),
-        post(
-            "ActualLRPGroupsByProcessGuid",
-            "actual_lrp_groups/list_by_process_guid",
-            unary(pb.ActualLRPGroupsByProcessGuidRequest, reads.list_groups_by_process_guid),
-        ),
-        post(
-            "ActualLRPGroupsByProcessGuidAndIndex",
-            "actual_lrp_groups/get_by_process_guid_and_index",
-            unary(pb.ActualLRPGroupByProcessGuidAndIndexRequest, reads.group_at),
-        ),
-        post("ClaimActualLRP", "actual_lrps/claim", unary(pb.ClaimActualLRPRequest, lrps.claim)),
-        post("StartActualLRP", "actual_lrps/start.r1", unary(pb.StartActualLRPRequest, lrps.start)),
-        post("StartActualLRP_r0", "actual_lrps/start", unary(pb.StartActualLRPRequest, lrps.start_r0)),
-        post("CrashActualLRP", "actual_lrps/crash", unary(pb.CrashActualLRPRequest, lrps.crash)),
-        post("FailActualLRP", "actual_lrps/fail", unary(pb.FailActualLRPRequest, lrps.fail)),
-        post("RemoveActualLRP", "actual_lrps/remove", unary(pb.RemoveActualLRPRequest, lrps.remove)),
-        post("RetireActualLRP", "actual_lrps/retire", unary(pb.RetireActualLRPRequest, lrps.retire)),
-        post("RemoveEvacuatingActualLRP", "actual_lrps/remove_evacuating", _unavailable("evacuation")),
-        post("EvacuateClaimedActualLRP", "actual_lrps/evacuate_claimed", _EVACUATION_UNAVAILABLE),
-        post("EvacuateCrashedActualLRP", "actual_lrps/evacuate_crashed", _EVACUATION_UNAVAILABLE),
-        post("EvacuateStoppedActualLRP", "actual_lrps/evacuate_stopped", _EVACUATION_UNAVAILABLE),
-        post("EvacuateRunningActualLRP", "actual_lrps/evacuate_running.r1", _EVACUATION_UNAVAILABLE),
-        post("EvacuateRunningActualLRP_r0", "actual_lrps/evacuate_running", _EVACUATION_UNAVAILABLE),
-        post(
-            "DesiredLRPSchedulingInfos",
-            "desired_lrp_scheduling_infos/list",
-            unary(pb.DesiredLRPsRequest, desired_reads.list_scheduling_infos),
-        ),
-        post(
-            "DesiredLRPSchedulingInfoByProcessGuid",
-            "desired_lrp_scheduling_infos/get_by_process_guid",
-            unary(by_guid, desired_reads.scheduling_info),
-        ),
-        post(
-            "DesiredLRPRoutingInfos",
-            "desired_lrp_routing_infos/list",
-            unary(pb.DesiredLRPsRequest, desired_reads.list_routing_infos),
-        ),
-        post("DesiredLRPs", "desired_lrps/list.r3", unary(pb.DesiredLRPsRequest, desired_reads.list)),
-        post(
-            "DesiredLRPByProcessGuid",
-            "desired_lrps/get_by_process_guid.r3",
-            unary(by_guid, desired_reads.by_process_guid),
-        ),
-        post("DesiredLRPs_r2", "desired_lrps/list.r2", unary(pb.DesiredLRPsRequest, desired_reads.list_r2)),
-        post(
-            "DesiredLRPByProcessGuid_r2",
-            "desired_lrps/get_by_process_guid.r2",
-            unary(by_guid, desired_reads.by_process_guid_r2),
-        ),
-        post("DesireDesiredLRP", "desired_lrp/desire.r2", unary(pb.DesireLRPRequest, desired.desire)),
-        post("UpdateDesireLRP", "desired_lrp/update", unary(pb.UpdateDesiredLRPRequest, desired.update)),
-        post("RemoveDesiredLRP", "desired_lrp/remove", unary(pb.RemoveDesiredLRPRequest, desired.remove)),
-        *(post(name, path, _unavailable("tasks")) for name, path in _TASK_ROUTES),
-        get("EventStream", "events.r1", groups_v3),
-        post("TaskEventStream", "events/tasks.r1", task_stream(context, Version.V3)),
-        post("LRPInstanceEventStream", "events/lrp_instances.r1", instances_v3),
-        get("EventStream_r0", "events", groups_v0),
-        post("TaskEventStream_r0", "events/tasks", task_stream(context, Version.V0)),
-        post("LrpInstanceEventStream_r0", "events/lrp_instances", instances_v0),
-        post("Cells", "cells/list.r1", Unary(_cells(context.effects.cells.list_wire))),
-    ])
+    return RouteTable(
+        [
+            post("Ping", "ping", Unary(_ping)),
+            post("Domains", "domains/list", Unary(domains.fresh)),
+            post("UpsertDomain", "domains/upsert", unary(pb.UpsertDomainRequest, domains.upsert)),
+            post("ActualLRPs", "actual_lrps/list", unary(pb.ActualLRPsRequest, reads.lrps)),
+            post(
+                "ActualLRPsByProcessGuids",
+                "actual_lrps/list_by_process_guids",
+                unary(pb.ActualLRPsByProcessGuidsRequest, reads.lrps_by_process_guids),
+            ),
+            post(
+                "ActualLRPGroups",
+                "actual_lrp_groups/list",
+                unary(pb.ActualLRPGroupsRequest, reads.groups),
+            ),
+            post(
+                "ActualLRPGroupsByProcessGuid",
+                "actual_lrp_groups/list_by_process_guid",
+                unary(pb.ActualLRPGroupsByProcessGuidRequest, reads.groups_by_process_guid),
+            ),
+            post(
+                "ActualLRPGroupsByProcessGuidAndIndex",
+                "actual_lrp_groups/get_by_process_guid_and_index",
+                unary(pb.ActualLRPGroupByProcessGuidAndIndexRequest, reads.group_at),
+            ),
+            post("ClaimActualLRP", "actual_lrps/claim", unary(pb.ClaimActualLRPRequest, lrps.claim)),
+            post("StartActualLRP", "actual_lrps/start.r1", unary(pb.StartActualLRPRequest, lrps.start)),
+            post("StartActualLRP_r0", "actual_lrps/start", unary(pb.StartActualLRPRequest, lrps.start_r0)),
+            post("CrashActualLRP", "actual_lrps/crash", unary(pb.CrashActualLRPRequest, lrps.crash)),
+            post("FailActualLRP", "actual_lrps/fail", unary(pb.FailActualLRPRequest, lrps.fail)),
+            post("RemoveActualLRP", "actual_lrps/remove", unary(pb.RemoveActualLRPRequest, lrps.remove)),
+            post("RetireActualLRP", "actual_lrps/retire", unary(pb.RetireActualLRPRequest, lrps.retire)),
+            post("RemoveEvacuatingActualLRP", "actual_lrps/remove_evacuating", _unavailable("evacuation")),
+            post("EvacuateClaimedActualLRP", "actual_lrps/evacuate_claimed", _EVACUATION_UNAVAILABLE),
+            post("EvacuateCrashedActualLRP", "actual_lrps/evacuate_crashed", _EVACUATION_UNAVAILABLE),
+            post("EvacuateStoppedActualLRP", "actual_lrps/evacuate_stopped", _EVACUATION_UNAVAILABLE),
+            post("EvacuateRunningActualLRP", "actual_lrps/evacuate_running.r1", _EVACUATION_UNAVAILABLE),
+            post("EvacuateRunningActualLRP_r0", "actual_lrps/evacuate_running", _EVACUATION_UNAVAILABLE),
+            post(
+                "DesiredLRPSchedulingInfos",
+                "desired_lrp_scheduling_infos/list",
+                unary(pb.DesiredLRPsRequest, desired_reads.scheduling_infos),
+            ),
+            post(
+                "DesiredLRPSchedulingInfoByProcessGuid",
+                "desired_lrp_scheduling_infos/get_by_process_guid",
+                unary(by_guid, desired_reads.scheduling_info),
+            ),
+            post(
+                "DesiredLRPRoutingInfos",
+                "desired_lrp_routing_infos/list",
+                unary(pb.DesiredLRPsRequest, desired_reads.routing_infos),
+            ),
+            post("DesiredLRPs", "desired_lrps/list.r3", unary(pb.DesiredLRPsRequest, desired_reads.lrps)),
+            post(
+                "DesiredLRPByProcessGuid",
+                "desired_lrps/get_by_process_guid.r3",
+                unary(by_guid, desired_reads.by_process_guid),
+            ),
+            post(
+                "DesiredLRPs_r2", "desired_lrps/list.r2", unary(pb.DesiredLRPsRequest, desired_reads.lrps_r2)
+            ),
+            post(
+                "DesiredLRPByProcessGuid_r2",
+                "desired_lrps/get_by_process_guid.r2",
+                unary(by_guid, desired_reads.by_process_guid_r2),
+            ),
+            post("DesireDesiredLRP", "desired_lrp/desire.r2", unary(pb.DesireLRPRequest, desired.desire)),
+            post("UpdateDesireLRP", "desired_lrp/update", unary(pb.UpdateDesiredLRPRequest, desired.update)),
+            post("RemoveDesiredLRP", "desired_lrp/remove", unary(pb.RemoveDesiredLRPRequest, desired.remove)),
+            *(post(name, path, _unavailable("tasks")) for name, path in _TASK_ROUTES),
+            get("EventStream", "events.r1", groups_v3),
+            post("TaskEventStream", "events/tasks.r1", task_stream(context, Version.V3)),
+            post("LRPInstanceEventStream", "events/lrp_instances.r1", instances_v3),
+            get("EventStream_r0", "events", groups_v0),
+            post("TaskEventStream_r0", "events/tasks", task_stream(context, Version.V0)),
+            post("LrpInstanceEventStream_r0", "events/lrp_instances", instances_v0),
+            post("Cells", "cells/list.r1", Unary(_cells(context.effects.cells.list_wire))),
+        ]
+    )
 
 
 _TASK_ROUTES: Final = (

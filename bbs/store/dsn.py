@@ -21,6 +21,9 @@ import asyncpg
 SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 SOCKET_FOLDERS: Final = ("/var/run/postgresql", "/tmp")
 DEFAULT_PORT: Final = 5432
+NO_FILE: Final = "/dev/null/none"
+"""Given no path at all, asyncpg would look around for itself."""
+
 SESSION_ATTRIBUTES: Final = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
 
 # Which environment variable stands in for which key.
@@ -116,8 +119,7 @@ class DSN:
             "direct_tls": self.direct_tls and attempt.tls is not None,
             "user": self.user,
             "password": self.password,
-            # Without one, asyncpg looks around for itself.
-            "passfile": self.passfile or os.devnull,
+            "passfile": self.passfile or NO_FILE,
             "database": self.database,
             "target_session_attrs": self.target_session_attrs,
             "server_settings": dict(self.server_settings),

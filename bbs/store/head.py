@@ -28,9 +28,12 @@ class Head:
         staged = self._processes.get(process_guid)
         if staged is None:
             return rows
-        return Rows(*(
-            self._overlaid(staged, ActualLRPKey(process_guid, index, presence), rows[presence]) for presence in Presence
-        ))
+        return Rows(
+            *(
+                self._overlaid(staged, ActualLRPKey(process_guid, index, presence), rows[presence])
+                for presence in Presence
+            )
+        )
 
     def rows_of(self, process_guid: str) -> list[ActualLRP]:
         """All rows of one process, by index and then presence."""
@@ -88,7 +91,9 @@ class Head:
         return len(self._staged)
 
     @staticmethod
-    def _overlaid(staged: dict[RowKey, Row], key: ActualLRPKey, committed: ActualLRP | None) -> ActualLRP | None:
+    def _overlaid(
+        staged: dict[RowKey, Row], key: ActualLRPKey, committed: ActualLRP | None
+    ) -> ActualLRP | None:
         row = staged.get(RowKey(ActualLRP, key))
         if row is None:
             return committed

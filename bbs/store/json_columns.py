@@ -6,7 +6,6 @@ knows no difference. Readers raise ``ValueError`` for what upstream could not re
 
 import json
 from collections.abc import Iterable, Mapping
-from json.decoder import scanstring
 from typing import Any, Final, NoReturn
 
 from bbs.models import pb
@@ -140,7 +139,7 @@ def load_routes(text: bytes) -> Routes | None:
     raw: dict[str, bytes] = {}
     at = _skip(source, at + 1)
     while source[at] != "}":
-        name, at = scanstring(source, at + 1)
+        name, at = _scan(source, at)
         begin = _skip(source, _skip(source, at) + 1)  # behind the colon
         value, at = _scan(source, begin)
         raw[_text(name)] = b"" if value is None else source[begin:at].encode()

@@ -78,7 +78,6 @@ class Store:
     not block and must not raise.
     """
 
-
     def __init__(
         self,
         backend: Backend,
@@ -161,7 +160,9 @@ class Store:
         if staged is not None:
             await staged.done.wait()
             if staged.error is not None:
-                raise StoreUnavailable(f"this rests on a change that failed, try again: {staged.error}") from staged.error
+                raise StoreUnavailable(
+                    f"this rests on a change that failed, try again: {staged.error}"
+                ) from staged.error
 
     async def drain(self) -> None:
         """Wait until nothing is staged: for a stop that loses nothing. Ends, since every write has its deadline."""
@@ -268,7 +269,7 @@ class Store:
 
     def _latest(self, batch: Iterable[_Staged]) -> list[Row]:
         """The rows of ``batch``, the last version of each, and those to be mended."""
-        rows = {key: Row(key, self.committed.get(key.table, key.key)) for key in self._mend}
+        rows = {key: Row(key, self.committed.get(key)) for key in self._mend}
         for staged in batch:
             for row in staged.outcome.rows:
                 rows[row.key] = row

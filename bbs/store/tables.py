@@ -5,18 +5,16 @@ Every index is kept up to date by `put` and `delete` and must always agree with 
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sortedcontainers import SortedDict
 
 from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, Presence, Rows
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.domain import Domain
-from bbs.models.outcome import Row
+from bbs.models.outcome import Record, Row, RowKey
 
 RecordT = TypeVar("RecordT")
-
-_NOTHING_FILED: Final[dict[ActualLRPKey, ActualLRP]] = {}
 
 
 class Index(Generic[RecordT]):
@@ -144,16 +142,22 @@ class Tables:
         self.actual_lrps = ActualLRPTable()
         self.desired_lrps = DesiredLRPTable()
         self.domains = DomainTable()
-        self._by_class = {ActualLRP: self.actual_lrps, DesiredLRP: self.desired_lrps, Domain: self.domains}
+        # A row's key and record fit the table that its class names; no type says so.
+        self._by_class: dict[type[Record], Any] = {
+            ActualLRP: self.actual_lrps,
+            DesiredLRP: self.desired_lrps,
+            Domain: self.domains,
+        }
 
     def apply(self, rows: Iterable[Row]) -> None:
         for (table_class, key), record in rows:
             table = self._by_class[table_class]
             if record is None:
-                table.delete(key)  # type: ignore[arg-type]  # a row key fits the table its class names
+                table.delete(key)
             else:
-                table.put(key, record)  # type: ignore[arg-type]  # likewise
+                table.put(key, record)
 
-    def get(self, table_class: type, key: object) -> object | None:
-        """The row under ``key`` of the table of ``table_class`` records, if there is one."""
-        return self._by_class[table_class].rows.get(key)  # type: ignore[arg-type]  # likewise
+    def get(self, row: RowKey) -> Record | None:
+        """The row of that key, if there is one."""
+        record: Record | None = self._by_class[row.table].rows.get(row.key)
+        return record

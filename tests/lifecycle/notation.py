@@ -47,6 +47,9 @@ N: Final = 1_700_000_000 * SECOND_NS
 PRESENCES: Final = {presence.name[0]: presence for presence in Presence}
 STATES: Final = {state[:3]: state for state in ActualLRPState}
 
+HOLDER_STATES: Final = ("UNC -", "CLA a@c1", "CLA b@c2", "RUN a@c1", "RUN b@c2", "CRA -")
+"""Every state of a row with everybody who may hold it."""
+
 N1: Final = pb.ActualLRPNetInfo(address="10.0.0.1").SerializeToString()
 R1: Final = ("r1.internal",)
 T1: Final = (("t", "1"),)

@@ -17,7 +17,9 @@ from bbs.peers.stub import StubPeers
 from bbs.routes.context import Context
 from bbs.routes.http import Hooks, HTTPServer, open_listeners
 from bbs.routes.table import route_table
-from bbs.store.memory_backend import MemoryBackend
+from bbs.store.backend import DroppedRow
+from bbs.store.crypto import Keyring
+from bbs.store.memory_backend import Disk, MemoryBackend
 from bbs.store.store import Store
 from bbs.sync.event_hub import EventHubs
 
@@ -49,7 +51,12 @@ class Server:
         return await trio.open_tcp_stream("127.0.0.1", self.port)
 
     async def post(
-        self, path: str, body: Message | bytes = b"", *, method: str = "POST", headers: dict[str, str] | None = None
+        self,
+        path: str,
+        body: Message | bytes = b"",
+        *,
+        method: str = "POST",
+        headers: dict[str, str] | None = None,
     ) -> Reply:
         """One request on a connection of its own."""
         payload = body if isinstance(body, bytes) else body.SerializeToString()
@@ -57,7 +64,11 @@ class Server:
         with trio.fail_after(10):
             async with await self.connect() as stream:
                 given = [("Host", "bbs"), ("Content-Length", str(len(payload))), *(headers or {}).items()]
-                for event in (h11.Request(method=method, target=path, headers=given), h11.Data(payload), h11.EndOfMessage()):
+                for event in (
+                    h11.Request(method=method, target=path, headers=given),
+                    h11.Data(payload),
+                    h11.EndOfMessage(),
+                ):
                     await stream.send_all(connection.send(event) or b"")
                 reply = Reply(0, {}, b"")
                 while True:
@@ -66,7 +77,9 @@ class Server:
                             connection.receive_data(await stream.receive_some())
                         case h11.Response() as response:
                             reply.status = response.status_code
-                            reply.headers = {name.decode().title(): value.decode() for name, value in response.headers}
+                            reply.headers = {
+                                name.decode().title(): value.decode() for name, value in response.headers
+                            }
                         case h11.Data(data):
                             reply.body += data
                         case h11.EndOfMessage():
@@ -84,10 +97,14 @@ class Server:
         return (await self.ask(path, request, pb.ActualLRPLifecycleResponse)).error.message
 
 
+def fail_on_dropped_row(row: DroppedRow) -> None:
+    raise AssertionError(f"a row that we wrote could not be read: {row}")
+
+
 @pytest.fixture(params=["fast lane", "quart"])
 async def server(request: pytest.FixtureRequest, nursery: trio.Nursery) -> AsyncIterator[Server]:
     hubs = EventHubs(log=null_logger())
-    backend = MemoryBackend()
+    backend = MemoryBackend(Disk(), Keyring({"label": "key"}, "label"), on_dropped=fail_on_dropped_row)
     await backend.acquire_writer_lock()
     store = Store(backend, publish=hubs.publish)
     await store.load()
@@ -96,7 +113,9 @@ async def server(request: pytest.FixtureRequest, nursery: trio.Nursery) -> Async
     listeners = await open_listeners("127.0.0.1:0")
     stop = trio.Event()
     running = Server(listeners[0].socket.getsockname()[1], peers, store, hubs, stop)
-    context = Context(store=store, hubs=hubs, effects=effects, log=null_logger(), now_ns=lambda: running.now_ns)
+    context = Context(
+        store=store, hubs=hubs, effects=effects, log=null_logger(), now_ns=lambda: running.now_ns
+    )
     http = HTTPServer(
         route_table(context, on_unrecoverable=running.bugs.append),
         tls=None,

@@ -33,7 +33,9 @@ def start_request(index: int = 0) -> pb.StartActualLRPRequest:
     )
 
 
-async def desire(server: Server, process_guid: str = "p", *, trace_id: str = "", **fields: object) -> pb.Error:
+async def desire(
+    server: Server, process_guid: str = "p", *, trace_id: str = "", **fields: object
+) -> pb.Error:
     request = pb.DesireLRPRequest(desired_lrp=desired_message(process_guid, **fields))
     reply = await server.post("/v1/desired_lrp/desire.r2", request, headers={"X-Vcap-Request-Id": trace_id})
     return pb.DesiredLRPLifecycleResponse.FromString(reply.body).error
@@ -50,7 +52,10 @@ async def actual_lrps(server: Server, **filters: object) -> list[pb.ActualLRP]:
         pytest.param("/v1/ping", b"", bytes.fromhex("0801"), id="ping"),
         pytest.param("/v1/ping", b"garbage", bytes.fromhex("0801"), id="ping does not read its body"),
         pytest.param(
-            CLAIM, b"abc", bytes.fromhex("0a230804121f") + b"the request received is invalid", id="an undecodable body"
+            CLAIM,
+            b"abc",
+            bytes.fromhex("0a230804121f") + b"the request received is invalid",
+            id="an undecodable body",
         ),
         pytest.param(
             "/v1/desired_lrps/get_by_process_guid.r3",
@@ -76,7 +81,9 @@ async def test_answers_to_the_byte(server: Server, path: str, body: bytes, answe
     assert reply.headers["Content-Type"] == "application/x-protobuf"
 
 
-@pytest.mark.parametrize("path", ["/v1/ping/", "//v1/ping", "/v1/%70ing", "/v1/desired_lrps/list", "/v1/tasks/desire.r1"])
+@pytest.mark.parametrize(
+    "path", ["/v1/ping/", "//v1/ping", "/v1/%70ing", "/v1/desired_lrps/list", "/v1/tasks/desire.r1"]
+)
 async def test_unknown_paths(server: Server, path: str) -> None:
     reply = await server.post(path)
 
@@ -107,13 +114,17 @@ async def test_an_instance_is_desired_claimed_started_crashed_and_removed(server
     assert auction.trace_id == "tr"
     assert (auction.starts[0].indices, auction.starts[0].volume_drivers) == ((0, 1), ())
 
-    assert not await server.change(CLAIM, pb.ClaimActualLRPRequest(process_guid="p", actual_lrp_instance_key=instance()))
+    assert not await server.change(
+        CLAIM, pb.ClaimActualLRPRequest(process_guid="p", actual_lrp_instance_key=instance())
+    )
     assert not await server.change(START, start_request())
     [running] = await actual_lrps(server, cell_id="c1")
     assert (running.state, running.routable, running.since) == ("RUNNING", True, NOW_NS)
     assert [lrp.state for lrp in await actual_lrps(server, process_guid="p", index=1)] == ["UNCLAIMED"]
 
-    crash = pb.CrashActualLRPRequest(actual_lrp_key=key(), actual_lrp_instance_key=instance(), error_message="boom")
+    crash = pb.CrashActualLRPRequest(
+        actual_lrp_key=key(), actual_lrp_instance_key=instance(), error_message="boom"
+    )
     assert not await server.change(CRASH, crash)
     assert await server.change(CRASH, crash) == "cannot crash actual LRP"
     assert [lrp.crash_count for lrp in await actual_lrps(server, index=0)] == [1]
@@ -121,10 +132,12 @@ async def test_an_instance_is_desired_claimed_started_crashed_and_removed(server
     assert isinstance(auction, AuctionRequested)
     assert (auction.trace_id, auction.starts[0].indices, auction.starts[0].volume_drivers) == ("", (0,), None)
 
-    assert not await server.change("/v1/actual_lrps/remove", pb.RemoveActualLRPRequest(process_guid="p", index=0))
-    assert await server.change("/v1/actual_lrps/remove", pb.RemoveActualLRPRequest(process_guid="p", index=0)) == (
-        "the requested resource could not be found"
+    assert not await server.change(
+        "/v1/actual_lrps/remove", pb.RemoveActualLRPRequest(process_guid="p", index=0)
     )
+    assert await server.change(
+        "/v1/actual_lrps/remove", pb.RemoveActualLRPRequest(process_guid="p", index=0)
+    ) == ("the requested resource could not be found")
     assert len(await actual_lrps(server)) == 1
 
 
@@ -173,7 +186,9 @@ async def test_an_update_scales_and_tells_running_instances(server: Server) -> N
     update = pb.DesiredLRPUpdate(instances=1)
     update.routes.routes["internal-router"] = b'[ {"hostname": "h"} ]'
 
-    assert not await server.change("/v1/desired_lrp/update", pb.UpdateDesiredLRPRequest(process_guid="p", update=update))
+    assert not await server.change(
+        "/v1/desired_lrp/update", pb.UpdateDesiredLRPRequest(process_guid="p", update=update)
+    )
     await trio.testing.wait_all_tasks_blocked(0.01)
 
     assert [lrp.actual_lrp_key.index for lrp in await actual_lrps(server)] == [0]
@@ -193,7 +208,9 @@ async def test_an_update_scales_and_tells_running_instances(server: Server) -> N
     [
         pytest.param("https://c1", "", 1, 1, id="D14"),
         pytest.param(None, "", 0, 0, id="D17"),
-        pytest.param("http://c1", "https scheme is required but none of the addresses support it", 0, 1, id="D19"),
+        pytest.param(
+            "http://c1", "https scheme is required but none of the addresses support it", 0, 1, id="D19"
+        ),
     ],
 )
 async def test_retire(server: Server, rep_url: str | None, error: str, stops: int, left: int) -> None:
@@ -201,7 +218,10 @@ async def test_retire(server: Server, rep_url: str | None, error: str, stops: in
     if rep_url is not None:
         server.peers.cells["c1"] = Cell(cell_id="c1", rep_url=rep_url)
 
-    assert await server.change("/v1/actual_lrps/retire", pb.RetireActualLRPRequest(actual_lrp_key=key())) == error
+    assert (
+        await server.change("/v1/actual_lrps/retire", pb.RetireActualLRPRequest(actual_lrp_key=key()))
+        == error
+    )
 
     assert len(server.peers.requests) == stops
     assert len(await actual_lrps(server)) == left
@@ -210,21 +230,29 @@ async def test_retire(server: Server, rep_url: str | None, error: str, stops: in
 async def test_groups(server: Server) -> None:
     await desire(server, instances=2)
     by_guid = pb.ActualLRPGroupsByProcessGuidRequest(process_guid="p")
-    groups = await server.ask("/v1/actual_lrp_groups/list_by_process_guid", by_guid, pb.ActualLRPGroupsResponse)
+    groups = await server.ask(
+        "/v1/actual_lrp_groups/list_by_process_guid", by_guid, pb.ActualLRPGroupsResponse
+    )
     assert len(groups.actual_lrp_groups) == 2
 
     path = "/v1/actual_lrp_groups/get_by_process_guid_and_index"
     one = await server.ask(
-        path, pb.ActualLRPGroupByProcessGuidAndIndexRequest(process_guid="p", index=1), pb.ActualLRPGroupResponse
+        path,
+        pb.ActualLRPGroupByProcessGuidAndIndexRequest(process_guid="p", index=1),
+        pb.ActualLRPGroupResponse,
     )
     assert one.actual_lrp_group.instance.actual_lrp_key.index == 1
     none = await server.ask(
-        path, pb.ActualLRPGroupByProcessGuidAndIndexRequest(process_guid="p", index=9), pb.ActualLRPGroupResponse
+        path,
+        pb.ActualLRPGroupByProcessGuidAndIndexRequest(process_guid="p", index=9),
+        pb.ActualLRPGroupResponse,
     )
     assert none.error.type == pb.Error.ResourceNotFound
 
 
-@pytest.mark.parametrize("path", ["/v1/tasks/list.r3", "/v1/tasks/desire.r2", "/v1/actual_lrps/remove_evacuating"])
+@pytest.mark.parametrize(
+    "path", ["/v1/tasks/list.r3", "/v1/tasks/desire.r2", "/v1/actual_lrps/remove_evacuating"]
+)
 async def test_what_is_not_built_yet_says_so(server: Server, path: str) -> None:
     response = await server.ask(path, b"", pb.ActualLRPLifecycleResponse)
 
@@ -238,7 +266,9 @@ async def read_events(stream: trio.SocketStream, count: int) -> list[tuple[str, 
         piece = await stream.receive_some()
         assert piece, text
         text += piece
-    lines = [line for line in text.replace(b"\r\n", b"\n").split(b"\n") if line.startswith((b"event: ", b"data"))]
+    lines = [
+        line for line in text.replace(b"\r\n", b"\n").split(b"\n") if line.startswith((b"event: ", b"data"))
+    ]
     names, payloads = lines[0::2], lines[1::2]
     return [
         (name.removeprefix(b"event: ").decode(), base64.b64decode(data.removeprefix(b"data: ")))
@@ -258,7 +288,9 @@ async def read_events(stream: trio.SocketStream, count: int) -> list[tuple[str, 
 async def test_streams_tell_what_happens(server: Server, method: str, path: str, names: list[str]) -> None:
     with trio.fail_after(10):
         async with await server.connect() as stream:
-            await stream.send_all(f"{method} {path} HTTP/1.1\r\nHost: bbs\r\nContent-Length: 0\r\n\r\n".encode())
+            await stream.send_all(
+                f"{method} {path} HTTP/1.1\r\nHost: bbs\r\nContent-Length: 0\r\n\r\n".encode()
+            )
             head = await stream.receive_some()
             assert head.startswith(b"HTTP/1.1 200")
             assert b"text/event-stream; charset=utf-8" in head
@@ -286,7 +318,11 @@ async def test_a_stream_for_one_cell_tells_of_that_cell_only(server: Server) -> 
 
     assert name == "actual_lrp_instance_changed"
     event = pb.ActualLRPInstanceChangedEvent.FromString(payload)
-    assert (event.actual_lrp_key.index, event.actual_lrp_instance_key.cell_id, event.trace_id) == (0, "c1", "")
+    assert (event.actual_lrp_key.index, event.actual_lrp_instance_key.cell_id, event.trace_id) == (
+        0,
+        "c1",
+        "",
+    )
 
 
 async def test_a_stream_that_cannot_open(server: Server) -> None:

@@ -31,12 +31,21 @@ def test_the_worked_examples_of_the_spec(plaintext, column):
     ("keys", "active", "text"),
     [
         pytest.param({}, "", "Must have at least one encryption key set", id="no keys"),
-        pytest.param({"": "k"}, "", "Must select an active encryption key", id="no active label comes before labels"),
-        pytest.param({"a": "k", "": "k"}, "b", "A key label is required", id="labels come before the unknown active"),
-        pytest.param({"a" * 128: "k"}, "b", "Key label is longer than 127 bytes", id="long"),
-        pytest.param({"é" * 64: "k"}, "b", "Key label is longer than 127 bytes", id="bytes count, not characters"),
         pytest.param(
-            {"a": "k"}, "b", "The selected active key must be listed on the encryption keys flag", id="unknown active"
+            {"": "k"}, "", "Must select an active encryption key", id="no active label comes before labels"
+        ),
+        pytest.param(
+            {"a": "k", "": "k"}, "b", "A key label is required", id="labels come before the unknown active"
+        ),
+        pytest.param({"a" * 128: "k"}, "b", "Key label is longer than 127 bytes", id="long"),
+        pytest.param(
+            {"é" * 64: "k"}, "b", "Key label is longer than 127 bytes", id="bytes count, not characters"
+        ),
+        pytest.param(
+            {"a": "k"},
+            "b",
+            "The selected active key must be listed on the encryption keys flag",
+            id="unknown active",
         ),
     ],
 )
@@ -77,16 +86,28 @@ SEALED = base64.b64decode(VECTORS["empty list"][1][2:])
         pytest.param("02!!!!", "illegal base64 data", id="not base64"),
         pytest.param("02BWx", "illegal base64 data", id="no padding"),
         pytest.param("02é", "illegal base64 data", id="not ASCII"),
-        pytest.param(framed(b"\x05lab"), "the value ends before its key label and nonce do", id="label runs out"),
-        pytest.param(framed(SEALED[:17]), "the value ends before its key label and nonce do", id="nonce runs out"),
+        pytest.param(
+            framed(b"\x05lab"), "the value ends before its key label and nonce do", id="label runs out"
+        ),
+        pytest.param(
+            framed(SEALED[:17]), "the value ends before its key label and nonce do", id="nonce runs out"
+        ),
         pytest.param(framed(SEALED[:18]), "cipher: message authentication failed", id="no tag"),
         pytest.param(framed(SEALED[:-1]), "cipher: message authentication failed", id="tag runs out"),
         pytest.param(
-            framed(SEALED[:-1] + bytes((SEALED[-1] ^ 1,))), "cipher: message authentication failed", id="tampered"
+            framed(SEALED[:-1] + bytes((SEALED[-1] ^ 1,))),
+            "cipher: message authentication failed",
+            id="tampered",
         ),
-        pytest.param(framed(b"\x05other" + NONCE + bytes(16)), 'Key with label "other" was not found', id="unknown"),
-        pytest.param(framed(b"\x00" + NONCE + bytes(16)), 'Key with label "" was not found', id="empty label"),
-        pytest.param(framed(b"\x01\xff" + NONCE + bytes(16)), 'Key with label "\ufffd" was not found', id="not UTF-8"),
+        pytest.param(
+            framed(b"\x05other" + NONCE + bytes(16)), 'Key with label "other" was not found', id="unknown"
+        ),
+        pytest.param(
+            framed(b"\x00" + NONCE + bytes(16)), 'Key with label "" was not found', id="empty label"
+        ),
+        pytest.param(
+            framed(b"\x01\xff" + NONCE + bytes(16)), 'Key with label "\ufffd" was not found', id="not UTF-8"
+        ),
     ],
 )
 def test_what_cannot_be_opened_says_why(column, text):

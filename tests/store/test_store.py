@@ -112,7 +112,9 @@ async def test_nobody_sees_a_row_before_it_is_durable(bench: Bench) -> None:
     assert bench.store.head.staged() == 0
 
 
-async def test_what_gathers_during_a_write_is_the_next_batch_with_the_last_version_of_each_row(bench: Bench) -> None:
+async def test_what_gathers_during_a_write_is_the_next_batch_with_the_last_version_of_each_row(
+    bench: Bench,
+) -> None:
     bench.commit("first", change("first"))
     await wait_all_tasks_blocked()
     for version in (1, 2, 3):
@@ -122,8 +124,13 @@ async def test_what_gathers_during_a_write_is_the_next_batch_with_the_last_versi
     bench.door.open.set()
     await wait_all_tasks_blocked()
 
-    assert [[row.record for row in batch] for batch in bench.door.batches] == [[domain("first")], [domain("d", 3)]]
-    assert bench.published == [("first", 1), ("d", 1), ("d", 2), ("d", 3)], "every version is told, in commit order"
+    assert [[row.record for row in batch] for batch in bench.door.batches] == [
+        [domain("first")],
+        [domain("d", 3)],
+    ]
+    assert bench.published == [("first", 1), ("d", 1), ("d", 2), ("d", 3)], (
+        "every version is told, in commit order"
+    )
 
 
 async def test_an_answer_without_a_change_waits_for_what_it_rests_on(bench: Bench) -> None:
@@ -173,7 +180,8 @@ async def test_what_was_reported_as_failed_is_undone_even_if_the_database_had_it
     bench.door.open.set()
     bench.commit("old", change("d", 1))
     await wait_all_tasks_blocked()
-    bench.door.faults.extend([(BackendUnavailable("connection lost in COMMIT"), True)] * 100)
+    bench.door.faults.append((BackendUnavailable("connection lost in COMMIT"), True))
+    bench.door.faults.extend([(BackendUnavailable("away"), False)] * 1000)
     bench.commit("new", Outcome(rows=(put(domain("d", 2)), put(domain("e", 2)))), about="d")
     await trio.sleep(21)
     assert bench.results["new"] == "StoreUnavailable"

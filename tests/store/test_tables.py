@@ -81,9 +81,13 @@ class ViewsAgreeWithScans(RuleBasedStateMachine):
                 (lrp for lrp in rows if lrp.process_guid == guid), key=id
             )
         for cell in ("c1", "c2"):
-            assert sorted(table.by_cell[cell], key=id) == sorted((r for r in rows if r.instance.cell_id == cell), key=id)
+            assert sorted(table.by_cell[cell], key=id) == sorted(
+                (r for r in rows if r.instance.cell_id == cell), key=id
+            )
         for domain in ("d", "e"):
-            assert sorted(table.by_domain[domain], key=id) == sorted((r for r in rows if r.domain == domain), key=id)
+            assert sorted(table.by_domain[domain], key=id) == sorted(
+                (r for r in rows if r.domain == domain), key=id
+            )
 
     @invariant()
     def head_agrees(self) -> None:

@@ -114,7 +114,7 @@ async def test_a_handler_sees_body_trace_id_target_and_peer(served: Served) -> N
     assert (second.body, second.trace_id, second.target) == (b"two", "", "/v1/echo?q=%20")
     transport = wire.stream.transport_stream if isinstance(wire.stream, trio.SSLStream) else wire.stream
     assert isinstance(transport, trio.SocketStream)
-    assert first.remote_addr == "127.0.0.1:{}".format(transport.socket.getsockname()[1])
+    assert first.remote_addr == f"127.0.0.1:{transport.socket.getsockname()[1]}"
     if served.client_tls is None:
         assert first.client_certificate_der is None
     else:

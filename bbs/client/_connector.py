@@ -1,0 +1,42 @@
+"""Byte streams to a server: TCP with keep-alive, and anything else that a test or a simulation puts in its place."""
+
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+
+import trio
+import trio.abc
+
+Connector = Callable[[str, int], Awaitable[trio.abc.Stream]]
+"""Opens a stream to a host and port, or raises `OSError`. TLS, if wanted, is put on top by the client."""
+
+
+def tcp_connector(*, keep_alive_s: int) -> Connector:
+    """Opens TCP connections that are probed after ``keep_alive_s`` of silence, and as often from then on."""
+
+    async def connect(host: str, port: int) -> trio.abc.Stream:
+        stream = await trio.open_tcp_stream(host, port)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL"):
+            if (option := getattr(socket, name, None)) is not None:  # not every system has both
+                stream.setsockopt(socket.IPPROTO_TCP, option, keep_alive_s)
+        return stream
+
+    return connect
+
+
+def reason(error: BaseException) -> str:
+    """The root of a failure, in a few words: Trio's and ssl's own errors wrap the one that tells."""
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.errno is not None and cause.strerror:
+            # Name resolution has numbers of its own, with texts of their own.
+            return cause.strerror if isinstance(cause, socket.gaierror) else os.strerror(cause.errno).lower()
+    *_, deepest = _causes(error)
+    return str(deepest) or type(deepest).__name__
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause.__cause__

@@ -1,0 +1,152 @@
+"""``python -m perf``: see ``--help``. Tables go to stdout, progress to stderr; the exit code is about errors, not speed."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Protocol
+
+from perf.figures import JSON
+from perf.hold import Credentials, measure_hold
+from perf.lanes import compare
+from perf.operations import work_through
+from perf.server import Server, ServerFailed, running_server
+
+EXIT_TROUBLE: Final = 1
+EXIT_CANNOT_RUN: Final = 2
+
+
+class Result(Protocol):
+    def report(self) -> str: ...
+    def as_json(self) -> dict[str, JSON]: ...
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns 0 if every request was answered as it should be, 1 if not, 2 if there was no server to ask."""
+    options = _parser().parse_args(argv)
+    try:
+        result, good = _COMMANDS[options.command](options)
+    except (ServerFailed, OSError, ValueError) as error:
+        print(f"perf {options.command}: {error}", file=sys.stderr)
+        return EXIT_CANNOT_RUN
+    print(result.report())
+    if options.json is not None:
+        options.json.write_text(
+            json.dumps({**_machine(), options.command: result.as_json()}, indent=2) + "\n"
+        )
+    return 0 if good else EXIT_TROUBLE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m perf", description="Load tests for a BBS.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    common.add_argument("--json", metavar="FILE", type=Path, help="write all figures there too")
+    anywhere = argparse.ArgumentParser(add_help=False)
+    anywhere.add_argument("--url", help="an https BBS to drive, instead of starting one of our own")
+    for name, what in (
+        ("--ca", "authority of its certificate"),
+        ("--cert", "client certificate"),
+        ("--key", "its key"),
+    ):
+        anywhere.add_argument(name, metavar="FILE", type=Path, help=what)
+
+    lanes = commands.add_parser(
+        "lanes",
+        parents=[common],
+        help="claims and starts: fast lane, Quart alone, fast lane without group commit",
+    )
+    lanes.add_argument("--lrps", type=_positive_int, default=2_000)
+    lanes.add_argument("--connections", type=_positive_int, default=64)
+    lanes.add_argument("--rounds", type=_positive_int, default=3)
+    lanes.add_argument(
+        "--turn-s", type=float, default=5.0, help="measure each server that long, or a bit more"
+    )
+
+    workload = commands.add_parser(
+        "workload",
+        parents=[common, anywhere],
+        help="every operation once, with the Go server's figures beside",
+    )
+    workload.add_argument("--lrps", type=_positive_int, default=10_000)
+    workload.add_argument("--connections", type=_positive_int, default=64)
+    workload.add_argument(
+        "--operation-max-s", type=float, default=120.0, help="give up an operation after that"
+    )
+    workload.add_argument("--no-fast-lane", action="store_true", help="start our server without it")
+
+    hold = commands.add_parser(
+        "hold", parents=[common, anywhere], help="how long pings wait while large lists are read"
+    )
+    hold.add_argument("--lrps", type=_positive_int, default=10_000)
+    hold.add_argument("--no-fast-lane", action="store_true", help="start our server without it")
+    return parser
+
+
+def _positive_int(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return value
+
+
+def _lanes(options: argparse.Namespace) -> tuple[Result, bool]:
+    comparison = compare(
+        lrps=options.lrps,
+        connections=options.connections,
+        rounds=options.rounds,
+        turn_s=options.turn_s,
+        say=_say,
+    )
+    return comparison, not comparison.troubles
+
+
+def _workload(options: argparse.Namespace) -> tuple[Result, bool]:
+    with _bbs(options) as (credentials, server):
+        account = work_through(
+            credentials.target(),
+            url=credentials.url,
+            lrps=options.lrps,
+            connections=options.connections,
+            operation_max_s=options.operation_max_s,
+            server=server,
+            say=_say,
+        )
+    return account, account.good
+
+
+def _hold(options: argparse.Namespace) -> tuple[Result, bool]:
+    with _bbs(options) as (credentials, _):
+        hold = measure_hold(credentials, lrps=options.lrps, say=_say)
+    return hold, not hold.troubles
+
+
+_COMMANDS: Final = {"lanes": _lanes, "workload": _workload, "hold": _hold}
+
+
+@contextmanager
+def _bbs(options: argparse.Namespace) -> Iterator[tuple[Credentials, Server | None]]:
+    """The BBS that ``--url`` names, or one of our own for as long as the context is entered."""
+    if options.url is not None:
+        yield Credentials(url=options.url, ca=options.ca, cert=options.cert, key=options.key), None
+        return
+    with running_server(*(["--no-fast-lane"] if options.no_fast_lane else [])) as server:
+        certs = server.certs_dir
+        ca, cert, key = (certs / name for name in ("ca.crt", "client.crt", "client.key"))
+        yield Credentials(url=server.url, ca=ca, cert=cert, key=key), server
+
+
+def _machine() -> dict[str, JSON]:
+    return {"cores": os.cpu_count(), "python": platform.python_version(), "kernel": platform.release()}
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

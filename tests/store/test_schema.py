@@ -1,0 +1,264 @@
+"""A database that we make is the one upstream makes, and one that we find is left alone or refused."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+import trio_asyncio
+from trio_asyncio import aio_as_trio
+
+from bbs.store import schema
+from bbs.store.schema import SchemaError, SchemaState
+
+# As in spec: storage.md §1: name, type, width, nullable, default.
+COLUMNS = {
+    "configurations": """
+        id character varying 255 NO -
+        value character varying 255 YES -""",
+    "domains": """
+        domain character varying 255 NO -
+        expire_time bigint - YES 0""",
+    "desired_lrps": """
+        process_guid character varying 255 NO -
+        domain character varying 255 NO -
+        log_guid character varying 255 NO -
+        annotation text - YES -
+        instances integer - NO -
+        memory_mb integer - NO -
+        disk_mb integer - NO -
+        rootfs character varying 1024 NO -
+        routes text - NO -
+        volume_placement text - NO -
+        modification_tag_epoch character varying 255 NO -
+        modification_tag_index integer - YES -
+        run_info text - NO -
+        placement_tags text - YES -
+        max_pids integer - YES 0
+        metric_tags text - YES -
+        update_strategy integer - NO 0""",
+    "actual_lrps": """
+        process_guid character varying 255 NO -
+        instance_index integer - NO -
+        evacuating boolean - NO false
+        domain character varying 255 NO -
+        state character varying 255 NO -
+        instance_guid character varying 255 NO ''::character varying
+        cell_id character varying 255 NO ''::character varying
+        placement_error character varying 1024 NO ''::character varying
+        since bigint - YES 0
+        net_info text - NO -
+        modification_tag_epoch character varying 255 NO -
+        modification_tag_index integer - YES -
+        crash_count integer - NO 0
+        crash_reason character varying 1024 NO ''::character varying
+        expire_time bigint - YES 0
+        presence integer - NO 0
+        internal_routes text - YES -
+        metric_tags text - YES -
+        routable boolean - YES false
+        availability_zone character varying 255 NO ''::character varying""",
+    "tasks": """
+        guid character varying 255 NO -
+        domain character varying 255 NO -
+        updated_at bigint - YES 0
+        created_at bigint - YES 0
+        first_completed_at bigint - YES 0
+        state integer - YES -
+        cell_id character varying 255 NO ''::character varying
+        result text - YES -
+        failed boolean - YES false
+        failure_reason character varying 1024 NO ''::character varying
+        task_definition text - NO -
+        rejection_count integer - NO 0
+        rejection_reason character varying 1024 NO ''::character varying""",
+    "bbs_health_check": """
+        id integer - NO nextval('bbs_health_check_id_seq'::regclass)
+        time bigint - NO -""",
+}
+INDEXES = {
+    "configurations_pkey": "id",
+    "domains_pkey": "domain",
+    "domains_expire_time_idx": "expire_time",
+    "desired_lrps_pkey": "process_guid",
+    "desired_lrps_domain_idx": "domain",
+    "actual_lrps_pkey": "process_guid, instance_index, presence",
+    "actual_lrps_domain_idx": "domain",
+    "actual_lrps_cell_id_idx": "cell_id",
+    "actual_lrps_since_idx": "since",
+    "actual_lrps_state_idx": "state",
+    "actual_lrps_expire_time_idx": "expire_time",
+    "tasks_pkey": "guid",
+    "tasks_domain_idx": "domain",
+    "tasks_state_idx": "state",
+    "tasks_cell_id_idx": "cell_id",
+    "tasks_updated_at_idx": "updated_at",
+    "tasks_created_at_idx": "created_at",
+    "tasks_first_completed_at_idx": "first_completed_at",
+    "bbs_health_check_pkey": "id",
+}
+VERSION = '{"CurrentVersion":1772581987}'
+
+
+class Database:
+    """A database, spoken to from Trio."""
+
+    def __init__(self, connection: "asyncpg.Connection[Any]") -> None:
+        self.connection = connection
+        self.execute: Callable[..., Awaitable[str]] = aio_as_trio(connection.execute)
+        self.fetch: Callable[..., Awaitable[list[Any]]] = aio_as_trio(connection.fetch)
+
+    async def prepare(self, *labels: str, active: str = "label") -> SchemaState:
+        state: SchemaState = await aio_as_trio(schema.prepare)(
+            self.connection, key_labels=frozenset(labels) | {active}, active_label=active
+        )
+        return state
+
+    async def configurations(self) -> dict[str, str]:
+        return dict(await self.fetch("SELECT id, value FROM configurations"))
+
+    async def configure(self, row_id: str, value: str) -> None:
+        await aio_as_trio(schema.configure)(self.connection, row_id, value)
+
+    async def domains(self) -> list[str]:
+        return [name for (name,) in await self.fetch("SELECT domain FROM domains")]
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    async with trio_asyncio.open_loop():
+        connection = await aio_as_trio(asyncpg.connect)(database_url)
+        yield Database(connection)
+        await aio_as_trio(connection.close)()
+
+
+async def test_an_empty_database_gets_the_tables_of_the_spec(database):
+    await database.prepare()
+
+    found: dict[str, list[str]] = {}
+    for table, *rest in await database.fetch(
+        "SELECT table_name, column_name, data_type, coalesce(character_maximum_length::text, '-'), is_nullable,"
+        " coalesce(column_default, '-') FROM information_schema.columns WHERE table_schema = 'public'"
+        " ORDER BY table_name, ordinal_position"
+    ):
+        found.setdefault(table, []).append(" ".join(rest))
+    # A width of a varchar has its column in the query, so it comes before "NO" as in the table above.
+    assert found == {
+        table: [line.strip() for line in text.strip().splitlines()] for table, text in COLUMNS.items()
+    }
+
+
+async def test_an_empty_database_gets_the_indexes_of_the_spec(database):
+    await database.prepare()
+
+    indexes = {
+        name: definition
+        for name, definition in await database.fetch(
+            "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
+        )
+    }
+    assert {
+        name: definition[definition.index("(") + 1 : -1] for name, definition in indexes.items()
+    } == INDEXES
+    assert all(" USING btree " in definition for definition in indexes.values())
+    assert all(("UNIQUE" in definition) == name.endswith("_pkey") for name, definition in indexes.items())
+
+
+async def test_version_and_key_label_are_written(database):
+    state = await database.prepare()
+
+    assert await database.configurations() == {"version": VERSION, "encryption_key_label": "label"}
+    assert state == SchemaState(made_anew=True, rotation_due=False)
+
+
+async def test_a_second_time_nothing_changes(database):
+    await database.prepare()
+    await database.execute("INSERT INTO domains VALUES ('d', 1)")
+
+    state = await database.prepare()
+
+    assert state == SchemaState(made_anew=False, rotation_due=False)
+    assert await database.domains() == ["d"]
+
+
+@pytest.mark.parametrize("version", [None, '{"CurrentVersion":0}', "{}", "null"])
+async def test_tables_without_a_version_are_made_anew(database, version):
+    await database.prepare()
+    await database.execute("INSERT INTO domains VALUES ('d', 1)")
+    await database.execute("INSERT INTO bbs_health_check VALUES (1, 1)")
+    await database.execute("TRUNCATE configurations")
+    if version is not None:
+        await database.configure("version", version)
+
+    state = await database.prepare()
+
+    assert state.made_anew
+    assert await database.domains() == []
+    assert await database.configurations() == {"version": VERSION, "encryption_key_label": "label"}
+    assert len(await database.fetch("SELECT FROM bbs_health_check")) == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "text"),
+    [
+        pytest.param(
+            '{"CurrentVersion":1772581988}',
+            "Existing DB version (1772581988) exceeds bbs version (1772581987)",
+            id="newer",
+        ),
+        pytest.param(
+            '{"currentversion":9999999999}',
+            "Existing DB version (9999999999) exceeds bbs version (1772581987)",
+            id="key in any case",
+        ),
+        pytest.param(
+            '{"CurrentVersion":1500000000}', "Existing DB version (1500000000) is older than", id="older"
+        ),
+        pytest.param("", "could not deserialize record", id="empty"),
+        pytest.param("x", "could not deserialize record", id="not JSON"),
+        pytest.param("[]", "could not deserialize record", id="not an object"),
+        pytest.param('{"CurrentVersion":"1"}', "could not deserialize record", id="not a number"),
+        pytest.param(
+            '{"CurrentVersion":9223372036854775808}', "could not deserialize record", id="not 64 bits"
+        ),
+    ],
+)
+async def test_another_version_is_refused_and_nothing_is_touched(database, version, text):
+    await database.prepare()
+    await database.execute("INSERT INTO domains VALUES ('d', 1)")
+    await database.configure("version", version)
+
+    with pytest.raises(SchemaError) as refused:
+        await database.prepare()
+
+    assert str(refused.value).startswith(text)
+    assert await database.domains() == ["d"]
+    assert (await database.configurations())["version"] == version
+
+
+async def test_an_unknown_key_label_is_refused(database):
+    await database.prepare(active="gone")
+
+    with pytest.raises(SchemaError) as refused:
+        await database.prepare(active="label")
+
+    assert str(refused.value) == "Existing encryption key version (gone) is not among the known keys"
+
+
+async def test_another_known_key_label_is_left_until_values_are_sealed_anew(database):
+    await database.prepare(active="old")
+
+    state = await database.prepare("old", active="new")
+
+    assert state == SchemaState(made_anew=False, rotation_due=True)
+    assert (await database.configurations())["encryption_key_label"] == "old"
+
+
+async def test_a_missing_key_label_means_that_values_may_have_any_key(database):
+    await database.prepare()
+    await database.execute("DELETE FROM configurations WHERE id = 'encryption_key_label'")
+
+    state = await database.prepare()
+
+    assert state.rotation_due
+    assert "encryption_key_label" not in await database.configurations()
