@@ -32,7 +32,7 @@ class Sample:
     response_bytes: int = 0
     errors: int = 0
     first_error: str = ""
-    cut_short: bool = False  # time ran out before the requests did
+    cut_short: bool = False  # requests were left over: the time was up, or every connection had broken
     generator_cpu_s: float = 0.0
     last_body: bytes = field(default=b"", repr=False)
 

@@ -180,6 +180,7 @@ class LoadGenerator:
                 sample.last_body = body
                 in_flight -= 1
                 in_flight += self._send_next(connection, source, sample)
+        sample.cut_short = sample.cut_short or next(source, None) is not None  # or every connection broke
         sample.elapsed_s = time.perf_counter() - started_s
         sample.generator_cpu_s = time.process_time() - started_cpu_s
         return sample

@@ -157,20 +157,14 @@ class Connection:
         await trio.aclose_forcefully(self._stream)
 
     async def _next_event(self) -> h11.Event | type[h11.PAUSED]:
-        while (event := self._http.next_event()) is h11.NEED_DATA:
+        while True:
+            event = self._http.next_event()
+            if not isinstance(event, type) or event is h11.PAUSED:
+                return event
             data = await self._stream.receive_some(READ_BYTES)
             if not data and self._http.their_state is h11.SEND_RESPONSE:
                 raise TransportError("EOF")
-            try:
-                self._http.receive_data(data)
-                if not data:
-                    event = self._http.next_event()
-                    assert event is not h11.NEED_DATA
-                    break
-            except h11.RemoteProtocolError as error:
-                raise TransportError("unexpected EOF" if not data else str(error)) from error
-        assert event is not h11.NEED_DATA
-        return event
+            self._http.receive_data(bytes(data))
 
 
 @dataclass(frozen=True, slots=True)

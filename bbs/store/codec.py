@@ -287,7 +287,7 @@ class ActualLRPTable(Table):
     key_columns = 3
 
     def key_values(self, key: ActualLRPKey) -> Values:
-        return key.process_guid, key.index, int(key.presence)
+        return key.process_guid, key.instance_index, int(key.presence)
 
     def plain(self, record: ActualLRP) -> Values:
         return (*self._plain(record), None, None, None)

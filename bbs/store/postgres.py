@@ -189,8 +189,6 @@ class PostgresBackend:
                 raise BatchRefused(refusal(error)) from error
             self._abandon()
             raise BackendUnavailable(driver_text(error)) from error
-        except asyncpg.exceptions._base.DataError as error:
-            raise BatchRefused(UnknownError(str(error))) from error
         except (
             asyncpg.InterfaceError,
             asyncpg.InternalClientError,

@@ -35,7 +35,9 @@ CANONICAL = {
 
 
 def test_every_type_of_the_wire_has_its_class() -> None:
-    names = {number: "Timeout" if cls is RequestTimeout else cls.__name__ for number, cls in BY_WIRE_TYPE.items()}
+    names = {
+        number: "Timeout" if cls is RequestTimeout else cls.__name__ for number, cls in BY_WIRE_TYPE.items()
+    }
 
     assert names == {number: name for name, number in pb.Error.Type.items()}
 
@@ -91,7 +93,10 @@ def test_no_error_is_nothing() -> None:
 @pytest.mark.parametrize(
     ("refusal", "text"),
     [
-        (InvalidStateTransition.between("Pending", "Completed"), "Cannot transition from Pending to Completed"),
+        (
+            InvalidStateTransition.between("Pending", "Completed"),
+            "Cannot transition from Pending to Completed",
+        ),
         (RunningOnDifferentCell.on(actual="c1", expected="c2"), "Running on cell c1 not c2"),
         (Unrecoverable.because("no table"), "Unrecoverable Error: no table"),
     ],

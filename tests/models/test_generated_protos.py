@@ -19,7 +19,9 @@ def test_generating_again_changes_nothing(tmp_path: Path) -> None:
     subprocess.run(command, cwd=REPOSITORY, check=True, timeout=120)
 
     fresh = {path.name: path.read_bytes() for path in (tmp_path / "bbs/models/pb").iterdir()}
-    committed = {path.name: path.read_bytes() for path in COMMITTED.iterdir() if path.suffix in (".py", ".pyi")}
+    committed = {
+        path.name: path.read_bytes() for path in COMMITTED.iterdir() if path.suffix in (".py", ".pyi")
+    }
     assert fresh == committed
 
 

@@ -116,12 +116,17 @@ def test_framed_elements_joined_are_the_message(details: list[bytes]) -> None:
     assert joined == pb.ActualLRPsResponse(actual_lrps=lrps).SerializeToString()
 
 
-@pytest.mark.parametrize(("value", "data"), [(0, "00"), (127, "7f"), (128, "8001"), (300, "ac02"), (2**21, "80808001")])
+@pytest.mark.parametrize(
+    ("value", "data"), [(0, "00"), (127, "7f"), (128, "8001"), (300, "ac02"), (2**21, "80808001")]
+)
 def test_varint(value: int, data: str) -> None:
     assert varint(value).hex() == data
 
 
-@given(st.binary(max_size=40), st.sampled_from([pb.ClaimActualLRPRequest, pb.DesireLRPRequest, pb.StartActualLRPRequest]))
+@given(
+    st.binary(max_size=40),
+    st.sampled_from([pb.ClaimActualLRPRequest, pb.DesireLRPRequest, pb.StartActualLRPRequest]),
+)
 def test_any_bytes_are_either_read_or_refused(data: bytes, message_class: type[Message]) -> None:
     try:
         message = decode(message_class, data)

@@ -46,7 +46,9 @@ def is_readable(example: dict[str, Any]) -> bool:
 
 
 def test_there_is_a_sample_of_every_message() -> None:
-    exported = {name for name, value in vars(pb).items() if isinstance(value, type) and issubclass(value, Message)}
+    exported = {
+        name for name, value in vars(pb).items() if isinstance(value, type) and issubclass(value, Message)
+    }
 
     assert exported <= set(NAMES)
 
@@ -83,7 +85,9 @@ def test_the_sample_read_from_json(example: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("example", UNREADABLE, ids=lambda example: example["message"])
 def test_json_that_the_reference_decoder_cannot_read_back(example: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"OptionalRoutable: only null can be read|type: invalid presence: 1"):
+    with pytest.raises(
+        ValueError, match=r"OptionalRoutable: only null can be read|type: invalid presence: 1"
+    ):
         from_json(message_class(example["message"]), as_go_writes(example["json"]))
 
 

@@ -50,7 +50,7 @@ def opened(record: Record, name: str) -> bytes:
     return KEYRING.open(column(record, name))
 
 
-def test_the_worked_net_info():
+def test_the_worked_net_info() -> None:
     lrp = actual_lrp(net_info=encode(NET_INFO))
 
     assert column(lrp, "net_info") == (
@@ -59,7 +59,7 @@ def test_the_worked_net_info():
     assert ACTUAL.decode(stored(lrp), KEYRING) == lrp
 
 
-def test_the_sealed_columns_of_a_fresh_unclaimed_instance():
+def test_the_sealed_columns_of_a_fresh_unclaimed_instance() -> None:
     lrp = actual_lrp()
 
     assert column(lrp, "net_info") == "02BWxhYmVsAAECAwQFBgcICQoLF65nZOQHrQg15KFQ20Fol9Xv"
@@ -128,7 +128,7 @@ def test_the_sealed_columns_of_a_fresh_unclaimed_instance():
         pytest.param(actual_lrp(metric_tags=None), "metric_tags", b"null", id="absent tags"),
     ],
 )
-def test_what_is_sealed(record, name, plaintext):
+def test_what_is_sealed(record: Any, name: str, plaintext: Any) -> None:
     assert opened(record, name) == plaintext
 
 
@@ -137,14 +137,14 @@ def test_what_is_sealed(record, name, plaintext):
     [(None, "null"), ((), "[]"), (("a", "<b>", "é"), '["a","\\u003cb\\u003e","é"]')],
     ids=["none", "empty", "some"],
 )
-def test_placement_tags_are_plain(tags, text):
+def test_placement_tags_are_plain(tags: tuple[str, ...] | None, text: str) -> None:
     lrp = dataclasses.replace(desired_lrp(), placement_tags=tags)
 
     assert column(lrp, "placement_tags") == text
     assert DESIRED.decode(stored(lrp), KEYRING) == lrp
 
 
-def test_run_info_is_an_envelope_with_unpacked_ports():
+def test_run_info_is_an_envelope_with_unpacked_ports() -> None:
     lrp = desired_lrp(ports=[8080, 8081])
 
     assert opened(lrp, "run_info") == b"\x02\x00" + lrp.run_info
@@ -154,7 +154,7 @@ def test_run_info_is_an_envelope_with_unpacked_ports():
 @pytest.mark.parametrize(
     "ports", [b"\x48\x90\x3f\x48\x91\x3f", b"\x4a\x04\x90\x3f\x91\x3f"], ids=["unpacked", "packed"]
 )
-def test_ports_are_read_packed_or_not(ports):
+def test_ports_are_read_packed_or_not(ports: bytes) -> None:
     row = stored(desired_lrp(), run_info=KEYRING.seal(b"\x02\x00" + ports))
 
     assert list(DESIRED.decode(row, KEYRING).message().ports) == [8080, 8081]
@@ -244,19 +244,19 @@ def sealed(plaintext: bytes) -> str:
         ),
     ],
 )
-def test_what_older_servers_left_is_read(record, replaced, expected):
+def test_what_older_servers_left_is_read(record: Any, replaced: dict[str, Any], expected: Any) -> None:
     decoded = TABLES[type(record)].decode(stored(record, **replaced), KEYRING)
 
     assert decoded == dataclasses.replace(record, **expected)
 
 
-def test_a_null_route_is_written_back_as_null():
+def test_a_null_route_is_written_back_as_null() -> None:
     assert json_columns.dump_routes((("a", b""),)) == b'{"a":null}'
 
 
 @pytest.mark.parametrize("plaintext", [b"", b"\x02", b"\x02\x00\xff", b"\x02\x00\x0a\x01\xff"])
 @pytest.mark.parametrize("name", ["net_info", "run_info", "volume_placement"])
-def test_a_broken_envelope_is_undecodable(name, plaintext):
+def test_a_broken_envelope_is_undecodable(name: str, plaintext: Any) -> None:
     record = actual_lrp() if name == "net_info" else desired_lrp()
 
     with pytest.raises(Undecodable, match=name):
@@ -284,7 +284,7 @@ def test_a_broken_envelope_is_undecodable(name, plaintext):
     ],
     ids=lambda value: value[:25] if isinstance(value, str) else "",
 )
-def test_json_of_the_wrong_shape_is_undecodable(record, name, text):
+def test_json_of_the_wrong_shape_is_undecodable(record: Any, name: str, text: str) -> None:
     with pytest.raises(Undecodable, match=name):
         TABLES[type(record)].decode(stored(record, **{name: sealed(text.encode())}), KEYRING)
 
@@ -307,7 +307,9 @@ def test_json_of_the_wrong_shape_is_undecodable(record, name, text):
         ),
     ],
 )
-def test_what_becomes_of_a_row_depends_on_the_column(record, replaced, policy):
+def test_what_becomes_of_a_row_depends_on_the_column(
+    record: Any, replaced: dict[str, Any], policy: Policy
+) -> None:
     table = TABLES[type(record)]
     row = stored(record, **replaced)
 
@@ -344,7 +346,7 @@ WORDS = "w" * 1024
     ],
     ids=["texts", "instance", "numbers", "desired", "domain"],
 )
-def test_a_record_at_its_limits_may_be_written(record):
+def test_a_record_at_its_limits_may_be_written(record: Any) -> None:
     check(record)
 
 
@@ -391,7 +393,9 @@ def test_a_record_at_its_limits_may_be_written(record):
         ),
     ],
 )
-def test_poison_is_refused_before_it_joins_a_batch(record: Record, refusal: type[BBSError], text: str):
+def test_poison_is_refused_before_it_joins_a_batch(
+    record: Record, refusal: type[BBSError], text: str
+) -> None:
     with pytest.raises(refusal) as refused:
         check(record)
 
@@ -453,7 +457,7 @@ domains = st.builds(Domain, name=texts, expire_time_ns=int8)
 
 
 @given(st.one_of(actual_lrps, desired_lrps, domains))
-def test_every_record_survives_being_stored(record):
+def test_every_record_survives_being_stored(record: Any) -> None:
     table = TABLES[type(record)]
     row = table.encode(record, KEYRING)
 
@@ -465,10 +469,10 @@ def test_every_record_survives_being_stored(record):
 
 
 @given(st.sampled_from(["net_info", "internal_routes", "metric_tags"]), st.binary(max_size=40))
-def test_no_plaintext_makes_an_actual_row_crash(name, plaintext):
+def test_no_plaintext_makes_an_actual_row_crash(name: str, plaintext: Any) -> None:
     decode_rows(ACTUAL, [stored(actual_lrp(), **{name: sealed(plaintext)})], KEYRING)
 
 
 @given(st.sampled_from(["routes", "metric_tags", "run_info", "volume_placement"]), st.binary(max_size=40))
-def test_no_plaintext_makes_a_desired_row_crash(name, plaintext):
+def test_no_plaintext_makes_a_desired_row_crash(name: str, plaintext: Any) -> None:
     decode_rows(DESIRED, [stored(desired_lrp(), **{name: sealed(plaintext)})], KEYRING)

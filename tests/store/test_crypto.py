@@ -22,7 +22,7 @@ VECTORS = {
 
 
 @pytest.mark.parametrize(("plaintext", "column"), VECTORS.values(), ids=VECTORS)
-def test_the_worked_examples_of_the_spec(plaintext, column):
+def test_the_worked_examples_of_the_spec(plaintext: Any, column: str) -> None:
     assert KEYRING.seal(bytes.fromhex(plaintext)) == column
     assert KEYRING.open(column) == bytes.fromhex(plaintext)
 
@@ -49,18 +49,18 @@ def test_the_worked_examples_of_the_spec(plaintext, column):
         ),
     ],
 )
-def test_keys_are_checked_in_upstreams_order(keys, active, text):
+def test_keys_are_checked_in_upstreams_order(keys: dict[str, str], active: str, text: str) -> None:
     with pytest.raises(BadKeys, match=f"^{re.escape(text)}$"):
         Keyring(keys, active)
 
 
-def test_the_longest_label_and_an_empty_passphrase_are_fine():
+def test_the_longest_label_and_an_empty_passphrase_are_fine() -> None:
     keyring = Keyring({"l" * 127: ""}, "l" * 127)
 
     assert keyring.open(keyring.seal(b"x")) == b"x"
 
 
-def test_values_of_every_known_key_are_opened_and_the_active_one_seals():
+def test_values_of_every_known_key_are_opened_and_the_active_one_seals() -> None:
     old = Keyring({"old": "1"}, "old")
     both = Keyring({"old": "1", "new": "2"}, "new")
 
@@ -110,31 +110,31 @@ SEALED = base64.b64decode(VECTORS["empty list"][1][2:])
         ),
     ],
 )
-def test_what_cannot_be_opened_says_why(column, text):
+def test_what_cannot_be_opened_says_why(column: str, text: str) -> None:
     with pytest.raises(CannotDecrypt, match=re.escape(text)):
         KEYRING.open(column)
 
 
-def test_another_passphrase_under_the_same_label_is_found_out():
+def test_another_passphrase_under_the_same_label_is_found_out() -> None:
     with pytest.raises(CannotDecrypt, match="authentication failed"):
         Keyring({"label": "other"}, "label").open(VECTORS["empty list"][1])
 
 
-def test_line_breaks_within_base64_are_tolerated():
+def test_line_breaks_within_base64_are_tolerated() -> None:
     column = VECTORS["empty list"][1]
 
     assert KEYRING.open(f"{column[:9]}\r\n{column[9:20]}\n{column[20:]}\n") == b"[]"
 
 
 @given(st.text())
-def test_no_text_makes_it_crash(text):
+def test_no_text_makes_it_crash(text: str) -> None:
     for column in (text, "02" + text, framed(text.encode())):
         with pytest.raises(CannotDecrypt):
             KEYRING.open(column)
 
 
 @given(st.binary())
-def test_whatever_is_sealed_opens_again_at_the_length_the_spec_gives(plaintext):
+def test_whatever_is_sealed_opens_again_at_the_length_the_spec_gives(plaintext: Any) -> None:
     keyring = Keyring({"label": "key"}, "label")
     column = keyring.seal(plaintext)
 

@@ -74,14 +74,14 @@ def identity(parsed: DSN) -> tuple[str, str | None, str]:
         pytest.param("postgres://u@h/d?dbname=e&port=9", ("u", None, "e"), [("h", 9)], id="the query wins"),
     ],
 )
-def test_who_and_where(text, who, where):
+def test_who_and_where(text: str, who: tuple[str, str | None, str], where: list[tuple[str, int]]) -> None:
     parsed = parse(text)
 
     assert identity(parsed) == who
     assert servers(parsed) == where
 
 
-def test_the_environment_stands_in_and_the_string_wins():
+def test_the_environment_stands_in_and_the_string_wins() -> None:
     environment = {
         "PGHOST": "eh",
         "PGPORT": "6",
@@ -108,19 +108,21 @@ def test_the_environment_stands_in_and_the_string_wins():
     assert parsed.server_settings["application_name"] == "a"
 
 
-def test_an_empty_user_is_as_if_not_given():
+def test_an_empty_user_is_as_if_not_given() -> None:
     assert parse("host=h user=", PGUSER="eu").user == "eu"
     assert parse("host=h user=").user == getpass.getuser()
 
 
-def test_without_a_host_it_is_the_first_socket_folder_there_is(tmp_path, monkeypatch):
+def test_without_a_host_it_is_the_first_socket_folder_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(dsn, "SOCKET_FOLDERS", ("/does/not/exist", str(tmp_path)))
     assert servers(parse("user=u")) == [(str(tmp_path), 5432)]
     monkeypatch.setattr(dsn, "SOCKET_FOLDERS", ())
     assert servers(parse("user=u")) == [("localhost", 5432)]
 
 
-def test_a_service_file_says_what_nobody_else_does(tmp_path):
+def test_a_service_file_says_what_nobody_else_does(tmp_path: Path) -> None:
     file = tmp_path / "services"
     file.write_text("# ours\n[bbs]\nhost=sh\ndbname=sd\nuser=su\npassword=a%b=c\n")
 
@@ -130,7 +132,7 @@ def test_a_service_file_says_what_nobody_else_does(tmp_path):
     assert parsed.server_settings == {}
 
 
-def test_the_password_file_is_named_or_at_home(tmp_path):
+def test_the_password_file_is_named_or_at_home(tmp_path: Path) -> None:
     assert parse("user=u host=h", HOME="/home/x").passfile == "/home/x/.pgpass"
     assert parse("user=u host=h passfile=/p", HOME="/home/x").passfile == "/p"
     assert parse("user=u host=h").arguments(parse("user=u host=h").attempts[0])["passfile"] == dsn.NO_FILE
@@ -173,7 +175,7 @@ def ca_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("sslmode=disable sslrootcert=system", [FULL]),
     ],
 )
-def test_sslmode_decides_how_and_in_which_order(settings, expected, ca_file):
+def test_sslmode_decides_how_and_in_which_order(settings: str, expected: Any, ca_file: Path) -> None:
     settings = settings.replace("CA", str(ca_file))
 
     assert ways(parse(f"user=u host=h {settings}")) == expected
@@ -181,7 +183,7 @@ def test_sslmode_decides_how_and_in_which_order(settings, expected, ca_file):
     assert ways(parse(f"user=u host=a,b {settings}")) == expected * 2
 
 
-def test_client_keys_are_kept_and_all_others_sent():
+def test_client_keys_are_kept_and_all_others_sent() -> None:
     parsed = parse(
         "postgres://u@h/d?application_name=a&search_path=s&statement_timeout=5&timezone=UTC&options=-c%20x%3Dy&nonsense=1"
         "&connect_timeout=4&target_session_attrs=read-write&default_query_exec_mode=exec&statement_cache_capacity=1"
@@ -225,7 +227,7 @@ def test_client_keys_are_kept_and_all_others_sent():
         ("postgres://u:secret@h/d?x=%ff", "parameters"),
     ],
 )
-def test_nonsense_is_refused_without_telling_the_password(text, reason):
+def test_nonsense_is_refused_without_telling_the_password(text: str, reason: str) -> None:
     with pytest.raises(BadConnectionString) as refused:
         parse(f"user=u {text}" if "://" not in text and text != "host" and "user=" not in text else text)
 
@@ -233,7 +235,7 @@ def test_nonsense_is_refused_without_telling_the_password(text, reason):
     assert "secret" not in str(refused.value)
 
 
-def test_the_password_is_not_shown():
+def test_the_password_is_not_shown() -> None:
     assert "secret" not in repr(parse("user=u password=secret host=h"))
 
 
@@ -249,14 +251,14 @@ async def fetch(parsed: DSN, query: str) -> Any:
         return await aio_as_trio(connect_and_ask)()
 
 
-async def test_settings_arrive_at_the_server(database_url):
+async def test_settings_arrive_at_the_server(database_url: str) -> None:
     separator = "&" if "?" in database_url else "?"
     parsed = parse(database_url + separator + "application_name=it%20is%20me&statement_cache_capacity=3")
 
     assert await fetch(parsed, "SHOW application_name") == "it is me"
 
 
-async def test_a_server_that_is_not_there_is_passed_over(database_url):
+async def test_a_server_that_is_not_there_is_passed_over(database_url: str) -> None:
     here = parse(database_url)
     host, port = servers(here)[0]
 
@@ -265,7 +267,7 @@ async def test_a_server_that_is_not_there_is_passed_over(database_url):
     assert await fetch(there, "SELECT 1") == 1
 
 
-async def test_an_unknown_setting_fails_as_the_server_says(database_url):
+async def test_an_unknown_setting_fails_as_the_server_says(database_url: str) -> None:
     separator = "&" if "?" in database_url else "?"
 
     # trio-asyncio's own nurseries wrap what passes through them.

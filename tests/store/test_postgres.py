@@ -3,11 +3,13 @@
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 import trio
+import trio.testing
 import trio_asyncio
 from trio_asyncio import aio_as_trio
 
@@ -101,7 +103,7 @@ class PostgresWorld(World):
         pid = backend._connection.get_server_pid()
         await self.execute("SELECT pg_terminate_backend($1)", pid)
         while await self.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid):
-            await trio.sleep(0.005)  # noqa: ASYNC110  Postgres has no event for it
+            await trio.sleep(0.005)
 
     async def spoil(self, record: Record, **columns: Any) -> None:
         table = TABLES[type(record)]
@@ -172,11 +174,11 @@ def by_key(records: Iterable[Record]) -> dict[RowKey, Record]:
 # The contract.
 
 
-async def test_a_fresh_database_is_empty(world):
+async def test_a_fresh_database_is_empty(world: Any) -> None:
     assert await load(await world.open_writer()) == []
 
 
-async def test_what_is_written_is_loaded_by_the_next_process(world):
+async def test_what_is_written_is_loaded_by_the_next_process(world: Any) -> None:
     writer = await world.open_writer()
     await writer.write([put(record) for record in RECORDS])
     await writer.aclose()
@@ -188,7 +190,7 @@ async def test_what_is_written_is_loaded_by_the_next_process(world):
     assert world.dropped == []
 
 
-async def test_a_batch_puts_replaces_and_deletes_at_once(world):
+async def test_a_batch_puts_replaces_and_deletes_at_once(world: Any) -> None:
     writer = await world.open_writer()
     stays, changes, goes = actual_lrp("a"), actual_lrp("b"), actual_lrp("c")
     await writer.write(
@@ -210,7 +212,7 @@ async def test_a_batch_puts_replaces_and_deletes_at_once(world):
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
-async def test_every_column_is_replaced(world, record):
+async def test_every_column_is_replaced(world: Any, record: Any) -> None:
     other = {
         ActualLRP: replace(RUNNING, process_guid="x", index=0, presence=Presence.ORDINARY),
         Domain: Domain(name="x", expire_time_ns=5),
@@ -227,7 +229,7 @@ async def test_every_column_is_replaced(world, record):
     assert await load(writer) == [after]
 
 
-async def test_the_presences_of_one_instance_are_rows_of_their_own(world):
+async def test_the_presences_of_one_instance_are_rows_of_their_own(world: Any) -> None:
     writer = await world.open_writer()
     rows = [actual_lrp(presence=presence) for presence in Presence]
     await writer.write([put(row) for row in rows])
@@ -237,7 +239,7 @@ async def test_the_presences_of_one_instance_are_rows_of_their_own(world):
     assert by_key(await load(writer)) == by_key([rows[Presence.ORDINARY], rows[Presence.SUSPECT]])
 
 
-async def test_deleting_what_is_not_there_and_writing_twice_are_fine(world):
+async def test_deleting_what_is_not_there_and_writing_twice_are_fine(world: Any) -> None:
     writer = await world.open_writer()
     batch = [put(actual_lrp("a")), delete(actual_lrp("b")), delete(desired_lrp("c"))]
 
@@ -248,7 +250,7 @@ async def test_deleting_what_is_not_there_and_writing_twice_are_fine(world):
     assert await load(writer) == [actual_lrp("a")]
 
 
-async def test_many_rows_are_loaded_in_slices(world):
+async def test_many_rows_are_loaded_in_slices(world: Any) -> None:
     writer = await world.open_writer()
     records = [actual_lrp(f"p{i % 3}", i) for i in range(PAGE_ROWS + 2 * SLICE_ROWS + 1)]
     await writer.write([put(record) for record in records])
@@ -268,7 +270,9 @@ async def test_many_rows_are_loaded_in_slices(world):
         pytest.param(desired_lrp(), {"placement_tags": "["}, False, id="placement tags"),
     ],
 )
-async def test_rows_that_cannot_be_read_are_dropped_and_reported(world, record, columns, deleted):
+async def test_rows_that_cannot_be_read_are_dropped_and_reported(
+    world: Any, record: Any, columns: dict[str, Any], deleted: bool
+) -> None:
     writer = await world.open_writer()
     good = replace(record, process_guid="good")
     await writer.write([put(record), put(good)])
@@ -286,7 +290,7 @@ async def test_rows_that_cannot_be_read_are_dropped_and_reported(world, record, 
     assert dropped.reason.startswith(f"{next(iter(columns))}: ")
 
 
-async def test_a_second_process_waits_for_the_lock(world):
+async def test_a_second_process_waits_for_the_lock(world: Any) -> None:
     writer = await world.open_writer()
     async with trio.open_nursery() as nursery:
         standby, took_over = world.open(), trio.Event()
@@ -307,7 +311,7 @@ async def test_a_second_process_waits_for_the_lock(world):
     assert await load(standby) == [actual_lrp()]
 
 
-async def test_waiting_for_the_lock_can_be_cancelled_and_begun_again(world):
+async def test_waiting_for_the_lock_can_be_cancelled_and_begun_again(world: Any) -> None:
     writer, standby = await world.open_writer(), world.open()
     with trio.move_on_after(0.05) as patience:
         await standby.acquire_writer_lock()
@@ -319,7 +323,7 @@ async def test_waiting_for_the_lock_can_be_cancelled_and_begun_again(world):
     await standby.write([put(actual_lrp())])
 
 
-async def test_a_writer_that_lost_its_connection_takes_the_lock_again(world):
+async def test_a_writer_that_lost_its_connection_takes_the_lock_again(world: Any) -> None:
     writer = await world.open_writer()
     await writer.write([put(actual_lrp("a"))])
     await world.break_connection(writer)
@@ -330,7 +334,7 @@ async def test_a_writer_that_lost_its_connection_takes_the_lock_again(world):
     assert by_key(await load(writer)) == by_key([actual_lrp("a"), actual_lrp("b")])
 
 
-async def test_a_writer_without_its_lock_cannot_write_while_another_has_it(world):
+async def test_a_writer_without_its_lock_cannot_write_while_another_has_it(world: Any) -> None:
     former = await world.open_writer(**({"lock_wait_s": 0.05} if isinstance(world, PostgresWorld) else {}))
     await world.break_connection(former)
     await world.open_writer()
@@ -342,7 +346,7 @@ async def test_a_writer_without_its_lock_cannot_write_while_another_has_it(world
     assert await world.count(ActualLRP) == 0
 
 
-async def test_a_writer_learns_that_another_was_master_meanwhile(world):
+async def test_a_writer_learns_that_another_was_master_meanwhile(world: Any) -> None:
     former = await world.open_writer()
     await world.break_connection(former)
     other = await world.open_writer()
@@ -359,7 +363,7 @@ async def test_a_writer_learns_that_another_was_master_meanwhile(world):
     assert await load(await world.open_writer()) == [actual_lrp("other")]
 
 
-async def test_a_closed_backend_stays_closed(world):
+async def test_a_closed_backend_stays_closed(world: Any) -> None:
     writer = await world.open_writer()
 
     await writer.aclose()
@@ -381,7 +385,7 @@ async def write_until_done(backend: Backend, rows: list[Row]) -> None:
 # Postgres alone.
 
 
-async def test_a_batch_that_is_refused_writes_nothing(postgres):
+async def test_a_batch_that_is_refused_writes_nothing(postgres: PostgresWorld) -> None:
     writer = await postgres.open_writer()
 
     with pytest.raises(BatchRefused) as refused:
@@ -402,7 +406,9 @@ async def test_a_batch_that_is_refused_writes_nothing(postgres):
     ],
     ids=["NUL", "integer"],
 )
-async def test_values_that_postgres_can_not_hold_are_refused_in_its_words(postgres, record, text):
+async def test_values_that_postgres_can_not_hold_are_refused_in_its_words(
+    postgres: PostgresWorld, record: Any, text: str
+) -> None:
     writer = await postgres.open_writer()
 
     with pytest.raises(BatchRefused) as refused:
@@ -414,7 +420,7 @@ async def test_values_that_postgres_can_not_hold_are_refused_in_its_words(postgr
     assert writer.statistics().connects == 1
 
 
-async def test_a_missing_table_cannot_be_recovered_from(postgres):
+async def test_a_missing_table_cannot_be_recovered_from(postgres: PostgresWorld) -> None:
     writer = await postgres.open_writer()
     await postgres.execute("DROP TABLE actual_lrps")
 
@@ -429,7 +435,9 @@ async def test_a_missing_table_cannot_be_recovered_from(postgres):
         await load(writer)
 
 
-async def test_a_statement_that_hangs_is_given_up_and_nothing_is_written_twice(postgres):
+async def test_a_statement_that_hangs_is_given_up_and_nothing_is_written_twice(
+    postgres: PostgresWorld,
+) -> None:
     writer = await postgres.open_writer(statement_s=0.2)
     await postgres.execute("BEGIN")
     await postgres.execute("LOCK TABLE actual_lrps IN EXCLUSIVE MODE")
@@ -442,7 +450,7 @@ async def test_a_statement_that_hangs_is_given_up_and_nothing_is_written_twice(p
     assert await load(writer) == [actual_lrp()]
 
 
-async def test_a_cancelled_write_leaves_a_backend_that_works(postgres):
+async def test_a_cancelled_write_leaves_a_backend_that_works(postgres: PostgresWorld) -> None:
     writer = await postgres.open_writer()
     await postgres.execute("BEGIN")
     await postgres.execute("LOCK TABLE actual_lrps IN EXCLUSIVE MODE")
@@ -456,7 +464,9 @@ async def test_a_cancelled_write_leaves_a_backend_that_works(postgres):
     assert await load(writer) == [actual_lrp("later")]
 
 
-async def test_a_writer_ends_its_own_former_session_that_the_server_still_believes_in(postgres):
+async def test_a_writer_ends_its_own_former_session_that_the_server_still_believes_in(
+    postgres: PostgresWorld,
+) -> None:
     writer = await postgres.open_writer()
     pid = writer._connection.get_server_pid()
     # As after a network that swallows packets: we know it is dead, the server does not.
@@ -469,7 +479,7 @@ async def test_a_writer_ends_its_own_former_session_that_the_server_still_believ
     undead.terminate()
 
 
-async def test_the_holder_of_the_lock_can_be_ended_by_a_new_master(postgres):
+async def test_the_holder_of_the_lock_can_be_ended_by_a_new_master(postgres: PostgresWorld) -> None:
     former, new = await postgres.open_writer(), postgres.open()
     await former.write([put(actual_lrp())])
 
@@ -482,7 +492,9 @@ async def test_the_holder_of_the_lock_can_be_ended_by_a_new_master(postgres):
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM configurations", "UPDATE configurations SET value = 'x'"])
-async def test_a_token_that_is_not_ours_any_more_means_that_the_lock_was_lost(postgres, statement):
+async def test_a_token_that_is_not_ours_any_more_means_that_the_lock_was_lost(
+    postgres: PostgresWorld, statement: str
+) -> None:
     writer = await postgres.open_writer()
     await postgres.execute(f"{statement} WHERE id = '{WRITER_TOKEN_ID}'")
     await writer.write([put(actual_lrp("the session still holds the lock"))])
@@ -492,7 +504,9 @@ async def test_a_token_that_is_not_ours_any_more_means_that_the_lock_was_lost(po
         await write_until_done(writer, [put(actual_lrp())])
 
 
-async def test_a_database_that_cannot_be_reached_is_unavailable(postgres, tmp_path):
+async def test_a_database_that_cannot_be_reached_is_unavailable(
+    postgres: PostgresWorld, tmp_path: Path
+) -> None:
     backend = PostgresBackend(
         parse_dsn(f"host={tmp_path} user=u"), KEYRING, on_dropped=postgres.dropped.append
     )
@@ -503,7 +517,9 @@ async def test_a_database_that_cannot_be_reached_is_unavailable(postgres, tmp_pa
     await backend.aclose()
 
 
-async def test_a_refused_log_in_is_unavailable_in_the_servers_words(postgres, database_url):
+async def test_a_refused_log_in_is_unavailable_in_the_servers_words(
+    postgres: PostgresWorld, database_url: str
+) -> None:
     dsn = parse_dsn(database_url)
     backend = PostgresBackend(replace(dsn, database="nowhere"), KEYRING, on_dropped=postgres.dropped.append)
 
@@ -515,7 +531,7 @@ async def test_a_refused_log_in_is_unavailable_in_the_servers_words(postgres, da
     await backend.aclose()
 
 
-async def test_a_schema_that_is_too_new_is_no_reason_to_try_again(postgres):
+async def test_a_schema_that_is_too_new_is_no_reason_to_try_again(postgres: PostgresWorld) -> None:
     await (await postgres.open_writer()).aclose()
     await postgres.execute(
         "UPDATE configurations SET value = '{\"CurrentVersion\":2000000000}' WHERE id = 'version'"
@@ -532,7 +548,7 @@ async def test_a_schema_that_is_too_new_is_no_reason_to_try_again(postgres):
     await postgres.open_writer()
 
 
-async def test_rows_of_a_key_that_is_gone_are_dropped(postgres):
+async def test_rows_of_a_key_that_is_gone_are_dropped(postgres: PostgresWorld) -> None:
     both = Keyring({"old": "1", "new": "2"}, "old")
     await (writer := await postgres.open_writer(both)).write([put(actual_lrp()), put(desired_lrp())])
     await writer.aclose()
@@ -547,7 +563,7 @@ async def test_rows_of_a_key_that_is_gone_are_dropped(postgres):
     assert 'Key with label "old" was not found' in postgres.dropped[0].reason
 
 
-async def test_dead_columns_keep_their_defaults(postgres):
+async def test_dead_columns_keep_their_defaults(postgres: PostgresWorld) -> None:
     writer = await postgres.open_writer()
     await writer.write([put(RUNNING)])
 
@@ -559,7 +575,9 @@ async def test_dead_columns_keep_their_defaults(postgres):
 
 
 @pytest.mark.parametrize(("fault", "written"), [(Fault.LOST_BEFORE, False), (Fault.LOST_AFTER, True)])
-async def test_a_lost_connection_hides_whether_it_wrote(memory, fault, written):
+async def test_a_lost_connection_hides_whether_it_wrote(
+    memory: MemoryWorld, fault: Fault, written: bool
+) -> None:
     writer = await memory.open_writer(faults=Faults(next_writes=deque([fault])))
 
     with pytest.raises(BackendUnavailable):
@@ -570,7 +588,7 @@ async def test_a_lost_connection_hides_whether_it_wrote(memory, fault, written):
     assert await load(writer) == [actual_lrp()]
 
 
-async def test_a_fault_can_be_a_refusal_or_nothing(memory):
+async def test_a_fault_can_be_a_refusal_or_nothing(memory: MemoryWorld) -> None:
     faults = Faults(next_writes=deque([Fault.NONE, Fault.REFUSED]), refusal=InvalidRequest)
     writer = await memory.open_writer(faults=faults)
     await writer.write([put(actual_lrp("a"))])
@@ -582,7 +600,9 @@ async def test_a_fault_can_be_a_refusal_or_nothing(memory):
     assert await load(writer) == [actual_lrp("a")]
 
 
-async def test_writes_take_their_time_and_outages_end(memory, autojump_clock):
+async def test_writes_take_their_time_and_outages_end(
+    memory: MemoryWorld, autojump_clock: trio.testing.MockClock
+) -> None:
     began_s = trio.current_time()
     faults = Faults(write_s=2.0, outages=[Outage(began_s + 3, began_s + 10)])
     writer = await memory.open_writer(faults=faults)
@@ -599,7 +619,7 @@ async def test_writes_take_their_time_and_outages_end(memory, autojump_clock):
     }
 
 
-async def test_rows_lie_sealed_on_the_fakes_disk(memory):
+async def test_rows_lie_sealed_on_the_fakes_disk(memory: MemoryWorld) -> None:
     writer = await memory.open_writer()
     await writer.write([put(RUNNING)])
 

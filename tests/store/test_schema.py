@@ -132,7 +132,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         await aio_as_trio(connection.close)()
 
 
-async def test_an_empty_database_gets_the_tables_of_the_spec(database):
+async def test_an_empty_database_gets_the_tables_of_the_spec(database: Database) -> None:
     await database.prepare()
 
     found: dict[str, list[str]] = {}
@@ -148,7 +148,7 @@ async def test_an_empty_database_gets_the_tables_of_the_spec(database):
     }
 
 
-async def test_an_empty_database_gets_the_indexes_of_the_spec(database):
+async def test_an_empty_database_gets_the_indexes_of_the_spec(database: Database) -> None:
     await database.prepare()
 
     indexes = {
@@ -164,14 +164,14 @@ async def test_an_empty_database_gets_the_indexes_of_the_spec(database):
     assert all(("UNIQUE" in definition) == name.endswith("_pkey") for name, definition in indexes.items())
 
 
-async def test_version_and_key_label_are_written(database):
+async def test_version_and_key_label_are_written(database: Database) -> None:
     state = await database.prepare()
 
     assert await database.configurations() == {"version": VERSION, "encryption_key_label": "label"}
     assert state == SchemaState(made_anew=True, rotation_due=False)
 
 
-async def test_a_second_time_nothing_changes(database):
+async def test_a_second_time_nothing_changes(database: Database) -> None:
     await database.prepare()
     await database.execute("INSERT INTO domains VALUES ('d', 1)")
 
@@ -182,7 +182,7 @@ async def test_a_second_time_nothing_changes(database):
 
 
 @pytest.mark.parametrize("version", [None, '{"CurrentVersion":0}', "{}", "null"])
-async def test_tables_without_a_version_are_made_anew(database, version):
+async def test_tables_without_a_version_are_made_anew(database: Database, version: str | None) -> None:
     await database.prepare()
     await database.execute("INSERT INTO domains VALUES ('d', 1)")
     await database.execute("INSERT INTO bbs_health_check VALUES (1, 1)")
@@ -223,7 +223,9 @@ async def test_tables_without_a_version_are_made_anew(database, version):
         ),
     ],
 )
-async def test_another_version_is_refused_and_nothing_is_touched(database, version, text):
+async def test_another_version_is_refused_and_nothing_is_touched(
+    database: Database, version: str | None, text: str
+) -> None:
     await database.prepare()
     await database.execute("INSERT INTO domains VALUES ('d', 1)")
     await database.configure("version", version)
@@ -236,7 +238,7 @@ async def test_another_version_is_refused_and_nothing_is_touched(database, versi
     assert (await database.configurations())["version"] == version
 
 
-async def test_an_unknown_key_label_is_refused(database):
+async def test_an_unknown_key_label_is_refused(database: Database) -> None:
     await database.prepare(active="gone")
 
     with pytest.raises(SchemaError) as refused:
@@ -245,7 +247,7 @@ async def test_an_unknown_key_label_is_refused(database):
     assert str(refused.value) == "Existing encryption key version (gone) is not among the known keys"
 
 
-async def test_another_known_key_label_is_left_until_values_are_sealed_anew(database):
+async def test_another_known_key_label_is_left_until_values_are_sealed_anew(database: Database) -> None:
     await database.prepare(active="old")
 
     state = await database.prepare("old", active="new")
@@ -254,7 +256,7 @@ async def test_another_known_key_label_is_left_until_values_are_sealed_anew(data
     assert (await database.configurations())["encryption_key_label"] == "old"
 
 
-async def test_a_missing_key_label_means_that_values_may_have_any_key(database):
+async def test_a_missing_key_label_means_that_values_may_have_any_key(database: Database) -> None:
     await database.prepare()
     await database.execute("DELETE FROM configurations WHERE id = 'encryption_key_label'")
 

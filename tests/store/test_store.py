@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from bbs.models.actual_lrp import ActualLRP
 from bbs.models.domain import Domain
@@ -88,7 +88,7 @@ def change(name: str, expiry: int = 1) -> Outcome:
 
 
 @pytest.fixture
-async def bench(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> Bench:
+async def bench(nursery: trio.Nursery) -> Bench:
     bench = Bench(nursery)
     await nursery.start(bench.store.run)
     return bench
@@ -148,7 +148,9 @@ async def test_an_answer_without_a_change_waits_for_what_it_rests_on(bench: Benc
     assert bench.results["reader"] == "durable"
 
 
-async def test_a_write_survives_a_database_that_comes_back_in_time(bench: Bench) -> None:
+async def test_a_write_survives_a_database_that_comes_back_in_time(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
     bench.door.faults.extend([(BackendUnavailable("away"), False)] * 5)
     bench.door.open.set()
     bench.commit("d", change("d"))
@@ -159,7 +161,7 @@ async def test_a_write_survives_a_database_that_comes_back_in_time(bench: Bench)
     assert bench.published == [("d", 1)]
 
 
-async def test_a_write_fails_when_the_database_stays_away(bench: Bench) -> None:
+async def test_a_write_fails_when_the_database_stays_away(bench: Bench, autojump_clock: MockClock) -> None:
     bench.door.faults.extend([(BackendUnavailable("away"), False)] * 1000)
     bench.door.open.set()
     bench.commit("d", change("d"))
@@ -176,7 +178,9 @@ async def test_a_write_fails_when_the_database_stays_away(bench: Bench) -> None:
     assert not bench.published
 
 
-async def test_what_was_reported_as_failed_is_undone_even_if_the_database_had_it(bench: Bench) -> None:
+async def test_what_was_reported_as_failed_is_undone_even_if_the_database_had_it(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
     bench.door.open.set()
     bench.commit("old", change("d", 1))
     await wait_all_tasks_blocked()
@@ -217,7 +221,9 @@ async def test_a_refused_row_hurts_only_itself_and_what_builds_upon_it(bench: Be
     assert bench.store.head.staged() == 0
 
 
-async def test_a_cancelled_caller_gives_up_the_wait_and_not_the_write(bench: Bench) -> None:
+async def test_a_cancelled_caller_gives_up_the_wait_and_not_the_write(
+    bench: Bench, autojump_clock: MockClock
+) -> None:
     with trio.move_on_after(1) as scope:
         await bench.store.commit(change("d"), about="d")
     assert scope.cancelled_caught

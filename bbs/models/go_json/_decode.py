@@ -26,7 +26,9 @@ def from_json(message_class: type[M], text: str) -> M:
     """
     check(text)
     message = message_class()
-    _fill(message, text.strip(" \t\r\n"))
+    document = text.strip(" \t\r\n")
+    if document != "null":
+        _fill(message, document)
     return message
 
 

@@ -1,0 +1,115 @@
+"""A unary call: attempts, and what the outcome of each means (spec: client.md §3)."""
+
+import math
+import time
+from typing import Final, TypeVar
+
+import trio
+from google.protobuf.message import DecodeError, Message
+
+from bbs.client._errors import EndpointNotFound, TransportError, TransportTimeout
+from bbs.client._http import Request, Response, Transport
+from bbs.client._log import Log
+from bbs.client._routes import Route
+from bbs.models.errors import BBSError, InvalidProtobufMessage, InvalidResponse, RequestTimeout, RouterError
+from bbs.models.wire import encode
+
+ATTEMPT_PAUSE_S: Final = 0.5
+PROTOBUF: Final = "application/x-protobuf"
+
+R = TypeVar("R", bound=Message)
+
+
+class Caller:
+    """Makes unary calls. Any failure of an exchange is tried again, whether or not the server acted on it."""
+
+    def __init__(
+        self, transport: Transport, *, base_url: str, attempts: int, request_timeout_s: float, log: Log
+    ) -> None:
+        self._transport = transport
+        self.base_url = base_url
+        self._attempts = attempts
+        self._timeout_s = request_timeout_s or math.inf
+        self._log = log
+
+    async def exchange(self, route: Route[R], message: Message | None, *, trace_id: str) -> R:
+        """The server's response, which may well be a refusal.
+
+        Raises:
+          BBSError: the last attempt got no proper response: RequestTimeout, RouterError, InvalidResponse (of which
+            EndpointNotFound is one), InvalidProtobufMessage.
+          TransportError: the last attempt got none at all.
+        Cancellation:
+          The server may or may not have acted on the call.
+        """
+        log = self._log.session("do-request")
+        request = Request(
+            method="POST",
+            url=self.base_url + route.path,
+            headers=(("Content-Type", PROTOBUF), ("X-Vcap-Request-Id", trace_id)),
+            body=b"" if message is None else encode(message),
+        )
+        failure: BBSError | TransportError | None = None
+        for attempt in range(1, self._attempts + 1):
+            log.debug("creating-request", {"attempt": attempt, "request_name": route.name})
+            log.debug("doing-request", {"attempt": attempt, "request_path": route.path})
+            began_ns = time.perf_counter_ns()
+            try:
+                response = await self._attempt(route, request)
+            except (BBSError, TransportError) as error:
+                log.error("failed-doing-request", error=error)
+                failure = error
+                # Also after the last attempt, as upstream: callers that loop are held back by it.
+                await trio.sleep(ATTEMPT_PAUSE_S)
+            else:
+                duration_ns = time.perf_counter_ns() - began_ns
+                log.debug("complete", {"request_path": route.path, "duration_in_ns": duration_ns})
+                return response
+        assert failure is not None
+        raise failure
+
+    async def _attempt(self, route: Route[R], request: Request) -> R:
+        head_arrived = False
+        with trio.move_on_after(self._timeout_s):
+            try:
+                response, lease = await self._transport.open(request)
+            except TransportTimeout as error:
+                raise RequestTimeout(str(error)) from error
+            head_arrived = True
+            try:
+                message = await _understand(route, response)
+                await lease.release()
+                return message
+            finally:
+                await lease.discard()  # nothing to do if it was released
+        if head_arrived:
+            raise InvalidResponse(
+                "failed to read body: context deadline exceeded "
+                "(Client.Timeout or context cancellation while reading body)"
+            )
+        raise RequestTimeout(
+            f'{request.verb} "{request.url}": context deadline exceeded '
+            "(Client.Timeout exceeded while awaiting headers)"
+        )
+
+
+async def _understand(route: Route[R], response: Response) -> R:
+    """The message in a response, or the error that stands for what came instead. The first rule that fits decides."""
+    router_error = response.header("X-Cf-Routererror")
+    if router_error is not None:
+        raise RouterError(router_error)
+    if response.media_type == PROTOBUF:
+        try:
+            body = await response.read()
+        except TransportError as error:
+            raise InvalidResponse(f"failed to read body: {error}") from error
+        try:
+            return route.response.FromString(body)
+        except DecodeError as error:
+            raise InvalidProtobufMessage(f"failed to unmarshal proto: {error}") from error
+    if response.status == 404:
+        raise EndpointNotFound
+    if response.status > 299:
+        raise InvalidResponse(f"Invalid Response with status code: {response.status}")
+    # Whatever this is, upstream's clients take it for a success that says nothing.
+    return route.response()

@@ -1,0 +1,228 @@
+"""What Diego's own components ask of a BBS besides: upstream's internal client (spec: client.md §4.2)."""
+
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bbs.client import _routes as routes
+from bbs.client._client import BBSClient, raise_refusal
+from bbs.client._errors import EndpointNotFound, EvacuationFailed, TransportError
+from bbs.models import pb
+from bbs.models.errors import BBSError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningReport:
+    """What a cell tells of an instance that runs. A server that is too old for the rest gets only the net info."""
+
+    net_info: pb.ActualLRPNetInfo
+    internal_routes: Sequence[str] = ()
+    metric_tags: Mapping[str, str] = field(default_factory=dict)
+    routable: bool
+    availability_zone: str = ""
+
+    def routes(self) -> list[pb.ActualLRPInternalRoute]:
+        return [pb.ActualLRPInternalRoute(hostname=hostname) for hostname in self.internal_routes]
+
+
+class InternalBBSClient(BBSClient):
+    """A client for cells and the auctioneer."""
+
+    # ActualLRPs
+
+    async def claim_actual_lrp(
+        self, key: pb.ActualLRPKey, instance_key: pb.ActualLRPInstanceKey, *, trace_id: str = ""
+    ) -> None:
+        """Take an instance on. Of ``key``, only process guid and index are sent."""
+        request = pb.ClaimActualLRPRequest(
+            process_guid=key.process_guid, index=key.index, actual_lrp_instance_key=instance_key
+        )
+        await self._call(routes.CLAIM_ACTUAL_LRP, request, trace_id)
+
+    async def start_actual_lrp(
+        self,
+        key: pb.ActualLRPKey,
+        instance_key: pb.ActualLRPInstanceKey,
+        report: RunningReport,
+        *,
+        trace_id: str = "",
+    ) -> None:
+        """Say that an instance runs."""
+        request = pb.StartActualLRPRequest(
+            actual_lrp_key=key,
+            actual_lrp_instance_key=instance_key,
+            actual_lrp_net_info=report.net_info,
+            actual_lrp_internal_routes=report.routes(),
+            metric_tags=report.metric_tags,
+            Routable=report.routable,
+            availability_zone=report.availability_zone,
+        )
+        try:
+            await self._call(routes.START_ACTUAL_LRP, request, trace_id)
+        except EndpointNotFound:
+            older = pb.StartActualLRPRequest(
+                actual_lrp_key=key, actual_lrp_instance_key=instance_key, actual_lrp_net_info=report.net_info
+            )
+            await self._call(routes.START_ACTUAL_LRP_R0, older, trace_id)
+
+    async def crash_actual_lrp(
+        self,
+        key: pb.ActualLRPKey,
+        instance_key: pb.ActualLRPInstanceKey,
+        *,
+        error_message: str,
+        trace_id: str = "",
+    ) -> None:
+        request = pb.CrashActualLRPRequest(
+            actual_lrp_key=key, actual_lrp_instance_key=instance_key, error_message=error_message
+        )
+        await self._call(routes.CRASH_ACTUAL_LRP, request, trace_id)
+
+    async def fail_actual_lrp(self, key: pb.ActualLRPKey, *, error_message: str, trace_id: str = "") -> None:
+        """Say that an instance could not be placed."""
+        request = pb.FailActualLRPRequest(actual_lrp_key=key, error_message=error_message)
+        await self._call(routes.FAIL_ACTUAL_LRP, request, trace_id)
+
+    async def remove_actual_lrp(
+        self, key: pb.ActualLRPKey, instance_key: pb.ActualLRPInstanceKey | None = None, *, trace_id: str = ""
+    ) -> None:
+        """Forget an instance; with an instance key only that attempt at it. Of ``key``, guid and index are sent."""
+        request = pb.RemoveActualLRPRequest(
+            process_guid=key.process_guid, index=key.index, actual_lrp_instance_key=instance_key
+        )
+        await self._call(routes.REMOVE_ACTUAL_LRP, request, trace_id)
+
+    # Evacuation. Each call returns whether the cell must keep the container and try again later; when it fails, the
+    # error says so too, since the cell has to decide even then.
+
+    async def evacuate_claimed_actual_lrp(
+        self, key: pb.ActualLRPKey, instance_key: pb.ActualLRPInstanceKey, *, trace_id: str = ""
+    ) -> bool:
+        """Hand on an instance that does not run yet. Returns whether to keep its container.
+
+        Raises:
+          EvacuationFailed: the call did not succeed; without an answer the container is kept.
+        """
+        request = pb.EvacuateClaimedActualLRPRequest(actual_lrp_key=key, actual_lrp_instance_key=instance_key)
+        exchange = self._caller.exchange(routes.EVACUATE_CLAIMED_ACTUAL_LRP, request, trace_id=trace_id)
+        return await _keep_container(exchange, if_unanswered=True)
+
+    async def evacuate_running_actual_lrp(
+        self,
+        key: pb.ActualLRPKey,
+        instance_key: pb.ActualLRPInstanceKey,
+        report: RunningReport,
+        *,
+        trace_id: str = "",
+    ) -> bool:
+        """Have an instance replaced elsewhere before it stops here. Returns whether to keep its container.
+
+        Raises:
+          EvacuationFailed: the call did not succeed; without an answer the container is kept.
+        """
+        request = pb.EvacuateRunningActualLRPRequest(
+            actual_lrp_key=key,
+            actual_lrp_instance_key=instance_key,
+            actual_lrp_net_info=report.net_info,
+            actual_lrp_internal_routes=report.routes(),
+            metric_tags=report.metric_tags,
+            Routable=report.routable,
+            availability_zone=report.availability_zone,
+        )
+        older = pb.EvacuateRunningActualLRPRequest(
+            actual_lrp_key=key, actual_lrp_instance_key=instance_key, actual_lrp_net_info=report.net_info
+        )
+
+        async def exchange() -> pb.EvacuationResponse:
+            try:
+                return await self._caller.exchange(
+                    routes.EVACUATE_RUNNING_ACTUAL_LRP, request, trace_id=trace_id
+                )
+            except EndpointNotFound:
+                return await self._caller.exchange(
+                    routes.EVACUATE_RUNNING_ACTUAL_LRP_R0, older, trace_id=trace_id
+                )
+
+        return await _keep_container(exchange(), if_unanswered=True)
+
+    async def evacuate_stopped_actual_lrp(
+        self, key: pb.ActualLRPKey, instance_key: pb.ActualLRPInstanceKey, *, trace_id: str = ""
+    ) -> bool:
+        """Say that an instance ended while its cell drained. Returns whether to keep its container.
+
+        Raises:
+          EvacuationFailed: the call did not succeed; without an answer the container is not kept.
+        """
+        request = pb.EvacuateStoppedActualLRPRequest(actual_lrp_key=key, actual_lrp_instance_key=instance_key)
+        exchange = self._caller.exchange(routes.EVACUATE_STOPPED_ACTUAL_LRP, request, trace_id=trace_id)
+        return await _keep_container(exchange, if_unanswered=False)
+
+    async def evacuate_crashed_actual_lrp(
+        self,
+        key: pb.ActualLRPKey,
+        instance_key: pb.ActualLRPInstanceKey,
+        *,
+        error_message: str,
+        trace_id: str = "",
+    ) -> bool:
+        """Say that an instance crashed while its cell drained. Returns whether to keep its container.
+
+        Raises:
+          EvacuationFailed: the call did not succeed; without an answer the container is not kept.
+        """
+        request = pb.EvacuateCrashedActualLRPRequest(
+            actual_lrp_key=key, actual_lrp_instance_key=instance_key, error_message=error_message
+        )
+        exchange = self._caller.exchange(routes.EVACUATE_CRASHED_ACTUAL_LRP, request, trace_id=trace_id)
+        return await _keep_container(exchange, if_unanswered=False)
+
+    async def remove_evacuating_actual_lrp(
+        self, key: pb.ActualLRPKey, instance_key: pb.ActualLRPInstanceKey, *, trace_id: str = ""
+    ) -> None:
+        request = pb.RemoveEvacuatingActualLRPRequest(
+            actual_lrp_key=key, actual_lrp_instance_key=instance_key
+        )
+        await self._call(routes.REMOVE_EVACUATING_ACTUAL_LRP, request, trace_id)
+
+    # Tasks
+
+    async def start_task(self, *, task_guid: str, cell_id: str, trace_id: str = "") -> bool:
+        """Take a task on. Returns whether to start it: not if it runs on this cell already. After an error, don't."""
+        request = pb.StartTaskRequest(task_guid=task_guid, cell_id=cell_id)
+        return (await self._call(routes.START_TASK, request, trace_id)).should_start
+
+    async def fail_task(self, task_guid: str, *, failure_reason: str, trace_id: str = "") -> None:
+        """Deprecated: use `reject_task`."""
+        request = pb.FailTaskRequest(task_guid=task_guid, failure_reason=failure_reason)
+        await self._call(routes.FAIL_TASK, request, trace_id)
+
+    async def reject_task(self, task_guid: str, *, rejection_reason: str, trace_id: str = "") -> None:
+        """Say that a task could not be placed."""
+        request = pb.RejectTaskRequest(task_guid=task_guid, rejection_reason=rejection_reason)
+        await self._call(routes.REJECT_TASK, request, trace_id)
+
+    async def complete_task(
+        self,
+        *,
+        task_guid: str,
+        cell_id: str,
+        failed: bool = False,
+        failure_reason: str = "",
+        result: str = "",
+        trace_id: str = "",
+    ) -> None:
+        request = pb.CompleteTaskRequest(
+            task_guid=task_guid, cell_id=cell_id, failed=failed, failure_reason=failure_reason, result=result
+        )
+        await self._call(routes.COMPLETE_TASK, request, trace_id)
+
+
+async def _keep_container(exchange: Awaitable[pb.EvacuationResponse], *, if_unanswered: bool) -> bool:
+    try:
+        response = await exchange
+    except (BBSError, TransportError) as error:
+        raise EvacuationFailed(error, keep_container=if_unanswered) from error
+    try:
+        raise_refusal(response)
+    except BBSError as refusal:
+        raise EvacuationFailed(refusal, keep_container=response.keep_container) from refusal
+    return response.keep_container
