@@ -4,11 +4,13 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Protocol
+from types import FrameType
+from typing import Final, NoReturn, Protocol
 
 from perf.figures import JSON
 from perf.hold import Credentials, measure_hold
@@ -28,6 +30,7 @@ class Result(Protocol):
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0 if every request was answered as it should be, 1 if not, 2 if there was no server to ask."""
     options = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _leave)
     try:
         result, good = _COMMANDS[options.command](options)
     except (ServerFailed, OSError, ValueError) as error:
@@ -142,6 +145,11 @@ def _bbs(options: argparse.Namespace) -> Iterator[tuple[Credentials, Server | No
 
 def _machine() -> dict[str, JSON]:
     return {"cores": os.cpu_count(), "python": platform.python_version(), "kernel": platform.release()}
+
+
+def _leave(signal_number: int, frame: FrameType | None) -> NoReturn:
+    """Ended from outside, by `timeout` for one: leave as after Ctrl-C, so that our server is stopped too."""
+    raise SystemExit(128 + signal_number)
 
 
 def _say(text: str) -> None:

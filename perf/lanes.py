@@ -140,8 +140,8 @@ class Comparison:
                     "lane": turn.lane,
                     "operation": turn.operation,
                     **merged(turn.samples).as_json(),
-                    "server_cpu_us_per_request": turn.figures().server_us,
-                    "postgres_cpu_us_per_request": turn.figures().postgres_us,
+                    "server_cpu_us_per_request": _finite(turn.figures().server_us),
+                    "postgres_cpu_us_per_request": _finite(turn.figures().postgres_us),
                 }
                 for turn in self.turns
                 if turn.samples

@@ -11,7 +11,8 @@ from typing import ClassVar, Protocol
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP, ActualLRPState
 from bbs.models.desired_lrp import DesiredLRP
-from bbs.models.versions import Version, desired_lrp_at
+from bbs.models.task import Task
+from bbs.models.versions import Version, desired_lrp_at, task_at
 from bbs.models.wire import encode
 
 
@@ -234,6 +235,47 @@ class ActualLRPInstanceRemoved:
         return encode(
             pb.ActualLRPInstanceRemovedEvent(actual_lrp=self.actual_lrp.message(), trace_id=self.trace_id)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCreated:
+    task: Task
+    name: ClassVar[str] = "task_created"
+
+    def cells(self) -> None:
+        return None
+
+    def encode(self, version: Version) -> bytes:
+        return encode(pb.TaskCreatedEvent(task=task_at(version, self.task.message())))
+
+
+@dataclass(frozen=True, slots=True)
+class TaskChanged:
+    before: Task
+    after: Task
+    name: ClassVar[str] = "task_changed"
+
+    def cells(self) -> None:
+        return None
+
+    def encode(self, version: Version) -> bytes:
+        return encode(
+            pb.TaskChangedEvent(
+                before=task_at(version, self.before.message()), after=task_at(version, self.after.message())
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRemoved:
+    task: Task
+    name: ClassVar[str] = "task_removed"
+
+    def cells(self) -> None:
+        return None
+
+    def encode(self, version: Version) -> bytes:
+        return encode(pb.TaskRemovedEvent(task=task_at(version, self.task.message())))
 
 
 def _info(lrp: ActualLRP) -> pb.ActualLRPInfo:

@@ -13,8 +13,9 @@ from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.domain import Domain
 from bbs.models.errors import BBSError
 from bbs.models.events import Event, Hub
+from bbs.models.task import Task
 
-Record = ActualLRP | DesiredLRP | Domain
+Record = ActualLRP | DesiredLRP | Domain | Task
 
 
 class Announcement(Protocol):
@@ -87,7 +88,30 @@ class UpdateInstance:
     trace_id: str
 
 
-Effect = RequestAuction | StopInstance | UpdateInstance
+@dataclass(frozen=True, slots=True)
+class RequestTaskAuction:
+    """Ask the auctioneer to place ``task``. The handler waits for its end, whatever it is."""
+
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTask:
+    """Ask the rep of that cell to stop a task. The handler waits; only a cell that can't be called is an error."""
+
+    task_guid: str
+    cell_id: str
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteTask:
+    """Hand ``task``, which has just been completed, to the callback pool. Nobody waits."""
+
+    task: Task
+
+
+Effect = RequestAuction | StopInstance | UpdateInstance | RequestTaskAuction | CancelTask | CompleteTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,8 @@ class Backend(Protocol):
         Raises:
           BackendUnavailable: try again.
           SchemaError: the database can't be used as it is; trying again won't help.
+          BatchRefused: nor will it here: the server does not let us make or read what we must.
+          WriterLockLost: we held the lock before, and somebody else did since.
 
         Cancellation:
           Safe at any time; call again or close.

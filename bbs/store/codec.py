@@ -10,6 +10,8 @@ Sealed columns hold either JSON or an envelope: two bytes of which the second me
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
+from operator import itemgetter
+from sys import intern
 from typing import Any, Final, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
@@ -51,11 +53,12 @@ class SQLType(StrEnum):
 
 
 class Column(NamedTuple):
-    """``characters_max`` is the width of a varchar column; sealed columns and plain text have none."""
+    """``characters_max`` is the width of a varchar column; columns of type text have none."""
 
     name: str
     type: SQLType
     characters_max: int | None = None
+    sealed: bool = False
 
 
 class Policy(StrEnum):
@@ -78,11 +81,37 @@ class Undecodable(Exception):
 
 
 class Table(ABC):
-    """How records of one class are stored. The first columns are the primary key."""
+    """How records of one class are stored. The first columns are the primary key, the last ones are sealed."""
 
     name: str
     columns: tuple[Column, ...]
     key_columns: int = 1
+
+    # For `check`, which every write goes through: the plain values of a kind, picked out at C speed.
+    texts: Callable[[Values], Values]
+    texts_by_width: tuple[tuple[int, Callable[[Values], Values]], ...]
+    numbers: tuple[tuple[str, Callable[[Values], Values], int, int], ...]
+
+    def __init__(self) -> None:
+        assert [column.sealed for column in self.columns] == sorted(column.sealed for column in self.columns)
+        plain = [column for column in self.columns if not column.sealed]
+        self.texts = _picker([column.type is SQLType.TEXT for column in plain])
+        self.texts_by_width = tuple(
+            (width, _picker([column.characters_max == width for column in plain]))
+            for width in sorted(
+                {column.characters_max for column in plain if column.characters_max is not None}
+            )
+        )
+        self.numbers = tuple(
+            (
+                kind,
+                _picker([column.type is number for column in plain]),
+                -(2 ** (bits - 1)),
+                2 ** (bits - 1) - 1,
+            )
+            for kind, number, bits in (("integer", SQLType.INT4, 32), ("bigint", SQLType.INT8, 64))
+            if any(column.type is number for column in plain)
+        )
 
     @property
     def key(self) -> tuple[Column, ...]:
@@ -94,7 +123,7 @@ class Table(ABC):
 
     @abstractmethod
     def plain(self, record: Any) -> Values:
-        """The column values of ``record``, with ``None`` in place of what is sealed. Cheap."""
+        """The values of the columns that are not sealed. Cheap."""
 
     @abstractmethod
     def encode(self, record: Any, keyring: Keyring) -> Values:
@@ -123,22 +152,26 @@ def check(record: Record) -> None:
       UnknownError: with Postgres' own words, for a NUL in a text or a number out of range.
     """
     table = TABLES[type(record)]
-    too_long = False
-    for column, value in zip(table.columns, table.plain(record), strict=True):
-        if value is None:
-            continue
-        if column.type is SQLType.TEXT:
-            if "\0" in value:
-                raise UnknownError('ERROR: invalid byte sequence for encoding "UTF8": 0x00 (SQLSTATE 22021)')
-            too_long |= column.characters_max is not None and len(value) > column.characters_max
-        elif column.type is SQLType.INT4:
-            if not -(2**31) <= value < 2**31:
-                raise UnknownError("ERROR: integer out of range (SQLSTATE 22003)")
-        elif column.type is SQLType.INT8 and not -(2**63) <= value < 2**63:
-            raise UnknownError("ERROR: bigint out of range (SQLSTATE 22003)")
+    values = table.plain(record)
     # Numbers and NULs are found while a statement's parameters are read, lengths only when it runs.
-    if too_long:
-        raise InvalidRequest
+    if "\0" in "".join(table.texts(values)):
+        raise UnknownError('ERROR: invalid byte sequence for encoding "UTF8": 0x00 (SQLSTATE 22021)')
+    for kind, numbers, low, high in table.numbers:
+        taken = numbers(values)
+        if min(taken) < low or max(taken) > high:
+            raise UnknownError(f"ERROR: {kind} out of range (SQLSTATE 22003)")
+    for characters_max, texts in table.texts_by_width:
+        if max(map(len, texts(values))) > characters_max:
+            raise InvalidRequest
+
+
+def _picker(chosen: Sequence[bool]) -> Callable[[Values], Values]:
+    """What picks the values of the chosen columns, at least one, out of a row."""
+    positions = [position for position, is_chosen in enumerate(chosen) if is_chosen]
+    if len(positions) == 1:
+        (only,) = positions
+        return lambda values: (values[only],)
+    return itemgetter(*positions)
 
 
 class DomainTable(Table):
@@ -175,29 +208,26 @@ class DesiredLRPTable(Table):
         Column("placement_tags", SQLType.TEXT),
         Column("max_pids", SQLType.INT4),
         Column("update_strategy", SQLType.INT4),
-        Column("routes", SQLType.TEXT),
-        Column("volume_placement", SQLType.TEXT),
-        Column("run_info", SQLType.TEXT),
-        Column("metric_tags", SQLType.TEXT),
+        Column("routes", SQLType.TEXT, sealed=True),
+        Column("volume_placement", SQLType.TEXT, sealed=True),
+        Column("run_info", SQLType.TEXT, sealed=True),
+        Column("metric_tags", SQLType.TEXT, sealed=True),
     )
 
     def key_values(self, key: str) -> Values:
         return (key,)
 
-    def plain(self, record: DesiredLRP) -> Values:
-        return (*self._plain(record), None, None, None, None)
-
     def encode(self, record: DesiredLRP, keyring: Keyring) -> Values:
         seal = keyring.seal
         return (
-            *self._plain(record),
+            *self.plain(record),
             seal(jsonc.dump_routes(record.routes)),
             seal(ENVELOPE + encode_message(pb.VolumePlacement(driver_names=record.volume_drivers))),
             seal(ENVELOPE + record.run_info),
             seal(jsonc.dump_metric_tags(record.metric_tags)),
         )
 
-    def _plain(self, record: DesiredLRP) -> Values:
+    def plain(self, record: DesiredLRP) -> Values:
         return (
             record.process_guid,
             record.domain,
@@ -280,28 +310,25 @@ class ActualLRPTable(Table):
         Column("crash_reason", SQLType.TEXT, 1024),
         Column("routable", SQLType.BOOL),
         Column("availability_zone", SQLType.TEXT, 255),
-        Column("net_info", SQLType.TEXT),
-        Column("internal_routes", SQLType.TEXT),
-        Column("metric_tags", SQLType.TEXT),
+        Column("net_info", SQLType.TEXT, sealed=True),
+        Column("internal_routes", SQLType.TEXT, sealed=True),
+        Column("metric_tags", SQLType.TEXT, sealed=True),
     )
     key_columns = 3
 
     def key_values(self, key: ActualLRPKey) -> Values:
         return key.process_guid, key.instance_index, int(key.presence)
 
-    def plain(self, record: ActualLRP) -> Values:
-        return (*self._plain(record), None, None, None)
-
     def encode(self, record: ActualLRP, keyring: Keyring) -> Values:
         seal = keyring.seal
         return (
-            *self._plain(record),
+            *self.plain(record),
             seal(ENVELOPE + record.net_info),
             seal(jsonc.dump_internal_routes(record.internal_routes)),
             seal(jsonc.dump_string_map(record.metric_tags)),
         )
 
-    def _plain(self, record: ActualLRP) -> Values:
+    def plain(self, record: ActualLRP) -> Values:
         return (
             record.process_guid,
             record.index,
@@ -349,15 +376,16 @@ class ActualLRPTable(Table):
         return ActualLRP(
             process_guid=process_guid,
             index=index,
-            domain=domain,
+            # Few values in many rows: one copy of each is enough.
+            domain=intern(domain),
             presence=known_presence,
             state=known_state,
-            instance=InstanceKey(instance_guid=instance_guid, cell_id=cell_id),
+            instance=InstanceKey(instance_guid=instance_guid, cell_id=intern(cell_id)),
             net_info=opened_net_info,
             internal_routes=opened_routes,
             metric_tags=opened_tags,
             routable=bool(routable),
-            availability_zone=availability_zone,
+            availability_zone=intern(availability_zone),
             crash_count=crash_count,
             crash_reason=crash_reason,
             placement_error=placement_error,

@@ -6,8 +6,7 @@ the label names, so several keys can be known while values move from one to anot
 """
 
 import os
-from base64 import b64decode, b64encode
-from binascii import Error as NotBase64
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Final
@@ -74,9 +73,8 @@ class Keyring:
     def seal(self, plaintext: bytes) -> str:
         """The column text for ``plaintext``, made with the active key and a nonce of its own."""
         nonce = self._nonce()
-        return ENCODING + b64encode(self._header + nonce + self._encrypt(nonce, plaintext, None)).decode(
-            "ascii"
-        )
+        sealed: bytes = self._header + nonce + self._encrypt(nonce, plaintext, None)
+        return ENCODING + b2a_base64(sealed, newline=False).decode("ascii")
 
     def open(self, text: str) -> bytes:
         """The plaintext of a column.
@@ -86,10 +84,12 @@ class Keyring:
         """
         if not text.startswith(ENCODING):
             raise CannotDecrypt(f"Unknown encoding: [{' '.join(map(str, text[:2].encode()))}]")
+        encoded = text[len(ENCODING) :]
+        if "\n" in encoded or "\r" in encoded:
+            encoded = encoded.replace("\n", "").replace("\r", "")
         try:
-            # Line breaks are tolerated, and nothing else that is not base64.
-            sealed = b64decode(text[2:].replace("\n", "").replace("\r", ""), validate=True)
-        except (NotBase64, ValueError) as error:
+            sealed = a2b_base64(encoded, strict_mode=True)
+        except ValueError as error:
             raise CannotDecrypt(f"illegal base64 data: {error}") from error
         # An empty value has no label length to read; the slices below come out short, never fail.
         label_end = 1 + sealed[0] if sealed else 1

@@ -2,14 +2,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from bbs.client import ClientConfig, InternalBBSClient
 from tests.client.scripted_server import ScriptedServer
 
 
 @pytest.fixture
-def server(nursery: trio.Nursery, autojump_clock: MockClock) -> ScriptedServer:
+def server(nursery: trio.Nursery) -> ScriptedServer:
+    """A test that uses it takes the autojump clock itself: pytest-trio looks for a clock nowhere else."""
     return ScriptedServer(nursery)
 
 

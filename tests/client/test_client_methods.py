@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pytest
 from google.protobuf.message import Message
+from trio.testing import MockClock
 
 from bbs.client import (
     ActualLRPFilter,
@@ -345,7 +346,7 @@ IDS = [f"{case.method}-{number}" for number, case in enumerate(CASES)]
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 async def test_a_call_asks_its_endpoint_and_returns_what_comes(
-    client: InternalBBSClient, server: ScriptedServer, case: Case
+    client: InternalBBSClient, server: ScriptedServer, autojump_clock: MockClock, case: Case
 ) -> None:
     server.plays(answer(case.response))
 
@@ -371,7 +372,7 @@ REFUSABLE = [case for case in CASES if case.method != "ping" and not case.method
 
 @pytest.mark.parametrize("case", REFUSABLE, ids=lambda case: case.method)
 async def test_a_refusal_is_raised_and_not_tried_again(
-    client: InternalBBSClient, server: ScriptedServer, case: Case
+    client: InternalBBSClient, server: ScriptedServer, autojump_clock: MockClock, case: Case
 ) -> None:
     server.plays(
         answer(pb.TaskLifecycleResponse(error=pb.Error(type=pb.Error.ResourceNotFound, message="no such")))
@@ -384,7 +385,7 @@ async def test_a_refusal_is_raised_and_not_tried_again(
 
 
 async def test_an_error_without_content_is_an_error(
-    client: InternalBBSClient, server: ScriptedServer
+    client: InternalBBSClient, server: ScriptedServer, autojump_clock: MockClock
 ) -> None:
     server.plays(answer(b"\x0a\x00"))
 
@@ -393,7 +394,7 @@ async def test_an_error_without_content_is_an_error(
 
 
 async def test_an_error_of_a_type_to_come_is_an_error(
-    client: InternalBBSClient, server: ScriptedServer
+    client: InternalBBSClient, server: ScriptedServer, autojump_clock: MockClock
 ) -> None:
     server.plays(answer(b"\x0a\x02\x08\x63"))
 
@@ -422,7 +423,12 @@ NOT_FOUND = answer(b"404 page not found\n", status="404 Not Found", content_type
 
 @pytest.mark.parametrize(("path", "call", "older"), FALLBACKS, ids=["start", "evacuate running"])
 async def test_a_server_without_the_revision_is_asked_the_older_way(
-    client: InternalBBSClient, server: ScriptedServer, path: str, call: Call, older: Message
+    client: InternalBBSClient,
+    server: ScriptedServer,
+    autojump_clock: MockClock,
+    path: str,
+    call: Call,
+    older: Message,
 ) -> None:
     server.plays(NOT_FOUND, NOT_FOUND, NOT_FOUND, answer())
 
@@ -435,7 +441,12 @@ async def test_a_server_without_the_revision_is_asked_the_older_way(
 
 @pytest.mark.parametrize(("path", "call", "older"), FALLBACKS, ids=["start", "evacuate running"])
 async def test_other_failures_are_no_reason_to_ask_the_older_way(
-    client: InternalBBSClient, server: ScriptedServer, path: str, call: Call, older: Message
+    client: InternalBBSClient,
+    server: ScriptedServer,
+    autojump_clock: MockClock,
+    path: str,
+    call: Call,
+    older: Message,
 ) -> None:
     server.plays(*[answer(status="403 Forbidden", content_type="text/plain")] * 3)
 
@@ -457,7 +468,7 @@ EVACUATIONS: dict[str, tuple[Call, bool]] = {
 
 @pytest.mark.parametrize(("call", "keep"), EVACUATIONS.values(), ids=EVACUATIONS)
 async def test_without_an_answer_the_kind_of_evacuation_decides_on_the_container(
-    client: InternalBBSClient, server: ScriptedServer, call: Call, keep: bool
+    client: InternalBBSClient, server: ScriptedServer, autojump_clock: MockClock, call: Call, keep: bool
 ) -> None:
     server.plays(*["refuse connection"] * 3)
 
@@ -470,7 +481,7 @@ async def test_without_an_answer_the_kind_of_evacuation_decides_on_the_container
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("call", [call for call, _ in EVACUATIONS.values()], ids=EVACUATIONS)
 async def test_an_answer_decides_on_the_container_even_beside_an_error(
-    client: InternalBBSClient, server: ScriptedServer, call: Call, keep: bool
+    client: InternalBBSClient, server: ScriptedServer, autojump_clock: MockClock, call: Call, keep: bool
 ) -> None:
     refusal = pb.EvacuationResponse(
         keep_container=keep, error=pb.Error(type=pb.Error.ResourceNotFound, message="no such")
@@ -486,7 +497,7 @@ async def test_an_answer_decides_on_the_container_even_beside_an_error(
 
 @pytest.mark.parametrize("ttl_s", [-1, 2**32])
 async def test_a_time_to_live_that_does_not_fit_is_never_sent(
-    client: InternalBBSClient, server: ScriptedServer, ttl_s: float
+    client: InternalBBSClient, server: ScriptedServer, autojump_clock: MockClock, ttl_s: float
 ) -> None:
     with pytest.raises(ValueError, match=r"."):
         await client.upsert_domain("d", ttl_s=ttl_s)

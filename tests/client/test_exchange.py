@@ -86,7 +86,12 @@ CUT_SHORT = answer(DOMAINS).text[:-1]
     ],
 )
 async def test_a_failed_exchange_is_tried_again_and_the_last_error_raised(
-    client: BBSClient, server: ScriptedServer, step: Step, error: type[Exception], text: str | None
+    client: BBSClient,
+    server: ScriptedServer,
+    autojump_clock: MockClock,
+    step: Step,
+    error: type[Exception],
+    text: str | None,
 ) -> None:
     server.plays(step, step, step)
 
@@ -137,7 +142,7 @@ async def test_a_failed_exchange_is_tried_again_and_the_last_error_raised(
     ],
 )
 async def test_what_counts_as_success(
-    client: BBSClient, server: ScriptedServer, step: Step, domains: list[str]
+    client: BBSClient, server: ScriptedServer, autojump_clock: MockClock, step: Step, domains: list[str]
 ) -> None:
     server.plays(step)
 
@@ -145,7 +150,9 @@ async def test_what_counts_as_success(
     assert server.times == [0.0]
 
 
-async def test_one_good_attempt_is_enough(client: BBSClient, server: ScriptedServer) -> None:
+async def test_one_good_attempt_is_enough(
+    client: BBSClient, server: ScriptedServer, autojump_clock: MockClock
+) -> None:
     server.plays(REFUSE_CONNECTION, answer(status="502 Bad Gateway", content_type=TEXT), answer(DOMAINS))
 
     assert await client.domains() == ["d"]
@@ -154,7 +161,9 @@ async def test_one_good_attempt_is_enough(client: BBSClient, server: ScriptedSer
 
 
 @pytest.mark.parametrize("step", [REFUSE_CONNECTION, answer(b"\xff"), answer(content_type=TEXT)], ids=str)
-async def test_ping_says_no_instead_of_failing(client: BBSClient, server: ScriptedServer, step: Step) -> None:
+async def test_ping_says_no_instead_of_failing(
+    client: BBSClient, server: ScriptedServer, autojump_clock: MockClock, step: Step
+) -> None:
     server.plays(step, step, step)
 
     assert await client.ping() is False
@@ -184,7 +193,7 @@ async def test_ping_says_no_instead_of_failing(client: BBSClient, server: Script
     ],
 )
 async def test_the_request_timeout_bounds_each_attempt(
-    server: ScriptedServer, step: Step, error: type[Exception], text: str
+    server: ScriptedServer, autojump_clock: MockClock, step: Step, error: type[Exception], text: str
 ) -> None:
     server.plays(step, step)
     config = ClientConfig(url="http://bbs.test:8889", retries=2, request_timeout_s=3.0)
@@ -196,7 +205,9 @@ async def test_the_request_timeout_bounds_each_attempt(
     assert trio.current_time() == 2 * (3.0 + 0.5)
 
 
-async def test_connecting_takes_five_seconds_at_most(client: BBSClient, server: ScriptedServer) -> None:
+async def test_connecting_takes_five_seconds_at_most(
+    client: BBSClient, server: ScriptedServer, autojump_clock: MockClock
+) -> None:
     server.plays(*[IGNORE_CONNECTION] * 3)
 
     with pytest.raises(RequestTimeout, match=r"dial tcp bbs.test:8889: i/o timeout$"):
@@ -206,7 +217,7 @@ async def test_connecting_takes_five_seconds_at_most(client: BBSClient, server: 
 
 
 async def test_without_a_timeout_a_call_waits_as_long_as_its_caller(
-    client: BBSClient, server: ScriptedServer
+    client: BBSClient, server: ScriptedServer, autojump_clock: MockClock
 ) -> None:
     server.plays(Say(b"", Then.HANG))
 
@@ -221,7 +232,9 @@ async def test_without_a_timeout_a_call_waits_as_long_as_its_caller(
 # Headers
 
 
-async def test_headers_of_a_call(client: BBSClient, server: ScriptedServer) -> None:
+async def test_headers_of_a_call(
+    client: BBSClient, server: ScriptedServer, autojump_clock: MockClock
+) -> None:
     server.plays(answer(), answer(DOMAINS))
     await client.delete_task("t", trace_id="4bf92f35-77b3-4da6-a3ce-929d0e0e4736")
     await client.domains()
@@ -258,7 +271,12 @@ def test_a_trace_id_is_two_63_bit_numbers_in_hex() -> None:
     ],
 )
 async def test_redirects_are_followed(
-    client: BBSClient, server: ScriptedServer, status: str, method: str, body: bytes
+    client: BBSClient,
+    server: ScriptedServer,
+    autojump_clock: MockClock,
+    status: str,
+    method: str,
+    body: bytes,
 ) -> None:
     server.plays(answer(status=status, headers="Location: http://other.test/moved?x=1\r\n"), answer())
 
@@ -273,7 +291,7 @@ async def test_redirects_are_followed(
     )
 
 
-async def test_ten_redirects_are_the_limit(server: ScriptedServer) -> None:
+async def test_ten_redirects_are_the_limit(server: ScriptedServer, autojump_clock: MockClock) -> None:
     server.plays(*[answer(status="307 Temporary Redirect", headers="Location: /again\r\n")] * 11)
     config = ClientConfig(url="http://bbs.test", retries=1)
     async with BBSClient.connect(config, connector=server.connect) as client:
@@ -286,7 +304,9 @@ async def test_ten_redirects_are_the_limit(server: ScriptedServer) -> None:
 # Connections
 
 
-async def test_calls_in_a_row_share_a_connection(client: BBSClient, server: ScriptedServer) -> None:
+async def test_calls_in_a_row_share_a_connection(
+    client: BBSClient, server: ScriptedServer, autojump_clock: MockClock
+) -> None:
     server.plays(*[answer(DOMAINS)] * 3)
     for _ in range(3):
         await client.domains()
@@ -296,7 +316,7 @@ async def test_calls_in_a_row_share_a_connection(client: BBSClient, server: Scri
 
 @pytest.mark.parametrize(("idle_s", "dialled"), [(89, 1), (90, 2)])
 async def test_a_connection_idles_for_90_s_at_most(
-    client: BBSClient, server: ScriptedServer, idle_s: float, dialled: int
+    client: BBSClient, server: ScriptedServer, autojump_clock: MockClock, idle_s: float, dialled: int
 ) -> None:
     server.plays(answer(DOMAINS), answer(DOMAINS))
     await client.domains()
@@ -306,7 +326,9 @@ async def test_a_connection_idles_for_90_s_at_most(
     assert len(server.dialled) == dialled
 
 
-async def test_a_server_that_closes_is_dialled_anew(client: BBSClient, server: ScriptedServer) -> None:
+async def test_a_server_that_closes_is_dialled_anew(
+    client: BBSClient, server: ScriptedServer, autojump_clock: MockClock
+) -> None:
     server.plays(*[answer(DOMAINS, headers="Connection: close\r\n", then=Then.CLOSE)] * 2)
     await client.domains()
     await client.domains()
@@ -315,7 +337,7 @@ async def test_a_server_that_closes_is_dialled_anew(client: BBSClient, server: S
 
 
 async def test_two_idle_connections_are_kept(
-    client: BBSClient, server: ScriptedServer, nursery: trio.Nursery
+    client: BBSClient, server: ScriptedServer, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     server.plays(*[answer(DOMAINS)] * 9)
 
@@ -330,7 +352,9 @@ async def test_two_idle_connections_are_kept(
     assert len(server.dialled) == 4 + 2
 
 
-async def test_nothing_stays_open_behind_the_client(server: ScriptedServer) -> None:
+async def test_nothing_stays_open_behind_the_client(
+    server: ScriptedServer, autojump_clock: MockClock
+) -> None:
     server.plays(answer(DOMAINS))
     async with BBSClient.connect(ClientConfig(url="http://bbs.test"), connector=server.connect) as client:
         await client.domains()

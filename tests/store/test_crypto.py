@@ -22,7 +22,7 @@ VECTORS = {
 
 
 @pytest.mark.parametrize(("plaintext", "column"), VECTORS.values(), ids=VECTORS)
-def test_the_worked_examples_of_the_spec(plaintext: Any, column: str) -> None:
+def test_the_worked_examples_of_the_spec(plaintext: str, column: str) -> None:
     assert KEYRING.seal(bytes.fromhex(plaintext)) == column
     assert KEYRING.open(column) == bytes.fromhex(plaintext)
 
@@ -134,7 +134,7 @@ def test_no_text_makes_it_crash(text: str) -> None:
 
 
 @given(st.binary())
-def test_whatever_is_sealed_opens_again_at_the_length_the_spec_gives(plaintext: Any) -> None:
+def test_whatever_is_sealed_opens_again_at_the_length_the_spec_gives(plaintext: bytes) -> None:
     keyring = Keyring({"label": "key"}, "label")
     column = keyring.seal(plaintext)
 

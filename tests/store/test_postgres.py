@@ -102,7 +102,8 @@ class PostgresWorld(World):
     async def break_connection(self, backend: Any) -> None:
         pid = backend._connection.get_server_pid()
         await self.execute("SELECT pg_terminate_backend($1)", pid)
-        while await self.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid):
+        # Postgres has no event for it.
+        while await self.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid):  # noqa: ASYNC110
             await trio.sleep(0.005)
 
     async def spoil(self, record: Record, **columns: Any) -> None:
@@ -213,11 +214,12 @@ async def test_a_batch_puts_replaces_and_deletes_at_once(world: Any) -> None:
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
 async def test_every_column_is_replaced(world: Any, record: Any) -> None:
-    other = {
+    others: dict[type[Record], Record] = {
         ActualLRP: replace(RUNNING, process_guid="x", index=0, presence=Presence.ORDINARY),
         Domain: Domain(name="x", expire_time_ns=5),
-    }.get(type(record), desired_lrp("x"))
-    key = {"name": "x"} if isinstance(record, Domain) else {"process_guid": "x"}
+    }
+    other = others.get(type(record), desired_lrp("x"))
+    key: dict[str, Any] = {"name": "x"} if isinstance(record, Domain) else {"process_guid": "x"}
     if isinstance(record, ActualLRP):
         key |= {"index": 0, "presence": Presence.ORDINARY}
     after = replace(record, **key)

@@ -142,7 +142,6 @@ async def test_an_empty_database_gets_the_tables_of_the_spec(database: Database)
         " ORDER BY table_name, ordinal_position"
     ):
         found.setdefault(table, []).append(" ".join(rest))
-    # A width of a varchar has its column in the query, so it comes before "NO" as in the table above.
     assert found == {
         table: [line.strip() for line in text.strip().splitlines()] for table, text in COLUMNS.items()
     }
@@ -151,12 +150,9 @@ async def test_an_empty_database_gets_the_tables_of_the_spec(database: Database)
 async def test_an_empty_database_gets_the_indexes_of_the_spec(database: Database) -> None:
     await database.prepare()
 
-    indexes = {
-        name: definition
-        for name, definition in await database.fetch(
-            "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
-        )
-    }
+    indexes = dict(
+        await database.fetch("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'")
+    )
     assert {
         name: definition[definition.index("(") + 1 : -1] for name, definition in indexes.items()
     } == INDEXES
@@ -224,7 +220,7 @@ async def test_tables_without_a_version_are_made_anew(database: Database, versio
     ],
 )
 async def test_another_version_is_refused_and_nothing_is_touched(
-    database: Database, version: str | None, text: str
+    database: Database, version: str, text: str
 ) -> None:
     await database.prepare()
     await database.execute("INSERT INTO domains VALUES ('d', 1)")

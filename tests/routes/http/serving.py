@@ -26,7 +26,7 @@ from bbs.routes.http import (
 )
 from bbs.routes.http.fast_lane import FastLane
 
-PATIENCE_S = 10
+PATIENCE_S = 5
 """Bounds each wait of a test on real sockets; none comes near it."""
 
 

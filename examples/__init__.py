@@ -1,0 +1,1 @@
+"""Programs that show the server at work; the tests run them too."""
