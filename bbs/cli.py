@@ -24,14 +24,8 @@ from bbs.tls import TLSFilesInvalid
 EXIT_FAILED = 1
 EXIT_REFUSED = 2
 
-CANNOT_START = (
-    ConfigInvalid,
-    TLSFilesInvalid,
-    EmbeddedPostgresFailed,
-    BadConnectionString,
-    SchemaError,
-    BackendUnavailable,
-)
+NO_DATABASE = (BadConnectionString, SchemaError, BackendUnavailable)
+CANNOT_START = (ConfigInvalid, TLSFilesInvalid, EmbeddedPostgresFailed, *NO_DATABASE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -119,15 +113,20 @@ def _serve(arguments: argparse.Namespace) -> int:
     log = root_logger("bbs", LagerSink(stderr, min_level=Level[arguments.log_level.upper()]))
     try:
         trio.run(_serve_until_signalled, _config(arguments), log)
-    except CANNOT_START as error:
-        print(f"bbs serve: {error}", file=sys.stderr)
-        return EXIT_REFUSED
-    except BaseExceptionGroup as group:
-        cause = _first(group)
-        if not isinstance(cause, (*CANNOT_START, WriterLockLost)):
+    except (ConfigInvalid, BaseExceptionGroup) as error:
+        cause = _first(error)
+        if isinstance(cause, WriterLockLost):
+            log.error("exited-with-failure", error=cause)
+            return EXIT_FAILED
+        if not isinstance(cause, CANNOT_START):
             raise
-        log.error("exited-with-failure", error=cause)
-        return EXIT_FAILED if isinstance(cause, WriterLockLost) else EXIT_REFUSED
+        what = (
+            f"cannot use the database: {cause}; check --database-url"
+            if isinstance(cause, NO_DATABASE)
+            else cause
+        )
+        print(f"bbs serve: {what}", file=sys.stderr)
+        return EXIT_REFUSED
     return 0
 
 
@@ -167,8 +166,8 @@ async def _stop_on_signal(
             stop.set()
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
+def _first(error: BaseException) -> BaseException:
+    """What went wrong first, out of the groups that nurseries wrap it in."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import asyncpg
 import pytest
@@ -19,11 +21,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """One Postgres for the whole session. It does not sync: no test cuts the power."""
+def postgres_server() -> Iterator[EmbeddedPostgres]:
+    """One Postgres for the whole session. It does not sync: no test cuts the power.
+
+    Not in pytest's own directory, which another session on this machine would close to Postgres' user.
+    """
     settings = {"fsync": "off", "full_page_writes": "off"}
-    with embedded_postgres_blocking(tmp_path_factory.mktemp("postgres"), settings=settings) as server:
-        yield server
+    with TemporaryDirectory(prefix="bbs-tests-") as directory:
+        with embedded_postgres_blocking(Path(directory), settings=settings) as server:
+            yield server
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.domain import Domain
 from bbs.models.errors import InvalidRequest, UnknownError
 from bbs.models.outcome import Record, Row, put
+from bbs.models.task import Task, TaskState
 from bbs.models.wire import decode as decode_message
 from bbs.models.wire import encode as encode_message
 from bbs.store import json_columns as jsonc
@@ -394,6 +395,87 @@ class ActualLRPTable(Table):
         )
 
 
+class TaskTable(Table):
+    """A task whose definition can't be read is a record all the same: it must be refused, and go in its time."""
+
+    name = "tasks"
+    columns = (
+        Column("guid", SQLType.TEXT, 255),
+        Column("domain", SQLType.TEXT, 255),
+        Column("created_at", SQLType.INT8),
+        Column("updated_at", SQLType.INT8),
+        Column("first_completed_at", SQLType.INT8),
+        Column("state", SQLType.INT4),
+        Column("cell_id", SQLType.TEXT, 255),
+        Column("result", SQLType.TEXT),
+        Column("failed", SQLType.BOOL),
+        Column("failure_reason", SQLType.TEXT, 1024),
+        Column("rejection_count", SQLType.INT4),
+        Column("rejection_reason", SQLType.TEXT, 1024),
+        Column("task_definition", SQLType.TEXT, sealed=True),
+    )
+
+    def key_values(self, key: str) -> Values:
+        return (key,)
+
+    def encode(self, record: Task, keyring: Keyring) -> Values:
+        return *self.plain(record), record.unreadable or keyring.seal(ENVELOPE + record.definition)
+
+    def plain(self, record: Task) -> Values:
+        return (
+            record.task_guid,
+            record.domain,
+            record.created_at_ns,
+            record.updated_at_ns,
+            record.first_completed_at_ns,
+            int(record.state),
+            record.cell_id,
+            record.result,
+            record.failed,
+            record.failure_reason,
+            record.rejection_count,
+            record.rejection_reason,
+        )
+
+    def decode(self, row: Sequence[Any], keyring: Keyring) -> Task:
+        (
+            task_guid, domain, created_at, updated_at, first_completed_at, state, cell_id, result, failed,
+            failure_reason, rejection_count, rejection_reason, task_definition,
+        ) = row  # fmt: skip
+        try:
+            known_state = TaskState(state or 0)
+        except ValueError as error:
+            raise self.unreadable(row, "state", error, Policy.LEAVE_OUT) from error
+        definition, unreadable = b"", ""
+        try:
+            opened = keyring.open(task_definition)
+            _open_envelope(pb.TaskDefinition, opened)
+            # As it is, with fields that a newer version may have put there and will want back.
+            definition = opened[len(ENVELOPE) :]
+        except (ValueError, RecursionError):
+            unreadable = task_definition or UNREADABLE_BLANK
+        return Task(
+            task_guid=task_guid,
+            domain=intern(domain),
+            created_at_ns=created_at or 0,
+            updated_at_ns=updated_at or 0,
+            first_completed_at_ns=first_completed_at or 0,
+            state=known_state,
+            cell_id=intern(cell_id),
+            result=result or "",
+            failed=bool(failed),
+            failure_reason=failure_reason,
+            rejection_count=rejection_count,
+            rejection_reason=rejection_reason,
+            definition=definition,
+            unreadable=unreadable,
+        )
+
+
+UNREADABLE_BLANK: Final = " "
+"""What an empty column is kept as: as unreadable, and not empty."""
+
+
 def _open_envelope(message_class: type[M], plaintext: bytes) -> M:
     """The message in an envelope, whose two leading bytes may be anything, but must be there."""
     if len(plaintext) < len(ENVELOPE):
@@ -404,11 +486,11 @@ def _open_envelope(message_class: type[M], plaintext: bytes) -> M:
         raise ValueError(f"not a {message_class.DESCRIPTOR.full_name}") from error
 
 
-# Tasks are to join here: `tasks` is in the schema, and its record is a TaskDefinition in an envelope plus plain columns.
 TABLES: Final[dict[type[Record], Table]] = {
     Domain: DomainTable(),
     DesiredLRP: DesiredLRPTable(),
     ActualLRP: ActualLRPTable(),
+    Task: TaskTable(),
 }
 
 

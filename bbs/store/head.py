@@ -10,6 +10,7 @@ from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, Presence, Rows
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.domain import Domain
 from bbs.models.outcome import Row, RowKey
+from bbs.models.task import Task
 from bbs.store.tables import Tables
 
 
@@ -60,6 +61,13 @@ class Head:
         if row is None:
             return self._committed.domains.rows.get(name)
         assert row.record is None or isinstance(row.record, Domain)
+        return row.record
+
+    def task(self, task_guid: str) -> Task | None:
+        row = self._staged.get(RowKey(Task, task_guid)) if self._staged else None
+        if row is None:
+            return self._committed.tasks.rows.get(task_guid)
+        assert row.record is None or isinstance(row.record, Task)
         return row.record
 
     def stage(self, rows: Iterable[Row]) -> None:

@@ -35,6 +35,8 @@ WRITE_RETRY_S: Final = 20.0
 
 RETRY_PAUSE_MAX_S: Final = 1.0
 
+ENDED: Final = "the server is stopping; whether this was written is not known"
+
 assert BATCH_ROWS_MAX <= STAGED_ROWS_MAX
 
 
@@ -103,6 +105,7 @@ class Store:
         # The newest staged outcome about each guid, for those whose answer rests on it.
         self._newest: dict[str, _Staged] = {}
         self._mend: set[RowKey] = set()
+        self._has_ended = False
         self._work = trio.Event()
         self._idle = trio.Event()
         self._idle.set()
@@ -134,6 +137,8 @@ class Store:
             await self.settle(about)
             self._publish(outcome.announcements)
             return
+        if self._has_ended:
+            raise StoreUnavailable(ENDED)
         if self._staged_rows + len(outcome.rows) > self._staged_rows_max:
             raise StoreUnavailable(
                 f"too many writes are waiting for the database ({self._staged_rows} rows); nothing was changed, try again"
@@ -187,17 +192,20 @@ class Store:
           WriterLockLost: another process has become master; this one's memory can't be trusted any more.
         """
         task_status.started()
-        while True:
-            if not self._queue:
-                await self._wait_for_work()
-                continue
-            self._in_flight = self._take_batch()
-            began = trio.current_time()
-            try:
+        try:
+            while True:
+                if not self._queue:
+                    await self._wait_for_work()
+                    continue
+                self._in_flight = self._take_batch()
+                began = trio.current_time()
                 await self._write_or_fail()
-            finally:
                 self._in_flight = []
-            self._last_batch_s = trio.current_time() - began
+                self._last_batch_s = trio.current_time() - began
+        finally:
+            # Nobody will write what is still staged, so nobody may go on waiting for it.
+            self._has_ended = True
+            self._fail([*self._in_flight, *self._queue], lambda: StoreUnavailable(ENDED))
 
     async def _wait_for_work(self) -> None:
         self._work = trio.Event()

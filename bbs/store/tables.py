@@ -5,7 +5,8 @@ Every index is kept up to date by `put` and `delete` and must always agree with 
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from operator import attrgetter
+from typing import Any, Final, Generic, TypeVar
 
 from sortedcontainers import SortedDict
 
@@ -13,6 +14,7 @@ from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, Presence, Rows
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.domain import Domain
 from bbs.models.outcome import Record, Row, RowKey
+from bbs.models.task import Task, TaskState
 
 RecordT = TypeVar("RecordT")
 
@@ -133,20 +135,110 @@ class DomainTable:
         self.rows.pop(name, None)
 
 
+class TaskQueue:
+    """Tasks of one state in the order of one of their times, so that those too old cost only themselves."""
+
+    __slots__ = ("_filed", "_state", "_time_ns")
+
+    def __init__(self, state: TaskState, time_ns: Callable[[Task], int]) -> None:
+        self._state = state
+        self._time_ns = time_ns
+        self._filed: SortedDict[tuple[int, str], Task] = SortedDict()
+
+    def add(self, task: Task) -> None:
+        if task.state is self._state:
+            self._filed[self._time_ns(task), task.task_guid] = task
+
+    def discard(self, task: Task) -> None:
+        if task.state is self._state:
+            del self._filed[self._time_ns(task), task.task_guid]
+
+    def before(self, time_ns: int) -> list[Task]:
+        """Those whose time lies before ``time_ns``, the oldest first."""
+        return [
+            self._filed[key] for key in self._filed.irange(maximum=(time_ns, ""), inclusive=(True, False))
+        ]
+
+    def after(self, time_ns: int) -> list[Task]:
+        """Those whose time lies after ``time_ns``, the oldest first."""
+        return [self._filed[key] for key in self._filed.irange(minimum=(time_ns + 1, ""))]
+
+    def __len__(self) -> int:
+        return len(self._filed)
+
+
+class TaskTable:
+    """``unreadable`` are the rows whose definition we cannot read. They are rows like the others, in every index."""
+
+    __slots__ = (
+        "_by_guid", "_queues", "by_cell", "by_domain", "by_state", "completed_by_completion", "completed_by_update",
+        "pending_by_creation", "resolving_by_update", "rows", "running_by_cell", "unreadable",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Task] = {}
+        self.unreadable: dict[str, Task] = {}
+        self.by_cell: Index[Task] = Index(lambda task: task.cell_id)
+        self.by_domain: Index[Task] = Index(lambda task: task.domain)
+        self.by_state: Index[Task] = Index(lambda task: task.state.name)
+        self.running_by_cell: Index[Task] = Index(_cell_of_running)
+        self.pending_by_creation = TaskQueue(TaskState.Pending, attrgetter("created_at_ns"))
+        self.resolving_by_update = TaskQueue(TaskState.Resolving, attrgetter("updated_at_ns"))
+        self.completed_by_update = TaskQueue(TaskState.Completed, attrgetter("updated_at_ns"))
+        self.completed_by_completion = TaskQueue(TaskState.Completed, attrgetter("first_completed_at_ns"))
+        self._by_guid = (self.by_cell, self.by_domain, self.by_state, self.running_by_cell)
+        self._queues = (
+            self.pending_by_creation,
+            self.resolving_by_update,
+            self.completed_by_update,
+            self.completed_by_completion,
+        )
+
+    def put(self, task_guid: str, task: Task) -> None:
+        self.delete(task_guid)
+        self.rows[task_guid] = task
+        if task.unreadable:
+            self.unreadable[task_guid] = task
+        for index in self._by_guid:
+            index.add(task_guid, task)
+        for queue in self._queues:
+            queue.add(task)
+
+    def delete(self, task_guid: str) -> None:
+        task = self.rows.pop(task_guid, None)
+        if task is None:
+            return
+        self.unreadable.pop(task_guid, None)
+        for index in self._by_guid:
+            index.discard(task_guid, task)
+        for queue in self._queues:
+            queue.discard(task)
+
+
+NO_CELL: Final = "\0"
+"""Where a running task that names no cell is filed. No cell is called that: Postgres could not store it."""
+
+
+def _cell_of_running(task: Task) -> str:
+    return task.cell_id or NO_CELL if task.state is TaskState.Running else ""
+
+
 class Tables:
     """All rows of one view: what readers see."""
 
-    __slots__ = ("_by_class", "actual_lrps", "desired_lrps", "domains")
+    __slots__ = ("_by_class", "actual_lrps", "desired_lrps", "domains", "tasks")
 
     def __init__(self) -> None:
         self.actual_lrps = ActualLRPTable()
         self.desired_lrps = DesiredLRPTable()
         self.domains = DomainTable()
+        self.tasks = TaskTable()
         # A row's key and record fit the table that its class names; no type says so.
         self._by_class: dict[type[Record], Any] = {
             ActualLRP: self.actual_lrps,
             DesiredLRP: self.desired_lrps,
             Domain: self.domains,
+            Task: self.tasks,
         }
 
     def apply(self, rows: Iterable[Row]) -> None:

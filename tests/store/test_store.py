@@ -287,3 +287,19 @@ async def test_a_deletion_and_a_new_row_in_one_outcome_are_one_write(bench: Benc
 
     assert [len(batch) for batch in bench.door.batches] == [1, 2]
     assert [lrp.index for lrp in bench.store.committed.actual_lrps.rows.values()] == [1]
+
+
+async def test_nobody_waits_for_a_store_that_has_ended() -> None:
+    async with trio.open_nursery() as nursery:
+        bench = Bench(nursery)
+        async with trio.open_nursery() as stores:
+            await stores.start(bench.store.run)
+            bench.commit("in flight", change("in flight"))
+            await wait_all_tasks_blocked()
+            bench.commit("queued", change("queued"))
+            await wait_all_tasks_blocked()
+            stores.cancel_scope.cancel()
+        bench.commit("late", change("late"))
+        await wait_all_tasks_blocked()
+
+    assert bench.results == dict.fromkeys(("in flight", "queued", "late"), "StoreUnavailable")

@@ -176,6 +176,7 @@ class SlowConnection:
         await cast(trio.abc.HalfCloseableStream, transport_of(self._stream)).send_eof()
 
     async def aclose(self) -> None:
+        self._close_soon()
         # Not gracefully: Hypercorn shields some of its calls, and nothing is left to be said.
         await trio.aclose_forcefully(self._stream)
 
@@ -243,7 +244,11 @@ class SlowLane:
 
         def request_is_complete() -> bool:
             h11_connection = getattr(server.protocol.protocol, "connection", None)  # not with HTTP/2
-            return getattr(h11_connection, "their_state", None) in (h11.DONE, h11.MUST_CLOSE)
+            return (
+                isinstance(h11_connection, h11.Connection)
+                and h11_connection.their_state in (h11.DONE, h11.MUST_CLOSE)
+                and h11_connection.our_state in (h11.SEND_RESPONSE, h11.SEND_BODY)
+            )
 
         connection.request_is_complete = request_is_complete
         if self.stopping:

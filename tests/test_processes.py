@@ -1,0 +1,186 @@
+"""The server as a process: how it starts, refuses to, loses its database, and ends."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import asyncpg
+import pytest
+import trio
+import trio_asyncio
+from trio_asyncio import aio_as_trio
+
+from bbs.models import pb
+from bbs.store.postgres import WRITER_LOCK
+from tests.processes import first_line, running_bbs, spawn
+from tests.records import desired_message
+
+TERMINATE_WRITER = f"""
+SELECT pg_terminate_backend(pid) FROM pg_locks
+WHERE locktype = 'advisory' AND granted AND classid = {WRITER_LOCK >> 32} AND objid = {WRITER_LOCK & 0xFFFFFFFF}
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "bbs", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+async def in_database(url: str, statement: str) -> list[asyncpg.Record]:
+    async def execute() -> list[asyncpg.Record]:
+        connection = await asyncpg.connect(url)
+        try:
+            return await connection.fetch(statement)
+        finally:
+            await connection.close()
+
+    async with trio_asyncio.open_loop():
+        rows: list[asyncpg.Record] = await aio_as_trio(execute)()
+        return rows
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        pytest.param((), "required: COMMAND", id="no command"),
+        pytest.param(
+            ("serve", "--body-bytes-max", "0"), "invalid positive int value: '0'", id="a senseless limit"
+        ),
+        pytest.param(("serve", "--log-level", "loud"), "invalid choice: 'loud'", id="an unknown level"),
+        pytest.param(("serve", "--ca-file", "ca.crt"), "go together", id="a CA without a certificate"),
+        pytest.param(
+            ("serve", "--ca-file", "x", "--cert-file", "x", "--key-file", "x"),
+            "no such file",
+            id="missing files",
+        ),
+        pytest.param(("serve", "--listen", "127.0.0.1"), "127.0.0.1", id="no port"),
+        pytest.param(
+            ("serve", "--listen", "127.0.0.1:0", "--database-url", "host="),
+            "cannot use the database: ",
+            id="no database",
+        ),
+    ],
+)
+def test_a_bad_command_line_is_explained(arguments: tuple[str, ...], complaint: str, tmp_path: Path) -> None:
+    if arguments[:1] == ("serve",):
+        arguments = (*arguments, "--data-dir", str(tmp_path))
+
+    result = run(*arguments)
+
+    assert result.returncode == 2
+    assert complaint in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not result.stdout
+
+
+def test_certificates_are_made_once(tmp_path: Path) -> None:
+    made = run("certs", str(tmp_path / "certs"))
+    assert made.returncode == 0
+    assert [Path(line).name for line in made.stdout.splitlines()] == [
+        "ca.crt",
+        "server.crt",
+        "server.key",
+        "client.crt",
+        "client.key",
+    ]
+
+    again = run("certs", str(tmp_path / "certs"))
+
+    assert again.returncode == 2
+    assert "ca.crt" in again.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_it_cleanly(number: signal.Signals, tmp_path: Path, database_url: str) -> None:
+    async with running_bbs(tmp_path, "--database-url", database_url) as bbs, bbs.client() as client:
+        events = await client.subscribe_to_instance_events()
+        await client.desire_lrp(desired_message())
+        bbs.process.send_signal(number)
+        with trio.fail_after(15):
+            code = await bbs.process.wait()
+        await events.aclose()
+
+    assert code == 0
+    assert '"bbs.exited"' in (tmp_path / "bbs.log").read_text()
+
+
+@pytest.mark.slow
+async def test_a_port_in_use_is_explained(tmp_path: Path, database_url: str) -> None:
+    async with running_bbs(tmp_path, "--database-url", database_url) as bbs:
+        address = bbs.url.removeprefix("http://")
+        result = await trio.to_thread.run_sync(
+            lambda: run(
+                "serve",
+                "--listen",
+                address,
+                "--database-url",
+                database_url,
+                "--data-dir",
+                str(tmp_path / "2"),
+            )
+        )
+
+    assert result.returncode == 2
+    assert f"cannot listen on {address}" in result.stderr
+
+
+@pytest.mark.slow
+async def test_writes_go_on_after_the_database_ended_our_session(tmp_path: Path, database_url: str) -> None:
+    async with running_bbs(tmp_path, "--database-url", database_url) as bbs, bbs.client() as client:
+        for number in range(5):
+            await client.desire_lrp(desired_message(f"before-{number}"))
+            assert await in_database(database_url, TERMINATE_WRITER)
+            await client.desire_lrp(desired_message(f"after-{number}"))
+
+        assert len(await client.desired_lrps()) == 10
+        assert await bbs.stop() == 0
+
+    [(count,)] = await in_database(database_url, "SELECT count(*) FROM desired_lrps")
+    assert count == 10
+
+
+@pytest.mark.slow
+async def test_a_second_server_waits_for_the_first_and_finds_everything(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with running_bbs(tmp_path, "--database-url", database_url) as first:
+        second = await spawn(
+            *("serve", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data")),
+            *("--database-url", database_url),
+            stderr=tmp_path / "second.log",
+        )
+        try:
+            async with first.client() as client:
+                await client.desire_lrp(desired_message())
+            with trio.move_on_after(2) as waiting:
+                await first_line(second)
+            assert waiting.cancelled_caught, "two masters"
+
+            first.process.kill()
+            with trio.fail_after(30):
+                line = await first_line(second)
+            assert line.startswith("listening on ")
+        finally:
+            second.terminate()
+            with trio.fail_after(30):
+                await second.wait()
+
+    [(count,)] = await in_database(database_url, "SELECT count(*) FROM desired_lrps")
+    assert count == 1
+
+
+@pytest.mark.slow
+async def test_a_missing_table_is_told_and_ends_the_process(tmp_path: Path, database_url: str) -> None:
+    async with running_bbs(tmp_path, "--database-url", database_url) as bbs:
+        await in_database(database_url, "DROP TABLE domains")
+        async with bbs.client() as client:
+            with pytest.raises(Exception, match="Unrecoverable Error: ") as refusal:
+                await client.upsert_domain("d", ttl_s=0)
+            assert getattr(refusal.value, "wire_type", None) == pb.Error.Unrecoverable
+        with trio.fail_after(30):
+            assert await bbs.process.wait() == 0
+
+    assert '"bbs.unrecoverable-error"' in (tmp_path / "bbs.log").read_text()
