@@ -122,9 +122,10 @@ async def _backend(dsn: str, config: Config, log: Logger) -> AsyncIterator[Postg
 async def _load(store: Store, log: Logger) -> None:
     """Bring every row into memory, and keep the garbage collector from walking them for ever after."""
     began = perf_counter()
+    gc.disable()  # it would walk the growing tables again and again, and there is nothing to find
     rows = await store.load()
-    gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(GC_YOUNG_OBJECTS, 20, 100)
     log.info("loaded", rows=rows, duration=int((perf_counter() - began) * 1e9))
 

@@ -27,9 +27,11 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
     Not in pytest's own directory, which another session on this machine would close to Postgres' user.
     """
     settings = {"fsync": "off", "full_page_writes": "off"}
-    with TemporaryDirectory(prefix="bbs-tests-") as directory:
-        with embedded_postgres_blocking(Path(directory), settings=settings) as server:
-            yield server
+    with (
+        TemporaryDirectory(prefix="bbs-tests-") as directory,
+        embedded_postgres_blocking(Path(directory), settings=settings) as server,
+    ):
+        yield server
 
 
 @pytest.fixture

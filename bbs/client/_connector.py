@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 
 import trio
@@ -28,6 +29,10 @@ def tcp_connector(*, keep_alive_s: int) -> Connector:
 def reason(error: BaseException) -> str:
     """The root of a failure, in a few words: Trio's and ssl's own errors wrap the one that tells."""
     for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"tls: failed to verify certificate: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError):  # an OSError whose number is not the system's
+            return f"tls: {cause.reason or cause}"
         if isinstance(cause, OSError) and cause.errno is not None and cause.strerror:
             # Name resolution has numbers of its own, with texts of their own.
             return cause.strerror if isinstance(cause, socket.gaierror) else os.strerror(cause.errno).lower()

@@ -77,9 +77,9 @@ class RawEventSource:
         await self._disconnect()
 
     async def _next(self) -> RawEvent:
+        await trio.lowlevel.checkpoint()
         while not self._parsed:
             if self._ended:
-                await trio.lowlevel.checkpoint()
                 raise EndOfStream
             if self._connected is None:
                 await self._connect()

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from bbs.models.actual_lrp import ActualLRP
 from bbs.models.errors import UnknownError
+from bbs.models.task import Task
 
 
 class PeerUnavailable(UnknownError):
@@ -54,6 +55,9 @@ class Cell:
 class Auctioneer(Protocol):
     async def request_lrp_auctions(self, starts: Sequence[LRPStart], *, trace_id: str) -> None: ...
 
+    async def request_task_auctions(self, tasks: Sequence[Task], *, trace_id: str) -> None:
+        """Place ``tasks``, all in one request (spec: peers.md §2.2)."""
+
 
 class Reps(Protocol):
     """Every call raises `RepURLUnusable` before it does anything when the cell announces no https address."""
@@ -69,6 +73,18 @@ class Reps(Protocol):
         metric_tags: tuple[tuple[str, str], ...] | None,
         trace_id: str,
     ) -> None: ...
+
+    async def cancel_task(self, cell: Cell, task_guid: str, *, trace_id: str) -> None: ...
+
+
+class TaskCallbacks(Protocol):
+    """The pool that tells clients that their tasks are over (spec: tasks.md §5)."""
+
+    def submit_nowait(self, task: Task) -> None:
+        """Queue ``task``. Full: it is dropped, and convergence will submit it."""
+
+    async def submit(self, task: Task) -> None:
+        """Queue ``task``, waiting for a place."""
 
 
 class Cells(Protocol):

@@ -10,6 +10,7 @@ from typing import Final
 
 from bbs.models.actual_lrp import ActualLRP
 from bbs.models.errors import ResourceNotFound
+from bbs.models.task import Task
 from bbs.peers.interfaces import Cell, LRPStart
 
 REMEMBERED_MAX: Final = 10_000
@@ -38,13 +39,39 @@ class UpdateRequested:
     trace_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class TaskAuctionRequested:
+    tasks: tuple[Task, ...]
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCancelRequested:
+    cell: Cell
+    task_guid: str
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackRequested:
+    task: Task
+
+
+Requested = (
+    AuctionRequested
+    | StopRequested
+    | UpdateRequested
+    | TaskAuctionRequested
+    | TaskCancelRequested
+    | CallbackRequested
+)
+
+
 class StubPeers:
-    """An auctioneer, all reps and an empty registry of cells in one."""
+    """An auctioneer, all reps, a callback pool and an empty registry of cells in one."""
 
     def __init__(self) -> None:
-        self.requests: deque[AuctionRequested | StopRequested | UpdateRequested] = deque(
-            maxlen=REMEMBERED_MAX
-        )
+        self.requests: deque[Requested] = deque(maxlen=REMEMBERED_MAX)
         self.cells: dict[str, Cell] = {}
 
     async def request_lrp_auctions(self, starts: Sequence[LRPStart], *, trace_id: str) -> None:
@@ -65,6 +92,19 @@ class StubPeers:
     ) -> None:
         cell.require_https()
         self.requests.append(UpdateRequested(cell, lrp, internal_routes, metric_tags, trace_id))
+
+    async def request_task_auctions(self, tasks: Sequence[Task], *, trace_id: str) -> None:
+        self.requests.append(TaskAuctionRequested(tuple(tasks), trace_id))
+
+    async def cancel_task(self, cell: Cell, task_guid: str, *, trace_id: str) -> None:
+        cell.require_https()
+        self.requests.append(TaskCancelRequested(cell, task_guid, trace_id))
+
+    def submit_nowait(self, task: Task) -> None:
+        self.requests.append(CallbackRequested(task))
+
+    async def submit(self, task: Task) -> None:
+        self.submit_nowait(task)
 
     async def cell_by_id(self, cell_id: str) -> Cell:
         if cell_id not in self.cells:

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from os import urandom
 from time import time_ns
-from uuid import uuid4
 
 from bbs.log import Logger
 from bbs.models.errors import BBSError
@@ -14,7 +14,10 @@ from bbs.sync.event_hub import EventHubs
 
 
 def _new_guid() -> str:
-    return str(uuid4())
+    """A random UUID (version 4) as text; `uuid.uuid4` makes an object first, which takes four times as long."""
+    digits = urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from bbs.lifecycle import desired_lrps as lifecycle
 from bbs.lifecycle.desired_lrps import Circumstances
 from bbs.models import pb
-from bbs.models.outcome import Outcome, RequestAuction
+from bbs.models.outcome import Outcome, RequestAuction, StopInstance, UpdateInstance
 from bbs.peers.effects import lrp_start
 from bbs.routes.answers import SUCCESS
 from bbs.routes.context import Context
@@ -57,7 +57,9 @@ class DesiredLRPLifecycle:
         return SUCCESS
 
     async def _perform(self, outcome: Outcome) -> None:
-        self._context.effects.submit([e for e in outcome.effects if not isinstance(e, RequestAuction)])
+        self._context.effects.submit(
+            [effect for effect in outcome.effects if isinstance(effect, StopInstance | UpdateInstance)]
+        )
         for effect in outcome.effects:
             if isinstance(effect, RequestAuction):
                 desired = self._head.desired_lrp(effect.process_guid)

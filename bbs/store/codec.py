@@ -10,7 +10,7 @@ Sealed columns hold either JSON or an envelope: two bytes of which the second me
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from sys import intern
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -422,20 +422,7 @@ class TaskTable(Table):
         return *self.plain(record), record.unreadable or keyring.seal(ENVELOPE + record.definition)
 
     def plain(self, record: Task) -> Values:
-        return (
-            record.task_guid,
-            record.domain,
-            record.created_at_ns,
-            record.updated_at_ns,
-            record.first_completed_at_ns,
-            int(record.state),
-            record.cell_id,
-            record.result,
-            record.failed,
-            record.failure_reason,
-            record.rejection_count,
-            record.rejection_reason,
-        )
+        return _plain_of_task(record)
 
     def decode(self, row: Sequence[Any], keyring: Keyring) -> Task:
         (
@@ -471,6 +458,11 @@ class TaskTable(Table):
             unreadable=unreadable,
         )
 
+
+_plain_of_task: Callable[[Task], Values] = attrgetter(
+    "task_guid", "domain", "created_at_ns", "updated_at_ns", "first_completed_at_ns", "state", "cell_id", "result",
+    "failed", "failure_reason", "rejection_count", "rejection_reason",
+)  # fmt: skip
 
 UNREADABLE_BLANK: Final = " "
 """What an empty column is kept as: as unreadable, and not empty."""

@@ -5,6 +5,7 @@ Every index is kept up to date by `put` and `delete` and must always agree with 
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import islice
 from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
@@ -153,15 +154,20 @@ class TaskQueue:
         if task.state is self._state:
             del self._filed[self._time_ns(task), task.task_guid]
 
-    def before(self, time_ns: int) -> list[Task]:
-        """Those whose time lies before ``time_ns``, the oldest first."""
-        return [
-            self._filed[key] for key in self._filed.irange(maximum=(time_ns, ""), inclusive=(True, False))
-        ]
+    def pages(
+        self, tasks: int, *, after_ns: int | None = None, before_ns: int | None = None
+    ) -> Iterator[list[Task]]:
+        """Those whose time lies strictly between, the oldest first, so many at a time.
 
-    def after(self, time_ns: int) -> list[Task]:
-        """Those whose time lies after ``time_ns``, the oldest first."""
-        return [self._filed[key] for key in self._filed.irange(minimum=(time_ns + 1, ""))]
+        Each page is looked up when it is asked for, so tasks may come and go, and a caller may pause, in between.
+        """
+        last = None if after_ns is None else (after_ns + 1, "")
+        end = None if before_ns is None else (before_ns, "")
+        while page := list(
+            islice(self._filed.irange(last, end, inclusive=(last is None or last[1] == "", False)), tasks)
+        ):
+            last = page[-1]
+            yield [self._filed[key] for key in page]
 
     def __len__(self) -> int:
         return len(self._filed)

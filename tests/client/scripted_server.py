@@ -1,5 +1,9 @@
-"""A server that answers as its script says, and remembers what it was asked. Over memory streams: time is virtual."""
+"""A server that answers as its script says, and remembers what it was asked.
 
+Over memory streams, with virtual time (`ScriptedServer.connect`), or on loopback (`ScriptedServer.listen`).
+"""
+
+import ssl
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -7,6 +11,7 @@ from enum import Enum, auto
 import h11
 import trio
 import trio.abc
+import trio.testing
 from google.protobuf.message import Message
 from trio.testing import memory_stream_pair
 
@@ -88,7 +93,9 @@ class ScriptedServer:
         self.script: deque[Step] = deque()
         self.asked: list[Asked] = []
         self.dialled: list[float] = []
+        self.accepted = 0
         self.closed_connections = 0
+        self._open: set[trio.abc.Stream] = set()
 
     def plays(self, *steps: Step) -> None:
         self.script.extend(steps)
@@ -109,8 +116,30 @@ class ScriptedServer:
         self._nursery.start_soon(self._serve, ours)
         return theirs
 
+    async def listen(self, context: ssl.SSLContext | None) -> int:
+        """Accept connections on loopback. Returns the port."""
+
+        async def accept(stream: trio.SocketStream) -> None:
+            self.accepted += 1
+            await self._serve(
+                stream if context is None else trio.SSLStream(stream, context, server_side=True)
+            )
+
+        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        self._nursery.start_soon(trio.serve_listeners, accept, [listener])
+        port: int = listener.socket.getsockname()[1]
+        return port
+
+    async def hang_up(self) -> None:
+        """Close all connections, and wait until that can be seen on the other side."""
+        for stream in list(self._open):
+            assert isinstance(stream, trio.SocketStream)
+            await stream.send_eof()
+        await trio.testing.wait_all_tasks_blocked()
+
     async def _serve(self, stream: trio.abc.Stream) -> None:
         http = h11.Connection(h11.SERVER)
+        self._open.add(stream)
         try:
             while (asked := await _read_request(stream, http)) is not None:
                 self.asked.append(asked)
@@ -129,6 +158,7 @@ class ScriptedServer:
         except trio.BrokenResourceError:
             pass  # the client hung up
         finally:
+            self._open.discard(stream)
             self.closed_connections += 1
             await trio.aclose_forcefully(stream)
 

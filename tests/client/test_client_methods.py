@@ -1,7 +1,7 @@
 """Every method asks the right endpoint for the right thing and returns what comes (spec: client.md §4, api.md §6)."""
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from google.protobuf.message import Message
@@ -31,8 +31,8 @@ REPORT = RunningReport(
     routable=False,
     availability_zone="z1",
 )
-KEYS = {"actual_lrp_key": KEY, "actual_lrp_instance_key": INSTANCE}
-FULL_REPORT = {
+KEYS: dict[str, Any] = {"actual_lrp_key": KEY, "actual_lrp_instance_key": INSTANCE}
+FULL_REPORT: dict[str, Any] = {
     **KEYS,
     "actual_lrp_net_info": NET_INFO,
     "actual_lrp_internal_routes": [pb.ActualLRPInternalRoute(hostname="a.internal")],
@@ -43,7 +43,7 @@ FULL_REPORT = {
 LRP = pb.DesiredLRP(process_guid="process", domain="domain")
 UPDATE = pb.DesiredLRPUpdate(instances=3)
 DEFINITION = pb.TaskDefinition(root_fs="preloaded:x")
-FILTERED = {"domain": "domain", "process_guids": ["p1", "p2"], "app_guids": ["a"]}
+FILTERED: dict[str, Any] = {"domain": "domain", "process_guids": ["p1", "p2"], "app_guids": ["a"]}
 DESIRED_FILTER = DesiredLRPFilter(domain="domain", process_guids=["p1", "p2"], app_guids=["a"])
 ACTUAL = pb.ActualLRP(state="RUNNING")
 GROUP = pb.ActualLRPGroup(instance=ACTUAL)
@@ -139,7 +139,7 @@ CASES = [
         "desired_lrps",
         lambda c: c.desired_lrps(DESIRED_FILTER),
         "/v1/desired_lrps/list.r3",
-        pb.DesiredLRPsRequest(**FILTERED),  # type: ignore[arg-type]
+        pb.DesiredLRPsRequest(**FILTERED),
         pb.DesiredLRPsResponse(desired_lrps=[LRP]),
         [LRP],
     ),
@@ -155,7 +155,7 @@ CASES = [
         "desired_lrp_scheduling_infos",
         lambda c: c.desired_lrp_scheduling_infos(DESIRED_FILTER),
         "/v1/desired_lrp_scheduling_infos/list",
-        pb.DesiredLRPsRequest(**FILTERED),  # type: ignore[arg-type]
+        pb.DesiredLRPsRequest(**FILTERED),
         pb.DesiredLRPSchedulingInfosResponse(desired_lrp_scheduling_infos=[INFO]),
         [INFO],
     ),
@@ -171,7 +171,7 @@ CASES = [
         "desired_lrp_routing_infos",
         lambda c: c.desired_lrp_routing_infos(DESIRED_FILTER),
         "/v1/desired_lrp_routing_infos/list",
-        pb.DesiredLRPsRequest(**FILTERED),  # type: ignore[arg-type]
+        pb.DesiredLRPsRequest(**FILTERED),
         pb.DesiredLRPsResponse(desired_lrps=[LRP]),
         [LRP],
     ),
@@ -250,13 +250,13 @@ CASES = [
         "start_actual_lrp",
         lambda c: c.start_actual_lrp(KEY, INSTANCE, REPORT),
         "/v1/actual_lrps/start.r1",
-        pb.StartActualLRPRequest(**FULL_REPORT),  # type: ignore[arg-type]
+        pb.StartActualLRPRequest(**FULL_REPORT),
     ),
     Case(
         "crash_actual_lrp",
         lambda c: c.crash_actual_lrp(KEY, INSTANCE, error_message="oom"),
         "/v1/actual_lrps/crash",
-        pb.CrashActualLRPRequest(**KEYS, error_message="oom"),  # type: ignore[arg-type]
+        pb.CrashActualLRPRequest(**KEYS, error_message="oom"),
     ),
     Case(
         "fail_actual_lrp",
@@ -280,7 +280,7 @@ CASES = [
         "evacuate_claimed_actual_lrp",
         lambda c: c.evacuate_claimed_actual_lrp(KEY, INSTANCE),
         "/v1/actual_lrps/evacuate_claimed",
-        pb.EvacuateClaimedActualLRPRequest(**KEYS),  # type: ignore[arg-type]
+        pb.EvacuateClaimedActualLRPRequest(**KEYS),
         pb.EvacuationResponse(keep_container=True),
         True,
     ),
@@ -288,7 +288,7 @@ CASES = [
         "evacuate_running_actual_lrp",
         lambda c: c.evacuate_running_actual_lrp(KEY, INSTANCE, REPORT),
         "/v1/actual_lrps/evacuate_running.r1",
-        pb.EvacuateRunningActualLRPRequest(**FULL_REPORT),  # type: ignore[arg-type]
+        pb.EvacuateRunningActualLRPRequest(**FULL_REPORT),
         pb.EvacuationResponse(keep_container=True),
         True,
     ),
@@ -296,7 +296,7 @@ CASES = [
         "evacuate_stopped_actual_lrp",
         lambda c: c.evacuate_stopped_actual_lrp(KEY, INSTANCE),
         "/v1/actual_lrps/evacuate_stopped",
-        pb.EvacuateStoppedActualLRPRequest(**KEYS),  # type: ignore[arg-type]
+        pb.EvacuateStoppedActualLRPRequest(**KEYS),
         pb.EvacuationResponse(),
         False,
     ),
@@ -304,7 +304,7 @@ CASES = [
         "evacuate_crashed_actual_lrp",
         lambda c: c.evacuate_crashed_actual_lrp(KEY, INSTANCE, error_message="oom"),
         "/v1/actual_lrps/evacuate_crashed",
-        pb.EvacuateCrashedActualLRPRequest(**KEYS, error_message="oom"),  # type: ignore[arg-type]
+        pb.EvacuateCrashedActualLRPRequest(**KEYS, error_message="oom"),
         pb.EvacuationResponse(keep_container=True),
         True,
     ),
@@ -312,7 +312,7 @@ CASES = [
         "remove_evacuating_actual_lrp",
         lambda c: c.remove_evacuating_actual_lrp(KEY, INSTANCE),
         "/v1/actual_lrps/remove_evacuating",
-        pb.RemoveEvacuatingActualLRPRequest(**KEYS),  # type: ignore[arg-type]
+        pb.RemoveEvacuatingActualLRPRequest(**KEYS),
     ),
     Case(
         "start_task",
@@ -410,12 +410,12 @@ FALLBACKS: list[tuple[str, Call, Message]] = [
     (
         "/v1/actual_lrps/start",
         lambda c: c.start_actual_lrp(KEY, INSTANCE, REPORT),
-        pb.StartActualLRPRequest(**KEYS, actual_lrp_net_info=NET_INFO),  # type: ignore[arg-type]
+        pb.StartActualLRPRequest(**KEYS, actual_lrp_net_info=NET_INFO),
     ),
     (
         "/v1/actual_lrps/evacuate_running",
         lambda c: c.evacuate_running_actual_lrp(KEY, INSTANCE, REPORT),
-        pb.EvacuateRunningActualLRPRequest(**KEYS, actual_lrp_net_info=NET_INFO),  # type: ignore[arg-type]
+        pb.EvacuateRunningActualLRPRequest(**KEYS, actual_lrp_net_info=NET_INFO),
     ),
 ]
 NOT_FOUND = answer(b"404 page not found\n", status="404 Not Found", content_type="text/plain; charset=utf-8")

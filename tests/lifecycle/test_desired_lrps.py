@@ -64,7 +64,7 @@ def written(outcome: Outcome) -> dict[str, str]:
     """What becomes of rows, by process guid or index and presence."""
     shown = {}
     for (_, key), record in outcome.rows:
-        name = key if isinstance(key, str) else f"{key.index} {key.presence.name[0]}"
+        name = key if isinstance(key, str) else f"{key.instance_index} {key.presence.name[0]}"
         if record is None:
             shown[name] = "deleted"
         elif isinstance(record, DesiredLRP):

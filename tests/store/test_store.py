@@ -14,7 +14,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from bbs.models.actual_lrp import ActualLRP
 from bbs.models.domain import Domain
 from bbs.models.errors import BBSError, InvalidRequest
-from bbs.models.outcome import Announcement, Hub, Outcome, Row, RowKey, Told, delete, put
+from bbs.models.events import Hub
+from bbs.models.outcome import Announcement, Outcome, Row, RowKey, Told, delete, put
 from bbs.store.backend import BackendUnavailable, BatchRefused
 from bbs.store.store import SettledByOther, Store, StoreUnavailable
 from tests.records import actual_lrp

@@ -173,6 +173,8 @@ class SlowConnection:
             raise trio.BrokenResourceError("the peer takes nothing")
 
     async def send_eof(self) -> None:
+        # Hypercorn is about to close, but may do so in a task that Quart has cancelled; the reader is not that task.
+        self._close_soon()
         await cast(trio.abc.HalfCloseableStream, transport_of(self._stream)).send_eof()
 
     async def aclose(self) -> None:
@@ -193,6 +195,13 @@ class SlowTLSConnection(SlowConnection):
     @property
     def transport_stream(self) -> trio.abc.Stream:
         return transport_of(self._stream)
+
+
+class _TCPServer(TCPServer):
+    async def _read_data(self) -> None:
+        """Read to the end. Hypercorn would then keep the closed connection for the rest of its idle time."""
+        await super()._read_data()
+        await self.idle_task.stop()
 
 
 class _HypercornConfig(Config):
@@ -234,7 +243,7 @@ class SlowLane:
         assert isinstance(transport, trio.SocketStream)
         connection_class = SlowConnection if transport is stream else SlowTLSConnection
         connection = connection_class(stream, transport.socket, peer, replay, self._limits)
-        server = TCPServer(
+        server = _TCPServer(
             cast(AppWrapper, self._serve_request),
             self._config,
             self._context,

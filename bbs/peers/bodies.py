@@ -1,0 +1,112 @@
+"""The JSON we send to peers, as Go's encoder writes it: compact, keys in the order of the struct (spec: peers.md)."""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Final, TypeVar
+
+import trio
+
+from bbs.models.actual_lrp import ActualLRP
+from bbs.models.task import Task
+from bbs.peers.interfaces import LRPStart, TaskStart
+
+T = TypeVar("T")
+
+ENCODED_IN_A_TURN: Final = 200
+"""Elements of an array encoded before others get a turn: about 2 ms."""
+
+_encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+# Occur in strings only, so they can be replaced wherever they are.
+_ESCAPED: Final = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
+
+
+def lrp_start(start: LRPStart) -> bytes:
+    """spec: peers.md §2.1"""
+    return _object(
+        {
+            "process_guid": start.process_guid,
+            "domain": start.domain,
+            "indices": start.indices,
+            "PlacementTags": start.placement_tags,
+            "VolumeDrivers": start.volume_drivers,
+            "RootFs": start.rootfs,
+            "MemoryMB": start.memory_mb,
+            "DiskMB": start.disk_mb,
+            "MaxPids": start.max_pids,
+        }
+    )
+
+
+def task_start(start: TaskStart) -> bytes:
+    """spec: peers.md §2.2. The last two keys are the zero values of fields that only the auctioneer fills."""
+    return _object(
+        {
+            "TaskGuid": start.task_guid,
+            "Domain": start.domain,
+            "PlacementTags": start.placement_tags,
+            "VolumeDrivers": start.volume_drivers,
+            "RootFs": start.rootfs,
+            "MemoryMB": start.memory_mb,
+            "DiskMB": start.disk_mb,
+            "MaxPids": start.max_pids,
+            "state": "Invalid",
+            "failed": False,
+        }
+    )
+
+
+def lrp_update(
+    lrp: ActualLRP,
+    *,
+    internal_routes: tuple[str, ...] | None,
+    metric_tags: tuple[tuple[str, str], ...] | None,
+) -> bytes:
+    """spec: peers.md §3. ``None`` leaves a part as it is, empty makes it empty."""
+    return _object(
+        {
+            "instance_guid": lrp.instance.instance_guid,
+            "process_guid": lrp.process_guid,
+            "index": lrp.index,
+            "domain": lrp.domain,
+            "internal_routes": None
+            if internal_routes is None
+            else [{"hostname": hostname} for hostname in internal_routes],
+            "metric_tags": None if metric_tags is None else dict(sorted(metric_tags)),
+        }
+    )
+
+
+def completion(task: Task) -> bytes:
+    """spec: peers.md §4"""
+    annotation = {"annotation": task.annotation} if task.annotation else {}
+    return _object(
+        {
+            "task_guid": task.task_guid,
+            "failed": task.failed,
+            "failure_reason": task.failure_reason,
+            "result": task.result,
+            **annotation,
+            "created_at": task.created_at_ns,
+        }
+    )
+
+
+async def array(elements: Iterable[T], encode: Callable[[T], bytes]) -> bytes:
+    """The elements as one JSON array, encoded in turns: there may be 100,000."""
+    encoded = []
+    for element in elements:
+        encoded.append(encode(element))
+        if len(encoded) % ENCODED_IN_A_TURN == 0:
+            await trio.lowlevel.checkpoint()
+    return b"[" + b",".join(encoded) + b"]"
+
+
+def _object(members: dict[str, object]) -> bytes:
+    return _ESCAPED.sub(_escape, _encode(members)).encode()
+
+
+def _escape(match: "re.Match[str]") -> str:
+    code = ord(match[0])
+    return r"\ufffd" if 0xD800 <= code <= 0xDFFF else f"\\u{code:04x}"

@@ -1,0 +1,305 @@
+"""HTTP as the BBS speaks it to its peers: one client for each kind of peer (spec: peers.md §1).
+
+A call is one request, redirects followed, of which only the status matters; response bodies are never read. It has the
+limits that Go's client has by default or upstream sets: 5 s to resolve a name and connect, the whole of it bounded by
+``communication_timeout``, two idle connections kept per host for 90 s. HTTP/1.1 only; proxies of the environment,
+cookies and the like do not exist here.
+
+Connections are pooled per host, not in one pool for all: a pool of httpcore looks at each of its connections for each
+request, which with a thousand cells would stall the loop.
+"""
+
+import math
+import ssl
+from base64 import b64encode
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import Final
+
+import httpcore
+import httpx
+import trio
+
+from bbs.peers.interfaces import PeerUnavailable
+
+DIAL_TIMEOUT_S: Final = 5.0
+IDLE_PER_HOST_MAX: Final = 2
+IDLE_S: Final = 90.0
+REQUESTS_MAX: Final = 10
+"""Requests of one call. Go stops a chain of redirects after the tenth request."""
+
+CLOSE_MAX_S: Final = 1.0
+SENT_AT_ONCE_BYTES: Final = 256 * 1024
+"""A convergence's auctions can be 30 MB, and TLS encrypts what it is given in one go: 256 KiB take about 0.2 ms."""
+
+JSON_CONTENT: Final = (("Content-Type", "application/json"),)
+REQUEST_ID: Final = "X-Vcap-Request-Id"
+
+Headers = tuple[tuple[str, str], ...]
+
+# Go's texts where Python's differ, or may in another version of it.
+_GO_REASONS: Final = {
+    413: "Request Entity Too Large",
+    414: "Request URI Too Long",
+    416: "Requested Range Not Satisfiable",
+    418: "I'm a teapot",
+    422: "Unprocessable Entity",
+}
+_GO_REASON_BY_STATUS: Final = {status.value: status.phrase for status in HTTPStatus} | _GO_REASONS
+
+
+class NoResponse(PeerUnavailable):
+    """No HTTP response came: not resolved, refused, broken, not TLS, not HTTP, redirected in circles."""
+
+
+class TimedOut(NoResponse):
+    """The whole call took longer than ``communication_timeout``."""
+
+
+class ConnectionClosed(NoResponse):
+    """We closed the connection ourselves while the call was under way."""
+
+
+class URLInvalid(NoResponse):
+    """The text is no URL, so that no request could be made."""
+
+
+class StatusRefused(PeerUnavailable):
+    """The peer answered, and not as it does when it complies."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"http error: status code {status} ({reason_of(status)})")
+        self.status = status
+
+
+def reason_of(status: int) -> str:
+    """The status in Go's words, empty for one it does not know."""
+    return _GO_REASON_BY_STATUS.get(status, "")
+
+
+class HTTPClient:
+    """Calls peers of one kind. ``timeout_s`` bounds a whole call; 0 is upstream's word for no bound."""
+
+    def __init__(
+        self, *, tls: ssl.SSLContext, timeout_s: float, network: httpcore.AsyncNetworkBackend | None = None
+    ) -> None:
+        self._tls = tls
+        self._timeout_s = timeout_s or math.inf
+        self._dialler = _Dialler(network or httpcore.TrioBackend())
+        self._hosts: OrderedDict[tuple[bytes, bytes, int | None], _Host] = OrderedDict()
+
+    async def send(self, method: str, url: str, *, headers: Headers = (), body: bytes | None = None) -> int:
+        """Send a request, follow redirects, and return the status of the last response.
+
+        Raises:
+          URLInvalid, TimedOut, ConnectionClosed, NoResponse: there is no response.
+        Cancellation:
+          The peer may have got the request, or some of it.
+        """
+        request = _Request(method, _parse(url), headers, body)
+        with trio.move_on_after(self._timeout_s):
+            for _ in range(REQUESTS_MAX):
+                status, location = await self._exchange(request)
+                if location is None:
+                    return status
+                request = request.redirected(status, location)
+            raise NoResponse(request.went_wrong(f"stopped after {REQUESTS_MAX} redirects"))
+        raise TimedOut(request.went_wrong("context deadline exceeded (Client.Timeout exceeded while awaiting headers)"))
+
+    async def aclose(self) -> None:
+        """Close all connections. Calls under way fail."""
+        while self._hosts:
+            _, host = self._hosts.popitem()
+            await _close(host.pool)
+
+    async def _exchange(self, request: "_Request") -> tuple[int, str | None]:
+        """One request and the head of its response: the status, and where a redirect leads."""
+        await self._close_stale()
+        host = self._host(request.url)
+        host.calls += 1
+        try:
+            response = await host.pool.handle_async_request(request.to_httpcore())
+            try:
+                headers = _first_values(response.headers)
+                if headers.get(b"content-length") == b"0":
+                    # Nothing to wait for: the connection can be used again. With a body unread it can't, as in Go.
+                    await response.aread()
+            finally:
+                await response.aclose()
+        except httpcore.ConnectTimeout as error:
+            raise NoResponse(request.went_wrong(f"dial tcp {request.host_port}: i/o timeout")) from error
+        except (
+            httpcore.NetworkError,
+            httpcore.ProtocolError,
+            OSError,
+            # What is odd about a host or a header shows only deep in the socket, TLS or HTTP library.
+            ValueError,
+        ) as error:
+            if error.args and isinstance(error.args[0], trio.ClosedResourceError):
+                raise ConnectionClosed(request.went_wrong("use of closed network connection")) from error
+            raise NoResponse(request.went_wrong(_reason(error))) from error
+        finally:
+            host.calls -= 1
+            host.used_at = trio.current_time()
+        return response.status, _location(response.status, headers)
+
+    def _host(self, url: httpx.URL) -> "_Host":
+        key = url.raw_scheme, url.raw_host, url.port
+        if key not in self._hosts:
+            pool = httpcore.AsyncConnectionPool(
+                ssl_context=self._tls,
+                max_connections=None,
+                max_keepalive_connections=IDLE_PER_HOST_MAX,
+                keepalive_expiry=IDLE_S,
+                network_backend=self._dialler,
+            )
+            self._hosts[key] = _Host(pool, used_at=trio.current_time())
+        self._hosts.move_to_end(key)
+        return self._hosts[key]
+
+    async def _close_stale(self) -> None:
+        """Forget hosts not called for a while. Two looks per call: each call adds one host at most."""
+        for _ in range(2):
+            if not self._hosts:
+                return
+            key, oldest = next(iter(self._hosts.items()))
+            if oldest.calls:
+                self._hosts.move_to_end(key)
+            elif oldest.used_at + IDLE_S < trio.current_time():
+                del self._hosts[key]
+                await _close(oldest.pool)
+
+
+@dataclass(slots=True)
+class _Host:
+    pool: httpcore.AsyncConnectionPool
+    used_at: float
+    calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    url: httpx.URL
+    headers: Headers
+    body: bytes | None
+
+    @property
+    def host_port(self) -> str:
+        return f"{self.url.host}:{self.url.port or (443 if self.url.scheme == 'https' else 80)}"
+
+    def went_wrong(self, how: str) -> str:
+        url = self.url.copy_with(userinfo=b"") if self.url.userinfo else self.url
+        return f'{self.method.capitalize()} "{url}": {how}'
+
+    def to_httpcore(self) -> httpcore.Request:
+        """The request with the headers that Go's client sends, in its order."""
+        if self.url.scheme not in ("http", "https"):
+            raise ValueError(f'unsupported protocol scheme "{self.url.scheme}"')
+        if not self.url.host:
+            raise ValueError("http: no Host in request URL")
+        body = self.body or b""
+        headers = [("Host", self.url.netloc.decode("ascii")), ("User-Agent", "Go-http-client/1.1")]
+        if self.method != "GET":
+            headers.append(("Content-Length", str(len(body))))
+        if self.url.userinfo:
+            given = f"{self.url.username}:{self.url.password}".encode()
+            headers.append(("Authorization", f"Basic {b64encode(given).decode()}"))
+        headers += self.headers
+        headers.append(("Accept-Encoding", "gzip"))
+        return httpcore.Request(
+            self.method,
+            httpcore.URL(
+                scheme=self.url.raw_scheme,
+                host=self.url.raw_host,
+                port=self.url.port,
+                target=self.url.raw_path,
+            ),
+            headers=[(name.encode("ascii"), value.encode()) for name, value in headers],
+            content=_Slices(body),
+        )
+
+    def redirected(self, status: int, location: str) -> "_Request":
+        """The request to make next: 301, 302 and 303 turn it into a GET, 307 and 308 repeat it elsewhere."""
+        try:
+            url = self.url.join(location)
+        except httpx.InvalidURL as error:
+            raise NoResponse(
+                self.went_wrong(f'failed to parse Location header "{location}": {error}')
+            ) from error
+        if status in (307, 308):
+            return replace(self, url=url)
+        headers = tuple(header for header in self.headers if header not in JSON_CONTENT)
+        return _Request("GET", url, headers, None)
+
+
+class _Slices:
+    """A body in pieces; unlike a generator's, its iteration may be left unfinished."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = memoryview(body)
+        self._sent = 0
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = bytes(self._body[self._sent : self._sent + SENT_AT_ONCE_BYTES])
+        if not piece:
+            raise StopAsyncIteration
+        self._sent += len(piece)
+        return piece
+
+
+class _Dialler(httpcore.AsyncNetworkBackend):
+    """Bounds connecting. The TLS handshake after it has only the whole call's deadline, as upstream."""
+
+    def __init__(self, network: httpcore.AsyncNetworkBackend) -> None:
+        self._network = network
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        return await self._network.connect_tcp(
+            host, port, timeout=DIAL_TIMEOUT_S, local_address=local_address, socket_options=socket_options
+        )
+
+
+def _parse(url: str) -> httpx.URL:
+    try:
+        return httpx.URL(url)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise URLInvalid(f'parse "{url}": {error}') from error
+
+
+def _first_values(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    return {name.lower(): value for name, value in reversed(headers)}
+
+
+def _location(status: int, headers: dict[bytes, bytes]) -> str | None:
+    """Where to go on. A redirect that does not say is a response like any other."""
+    if status not in (301, 302, 303, 307, 308) or not headers.get(b"location"):
+        return None
+    return headers[b"location"].decode("utf-8", "replace")
+
+
+def _reason(error: BaseException) -> str:
+    """What tells most of a failure: the libraries wrap the error that the system gave."""
+    while error.args and isinstance(error.args[0], BaseException):
+        error = error.args[0]
+    told = error.__cause__ or error
+    while isinstance(told, BaseExceptionGroup):
+        told = told.exceptions[0]
+    return str(told) or type(told).__name__
+
+
+async def _close(pool: httpcore.AsyncConnectionPool) -> None:
+    with trio.move_on_after(CLOSE_MAX_S, shield=True):
+        await pool.aclose()

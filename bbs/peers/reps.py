@@ -1,0 +1,137 @@
+"""The reps, the processes on the cells that run instances and tasks, over HTTPS (spec: peers.md §3)."""
+
+from typing import Final
+
+import trio
+
+from bbs.log import Logger
+from bbs.models.actual_lrp import ActualLRP
+from bbs.peers import bodies
+from bbs.peers.http import JSON_CONTENT, REQUEST_ID, Headers, HTTPClient, NoResponse, StatusRefused, reason_of
+from bbs.peers.interfaces import Cell
+
+ACCEPTED: Final = 202
+NOT_FOUND: Final = 404
+
+
+class HTTPReps:
+    """Every call raises `RepURLUnusable` before it does anything when the cell announces no https address."""
+
+    def __init__(self, *, http: HTTPClient, log: Logger) -> None:
+        self._http = http
+        self._log = log
+
+    async def stop_lrp_instance(self, cell: Cell, lrp: ActualLRP, *, trace_id: str) -> None:
+        """Have the instance stopped.
+
+        Raises:
+          PeerUnavailable: no response, or another than 202.
+        """
+        cell.require_https()
+        call = _Call(
+            self._log.session("stop-lrp", _about(lrp)),
+            "POST",
+            f"{cell.rep_url}/v1/lrps/{lrp.process_guid}/instances/{lrp.instance.instance_guid}/stop",
+            (*JSON_CONTENT, *_request_id(trace_id)),
+        )
+        await call.make(self._http)
+
+    async def update_lrp_instance(
+        self,
+        cell: Cell,
+        lrp: ActualLRP,
+        *,
+        internal_routes: tuple[str, ...] | None,
+        metric_tags: tuple[tuple[str, str], ...] | None,
+        trace_id: str,
+    ) -> None:
+        """Give the instance new internal routes and metric tags; ``None`` leaves a part as it is.
+
+        A rep too old for this route is asked through the route before it, which knows no tags; one that has neither
+        can do nothing about it, and that counts as done.
+
+        Raises:
+          PeerUnavailable: no response, or another than 202 and 404.
+        """
+        cell.require_https()
+        path = f"lrps/{lrp.process_guid}/instances/{lrp.instance.instance_guid}"
+        headers = (*JSON_CONTENT, *_request_id(trace_id))
+        call = _Call(
+            self._log.session("update-lrp", _about(lrp)),
+            "PUT",
+            f"{cell.rep_url}/v2/{path}",
+            headers,
+            bodies.lrp_update(lrp, internal_routes=internal_routes, metric_tags=metric_tags),
+        )
+        if await call.make(self._http, may_be_missing=True) or internal_routes is None:
+            return
+        call = _Call(
+            self._log.session("update-lrp-r0", _about(lrp)),
+            "PUT",
+            f"{cell.rep_url}/v1/{path}",
+            headers,
+            bodies.lrp_update(lrp, internal_routes=internal_routes, metric_tags=None),
+        )
+        await call.make(self._http, may_be_missing=True)
+
+    async def cancel_task(self, cell: Cell, task_guid: str, *, trace_id: str) -> None:
+        """Have the task stopped.
+
+        Raises:
+          PeerUnavailable: no response, or another than 202.
+        """
+        cell.require_https()
+        call = _Call(
+            self._log.session("cancel-task", {"task-guid": task_guid}),
+            "POST",
+            f"{cell.rep_url}/v1/tasks/{task_guid}/cancel",
+            _request_id(trace_id),
+        )
+        await call.make(self._http)
+
+
+class _Call:
+    """One request to a rep, and what the log says of it."""
+
+    def __init__(
+        self, log: Logger, method: str, url: str, headers: Headers, body: bytes | None = None
+    ) -> None:
+        self._log = log
+        self._method = method
+        self._url = url
+        self._headers = headers
+        self._body = body
+
+    async def make(self, http: HTTPClient, *, may_be_missing: bool = False) -> bool:
+        """Whether the rep accepted. It did not, and that is no error, if 404 ``may_be_missing``."""
+        began = trio.current_time()
+        self._log.info("starting")
+        try:
+            status = await http.send(self._method, self._url, headers=self._headers, body=self._body)
+        except NoResponse as error:
+            self._log.error("request-failed", error=error)
+            raise
+        if status == ACCEPTED:
+            self._log.info("completed", duration=int((trio.current_time() - began) * 1e9))
+            return True
+        refusal = StatusRefused(status)
+        self._log.error(
+            "failed-with-status", {"status-code": status, "msg": reason_of(status)}, error=refusal
+        )
+        if may_be_missing and status == NOT_FOUND:
+            return False
+        raise refusal
+
+
+def _request_id(trace_id: str) -> Headers:
+    return ((REQUEST_ID, trace_id),) if trace_id else ()
+
+
+def _about(lrp: ActualLRP) -> dict[str, object]:
+    instance = {"instance_guid": lrp.instance.instance_guid, "cell_id": lrp.instance.cell_id}
+    return {
+        "process-guid": lrp.process_guid,
+        "index": lrp.index,
+        "domain": lrp.domain,
+        "instance-key": instance,
+    }
