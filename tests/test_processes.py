@@ -3,7 +3,9 @@
 import signal
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import asyncpg
 import pytest
@@ -11,10 +13,14 @@ import trio
 import trio_asyncio
 from trio_asyncio import aio_as_trio
 
+from bbs.embedded_postgres import embedded_postgres_blocking
 from bbs.models import pb
+from bbs.models.errors import UnknownError
 from bbs.store.postgres import WRITER_LOCK
 from tests.processes import first_line, running_bbs, spawn
 from tests.records import desired_message
+
+ROWS = "SELECT process_guid FROM desired_lrps ORDER BY process_guid"
 
 TERMINATE_WRITER = f"""
 SELECT pg_terminate_backend(pid) FROM pg_locks
@@ -184,3 +190,35 @@ async def test_a_missing_table_is_told_and_ends_the_process(tmp_path: Path, data
             assert await bbs.process.wait() == 0
 
     assert '"bbs.unrecoverable-error"' in (tmp_path / "bbs.log").read_text()
+
+
+@pytest.mark.postgres
+@pytest.mark.slow
+async def test_a_database_that_is_away_stops_no_read_and_loses_no_write(tmp_path: Path) -> None:
+    with TemporaryDirectory(prefix="bbs-away-") as directory:
+        database = Path(directory)
+        # The symlink names the socket's directory of the day, so that one URL serves before and after.
+        url = f"host={database / 'postgres.socket'} user=postgres dbname=postgres"
+        async with AsyncExitStack() as stack:
+            with embedded_postgres_blocking(database):
+                bbs = await stack.enter_async_context(
+                    running_bbs(tmp_path, "--database-url", url, "--write-retry-s", "3")
+                )
+                client = await stack.enter_async_context(bbs.client())
+                await client.desire_lrp(desired_message("before"))
+
+            assert [lrp.process_guid for lrp in await client.desired_lrps()] == ["before"]
+            with pytest.raises(
+                UnknownError, match="the database is unavailable; nothing was changed, try again"
+            ):
+                await client.desire_lrp(desired_message("away"))
+
+            with embedded_postgres_blocking(database):
+                await client.desire_lrp(desired_message("after"))
+                assert sorted(lrp.process_guid for lrp in await client.desired_lrps()) == ["after", "before"]
+                assert await bbs.stop() == 0
+                rows = await in_database(
+                    f"postgresql://postgres@/postgres?host={database / 'postgres.socket'}", ROWS
+                )
+
+    assert [guid for (guid,) in rows] == ["after", "before"]

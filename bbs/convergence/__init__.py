@@ -1,1 +1,1 @@
-"""The loops that move actual towards desired. Not built yet: LRPs converge only by what clients ask for."""
+"""The loops that move actual towards desired: tasks so far; LRPs converge only by what clients ask for."""

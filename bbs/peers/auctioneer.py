@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from bbs.log import Logger
+from bbs.models.task import Task
 from bbs.peers import bodies
 from bbs.peers.http import JSON_CONTENT, REQUEST_ID, HTTPClient, NoResponse, StatusRefused
-from bbs.peers.interfaces import LRPStart, TaskStart
+from bbs.peers.interfaces import LRPStart
 
 ACCEPTED: Final = 202
 
@@ -34,13 +35,13 @@ class HTTPAuctioneer:
         """
         await self._ask("/v1/lrps", await bodies.array(starts, bodies.lrp_start), trace_id)
 
-    async def request_task_auctions(self, starts: Sequence[TaskStart], *, trace_id: str = "") -> None:
-        """Ask for the tasks of ``starts`` to be placed.
+    async def request_task_auctions(self, tasks: Sequence[Task], *, trace_id: str) -> None:
+        """Ask for ``tasks`` to be placed.
 
         Raises:
           PeerUnavailable: no response, or another than 202.
         """
-        await self._ask("/v1/tasks", await bodies.array(starts, bodies.task_start), trace_id)
+        await self._ask("/v1/tasks", await bodies.array(tasks, bodies.task_start), trace_id)
 
     async def _ask(self, path: str, body: bytes, trace_id: str) -> None:
         # Unlike with reps, the header is there even when it is empty.

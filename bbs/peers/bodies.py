@@ -9,7 +9,7 @@ import trio
 
 from bbs.models.actual_lrp import ActualLRP
 from bbs.models.task import Task
-from bbs.peers.interfaces import LRPStart, TaskStart
+from bbs.peers.interfaces import LRPStart
 
 T = TypeVar("T")
 
@@ -39,18 +39,19 @@ def lrp_start(start: LRPStart) -> bytes:
     )
 
 
-def task_start(start: TaskStart) -> bytes:
+def task_start(task: Task) -> bytes:
     """spec: peers.md §2.2. The last two keys are the zero values of fields that only the auctioneer fills."""
+    definition = task.definition_message()
     return _object(
         {
-            "TaskGuid": start.task_guid,
-            "Domain": start.domain,
-            "PlacementTags": start.placement_tags,
-            "VolumeDrivers": start.volume_drivers,
-            "RootFs": start.rootfs,
-            "MemoryMB": start.memory_mb,
-            "DiskMB": start.disk_mb,
-            "MaxPids": start.max_pids,
+            "TaskGuid": task.task_guid,
+            "Domain": task.domain,
+            "PlacementTags": list(definition.PlacementTags) or None,
+            "VolumeDrivers": [mount.driver for mount in definition.volume_mounts],
+            "RootFs": definition.root_fs,
+            "MemoryMB": definition.memory_mb,
+            "DiskMB": definition.disk_mb,
+            "MaxPids": definition.max_pids,
             "state": "Invalid",
             "failed": False,
         }

@@ -44,7 +44,7 @@ class CallbackStatistics:
     dropped: int
 
 
-class TaskCallbacks:
+class HTTPTaskCallbacks:
     """The pool of ``workers``, and the queue of the same length before it. Nothing happens until `run`."""
 
     def __init__(self, *, http: HTTPClient, workers: int, log: Logger) -> None:
@@ -68,7 +68,7 @@ class TaskCallbacks:
         if task.completion_callback_url:
             await self._send.send(task)
 
-    def hand_over(self, task: Task) -> None:
+    def submit_nowait(self, task: Task) -> None:
         """Queue a callback without waiting. Without a URL: nothing. No room: dropped and counted."""
         if not task.completion_callback_url:
             return
@@ -145,7 +145,7 @@ class TaskCallbacks:
             try:
                 status = await self._http.send("POST", url, headers=JSON_CONTENT, body=body)
             except (TimedOut, ConnectionClosed) as error:
-                log.error("doing-request-failed", error=error)
+                log.debug("retrying-callback", error=error)
             except URLInvalid as error:
                 log.error("building-request-failed", error=error)
                 return False

@@ -5,7 +5,6 @@ instances); the latter pass through a bounded queue. No effect's failure changes
 full queue or to the end of the process, is made up for by convergence.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
@@ -17,13 +16,17 @@ from bbs.models.actual_lrp import ActualLRP
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.errors import BBSError
 from bbs.models.outcome import StopInstance, UpdateInstance
+from bbs.peers.cell_queue import CellQueue
 from bbs.peers.interfaces import Auctioneer, Cells, LRPStart, Reps
 
 QUEUE_MAX: Final = 50_000
 """Calls waiting for their cell. Beyond it new ones are dropped and counted: convergence asks again."""
 
-WORKERS: Final = 50
-"""Calls under way at once, so that one dead cell, which holds a worker until its timeout, delays few others."""
+WORKERS: Final = 200
+"""Calls under way at once."""
+
+CALLS_PER_CELL_MAX: Final = 4
+"""Of these, to one cell. A dead one holds its workers until their timeouts: it takes fifty to hold all."""
 
 BackgroundEffect = StopInstance | UpdateInstance
 
@@ -65,14 +68,14 @@ class Effects:
         self.reps = reps
         self.cells = cells
         self._log = log
-        self._send, self._receive = trio.open_memory_channel[BackgroundEffect](QUEUE_MAX)
+        self._calls = CellQueue[BackgroundEffect](waiting_max=QUEUE_MAX, per_cell_max=CALLS_PER_CELL_MAX)
         self._performed = self._failed = self._dropped = 0
 
     def submit(self, effects: Sequence[BackgroundEffect]) -> None:
         """Queue calls that nobody waits for. Full: dropped and counted."""
         for effect in effects:
             try:
-                self._send.send_nowait(effect)
+                self._calls.put_nowait(effect.lrp.instance.cell_id, effect)
             except trio.WouldBlock:
                 self._dropped += 1
                 self._log.error("dropped-rep-call", _about(effect.lrp))
@@ -96,19 +99,18 @@ class Effects:
             await trio.sleep_forever()
 
     def statistics(self) -> EffectStatistics:
-        queued = self._send.statistics().current_buffer_used
-        assert not math.isinf(queued)
-        return EffectStatistics(queued, self._performed, self._failed, self._dropped)
+        return EffectStatistics(len(self._calls), self._performed, self._failed, self._dropped)
 
     async def _work(self) -> None:
-        async for effect in self._receive:
-            try:
-                await self._perform(effect)
-            except BBSError as error:
-                self._failed += 1
-                self._log.error("failed-rep-call", _about(effect.lrp), error=error)
-            else:
-                self._performed += 1
+        while True:
+            async with self._calls.next() as effect:
+                try:
+                    await self._perform(effect)
+                except BBSError as error:
+                    self._failed += 1
+                    self._log.error("failed-rep-call", _about(effect.lrp), error=error)
+                else:
+                    self._performed += 1
 
     async def _perform(self, effect: BackgroundEffect) -> None:
         cell = await self.cells.cell_by_id(effect.lrp.instance.cell_id)

@@ -9,6 +9,7 @@ from bbs.log import Logger
 from bbs.models.errors import BBSError
 from bbs.models.outcome import Outcome
 from bbs.peers.effects import Effects
+from bbs.routes.task_counts import TaskCounts
 from bbs.store.store import Store
 from bbs.sync.event_hub import EventHubs
 
@@ -22,29 +23,39 @@ def _new_guid() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """``now_ns`` is the wall clock, in Unix nanoseconds; ``update_workers`` is upstream's setting of that name."""
+    """``now_ns`` is the wall clock, in Unix nanoseconds.
+
+    ``update_workers`` and ``max_task_retries`` are upstream's settings of these names.
+    """
 
     store: Store
     hubs: EventHubs
     effects: Effects
     log: Logger
+    task_counts: TaskCounts = field(default_factory=TaskCounts)
     update_workers: int = 1000
+    max_task_retries: int = 3
     now_ns: Callable[[], int] = time_ns
     new_guid: Callable[[], str] = field(default=_new_guid)
 
     async def change(self, decide: Callable[[], Outcome], *, about: str) -> Outcome:
         """Decide, stage what was decided in the same breath, and wait until it is durable.
 
-        ``about`` is the process guid or domain whose rows ``decide`` reads from `store.head`.
+        ``about`` is the process guid, task guid or domain whose rows ``decide`` reads from `store.head`.
 
         Raises:
           BBSError: the decision's refusal, or the store's. A refusal may rest on rows that are only staged, so it is
             held back until they are durable: nobody hears of what might yet be undone.
         """
-        try:
-            outcome = decide()
-        except BBSError:
-            await self.store.settle(about)
-            raise
-        await self.store.commit(outcome, about=about)
-        return outcome
+        return await change(self.store, decide, about=about)
+
+
+async def change(store: Store, decide: Callable[[], Outcome], *, about: str) -> Outcome:
+    """As `Context.change`, for those who need nothing else of it."""
+    try:
+        outcome = decide()
+    except BBSError:
+        await store.settle(about)
+        raise
+    await store.commit(outcome, about=about)
+    return outcome

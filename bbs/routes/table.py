@@ -16,6 +16,7 @@ from bbs.routes.desired_lrps import DesiredLRPLifecycle
 from bbs.routes.domains import Domains
 from bbs.routes.http import Answer, Call, EventStream, Route, RouteTable, Unary
 from bbs.routes.streams import GROUP_FEEDS, INSTANCE_FEEDS, lrp_stream, task_stream
+from bbs.routes.tasks import TaskLifecycle, TaskReads
 
 _AVAILABLE: Final = pb.PingResponse(available=True).SerializeToString()
 _KEEP_CONTAINER: Final = pb.EvacuationResponse(keep_container=True).SerializeToString()
@@ -30,6 +31,7 @@ def route_table(context: Context, *, on_unrecoverable: Callable[[Unrecoverable],
     reads, lrps = ActualLRPReads(context), ActualLRPLifecycle(context)
     desired_reads, desired = DesiredLRPReads(context), DesiredLRPLifecycle(context)
     domains = Domains(context)
+    task_reads, tasks = TaskReads(context), TaskLifecycle(context)
 
     def post(name: str, path: str, endpoint: Unary | EventStream) -> Route:
         return Route(name, "POST", f"/v1/{path}", endpoint)
@@ -114,7 +116,22 @@ def route_table(context: Context, *, on_unrecoverable: Callable[[Unrecoverable],
             post("DesireDesiredLRP", "desired_lrp/desire.r2", unary(pb.DesireLRPRequest, desired.desire)),
             post("UpdateDesireLRP", "desired_lrp/update", unary(pb.UpdateDesiredLRPRequest, desired.update)),
             post("RemoveDesiredLRP", "desired_lrp/remove", unary(pb.RemoveDesiredLRPRequest, desired.remove)),
-            *(post(name, path, _unavailable("tasks")) for name, path in _TASK_ROUTES),
+            post("Tasks", "tasks/list.r3", unary(pb.TasksRequest, task_reads.tasks)),
+            post("TaskByGuid", "tasks/get_by_task_guid.r3", unary(pb.TaskByGuidRequest, task_reads.by_guid)),
+            post("Tasks_r2", "tasks/list.r2", unary(pb.TasksRequest, task_reads.tasks_r2)),
+            post(
+                "TaskByGuid_r2",
+                "tasks/get_by_task_guid.r2",
+                unary(pb.TaskByGuidRequest, task_reads.by_guid_r2),
+            ),
+            post("DesireTask", "tasks/desire.r2", unary(pb.DesireTaskRequest, tasks.desire)),
+            post("StartTask", "tasks/start", unary(pb.StartTaskRequest, tasks.start)),
+            post("CancelTask", "tasks/cancel", unary(pb.TaskGuidRequest, tasks.cancel)),
+            post("FailTask", "tasks/fail", unary(pb.FailTaskRequest, tasks.fail)),
+            post("RejectTask", "tasks/reject", unary(pb.RejectTaskRequest, tasks.reject)),
+            post("CompleteTask", "tasks/complete", unary(pb.CompleteTaskRequest, tasks.complete)),
+            post("ResolvingTask", "tasks/resolving", unary(pb.TaskGuidRequest, tasks.resolving)),
+            post("DeleteTask", "tasks/delete", unary(pb.TaskGuidRequest, tasks.delete)),
             get("EventStream", "events.r1", groups_v3),
             post("TaskEventStream", "events/tasks.r1", task_stream(context, Version.V3)),
             post("LRPInstanceEventStream", "events/lrp_instances.r1", instances_v3),
@@ -124,22 +141,6 @@ def route_table(context: Context, *, on_unrecoverable: Callable[[Unrecoverable],
             post("Cells", "cells/list.r1", Unary(_cells(context.effects.cells.list_wire))),
         ]
     )
-
-
-_TASK_ROUTES: Final = (
-    ("Tasks", "tasks/list.r3"),
-    ("TaskByGuid", "tasks/get_by_task_guid.r3"),
-    ("Tasks_r2", "tasks/list.r2"),
-    ("TaskByGuid_r2", "tasks/get_by_task_guid.r2"),
-    ("DesireTask", "tasks/desire.r2"),
-    ("StartTask", "tasks/start"),
-    ("CancelTask", "tasks/cancel"),
-    ("FailTask", "tasks/fail"),
-    ("RejectTask", "tasks/reject"),
-    ("CompleteTask", "tasks/complete"),
-    ("ResolvingTask", "tasks/resolving"),
-    ("DeleteTask", "tasks/delete"),
-)
 
 
 async def _ping(call: Call) -> Answer:

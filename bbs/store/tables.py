@@ -163,9 +163,7 @@ class TaskQueue:
         """
         last = None if after_ns is None else (after_ns + 1, "")
         end = None if before_ns is None else (before_ns, "")
-        while page := list(
-            islice(self._filed.irange(last, end, inclusive=(last is None or last[1] == "", False)), tasks)
-        ):
+        while page := list(islice(self._filed.irange(last, end, inclusive=(False, False)), tasks)):
             last = page[-1]
             yield [self._filed[key] for key in page]
 

@@ -48,11 +48,17 @@ CASES: dict[str, tuple[bytes, list[int]]] = {
     "body cut short": (echo(b"Content-Length: 9\r\n", body=b"abc"), [400]),
     # Transfer-Encoding
     "chunks": (echo(CHUNKED, body=b"3\r\nabc\r\n0\r\n\r\n"), [200]),
-    "chunks in capitals": (echo(b"TRANSFER-ENCODING: CHUNKED\r\n", body=b"A\r\n0123456789\r\n0\r\n\r\n"), [200]),
+    "chunks in capitals": (
+        echo(b"TRANSFER-ENCODING: CHUNKED\r\n", body=b"A\r\n0123456789\r\n0\r\n\r\n"),
+        [200],
+    ),
     "chunk extension": (echo(CHUNKED, body=b"3;a=b\r\nabc\r\n0;c\r\n\r\n"), [200]),
     "blank after chunk size": (echo(CHUNKED, body=b"3 \r\nabc\r\n0\r\n\r\n"), [200]),
     "trailers": (echo(CHUNKED, body=b"3\r\nabc\r\n0\r\nA: b\r\nC: d\r\n\r\n"), [200]),
-    "chunks, then a request": (echo(CHUNKED, body=b"1\r\na\r\n0\r\n\r\n") + post("/v1/echo", b"b"), [200, 200]),
+    "chunks, then a request": (
+        echo(CHUNKED, body=b"1\r\na\r\n0\r\n\r\n") + post("/v1/echo", b"b"),
+        [200, 200],
+    ),
     "chunks and length": (echo(CHUNKED, b"Content-Length: 3\r\n", body=b"0\r\n\r\n"), [400]),
     "length and chunks": (echo(b"Content-Length: 3\r\n", CHUNKED, body=b"0\r\n\r\n"), [400]),
     "chunked twice": (echo(CHUNKED * 2, body=b"0\r\n\r\n"), [501]),
@@ -117,6 +123,7 @@ CASES: dict[str, tuple[bytes, list[int]]] = {
     "upgrade to who knows what": (echo(b"Connection: upgrade\r\n", b"Upgrade: foo\r\n"), [200]),
 }
 
+
 @pytest.fixture
 async def lanes(world: World) -> AsyncIterator[tuple[Served, Served]]:
     async with (
@@ -163,8 +170,11 @@ async def test_both_lanes_decide_alike(lanes: tuple[Served, Served], case: str) 
     assert [status for status, _ in from_fast] == statuses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-async def test_the_fast_lane_decides_alike_however_the_bytes_are_cut(lanes: tuple[Served, Served], case: str) -> None:
+async def test_the_fast_lane_decides_alike_however_the_bytes_are_cut(
+    lanes: tuple[Served, Served], case: str
+) -> None:
     request, statuses = CASES[case]
     fast, _ = lanes
     whole = await answers(fast, request)

@@ -9,7 +9,11 @@ import trio
 from tests.routes.http.serving import Served, Wire, World, post, serving
 
 DATE = r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"
-TEXT = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff", "Content-Length": "19"}
+TEXT = {
+    "Content-Type": "text/plain; charset=utf-8",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Length": "19",
+}
 NOTHING = {"Content-Length": "0"}
 
 
@@ -82,10 +86,17 @@ async def test_head_is_refused_without_a_body(served: Served, path: str, status:
 
 @pytest.mark.parametrize(
     "request_bytes",
-    [post("/v1/echo", b"x"), post("/v1/nope"), b"GET /v1/echo HTTP/1.1\r\nHost: a\r\n\r\n", post("/v1/events.r1")],
+    [
+        post("/v1/echo", b"x"),
+        post("/v1/nope"),
+        b"GET /v1/echo HTTP/1.1\r\nHost: a\r\n\r\n",
+        post("/v1/events.r1"),
+    ],
     ids=["known", "unknown", "wrong method", "stream"],
 )
-async def test_until_the_gate_opens_every_request_gets_a_bare_503(served: Served, request_bytes: bytes) -> None:
+async def test_until_the_gate_opens_every_request_gets_a_bare_503(
+    served: Served, request_bytes: bytes
+) -> None:
     served.world.ready = False
     wire = await served.connect()
     await wire.send(request_bytes)
@@ -199,7 +210,9 @@ async def test_an_answer_in_pieces_arrives_whole(served: Served) -> None:
         assert (await wire.read_response()).body == b"".join(served.world.pieces)
 
 
-async def test_a_failing_handler_ends_its_connection_without_an_answer_and_nothing_else(served: Served) -> None:
+async def test_a_failing_handler_ends_its_connection_without_an_answer_and_nothing_else(
+    served: Served,
+) -> None:
     unharmed = await served.connect()
     wire = await served.connect()
     await wire.send(post("/v1/failing", b"boom"))
@@ -231,7 +244,9 @@ CHUNK = b"%x\r\n%b\r\n" % (len(EVENT), EVENT)
     ],
     ids=["GET", "GET with a body", "POST"],
 )
-async def test_a_stream_sends_its_head_at_once_then_events_as_they_come(served: Served, request_bytes: bytes) -> None:
+async def test_a_stream_sends_its_head_at_once_then_events_as_they_come(
+    served: Served, request_bytes: bytes
+) -> None:
     wire = await served.connect()
     await wire.send(request_bytes)
 

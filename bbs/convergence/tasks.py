@@ -1,0 +1,224 @@
+"""The task pass: ends tasks that wait or run for nothing, puts the others up for auction again, calls clients back.
+
+Each step picks its tasks from the store's queues, so a pass costs what needs attention. A change is decided anew, on the
+task as it is then, and committed as an outcome of its own, a page of tasks at a time (spec: tasks.md §6).
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Set
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from bbs.lifecycle.task_convergence import (
+    TaskLimits,
+    at,
+    demote,
+    expire_completed,
+    expire_pending,
+    fail_where_cell_is_gone,
+    is_to_be_auctioned,
+    is_to_be_called_back,
+    pruned,
+)
+from bbs.log import Logger
+from bbs.models.errors import BBSError
+from bbs.models.outcome import NOTHING, Outcome
+from bbs.models.task import Task, TaskState
+from bbs.peers.effects import task_start
+from bbs.peers.interfaces import Auctioneer, Callbacks, TaskStart
+from bbs.store.store import Store
+from bbs.store.tables import TaskTable
+
+PAGE_TASKS: Final = 64
+"""Tasks dealt with between two checkpoints: about 2 ms of work."""
+
+Pages = Iterable[list[Task]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskConvergenceStatistics:
+    """``passes`` count since the start; the rest is about the last pass, zeros before the first (spec: tasks.md §7).
+
+    ``kicked`` tasks were failed, auctioned or submitted for their callback; ``pruned`` ones were deleted. The number
+    of tasks in each state is counted after all changes. ``duration_s`` is the part without peers.
+    """
+
+    passes: int = 0
+    pruned: int = 0
+    kicked: int = 0
+    pending: int = 0
+    running: int = 0
+    completed: int = 0
+    resolving: int = 0
+    duration_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _Changes:
+    """What a step changed: ``made`` changes, and ``pruned`` tasks that could not be read."""
+
+    made: int = 0
+    pruned: int = 0
+    failure: BBSError | None = None
+
+
+class TaskConvergence:
+    """``present_cells`` gives the ids of the cells that announce themselves, or raises a BBSError if nobody can say."""
+
+    def __init__(
+        self,
+        store: Store,
+        present_cells: Callable[[], Awaitable[Set[str]]],
+        *,
+        auctioneer: Auctioneer,
+        callbacks: Callbacks,
+        limits: TaskLimits,
+        log: Logger,
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._table = store.committed.tasks
+        self._auctioneer = auctioneer
+        self._callbacks = callbacks
+        self._present_cells = present_cells
+        self._limits = limits
+        self._log = log
+        self._now_ns = now_ns
+        self._statistics = TaskConvergenceStatistics()
+
+    def statistics(self) -> TaskConvergenceStatistics:
+        return self._statistics
+
+    async def converge(self) -> None:
+        """One pass. A failure is logged: the pass is over if the cells are not known, else the next step goes on."""
+        began = trio.current_time()
+        log = self._log.session("converge-tasks")
+        try:
+            cells = await self._present_cells()
+        except BBSError as error:
+            log.error("failed-to-fetch-cells", error=error)
+            return
+        moment, table = at(self._now_ns(), self._limits), self._table
+
+        expired = await self._change(
+            "expire-pending-tasks",
+            table.pending_by_creation.pages(PAGE_TASKS, before_ns=moment.expire_pending_ns),
+            lambda task: expire_pending(task, moment),
+        )
+        waiting, waiting_pruned = await self._pick(
+            "list-pending-tasks",
+            table.pending_by_creation.pages(PAGE_TASKS, after_ns=moment.expire_pending_ns),
+            lambda task: is_to_be_auctioned(task, moment),
+        )
+        lost = await self._change(
+            "fail-tasks-with-disappeared-cells",
+            running_elsewhere(table, cells),
+            lambda task: fail_where_cell_is_gone(task, cells, moment),
+        )
+        demoted = await self._change(
+            "demote-resolving-tasks",
+            table.resolving_by_update.pages(PAGE_TASKS, before_ns=moment.kick_ns),
+            lambda task: demote(task, moment),
+        )
+        forgotten = await self._change(
+            "delete-expired-completed-tasks",
+            table.completed_by_completion.pages(PAGE_TASKS, before_ns=moment.expire_completed_ns),
+            lambda task: expire_completed(task, moment),
+        )
+        over, over_pruned = await self._pick(
+            "list-completed-tasks",
+            table.completed_by_update.pages(PAGE_TASKS, before_ns=moment.kick_ns),
+            lambda task: is_to_be_called_back(task, moment),
+        )
+        self._record(
+            kicked=expired.made + len(waiting) + lost.made + len(over),
+            pruned=forgotten.made
+            + sum(changes.pruned for changes in (expired, lost, demoted, forgotten))
+            + waiting_pruned
+            + over_pruned,
+            duration_s=trio.current_time() - began,
+        )
+        if waiting:
+            await self._auction(waiting, log)
+        for task in over:
+            # Waits for a place without a deadline, as upstream: to submit more would not help a pool that is behind.
+            await self._callbacks.submit(task)
+
+    async def _auction(self, waiting: list[Task], log: Logger) -> None:
+        starts: list[TaskStart] = []
+        for page in _paged(waiting):
+            starts += map(task_start, page)
+            await trio.lowlevel.checkpoint()
+        try:
+            await self._auctioneer.request_task_auctions(starts, trace_id="")
+        except BBSError as error:
+            guids = [task.task_guid for task in waiting]
+            log.error("failed-to-request-auctions-for-pending-tasks", error=error, task_guids=guids)
+
+    async def _change(self, step: str, pages: Pages, decide: Callable[[Task], Outcome]) -> _Changes:
+        """Make one step's changes, a page at a time; the first failure ends the step."""
+        changes = _Changes()
+        for page in pages:
+            async with trio.open_nursery() as nursery:
+                for task in page:
+                    nursery.start_soon(self._change_one, task.task_guid, decide, changes)
+            if changes.failure is not None:
+                self._log.error(f"failed-to-{step}", error=changes.failure)
+                break
+        return changes
+
+    async def _change_one(self, task_guid: str, decide: Callable[[Task], Outcome], changes: _Changes) -> None:
+        task = self._store.head.task(task_guid)
+        outcome = NOTHING if task is None else decide(task)
+        if task is None or outcome is NOTHING:
+            return
+        if task.unreadable:
+            self._log.info("deleting-invalid-task-from-db", guid=task_guid)
+        try:
+            await self._store.commit(outcome, about=task_guid)
+        except BBSError as error:
+            changes.failure = error
+        else:
+            changes.made += not task.unreadable
+            changes.pruned += bool(task.unreadable)
+
+    async def _pick(
+        self, step: str, pages: Pages, is_wanted: Callable[[Task], bool]
+    ) -> tuple[list[Task], int]:
+        """The tasks that a step is about and that can be read; the others are deleted, and their number returned."""
+        wanted: list[Task] = []
+        unreadable: list[Task] = []
+        for page in pages:
+            for task in page:
+                if is_wanted(task):
+                    (unreadable if task.unreadable else wanted).append(task)
+            await trio.lowlevel.checkpoint()
+        changes = await self._change(
+            step, _paged(unreadable), lambda task: pruned(task) or NOTHING if is_wanted(task) else NOTHING
+        )
+        return wanted, changes.pruned
+
+    def _record(self, *, kicked: int, pruned: int, duration_s: float) -> None:
+        by_state = self._table.by_state
+        self._statistics = TaskConvergenceStatistics(
+            passes=self._statistics.passes + 1,
+            kicked=kicked,
+            pruned=pruned,
+            pending=len(by_state[TaskState.Pending.name]),
+            running=len(by_state[TaskState.Running.name]),
+            completed=len(by_state[TaskState.Completed.name]),
+            resolving=len(by_state[TaskState.Resolving.name]),
+            duration_s=duration_s,
+        )
+
+
+def running_elsewhere(table: TaskTable, cells: Set[str]) -> Pages:
+    """The running tasks on cells that are none of ``cells``."""
+    return _paged(
+        [task for cell_id, tasks in table.running_by_cell.items() if cell_id not in cells for task in tasks]
+    )
+
+
+def _paged(tasks: list[Task]) -> Iterator[list[Task]]:
+    return (tasks[begin : begin + PAGE_TASKS] for begin in range(0, len(tasks), PAGE_TASKS))
