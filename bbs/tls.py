@@ -6,7 +6,6 @@ once, when a context is made. What is wrong with them is said in upstream's word
 
 import base64
 import binascii
-import contextlib
 import errno
 import os
 import re
@@ -16,7 +15,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
-import trio
 from cryptography import x509
 
 StrPath: TypeAlias = str | os.PathLike[str]
@@ -24,7 +22,6 @@ StrPath: TypeAlias = str | os.PathLike[str]
 # Both need an RSA key. Those of TLS 1.3 are not chosen here: OpenSSL offers just the three that Go does.
 TLS12_SUITES: Final = ("ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-AES128-GCM-SHA256")
 
-ALERT_MAX_S: Final = 1.0  # seven bytes fit into any socket's empty buffer
 
 _PEM_BLOCK: Final = re.compile(
     rb"^-----BEGIN (?P<kind>[^\r\n]*)-----[ \t]*\r?\n(?P<text>.*?)^-----END (?P=kind)-----[ \t]*\r?$",
@@ -78,27 +75,6 @@ def client_context(
     else:
         _trust(context, ca_file)
     return context
-
-
-async def server_handshake(tls: trio.SSLStream[trio.SocketStream]) -> None:
-    """Shake hands with a client; one that is refused is told why, before the caller closes the connection.
-
-    `trio.SSLStream` alone would not tell: it drops the alert that OpenSSL has queued, and the client sees a bare end of
-    connection.
-
-    Raises:
-      trio.BrokenResourceError: refused, or gone. Its cause is the `ssl.SSLError`, if it was refused.
-    Cancellation:
-      Gives up the handshake; the stream is of no use then. The caller sets the deadline.
-    """
-    try:
-        await tls.do_handshake()
-    except trio.BrokenResourceError as error:
-        if isinstance(error.__cause__, ssl.SSLError):
-            # No public way leads to what OpenSSL wants to say last.
-            with trio.move_on_after(ALERT_MAX_S), contextlib.suppress(trio.BrokenResourceError):
-                await tls.transport_stream.send_all(tls._outgoing.read())
-        raise
 
 
 def _context(protocol: int) -> ssl.SSLContext:

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from bbs.certs import DevelopmentCerts, _Authority, _key_pem, _name, _new_key, make_development_certs
-from bbs.tls import TLSFilesInvalid, client_context, server_context, server_handshake
+from bbs.routes.http.tls_stream import TLSStream
+from bbs.tls import TLSFilesInvalid, client_context, server_context
 
 PEM = serialization.Encoding.PEM
 WAIT_S = 10
@@ -63,8 +64,8 @@ async def meet(server: ssl.SSLContext, client: ssl.SSLContext, *, name: str = "l
     async def serve() -> None:
         async with theirs:
             with contextlib.suppress(trio.BrokenResourceError):
-                tls = trio.SSLStream(theirs, server, server_side=True)
-                await server_handshake(tls)
+                tls = TLSStream(theirs, server)
+                await tls.do_handshake()
                 await tls.send_all(b"!")
 
     async def call() -> None:

@@ -21,6 +21,7 @@ from bbs.routes.http.quart_app import build_app
 from bbs.routes.http.refusals import NOT_READY, PLAIN_HTTP_ON_TLS_PORT, http_date
 from bbs.routes.http.slow_lane import SlowLane
 from bbs.routes.http.sockets import keep_alive, linger, remote_addr
+from bbs.routes.http.tls_stream import TLSStream
 
 # No TLS record starts with one of these; the request lines that Go recognises all do.
 PLAIN_HTTP_STARTS: Final = b"GHPO"
@@ -175,9 +176,7 @@ class HTTPServer:
             self._connections -= 1
             await trio.aclose_forcefully(stream)
 
-    async def _handshake(
-        self, stream: trio.SocketStream, tls: ssl.SSLContext
-    ) -> "trio.SSLStream[trio.SocketStream] | None":
+    async def _handshake(self, stream: trio.SocketStream, tls: ssl.SSLContext) -> TLSStream | None:
         """Make it a TLS stream; None if the peer won't, or speaks plain HTTP and has been told."""
         with trio.move_on_after(self._limits.handshake_timeout_s):
             first = await stream.socket.recv(1, socket.MSG_PEEK)
@@ -186,8 +185,7 @@ class HTTPServer:
                 with trio.move_on_after(self._limits.linger_s):
                     await linger(stream, self._limits.receive_bytes)
                 return None
-            # Without close_notify, like most HTTP servers: every body says where it ends.
-            secured = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
+            secured = TLSStream(stream, tls)
             await secured.do_handshake()
             return secured
         return None

@@ -66,7 +66,10 @@ def build_app(
             return _refuse(NOT_READY)
         found = table.find(request.method, _raw_path())
         if found is None:
-            return None if request.url_rule is not None else _refuse(NOT_FOUND)
+            if request.url_rule is None:
+                return _refuse(NOT_FOUND)
+            _connection().may_be_abandoned()
+            return None
         if isinstance(found, WrongMethod):
             return _refuse(wrong_method(found.allow))
         try:

@@ -41,6 +41,16 @@ STATE_KEY: Final = "connection"
 _BARE_STATUS: Final = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) (?=\r\n)")
 
 
+# What Hypercorn stumbles over when a client breaks the protocol while an answer is on its way: reader and writer share
+# one h11 connection. The client's fault, and the connection is closed in any case.
+_STUMBLES: Final = (
+    h11.LocalProtocolError,
+    trio.BusyResourceError,
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+)
+
+
 class SlowConnection:
     """The stream that Hypercorn gets, and what the application may ask of its connection."""
 
@@ -68,6 +78,8 @@ class SlowConnection:
         self._sources: set[StreamSource] = set()
         self._streams_are_over = False
         self._head_is_next = True
+        self._head_timed_out = False
+        self._may_be_abandoned = False
         self.request_is_complete: Callable[[], bool] = lambda: False
         """Whether Hypercorn has read a request to its end and not yet been through with the answer."""
 
@@ -76,6 +88,7 @@ class SlowConnection:
     def begin_request(self) -> None:
         self._requests_in_flight += 1
         self._head_since = inf
+        self._may_be_abandoned = False
 
     def end_request(self) -> None:
         self._requests_in_flight -= 1
@@ -87,6 +100,11 @@ class SlowConnection:
             self._all_answered = trio.Event()
             if self._close_after_answer:
                 self._close_soon()
+
+    def may_be_abandoned(self) -> None:
+        """Let the end of the client's sending side cancel the present request, as Quart does it: for pages."""
+        self._may_be_abandoned = True
+        self._waiting.cancel()
 
     def add_stream(self, source: StreamSource) -> None:
         """Close ``source`` when the client ends its sending side, when the server stops, and after its request."""
@@ -148,13 +166,14 @@ class SlowConnection:
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     return b""
             # The head may have become complete while we waited: then its request took the deadline away.
-            if self._over or self._head_since < inf:
+            self._head_timed_out = trio.current_time() >= self._head_since + self._limits.header_timeout_s
+            if self._over or self._head_timed_out:
                 return b""
 
     async def _wait_for_answers(self) -> None:
         """Return when no complete request is in flight. No deadline of its own: handlers have theirs."""
         self.end_streams()
-        while self.request_is_complete() and not self._over:
+        while self.request_is_complete() and not (self._over or self._may_be_abandoned):
             self._waiting = trio.CancelScope()
             with self._waiting:
                 await self._all_answered.wait()
@@ -163,9 +182,10 @@ class SlowConnection:
         if self._dropped:
             raise trio.BrokenResourceError("dropped by the application")
         if self._head_is_next and (status := _BARE_STATUS.match(data)):
-            code = int(status[1])
+            # h11 knows only that the request is incomplete.
+            code = HTTPStatus.REQUEST_TIMEOUT if self._head_timed_out else HTTPStatus(int(status[1]))
             self._head_is_next = code < HTTPStatus.OK
-            data = status[0] + HTTPStatus(code).phrase.encode("ascii") + data[status.end() :]
+            data = b"HTTP/1.1 %d %b%b" % (code, code.phrase.encode("ascii"), data[status.end() :])
         with trio.move_on_after(self._limits.send_stall_s) as stall:
             await self._stream.send_all(data)
         if stall.cancelled_caught:
@@ -265,6 +285,8 @@ class SlowLane:
         self._connections.add(connection)
         try:
             await server
+        except* _STUMBLES:
+            pass
         finally:
             self._connections.discard(connection)
 
@@ -285,14 +307,38 @@ class SlowLane:
         """What Hypercorn calls per request: bookkeeping and strictness around the application."""
         connection: SlowConnection = scope["state"][STATE_KEY]
         connection.begin_request()
+        answered = False
+
+        async def receive_until_answered() -> Any:
+            message = await receive()
+            if answered and message["type"] == "http.disconnect":
+                # Hypercorn says so after each answer. Quart would cancel the task that sent it, which is just then
+                # making the connection ready for the next request.
+                await trio.sleep_forever()
+            return message
+
+        async def send_in_gos_spelling(message: Any) -> None:
+            nonlocal answered
+            if message["type"] == "http.response.start":
+                headers = [(name.title(), value) for name, value in message["headers"]]
+                if self.stopping and not any(name == b"Connection" for name, _ in headers):
+                    headers.append((b"Connection", b"close"))
+                message = {**message, "headers": headers}
+                connection.begin_response()
+            elif message["type"] == "http.response.body":
+                answered = not message.get("more_body", False)
+            await send(message)
+
         try:
             refusal = self._refusal(scope)
             if refusal is None:
-                await self._app(scope, receive, self._go_spelling(connection, send))
+                await self._app(scope, receive_until_answered, send_in_gos_spelling)
             else:
                 headers = [(b"Content-Length", b"0"), (b"Connection", b"close")]
                 await send({"type": "http.response.start", "status": refusal, "headers": headers})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except _STUMBLES:
+            connection.drop()
         finally:
             connection.end_request()
 
@@ -307,15 +353,3 @@ class SlowLane:
         if not scope["raw_path"]:
             return HTTPStatus.BAD_REQUEST  # Quart can't take it
         return None
-
-    def _go_spelling(self, connection: SlowConnection, send: Send) -> Send:
-        async def spelt(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                headers = [(name.title(), value) for name, value in message["headers"]]
-                if self.stopping and not any(name == b"Connection" for name, _ in headers):
-                    headers.append((b"Connection", b"close"))
-                message = {**message, "headers": headers}
-                connection.begin_response()
-            await send(message)
-
-        return spelt

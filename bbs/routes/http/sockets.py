@@ -5,6 +5,8 @@ from typing import Final
 
 import trio
 
+from bbs.routes.http.tls_stream import TLSStream
+
 # Go's default for accepted connections (spec: api.md 1).
 TCP_KEEP_ALIVE_S: Final = 180
 # The kernel cuts it down to its own limit (net.core.somaxconn).
@@ -51,9 +53,7 @@ def remote_addr(stream: trio.SocketStream) -> str:
 
 def transport_of(stream: trio.abc.Stream) -> trio.abc.Stream:
     """What is beneath the TLS, if there is TLS."""
-    while isinstance(stream, trio.SSLStream):
-        stream = stream.transport_stream
-    return stream
+    return stream.transport_stream if isinstance(stream, TLSStream) else stream
 
 
 async def linger(stream: trio.abc.Stream, receive_bytes: int) -> None:

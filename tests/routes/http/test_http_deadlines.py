@@ -5,15 +5,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from trio.testing import memory_stream_one_way_pair, memory_stream_pair, wait_all_tasks_blocked
+from trio.testing import MockClock, memory_stream_one_way_pair, memory_stream_pair, wait_all_tasks_blocked
 
 from bbs.routes.http import Limits, Peer
 from tests.routes.http.serving import Wire, World, fast_lane_for, post
 
 LIMITS = Limits(linger_s=0.5)
 SLACK_S = 2 * LIMITS.tick_s + LIMITS.linger_s
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
 @asynccontextmanager
@@ -37,7 +35,7 @@ async def read_to_end(wire: Wire) -> tuple[bytes, float]:
     return received, trio.current_time() - start
 
 
-async def test_an_idle_connection_is_closed_silently(world: World) -> None:
+async def test_an_idle_connection_is_closed_silently(autojump_clock: MockClock, world: World) -> None:
     async with connected(world) as wire:
         received, after_s = await read_to_end(wire)
 
@@ -45,7 +43,7 @@ async def test_an_idle_connection_is_closed_silently(world: World) -> None:
     assert LIMITS.idle_timeout_s <= after_s <= LIMITS.idle_timeout_s + SLACK_S
 
 
-async def test_each_request_starts_the_idle_time_anew(world: World) -> None:
+async def test_each_request_starts_the_idle_time_anew(autojump_clock: MockClock, world: World) -> None:
     async with connected(world) as wire:
         for _ in range(5):
             await trio.sleep(LIMITS.idle_timeout_s - 1)
@@ -54,7 +52,9 @@ async def test_each_request_starts_the_idle_time_anew(world: World) -> None:
             assert await wire.read_until(b"still here")
 
 
-async def test_a_slow_head_is_answered_408_counted_from_its_first_byte(world: World) -> None:
+async def test_a_slow_head_is_answered_408_counted_from_its_first_byte(
+    autojump_clock: MockClock, world: World
+) -> None:
     async with connected(world) as wire:
 
         async def drip() -> None:
@@ -72,7 +72,9 @@ async def test_a_slow_head_is_answered_408_counted_from_its_first_byte(world: Wo
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 100", "Transfer-Encoding: chunked"])
-async def test_a_body_that_stops_is_answered_408(world: World, framing: str) -> None:
+async def test_a_body_that_stops_is_answered_408(
+    autojump_clock: MockClock, world: World, framing: str
+) -> None:
     async with connected(world) as wire:
         await wire.send(f"POST /v1/echo HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n64\r\nabc".encode())
 
@@ -82,7 +84,9 @@ async def test_a_body_that_stops_is_answered_408(world: World, framing: str) -> 
     assert LIMITS.body_timeout_s <= after_s <= LIMITS.body_timeout_s + SLACK_S
 
 
-async def test_a_slow_body_is_welcome_while_it_makes_progress(world: World) -> None:
+async def test_a_slow_body_is_welcome_while_it_makes_progress(
+    autojump_clock: MockClock, world: World
+) -> None:
     async with connected(world) as wire:
         await wire.send(b"POST /v1/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n")
         for _ in range(10):
@@ -92,7 +96,7 @@ async def test_a_slow_body_is_welcome_while_it_makes_progress(world: World) -> N
         assert await wire.read_until(b"xxxxxxxxxx")
 
 
-async def test_a_handler_may_take_its_time(world: World) -> None:
+async def test_a_handler_may_take_its_time(autojump_clock: MockClock, world: World) -> None:
     async with connected(world) as wire:
         await wire.send(post("/v1/slow"))
         await trio.sleep(10 * LIMITS.idle_timeout_s)
@@ -101,7 +105,7 @@ async def test_a_handler_may_take_its_time(world: World) -> None:
         assert await wire.read_until(b"at last")
 
 
-async def test_an_event_stream_may_be_silent(world: World) -> None:
+async def test_an_event_stream_may_be_silent(autojump_clock: MockClock, world: World) -> None:
     async with connected(world) as wire:
         await wire.send(post("/v1/events.r1"))
         await wire.read_until(b"\r\n\r\n")
@@ -125,7 +129,9 @@ class FullPipe(trio.abc.SendStream):
 
 
 @pytest.mark.parametrize("path", ["/v1/echo", "/v1/pieces", "/v1/events.r1"])
-async def test_a_peer_that_takes_nothing_is_dropped(world: World, path: str) -> None:
+async def test_a_peer_that_takes_nothing_is_dropped(
+    autojump_clock: MockClock, world: World, path: str
+) -> None:
     world.pieces = [b"x" * 1_000_000]
     lane = fast_lane_for(world, LIMITS)
     to_lane, from_peer = memory_stream_one_way_pair()
@@ -141,7 +147,9 @@ async def test_a_peer_that_takes_nothing_is_dropped(world: World, path: str) -> 
     assert all(source.closed for source in world.sources)
 
 
-async def test_a_request_that_overtakes_its_cut_off_is_not_half_done(world: World) -> None:
+async def test_a_request_that_overtakes_its_cut_off_is_not_half_done(
+    autojump_clock: MockClock, world: World
+) -> None:
     lane = fast_lane_for(world, LIMITS)
     ours, theirs = memory_stream_pair()
     async with trio.open_nursery() as nursery:
@@ -152,7 +160,7 @@ async def test_a_request_that_overtakes_its_cut_off_is_not_half_done(world: Worl
     assert world.calls == []
 
 
-async def test_more_than_the_header_limit_is_answered_431(world: World) -> None:
+async def test_more_than_the_header_limit_is_answered_431(autojump_clock: MockClock, world: World) -> None:
     limits = Limits(header_bytes_max=500)
     for request in (post("/v1/echo", b"", "A: " + "b" * 500), b"POST /v1/echo HTTP/1.1\r\nA: " + b"b" * 500):
         async with connected(world, limits) as wire:
@@ -163,7 +171,7 @@ async def test_more_than_the_header_limit_is_answered_431(world: World) -> None:
         assert received.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
 
 
-async def test_framing_without_a_body_is_bounded(world: World) -> None:
+async def test_framing_without_a_body_is_bounded(autojump_clock: MockClock, world: World) -> None:
     async with connected(world, Limits(header_bytes_max=500)) as wire:
         await wire.send(
             b"POST /v1/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
@@ -175,7 +183,9 @@ async def test_framing_without_a_body_is_bounded(world: World) -> None:
     assert received.startswith(b"HTTP/1.1 431 ")
 
 
-async def test_expect_100_continue_is_not_answered_if_the_body_is_too_large(world: World) -> None:
+async def test_expect_100_continue_is_not_answered_if_the_body_is_too_large(
+    autojump_clock: MockClock, world: World
+) -> None:
     async with connected(world, Limits(body_bytes_max=500)) as wire:
         await wire.send(
             b"POST /v1/echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 501\r\n\r\n"
