@@ -63,7 +63,7 @@ async def test_the_end_with_and_without_a_word() -> None:
         await client.aclose()
         assert await server.receive_some() == b""
     async with connected() as (server, client):
-        await client.transport_stream.aclose()
+        await trio.aclose_forcefully(client)
         assert await server.receive_some() == b""
         assert await server.receive_some() == b"", "again"
 
