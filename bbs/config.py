@@ -55,7 +55,10 @@ def local_keyring(data_dir: Path) -> Keyring:
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            keys: dict[str, Any] = {"active_key_label": "local", "encryption_keys": {"local": secrets.token_hex(32)}}
+            keys: dict[str, Any] = {
+                "active_key_label": "local",
+                "encryption_keys": {"local": secrets.token_hex(32)},
+            }
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as file:
                 json.dump(keys, file, indent=2)
@@ -65,7 +68,9 @@ def local_keyring(data_dir: Path) -> Keyring:
         found = json.loads(path.read_text())
         return Keyring(found["encryption_keys"], found["active_key_label"])
     except OSError as error:
-        raise ConfigInvalid(f"cannot keep encryption keys in {path}: {error.strerror}; choose another --data-dir") from error
+        raise ConfigInvalid(
+            f"cannot keep encryption keys in {path}: {error.strerror}; choose another --data-dir"
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigInvalid(
             f"{path} does not hold usable encryption keys ({error}); restore it: without it the data cannot be read"

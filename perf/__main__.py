@@ -17,6 +17,7 @@ from perf.hold import Credentials, measure_hold
 from perf.lanes import compare
 from perf.operations import work_through
 from perf.server import Server, ServerFailed, running_server
+from perf.tasks import storm
 
 EXIT_TROUBLE: Final = 1
 EXIT_CANNOT_RUN: Final = 2
@@ -82,6 +83,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     workload.add_argument("--no-fast-lane", action="store_true", help="start our server without it")
 
+    tasks = commands.add_parser(
+        "tasks",
+        parents=[common, anywhere],
+        help="a storm of tasks: desire, start, complete, resolve, delete",
+    )
+    tasks.add_argument("--tasks", type=_positive_int, default=10_000)
+    tasks.add_argument("--connections", type=_positive_int, default=64)
+    tasks.add_argument("--operation-max-s", type=float, default=120.0, help="give up an operation after that")
+    tasks.add_argument("--no-fast-lane", action="store_true", help="start our server without it")
+
     hold = commands.add_parser(
         "hold", parents=[common, anywhere], help="how long pings wait while large lists are read"
     )
@@ -122,13 +133,27 @@ def _workload(options: argparse.Namespace) -> tuple[Result, bool]:
     return account, account.good
 
 
+def _tasks(options: argparse.Namespace) -> tuple[Result, bool]:
+    with _bbs(options) as (credentials, server):
+        account = storm(
+            credentials.target(),
+            url=credentials.url,
+            tasks=options.tasks,
+            connections=options.connections,
+            operation_max_s=options.operation_max_s,
+            server=server,
+            say=_say,
+        )
+    return account, not account.troubles
+
+
 def _hold(options: argparse.Namespace) -> tuple[Result, bool]:
     with _bbs(options) as (credentials, _):
         hold = measure_hold(credentials, lrps=options.lrps, say=_say)
     return hold, not hold.troubles
 
 
-_COMMANDS: Final = {"lanes": _lanes, "workload": _workload, "hold": _hold}
+_COMMANDS: Final = {"lanes": _lanes, "workload": _workload, "tasks": _tasks, "hold": _hold}
 
 
 @contextmanager

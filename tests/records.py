@@ -5,6 +5,7 @@ from typing import Any
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP, ActualLRPState, InstanceKey, ModificationTag, Presence
 from bbs.models.desired_lrp import DesiredLRP, desired_lrp_from_message
+from bbs.models.task import Task, TaskState
 from bbs.models.wire import encode
 
 TAG = ModificationTag(epoch="e", index=0)
@@ -41,3 +42,25 @@ def desired_lrp(process_guid: str = "p", **fields: Any) -> DesiredLRP:
 
 def net_info(address: str = "10.0.0.1") -> bytes:
     return encode(pb.ActualLRPNetInfo(address=address))
+
+
+def task_definition(**fields: Any) -> pb.TaskDefinition:
+    """A definition that passes validation."""
+    definition = pb.TaskDefinition(
+        root_fs="preloaded:cflinuxfs4",
+        memory_mb=128,
+        disk_mb=512,
+        action=pb.Action(run_action=pb.RunAction(path="/bin/work", user="vcap")),
+    )
+    definition.MergeFrom(pb.TaskDefinition(**fields))
+    return definition
+
+
+def task(task_guid: str = "t", state: TaskState = TaskState.Pending, *, url: str = "", **fields: Any) -> Task:
+    given: dict[str, Any] = {
+        "domain": "d",
+        "created_at_ns": 1,
+        "updated_at_ns": 1,
+        "definition": encode(task_definition(completion_callback_url=url)),
+    }
+    return Task(task_guid=task_guid, state=state, **(given | fields))

@@ -25,8 +25,7 @@ from bbs.log import Logger
 from bbs.models.errors import BBSError
 from bbs.models.outcome import NOTHING, Outcome
 from bbs.models.task import Task, TaskState
-from bbs.peers.effects import task_start
-from bbs.peers.interfaces import Auctioneer, Callbacks, TaskStart
+from bbs.peers.task_effects import TaskEffects
 from bbs.store.store import Store
 from bbs.store.tables import TaskTable
 
@@ -71,19 +70,17 @@ class TaskConvergence:
         store: Store,
         present_cells: Callable[[], Awaitable[Set[str]]],
         *,
-        auctioneer: Auctioneer,
-        callbacks: Callbacks,
+        effects: TaskEffects,
         limits: TaskLimits,
         log: Logger,
         now_ns: Callable[[], int],
     ) -> None:
         self._store = store
         self._table = store.committed.tasks
-        self._auctioneer = auctioneer
-        self._callbacks = callbacks
+        self._effects = effects
         self._present_cells = present_cells
         self._limits = limits
-        self._log = log
+        self._log = log.session("converge-tasks")
         self._now_ns = now_ns
         self._statistics = TaskConvergenceStatistics()
 
@@ -92,13 +89,12 @@ class TaskConvergence:
 
     async def converge(self) -> None:
         """One pass. A failure is logged: the pass is over if the cells are not known, else the next step goes on."""
-        began = trio.current_time()
-        log = self._log.session("converge-tasks")
         try:
             cells = await self._present_cells()
         except BBSError as error:
-            log.error("failed-to-fetch-cells", error=error)
+            self._log.error("failed-to-fetch-cells", error=error)
             return
+        began = trio.current_time()
         moment, table = at(self._now_ns(), self._limits), self._table
 
         expired = await self._change(
@@ -140,21 +136,9 @@ class TaskConvergence:
             duration_s=trio.current_time() - began,
         )
         if waiting:
-            await self._auction(waiting, log)
+            await self._effects.auction_waiting(waiting)
         for task in over:
-            # Waits for a place without a deadline, as upstream: to submit more would not help a pool that is behind.
-            await self._callbacks.submit(task)
-
-    async def _auction(self, waiting: list[Task], log: Logger) -> None:
-        starts: list[TaskStart] = []
-        for page in _paged(waiting):
-            starts += map(task_start, page)
-            await trio.lowlevel.checkpoint()
-        try:
-            await self._auctioneer.request_task_auctions(starts, trace_id="")
-        except BBSError as error:
-            guids = [task.task_guid for task in waiting]
-            log.error("failed-to-request-auctions-for-pending-tasks", error=error, task_guids=guids)
+            await self._effects.complete_waiting(task)
 
     async def _change(self, step: str, pages: Pages, decide: Callable[[Task], Outcome]) -> _Changes:
         """Make one step's changes, a page at a time; the first failure ends the step."""

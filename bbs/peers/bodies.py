@@ -46,7 +46,7 @@ def task_start(task: Task) -> bytes:
         {
             "TaskGuid": task.task_guid,
             "Domain": task.domain,
-            "PlacementTags": list(definition.PlacementTags) or None,
+            "PlacementTags": list(definition.placement_tags) or None,
             "VolumeDrivers": [mount.driver for mount in definition.volume_mounts],
             "RootFs": definition.root_fs,
             "MemoryMB": definition.memory_mb,

@@ -4,16 +4,14 @@ A call is one request, redirects followed, of which only the status matters; res
 limits that Go's client has by default or upstream sets: 5 s to resolve a name and connect, the whole of it bounded by
 ``communication_timeout``, two idle connections kept per host for 90 s. HTTP/1.1 only; proxies of the environment,
 cookies and the like do not exist here.
-
-Connections are pooled per host, not in one pool for all: a pool of httpcore looks at each of its connections for each
-request, which with a thousand cells would stall the loop.
 """
 
+import errno
 import math
+import os
 import ssl
 from base64 import b64encode
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final
@@ -22,17 +20,14 @@ import httpcore
 import httpx
 import trio
 
+from bbs.peers.connections import CLOSE_MAX_S, Connections
 from bbs.peers.interfaces import PeerUnavailable
 
-DIAL_TIMEOUT_S: Final = 5.0
-IDLE_PER_HOST_MAX: Final = 2
-IDLE_S: Final = 90.0
 REQUESTS_MAX: Final = 10
 """Requests of one call. Go stops a chain of redirects after the tenth request."""
 
-CLOSE_MAX_S: Final = 1.0
 SENT_AT_ONCE_BYTES: Final = 256 * 1024
-"""A convergence's auctions can be 30 MB, and TLS encrypts what it is given in one go: 256 KiB take about 0.2 ms."""
+"""A convergence's auctions can be 30 MB, and TLS encrypts what it is given in one go, while all else waits."""
 
 JSON_CONTENT: Final = (("Content-Type", "application/json"),)
 REQUEST_ID: Final = "X-Vcap-Request-Id"
@@ -86,10 +81,8 @@ class HTTPClient:
     def __init__(
         self, *, tls: ssl.SSLContext, timeout_s: float, network: httpcore.AsyncNetworkBackend | None = None
     ) -> None:
-        self._tls = tls
         self._timeout_s = timeout_s or math.inf
-        self._dialler = _Dialler(network or httpcore.TrioBackend())
-        self._hosts: OrderedDict[tuple[bytes, bytes, int | None], _Host] = OrderedDict()
+        self._connections = Connections(tls=tls, network=network)
 
     async def send(self, method: str, url: str, *, headers: Headers = (), body: bytes | None = None) -> int:
         """Send a request, follow redirects, and return the status of the last response.
@@ -112,25 +105,23 @@ class HTTPClient:
         )
 
     async def aclose(self) -> None:
-        """Close all connections. Calls under way fail."""
-        while self._hosts:
-            _, host = self._hosts.popitem()
-            await _close(host.pool)
+        """Close all connections. Calls that wait for their answer fail."""
+        await self._connections.aclose()
 
     async def _exchange(self, request: "_Request") -> tuple[int, str | None]:
         """One request and the head of its response: the status, and where a redirect leads."""
-        await self._close_stale()
-        host = self._host(request.url)
-        host.calls += 1
         try:
-            response = await host.pool.handle_async_request(request.to_httpcore())
-            try:
+            message = request.to_httpcore()
+            async with self._connections.to(message.url) as connection:
+                response = await connection.handle_async_request(message)
                 headers = _first_values(response.headers)
-                if headers.get(b"content-length") == b"0":
-                    # Nothing to wait for: the connection can be used again. With a body unread it can't, as in Go.
-                    await response.aread()
-            finally:
-                await response.aclose()
+                try:
+                    if headers.get(b"content-length") == b"0":
+                        # Nothing to wait for, and the connection can be used again. With a body unread it can't.
+                        await response.aread()
+                finally:
+                    with trio.move_on_after(CLOSE_MAX_S, shield=True):
+                        await response.aclose()
         except httpcore.ConnectTimeout as error:
             raise NoResponse(request.went_wrong(f"dial tcp {request.host_port}: i/o timeout")) from error
         except (
@@ -142,44 +133,8 @@ class HTTPClient:
         ) as error:
             if error.args and isinstance(error.args[0], trio.ClosedResourceError):
                 raise ConnectionClosed(request.went_wrong("use of closed network connection")) from error
-            raise NoResponse(request.went_wrong(_reason(error))) from error
-        finally:
-            host.calls -= 1
-            host.used_at = trio.current_time()
+            raise NoResponse(request.went_wrong(_reason(error, request.host_port))) from error
         return response.status, _location(response.status, headers)
-
-    def _host(self, url: httpx.URL) -> "_Host":
-        key = url.raw_scheme, url.raw_host, url.port
-        if key not in self._hosts:
-            pool = httpcore.AsyncConnectionPool(
-                ssl_context=self._tls,
-                max_connections=None,
-                max_keepalive_connections=IDLE_PER_HOST_MAX,
-                keepalive_expiry=IDLE_S,
-                network_backend=self._dialler,
-            )
-            self._hosts[key] = _Host(pool, used_at=trio.current_time())
-        self._hosts.move_to_end(key)
-        return self._hosts[key]
-
-    async def _close_stale(self) -> None:
-        """Forget hosts not called for a while. Two looks per call: each call adds one host at most."""
-        for _ in range(2):
-            if not self._hosts:
-                return
-            key, oldest = next(iter(self._hosts.items()))
-            if oldest.calls:
-                self._hosts.move_to_end(key)
-            elif oldest.used_at + IDLE_S < trio.current_time():
-                del self._hosts[key]
-                await _close(oldest.pool)
-
-
-@dataclass(slots=True)
-class _Host:
-    pool: httpcore.AsyncConnectionPool
-    used_at: float
-    calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,25 +211,6 @@ class _Slices:
         return piece
 
 
-class _Dialler(httpcore.AsyncNetworkBackend):
-    """Bounds connecting. The TLS handshake after it has only the whole call's deadline, as upstream."""
-
-    def __init__(self, network: httpcore.AsyncNetworkBackend) -> None:
-        self._network = network
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        return await self._network.connect_tcp(
-            host, port, timeout=DIAL_TIMEOUT_S, local_address=local_address, socket_options=socket_options
-        )
-
-
 def _parse(url: str) -> httpx.URL:
     try:
         return httpx.URL(url)
@@ -293,16 +229,16 @@ def _location(status: int, headers: dict[bytes, bytes]) -> str | None:
     return headers[b"location"].decode("utf-8", "replace")
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: Exception, host_port: str) -> str:
     """What tells most of a failure: the libraries wrap the error that the system gave."""
-    while error.args and isinstance(error.args[0], BaseException):
-        error = error.args[0]
-    told = error.__cause__ or error
+    told: BaseException = error
+    while told.args and isinstance(told.args[0], BaseException):
+        told = told.args[0]
+    told = told.__cause__ or told
     while isinstance(told, BaseExceptionGroup):
         told = told.exceptions[0]
-    return str(told) or type(told).__name__
-
-
-async def _close(pool: httpcore.AsyncConnectionPool) -> None:
-    with trio.move_on_after(CLOSE_MAX_S, shield=True):
-        await pool.aclose()
+    if not isinstance(told, OSError) or isinstance(told, ssl.SSLError) or told.errno not in errno.errorcode:
+        return str(told) or type(told).__name__
+    assert told.errno is not None
+    why = os.strerror(told.errno).lower()
+    return f"dial tcp {host_port}: connect: {why}" if isinstance(error, httpcore.ConnectError) else why

@@ -55,6 +55,9 @@ class Cell:
 class Auctioneer(Protocol):
     async def request_lrp_auctions(self, starts: Sequence[LRPStart], *, trace_id: str) -> None: ...
 
+    async def request_task_auctions(self, tasks: Sequence[Task], *, trace_id: str) -> None:
+        """Place ``tasks``, all in one request (spec: peers.md §2.2)."""
+
 
 class Reps(Protocol):
     """Every call raises `RepURLUnusable` before it does anything when the cell announces no https address."""
@@ -74,14 +77,14 @@ class Reps(Protocol):
     async def cancel_task(self, cell: Cell, task_guid: str, *, trace_id: str) -> None: ...
 
 
-class Callbacks(Protocol):
-    """Tells whoever desired a task that it is over. A task without a callback URL is left alone."""
+class TaskCallbacks(Protocol):
+    """The pool that tells clients that their tasks are over (spec: tasks.md §5)."""
+
+    def submit_nowait(self, task: Task) -> None:
+        """Queue ``task``. Full: it is dropped, and convergence will submit it."""
 
     async def submit(self, task: Task) -> None:
-        """Queue a callback, waiting for room."""
-
-    def hand_over(self, task: Task) -> None:
-        """Queue a callback without waiting; dropped if there is no room."""
+        """Queue ``task``, waiting for a place."""
 
 
 class Cells(Protocol):

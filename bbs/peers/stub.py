@@ -40,7 +40,13 @@ class UpdateRequested:
 
 
 @dataclass(frozen=True, slots=True)
-class CancelRequested:
+class TaskAuctionRequested:
+    tasks: tuple[Task, ...]
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCancelRequested:
     cell: Cell
     task_guid: str
     trace_id: str
@@ -56,7 +62,7 @@ Requested = (
     | StopRequested
     | UpdateRequested
     | TaskAuctionRequested
-    | CancelRequested
+    | TaskCancelRequested
     | CallbackRequested
 )
 
@@ -86,6 +92,19 @@ class StubPeers:
     ) -> None:
         cell.require_https()
         self.requests.append(UpdateRequested(cell, lrp, internal_routes, metric_tags, trace_id))
+
+    async def request_task_auctions(self, tasks: Sequence[Task], *, trace_id: str) -> None:
+        self.requests.append(TaskAuctionRequested(tuple(tasks), trace_id))
+
+    async def cancel_task(self, cell: Cell, task_guid: str, *, trace_id: str) -> None:
+        cell.require_https()
+        self.requests.append(TaskCancelRequested(cell, task_guid, trace_id))
+
+    def submit_nowait(self, task: Task) -> None:
+        self.requests.append(CallbackRequested(task))
+
+    async def submit(self, task: Task) -> None:
+        self.submit_nowait(task)
 
     async def cell_by_id(self, cell_id: str) -> Cell:
         if cell_id not in self.cells:

@@ -9,6 +9,8 @@ from bbs.log import Logger
 from bbs.models.errors import BBSError
 from bbs.models.outcome import Outcome
 from bbs.peers.effects import Effects
+from bbs.peers.interfaces import TaskCallbacks
+from bbs.peers.task_effects import NoCallbacks
 from bbs.routes.task_counts import TaskCounts
 from bbs.store.store import Store
 from bbs.sync.event_hub import EventHubs
@@ -32,6 +34,7 @@ class Context:
     hubs: EventHubs
     effects: Effects
     log: Logger
+    callbacks: TaskCallbacks = field(default_factory=NoCallbacks)
     task_counts: TaskCounts = field(default_factory=TaskCounts)
     update_workers: int = 1000
     max_task_retries: int = 3

@@ -15,6 +15,7 @@ from bbs.models.outcome import CancelTask, CompleteTask, Outcome, RequestTaskAuc
 from bbs.models.task import Task
 from bbs.models.versions import Version, task_at
 from bbs.models.wire import encode, frame
+from bbs.peers.task_effects import TaskEffects
 from bbs.routes.answers import SUCCESS, joined
 from bbs.routes.context import Context, change
 from bbs.routes.http import Answer
@@ -78,7 +79,13 @@ class TaskLifecycle:
         self._context = context
         self._head = context.store.head
         self._resolution = TaskResolution(context.store, now_ns=context.now_ns)
-        self._effects = context.effects
+        self._effects = TaskEffects(
+            auctioneer=context.effects.auctioneer,
+            reps=context.effects.reps,
+            cells=context.effects.cells,
+            callbacks=context.callbacks,
+            log=context.log,
+        )
 
     async def desire(self, request: pb.DesireTaskRequest, trace_id: str) -> Answer:
         return await self._change(
@@ -156,11 +163,11 @@ class TaskLifecycle:
         for effect in outcome.effects:
             match effect:
                 case RequestTaskAuction(task):
-                    await self._effects.auction_task(task)
+                    await self._effects.auction(task)
                 case CompleteTask(task):
-                    self._effects.complete_task(task)
+                    self._effects.complete(task)
                 case CancelTask():
-                    await self._effects.cancel_task(effect)
+                    await self._effects.cancel(effect)
                 case _:
                     raise AssertionError(effect)
         if outcome.refusal is not None:

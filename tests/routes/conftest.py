@@ -114,7 +114,12 @@ async def server(request: pytest.FixtureRequest, nursery: trio.Nursery) -> Async
     stop = trio.Event()
     running = Server(listeners[0].socket.getsockname()[1], peers, store, hubs, stop)
     context = Context(
-        store=store, hubs=hubs, effects=effects, log=null_logger(), now_ns=lambda: running.now_ns
+        store=store,
+        hubs=hubs,
+        effects=effects,
+        log=null_logger(),
+        callbacks=peers,
+        now_ns=lambda: running.now_ns,
     )
     http = HTTPServer(
         route_table(context, on_unrecoverable=running.bugs.append),

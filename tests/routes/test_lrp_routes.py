@@ -250,9 +250,7 @@ async def test_groups(server: Server) -> None:
     assert none.error.type == pb.Error.ResourceNotFound
 
 
-@pytest.mark.parametrize(
-    "path", ["/v1/tasks/list.r3", "/v1/tasks/desire.r2", "/v1/actual_lrps/remove_evacuating"]
-)
+@pytest.mark.parametrize("path", ["/v1/actual_lrps/remove_evacuating"])
 async def test_what_is_not_built_yet_says_so(server: Server, path: str) -> None:
     response = await server.ask(path, b"", pb.ActualLRPLifecycleResponse)
 

@@ -24,6 +24,7 @@ from bbs.models.actual_lrp import (
 from bbs.models.domain import Domain
 from bbs.models.errors import InvalidRequest, UnknownError, Unrecoverable
 from bbs.models.outcome import Record, Row, RowKey, delete, put
+from bbs.models.task import Task, TaskState
 from bbs.store.backend import Backend, BackendUnavailable, BatchRefused, DroppedRow, WriterLockLost
 from bbs.store.codec import TABLES
 from bbs.store.crypto import Keyring
@@ -31,7 +32,7 @@ from bbs.store.dsn import parse_dsn
 from bbs.store.memory_backend import Disk, Fault, Faults, MemoryBackend, Outage
 from bbs.store.postgres import PAGE_ROWS, SLICE_ROWS, WRITER_TOKEN_ID, PostgresBackend
 from bbs.store.schema import SchemaError
-from tests.records import actual_lrp, desired_lrp
+from tests.records import actual_lrp, desired_lrp, task
 
 KEYRING = Keyring({"label": "key"}, "label")
 RUNNING = actual_lrp(
@@ -57,6 +58,8 @@ RECORDS: list[Record] = [
     RUNNING,
     desired_lrp(annotation="two\nlines", PlacementTags=["a", 'b"c'], ports=[1, 2]),
     Domain(name="cf-apps", expire_time_ns=2**63 - 1),
+    task(state=TaskState.Completed, result="r\n" * 2000, failed=True, failure_reason="é", cell_id="c"),
+    task("unreadable", definition=b"", unreadable="02!", rejection_count=2, rejection_reason="no"),
 ]
 
 
@@ -217,9 +220,11 @@ async def test_every_column_is_replaced(world: Any, record: Any) -> None:
     others: dict[type[Record], Record] = {
         ActualLRP: replace(RUNNING, process_guid="x", index=0, presence=Presence.ORDINARY),
         Domain: Domain(name="x", expire_time_ns=5),
+        Task: task("x", TaskState.Running, domain="e", updated_at_ns=7, rejection_count=9),
     }
     other = others.get(type(record), desired_lrp("x"))
-    key: dict[str, Any] = {"name": "x"} if isinstance(record, Domain) else {"process_guid": "x"}
+    names = {Domain: "name", Task: "task_guid"}
+    key: dict[str, Any] = {names.get(type(record), "process_guid"): "x"}
     if isinstance(record, ActualLRP):
         key |= {"index": 0, "presence": Presence.ORDINARY}
     after = replace(record, **key)

@@ -193,7 +193,6 @@ class SlowConnection:
             raise trio.BrokenResourceError("the peer takes nothing")
 
     async def send_eof(self) -> None:
-        # Hypercorn is about to close, but may do so in a task that Quart has cancelled; the reader is not that task.
         self._close_soon()
         await cast(trio.abc.HalfCloseableStream, transport_of(self._stream)).send_eof()
 

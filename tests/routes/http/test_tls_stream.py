@@ -14,7 +14,9 @@ CA = trustme.CA()
 
 
 @asynccontextmanager
-async def connected() -> AsyncIterator[tuple[TLSStream, "trio.SSLStream[trio.SocketStream]"]]:
+async def connected(
+    *, https_compatible: bool = False
+) -> AsyncIterator[tuple[TLSStream, "trio.SSLStream[trio.SocketStream]"]]:
     server_context, client_context = (
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH),
         ssl.create_default_context(),
@@ -23,7 +25,9 @@ async def connected() -> AsyncIterator[tuple[TLSStream, "trio.SSLStream[trio.Soc
     CA.configure_trust(client_context)
     ours, theirs = (trio.SocketStream(side) for side in trio.socket.socketpair())
     server = TLSStream(ours, server_context)
-    client = trio.SSLStream(theirs, client_context, server_hostname="localhost")
+    client = trio.SSLStream(
+        theirs, client_context, server_hostname="localhost", https_compatible=https_compatible
+    )
     with trio.fail_after(10):
         async with server, client, trio.open_nursery() as nursery:
             nursery.start_soon(server.do_handshake)
@@ -62,8 +66,8 @@ async def test_the_end_with_and_without_a_word() -> None:
     async with connected() as (server, client):
         await client.aclose()
         assert await server.receive_some() == b""
-    async with connected() as (server, client):
-        await trio.aclose_forcefully(client)
+    async with connected(https_compatible=True) as (server, client):
+        await client.transport_stream.send_eof()
         assert await server.receive_some() == b""
         assert await server.receive_some() == b"", "again"
 

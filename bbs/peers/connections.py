@@ -1,0 +1,147 @@
+"""The connections of one HTTP client: as many per host as are asked for at once, two of which are kept when idle.
+
+httpcore's own pool is not used: it looks at each of its connections for each request, bounds the idle ones over all
+hosts, and closes those of a host that is not called any more only when it is. With a thousand cells that is slow twice.
+"""
+
+import ssl
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import httpcore
+import trio
+
+DIAL_TIMEOUT_S: Final = 5.0
+IDLE_PER_HOST_MAX: Final = 2
+IDLE_S: Final = 90.0
+CLOSE_MAX_S: Final = 1.0
+
+
+@dataclass(slots=True)
+class _Host:
+    used_at: float = 0.0
+    idle: list[httpcore.AsyncHTTPConnection] = field(default_factory=list)
+    busy: set[httpcore.AsyncHTTPConnection] = field(default_factory=set)
+
+
+class Connections:
+    """``network`` is what connects, the real one unless a test says otherwise."""
+
+    def __init__(self, *, tls: ssl.SSLContext, network: httpcore.AsyncNetworkBackend | None = None) -> None:
+        self._tls = tls
+        self._dialler = _Dialler(network or httpcore.TrioBackend())
+        self._hosts: OrderedDict[str, _Host] = OrderedDict()
+
+    @asynccontextmanager
+    async def to(self, url: httpcore.URL) -> AsyncIterator[httpcore.AsyncHTTPConnection]:
+        """A connection for one request, which is kept or closed when the block ends.
+
+        It connects when it gets the request. One that the server closed while it was idle is not given out.
+        """
+        await self._close_stale()
+        key = str(url.origin)
+        host = self._hosts.setdefault(key, _Host())
+        host.used_at = trio.current_time()  # from now on it is not stale
+        self._hosts.move_to_end(key)
+        connection = await _idle_one(host) or httpcore.AsyncHTTPConnection(
+            url.origin, ssl_context=self._tls, keepalive_expiry=IDLE_S, network_backend=self._dialler
+        )
+        host.busy.add(connection)
+        try:
+            yield connection
+        finally:
+            host.busy.discard(connection)
+            host.used_at = trio.current_time()
+            # First the question whether it is closed: one that never came about calls itself idle as well.
+            if not connection.is_closed():
+                if connection.is_idle() and len(host.idle) < IDLE_PER_HOST_MAX:
+                    host.idle.append(connection)
+                else:
+                    await _close(connection)
+
+    async def aclose(self) -> None:
+        """Close all connections. Calls that wait for their answer fail."""
+        while self._hosts:
+            _, host = self._hosts.popitem()
+            for connection in (*host.idle, *host.busy):
+                await _close(connection)
+
+    async def _close_stale(self) -> None:
+        """Forget hosts not called for a while. Two looks per call: each call adds one host at most."""
+        for _ in range(2):
+            if not self._hosts:
+                return
+            key, oldest = next(iter(self._hosts.items()))
+            if oldest.busy:
+                self._hosts.move_to_end(key)
+            elif oldest.used_at + IDLE_S < trio.current_time():
+                del self._hosts[key]
+                for connection in oldest.idle:
+                    await _close(connection)
+
+
+async def _idle_one(host: _Host) -> httpcore.AsyncHTTPConnection | None:
+    """The connection used last that still stands."""
+    while host.idle:
+        connection = host.idle.pop()
+        if not connection.has_expired():
+            return connection
+        await _close(connection)
+    return None
+
+
+async def _close(connection: httpcore.AsyncHTTPConnection) -> None:
+    with trio.move_on_after(CLOSE_MAX_S, shield=True):
+        await connection.aclose()
+
+
+class _Dialler(httpcore.AsyncNetworkBackend):
+    """Bounds connecting. The TLS handshake after it has only the whole call's deadline, as upstream."""
+
+    def __init__(self, network: httpcore.AsyncNetworkBackend) -> None:
+        self._network = network
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        return _Dialled(
+            await self._network.connect_tcp(
+                host,
+                port,
+                timeout=DIAL_TIMEOUT_S,
+                local_address=local_address,
+                socket_options=socket_options,
+            )
+        )
+
+
+class _Dialled(httpcore.AsyncNetworkStream):
+    """A stream that is closed when its TLS handshake is cancelled; httpcore's is left to the garbage collector."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self.read = stream.read  # type: ignore[method-assign]  # nothing in between
+        self.write = stream.write  # type: ignore[method-assign]
+        self.aclose = stream.aclose  # type: ignore[method-assign]
+        self.get_extra_info = stream.get_extra_info  # type: ignore[method-assign]
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            with trio.move_on_after(CLOSE_MAX_S, shield=True):
+                await self._stream.aclose()
+            raise
