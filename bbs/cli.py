@@ -4,22 +4,23 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from pathlib import Path
 
 import trio
 
 from bbs import __version__
 from bbs.certs import CertificatesExist, make_development_certs
-from bbs.config import Config, ConfigInvalid, TLSFiles
+from bbs.config import Config, ConfigInvalid, TaskSettings
 from bbs.embedded_postgres import EmbeddedPostgresFailed
 from bbs.log import LagerSink, Level, Logger, root_logger
+from bbs.peers.opened import AuctioneerSettings
 from bbs.routes.http import Limits
 from bbs.server import serve
 from bbs.store.backend import BackendUnavailable, WriterLockLost
 from bbs.store.dsn import BadConnectionString
 from bbs.store.schema import SchemaError
-from bbs.tls import TLSFilesInvalid
+from bbs.tls import TLSFiles, TLSFilesInvalid
 
 EXIT_FAILED = 1
 EXIT_REFUSED = 2
@@ -70,20 +71,38 @@ def _parser() -> argparse.ArgumentParser:
         default=defaults.write_retry_s,
         help="how long a write waits for a database that is away",
     )
-    limits = run.add_argument_group("limits of the HTTP server")
-    for limit in fields(Limits):
-        assert limit.default is not MISSING
-        limits.add_argument(
-            f"--{limit.name.replace('_', '-')}",
-            metavar="N",
-            type=_positive(type(limit.default)),
-            default=limit.default,
-            help="seconds" if limit.name.endswith("_s") else "bytes" if "bytes" in limit.name else "count",
-        )
+    auctioneer = run.add_argument_group("auctioneer (without one, auctions are only remembered)")
+    auctioneer.add_argument("--auctioneer-address", metavar="URL")
+    auctioneer.add_argument("--auctioneer-ca-cert", metavar="F", type=Path)
+    auctioneer.add_argument("--auctioneer-client-cert", metavar="F", type=Path)
+    auctioneer.add_argument("--auctioneer-client-key", metavar="F", type=Path)
+    auctioneer.add_argument(
+        "--auctioneer-require-tls", action="store_true", help="no second try over plain HTTP"
+    )
+    _add_settings(run.add_argument_group("tasks and the calls they cause"), TaskSettings)
+    _add_settings(run.add_argument_group("limits of the HTTP server"), Limits)
 
     certs = commands.add_parser("certs", help="make a development CA, a server and a client certificate")
     certs.add_argument("directory", metavar="DIR", type=Path)
     return parser
+
+
+def _add_settings(group: "argparse._ArgumentGroup", settings: type[Limits] | type[TaskSettings]) -> None:
+    """A flag for each field, named for it."""
+    for setting in fields(settings):
+        assert isinstance(setting.default, int | float)
+        parse = _positive if settings is Limits else _not_negative
+        group.add_argument(
+            f"--{setting.name.replace('_', '-')}",
+            metavar="N",
+            type=parse(type(setting.default)),
+            default=setting.default,
+            help="seconds"
+            if setting.name.endswith("_s")
+            else "bytes"
+            if "bytes" in setting.name
+            else "count",
+        )
 
 
 def _positive(number: type[int] | type[float]):  # type: ignore[no-untyped-def]  # argparse takes any callable
@@ -94,6 +113,17 @@ def _positive(number: type[int] | type[float]):  # type: ignore[no-untyped-def] 
         return value
 
     parse.__name__ = f"positive {number.__name__}"  # what argparse calls it in its complaint
+    return parse
+
+
+def _not_negative(number: type[int] | type[float]):  # type: ignore[no-untyped-def]  # argparse takes any callable
+    def parse(text: str) -> int | float:
+        value = number(text)
+        if not 0 <= value < float("inf"):
+            raise ValueError
+        return value
+
+    parse.__name__ = f"non-negative {number.__name__}"
     return parse
 
 
@@ -131,22 +161,40 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _config(arguments: argparse.Namespace) -> Config:
-    files = (arguments.ca_file, arguments.cert_file, arguments.key_file)
-    if any(files) and not all(files):
-        raise ConfigInvalid(
-            "--ca-file, --cert-file and --key-file go together: give all three, or none for plain HTTP"
-        )
+    if arguments.task_callback_workers < 1:
+        raise ConfigInvalid("--task-callback-workers must be at least 1: somebody has to call back")
     return Config(
         listen_address=arguments.listen,
         data_dir=arguments.data_dir,
         database_url=arguments.database_url,
-        tls=TLSFiles(ca_file=files[0], cert_file=files[1], key_file=files[2]) if all(files) else None,
+        tls=_tls_files(arguments, "ca_file", "cert_file", "key_file"),
         limits=Limits(**{limit.name: getattr(arguments, limit.name) for limit in fields(Limits)}),
         fast_lane=not arguments.no_fast_lane,
         write_retry_s=arguments.write_retry_s,
         batch_rows_max=arguments.batch_rows_max,
+        tasks=TaskSettings(**{field.name: getattr(arguments, field.name) for field in fields(TaskSettings)}),
+        auctioneer=AuctioneerSettings(
+            address=arguments.auctioneer_address.rstrip("/"),
+            tls=_tls_files(
+                arguments, "auctioneer_ca_cert", "auctioneer_client_cert", "auctioneer_client_key"
+            ),
+            require_tls=arguments.auctioneer_require_tls,
+        )
+        if arguments.auctioneer_address
+        else None,
         log_level=arguments.log_level,
     )
+
+
+def _tls_files(arguments: argparse.Namespace, *names: str) -> TLSFiles | None:
+    """The files of the flags ``names``: all three, or none."""
+    files = [getattr(arguments, name) for name in names]
+    if not any(files):
+        return None
+    if not all(files):
+        flags = [f"--{name.replace('_', '-')}" for name in names]
+        raise ConfigInvalid(f"{flags[0]}, {flags[1]} and {flags[2]} go together: give all three, or none")
+    return TLSFiles(ca_file=files[0], cert_file=files[1], key_file=files[2])
 
 
 async def _serve_until_signalled(config: Config, log: Logger) -> None:

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from bbs.lifecycle.task_convergence import TaskLimits
+from bbs.peers.opened import AuctioneerSettings
 from bbs.routes.http import Limits
 from bbs.store.crypto import Keyring
 from bbs.store.store import BATCH_ROWS_MAX, WRITE_RETRY_S
+from bbs.tls import TLSFiles
 
 
 class ConfigInvalid(Exception):
@@ -17,15 +20,34 @@ class ConfigInvalid(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TLSFiles:
-    ca_file: Path
-    cert_file: Path
-    key_file: Path
+class TaskSettings:
+    """Upstream's settings about tasks and the peers they need (spec: config.md §2.1, §2.2), with its deployed values.
+
+    Durations are seconds. A ``communication_timeout_s`` of 0 means that calls to peers may take as long as they take.
+    """
+
+    max_task_retries: int = 3
+    task_callback_workers: int = 1000
+    communication_timeout_s: float = 10.0
+    converge_repeat_interval_s: float = 30.0
+    kick_task_duration_s: float = 30.0
+    expire_pending_task_duration_s: float = 1800.0
+    expire_completed_task_duration_s: float = 120.0
+
+    def limits(self) -> TaskLimits:
+        return TaskLimits(
+            kick_ns=int(self.kick_task_duration_s * 1e9),
+            expire_pending_ns=int(self.expire_pending_task_duration_s * 1e9),
+            expire_completed_ns=int(self.expire_completed_task_duration_s * 1e9),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """``listen_address`` is ``host:port``, port 0 for a free one. No ``database_url``: a Postgres of our own."""
+    """``listen_address`` is ``host:port``, port 0 for a free one. No ``database_url``: a Postgres of our own.
+
+    Without an ``auctioneer`` auctions are only remembered, for a while.
+    """
 
     listen_address: str = "127.0.0.1:8889"
     data_dir: Path = Path("bbs-data")
@@ -36,6 +58,8 @@ class Config:
     write_retry_s: float = WRITE_RETRY_S
     batch_rows_max: int = BATCH_ROWS_MAX
     update_workers: int = 1000
+    tasks: TaskSettings = field(default_factory=TaskSettings)
+    auctioneer: AuctioneerSettings | None = None
     log_level: str = "info"
 
 

@@ -1,7 +1,7 @@
 """The root of the process: what starts, in which order, and what ends what.
 
-`serve` reads as the start order, and backwards as the shutdown order: database, writer lock, rows, committer, effects,
-HTTP. A stop closes the event streams, lets the requests in flight end, waits until what they staged is durable, and
+`serve` reads as the start order, and backwards as the shutdown order: database, writer lock, HTTP, which answers
+503 until the rows are loaded, committer, effects, tasks. A stop closes the event streams, lets the requests in flight end, waits until what they staged is durable, and
 only then gives up the writer lock.
 """
 
@@ -14,15 +14,19 @@ from time import perf_counter
 import trio
 import trio_asyncio
 
-from bbs.config import Config, ConfigInvalid, local_keyring
+from bbs.config import Config, ConfigInvalid, TaskSettings, local_keyring
+from bbs.convergence.loop import repeat_passes
+from bbs.convergence.tasks import TaskConvergence
 from bbs.embedded_postgres import embedded_postgres
 from bbs.log import Logger
 from bbs.models.errors import Unrecoverable
 from bbs.peers.effects import Effects
-from bbs.peers.stub import StubPeers
+from bbs.peers.opened import Peers, open_peers
+from bbs.peers.task_effects import TaskEffects
 from bbs.routes.context import Context
 from bbs.routes.http import Call, Hooks, HTTPServer, Peer, open_listeners
 from bbs.routes.table import route_table
+from bbs.routes.tasks import TaskResolution
 from bbs.store.backend import DroppedRow
 from bbs.store.dsn import parse_dsn
 from bbs.store.postgres import PostgresBackend
@@ -50,15 +54,7 @@ async def serve(config: Config, *, log: Logger, stop: trio.Event, ready: Callabl
         if config.tls is not None
         else None
     )
-    try:
-        listeners = await open_listeners(config.listen_address)
-    except (OSError, ValueError) as error:
-        raise ConfigInvalid(
-            f"cannot listen on {config.listen_address}: {error}; choose another --listen"
-        ) from error
     async with AsyncExitStack() as stack:
-        for listener in listeners:
-            stack.push_async_callback(listener.aclose)
         await stack.enter_async_context(trio_asyncio.open_loop())
         dsn = config.database_url
         if dsn is None:
@@ -72,33 +68,83 @@ async def serve(config: Config, *, log: Logger, stop: trio.Event, ready: Callabl
             batch_rows_max=config.batch_rows_max,
             on_trouble=lambda trouble: log.error("database-unavailable", error=trouble),
         )
-        await _load(store, log)
-        peers = StubPeers()
-        effects = Effects(auctioneer=peers, reps=peers, cells=peers, log=log)
-        context = Context(
-            store=store, hubs=hubs, effects=effects, log=log, update_workers=config.update_workers
+        peers = await stack.enter_async_context(
+            open_peers(
+                auctioneer=config.auctioneer,
+                identity=config.tls,
+                communication_timeout_s=config.tasks.communication_timeout_s,
+                callback_workers=config.tasks.task_callback_workers,
+                log=log,
+            )
         )
+        effects = Effects(auctioneer=peers.auctioneer, reps=peers.reps, cells=peers.cells, log=log)
+        context = Context(
+            store=store,
+            hubs=hubs,
+            effects=effects,
+            log=log,
+            callbacks=peers.callbacks,
+            update_workers=config.update_workers,
+            max_task_retries=config.tasks.max_task_retries,
+        )
+        loaded = trio.Event()
         http = HTTPServer(
             route_table(context, on_unrecoverable=lambda error: _give_up(error, stop, log)),
             tls=tls,
-            gate=lambda: True,
+            gate=loaded.is_set,
             hooks=_hooks(log),
             limits=config.limits,
             fast_lane=config.fast_lane,
         )
         async with trio.open_nursery() as root:
-            await root.start(store.run)
-            await root.start(effects.run)
+            listeners = await _listeners(config.listen_address)
+            url = _url(listeners[0], secure=tls is not None)
             async with trio.open_nursery() as front:
                 await front.start(partial(http.serve, listeners, stop=stop))
+                await _load(store, log)
+                await root.start(store.run)
+                await root.start(effects.run)
+                await _start_tasks(root, context, peers, config.tasks)
+                loaded.set()
                 log.info("started")
-                ready(_url(listeners[0], secure=tls is not None))
+                ready(url)
                 await stop.wait()
                 # A stream is a request in flight that would never end by itself.
                 hubs.close()
             await store.drain()
             root.cancel_scope.cancel()
         log.info("exited")
+
+
+async def _start_tasks(root: trio.Nursery, context: Context, peers: Peers, settings: TaskSettings) -> None:
+    """Call back those whose tasks are over, and let no task wait or run for nothing."""
+    resolution = TaskResolution(context.store, now_ns=context.now_ns)
+    convergence = TaskConvergence(
+        context.store,
+        peers.present_cells,
+        effects=TaskEffects(
+            auctioneer=peers.auctioneer,
+            reps=peers.reps,
+            cells=peers.cells,
+            callbacks=peers.callbacks,
+            log=context.log,
+        ),
+        limits=settings.limits(),
+        log=context.log.session("executing-convergence"),
+        now_ns=context.now_ns,
+    )
+    await root.start(partial(peers.callbacks.run, resolving=resolution.resolving, delete=resolution.delete))
+    root.start_soon(
+        partial(repeat_passes, [convergence.converge], repeat_interval_s=settings.converge_repeat_interval_s)
+    )
+
+
+async def _listeners(address: str) -> list[trio.SocketListener]:
+    """Opened once this process is master: until then nobody is to think that it can be asked (spec: api.md §1.1)."""
+    try:
+        return await open_listeners(address)
+    except (OSError, ValueError) as error:
+        raise ConfigInvalid(f"cannot listen on {address}: {error}; choose another --listen") from error
 
 
 @asynccontextmanager

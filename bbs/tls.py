@@ -33,6 +33,15 @@ class TLSFilesInvalid(Exception):
     """A certificate, key or CA file cannot be used. The text is upstream's."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TLSFiles:
+    """PEM files: whom we trust, who we are, and the key to prove it."""
+
+    ca_file: StrPath
+    cert_file: StrPath
+    key_file: StrPath
+
+
 def server_context(*, ca_file: StrPath, cert_file: StrPath, key_file: StrPath) -> ssl.SSLContext:
     """A context that demands a client certificate from the CAs in ``ca_file``, and trusts no others.
 

@@ -222,3 +222,33 @@ async def test_a_database_that_is_away_stops_no_read_and_loses_no_write(tmp_path
                 )
 
     assert [guid for (guid,) in rows] == ["after", "before"]
+
+
+@pytest.mark.slow
+async def test_a_task_is_auctioned_run_and_called_back(tmp_path: Path, database_url: str) -> None:
+    async with peer_server([answer("202 Accepted"), answer("200 OK")]) as peer:
+        async with (
+            running_bbs(tmp_path, "--database-url", database_url, "--auctioneer-address", peer.url) as bbs,
+            bbs.client() as client,
+        ):
+            definition = pb.TaskDefinition(
+                root_fs="preloaded:cflinuxfs4",
+                action=pb.Action(run_action=pb.RunAction(path="/bin/true", user="vcap")),
+                completion_callback_url=f"{peer.url}/done",
+            )
+            events = await client.subscribe_to_task_events()
+            await client.desire_task(task_guid="t", domain="d", definition=definition)
+            assert await client.start_task(task_guid="t", cell_id="c1")
+            await client.complete_task("t", cell_id="c1", failed=False, failure_reason="", result="r")
+            with trio.fail_after(10):
+                names = [(await events.next()).name for _ in range(5)]
+            await events.aclose()
+
+            assert names == ["task_created", "task_changed", "task_changed", "task_changed", "task_removed"]
+            assert not await client.tasks()
+            assert await bbs.stop() == 0
+
+    auction, callback = peer.requests
+    assert auction.head.startswith(b"POST /v1/tasks HTTP/1.1")
+    assert callback.head.startswith(b"POST /done HTTP/1.1")
+    assert callback.body.startswith(b'{"task_guid":"t","failed":false,"failure_reason":"","result":"r","created_at":')

@@ -13,7 +13,7 @@ ARROWS = {
     "lifecycle": {"models"},
     "store": {"models", "log"},
     "sync": {"models"},
-    "peers": {"models", "log"},
+    "peers": {"models", "log", "tls"},
     "convergence": {"lifecycle", "models", "store", "sync", "peers", "log"},
     "routes": {"lifecycle", "models", "store", "sync", "peers", "log"},
     "client": {"models", "tls"},

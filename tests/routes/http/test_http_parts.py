@@ -91,6 +91,27 @@ def test_a_head_that_is_read_is_one_that_h11_reads_alike(trace_id: str, length: 
     assert int(dict(request.headers)[b"content-length"]) == head.content_length
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ["Upgrade: websocket"],
+        ["Connection: upgrade"],
+        ["Connection: close, keep-alive"],
+        ["Connection: close", "Connection: close"],
+        ["Expect: something else"],
+        ["X-Vcap-Request-Id: a", "x-vcap-request-id: b"],
+        ["Host: again"],
+        ["Content-Length: 0"],
+        ["Transfer-Encoding: chunked"],
+        ["A: b\r\n folded"],
+        ["A: b\x7f"],
+        ["no colon"],
+    ],
+)
+def test_what_is_not_plain_is_left_to_h11(fields: list[str]) -> None:
+    assert read_head(post("/v1/echo", b"", *fields), TABLE.by_request_line) is None
+
+
 # -- chunks
 
 

@@ -1,0 +1,97 @@
+"""The peers of a configuration, opened: clients with their TLS, and stand-ins for peers that are not there yet."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Set
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from bbs.log import Logger
+from bbs.peers.auctioneer import HTTPAuctioneer
+from bbs.peers.callbacks import HTTPTaskCallbacks
+from bbs.peers.http import HTTPClient
+from bbs.peers.interfaces import Auctioneer, Cells, Reps
+from bbs.peers.reps import HTTPReps
+from bbs.peers.stub import StubPeers
+from bbs.tls import TLSFiles, client_context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuctioneerSettings:
+    """Where the auctioneer is: a base URL without a slash at its end.
+
+    With ``tls`` it is called over TLS, and over plain HTTP when that gets no response, unless ``require_tls``.
+    """
+
+    address: str
+    tls: TLSFiles | None = None
+    require_tls: bool = False
+
+
+class EveryCell(Set[str]):
+    """The cells that are present as long as there is no registry to ask: any. No task is given up for its cell."""
+
+    def __contains__(self, cell_id: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peers:
+    auctioneer: Auctioneer
+    reps: Reps
+    cells: Cells
+    callbacks: HTTPTaskCallbacks
+
+    async def present_cells(self) -> Set[str]:
+        """The ids of the cells that announce themselves."""
+        return EveryCell()
+
+
+@asynccontextmanager
+async def open_peers(
+    *,
+    auctioneer: AuctioneerSettings | None,
+    identity: TLSFiles | None,
+    communication_timeout_s: float,
+    callback_workers: int,
+    log: Logger,
+) -> AsyncIterator[Peers]:
+    """Clients for all peers; their connections are closed in the end.
+
+    ``identity`` is what reps and callback receivers see of us, and judge them by; without it, the system's roots.
+
+    Raises:
+      TLSFilesInvalid: a file can't be used.
+    """
+    async with AsyncExitStack() as stack:
+
+        def client(tls: TLSFiles | None) -> HTTPClient:
+            context = (
+                client_context(ca_file=tls.ca_file, cert_file=tls.cert_file, key_file=tls.key_file)
+                if tls is not None
+                else client_context(ca_file=None, cert_file=None, key_file=None)
+            )
+            http = HTTPClient(tls=context, timeout_s=communication_timeout_s)
+            stack.push_async_callback(http.aclose)
+            return http
+
+        stub = StubPeers()
+        yield Peers(
+            auctioneer=stub if auctioneer is None else _auctioneer(auctioneer, client, log),
+            reps=HTTPReps(http=client(identity), log=log),
+            cells=stub,
+            callbacks=HTTPTaskCallbacks(http=client(identity), workers=callback_workers, log=log),
+        )
+
+
+def _auctioneer(
+    settings: AuctioneerSettings, client: Callable[[TLSFiles | None], HTTPClient], log: Logger
+) -> HTTPAuctioneer:
+    has_fallback = settings.tls is not None and not settings.require_tls
+    return HTTPAuctioneer(
+        settings.address, http=client(settings.tls), plain=client(None) if has_fallback else None, log=log
+    )
