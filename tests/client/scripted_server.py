@@ -132,6 +132,8 @@ class ScriptedServer:
 
     async def hang_up(self) -> None:
         """Close all connections, and wait until that can be seen on the other side."""
+        # An answer may have arrived before the task that sent it has noticed.
+        await trio.testing.wait_all_tasks_blocked()
         for stream in list(self._open):
             assert isinstance(stream, trio.SocketStream)
             await stream.send_eof()
