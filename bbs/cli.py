@@ -3,7 +3,7 @@
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -63,11 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--no-fast-lane", action="store_true", help="serve everything through Quart and Hypercorn"
     )
-    run.add_argument("--batch-rows-max", metavar="N", type=_positive(int), default=defaults.batch_rows_max)
+    run.add_argument(
+        "--batch-rows-max", metavar="N", type=_number(int, may_be_zero=False), default=defaults.batch_rows_max
+    )
     run.add_argument(
         "--write-retry-s",
         metavar="S",
-        type=_positive(float),
+        type=_number(float, may_be_zero=False),
         default=defaults.write_retry_s,
         help="how long a write waits for a database that is away",
     )
@@ -91,11 +93,10 @@ def _add_settings(group: "argparse._ArgumentGroup", settings: type[Limits] | typ
     """A flag for each field, named for it."""
     for setting in fields(settings):
         assert isinstance(setting.default, int | float)
-        parse = _positive if settings is Limits else _not_negative
         group.add_argument(
             f"--{setting.name.replace('_', '-')}",
             metavar="N",
-            type=parse(type(setting.default)),
+            type=_number(type(setting.default), may_be_zero=settings is TaskSettings),
             default=setting.default,
             help="seconds"
             if setting.name.endswith("_s")
@@ -105,25 +106,17 @@ def _add_settings(group: "argparse._ArgumentGroup", settings: type[Limits] | typ
         )
 
 
-def _positive(number: type[int] | type[float]):  # type: ignore[no-untyped-def]  # argparse takes any callable
+def _number(kind: type[int] | type[float], *, may_be_zero: bool) -> Callable[[str], int | float]:
+    """What argparse reads a finite number with."""
+
     def parse(text: str) -> int | float:
-        value = number(text)
-        if not 0 < value < float("inf"):
+        value = kind(text)
+        if not 0 <= value < float("inf") or (value == 0 and not may_be_zero):
             raise ValueError
         return value
 
-    parse.__name__ = f"positive {number.__name__}"  # what argparse calls it in its complaint
-    return parse
-
-
-def _not_negative(number: type[int] | type[float]):  # type: ignore[no-untyped-def]  # argparse takes any callable
-    def parse(text: str) -> int | float:
-        value = number(text)
-        if not 0 <= value < float("inf"):
-            raise ValueError
-        return value
-
-    parse.__name__ = f"non-negative {number.__name__}"
+    # What argparse calls it in its complaint.
+    parse.__name__ = f"{'non-negative' if may_be_zero else 'positive'} {kind.__name__}"
     return parse
 
 

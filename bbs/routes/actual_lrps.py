@@ -9,8 +9,7 @@ from bbs.lifecycle.rows import StartReport
 from bbs.models import pb
 from bbs.models.actual_lrp import InstanceKey, Rows
 from bbs.models.errors import BBSError, ResourceNotFound
-from bbs.models.outcome import Outcome, RequestAuction
-from bbs.peers.effects import lrp_start
+from bbs.models.outcome import Outcome
 from bbs.peers.interfaces import RepURLUnusable
 from bbs.routes.answers import SUCCESS
 from bbs.routes.context import Context
@@ -55,7 +54,7 @@ class ActualLRPLifecycle:
             ),
             about=process_guid,
         )
-        await self._auction(outcome)
+        await self._context.auction(outcome, drivers_when_none=None)
         if outcome.refusal is not None:
             raise outcome.refusal
         return SUCCESS
@@ -141,16 +140,6 @@ class ActualLRPLifecycle:
             about=report.process_guid,
         )
         return SUCCESS
-
-    async def _auction(self, outcome: Outcome) -> None:
-        for effect in outcome.effects:
-            assert isinstance(effect, RequestAuction)
-            desired = self._head.desired_lrp(effect.process_guid)
-            if (
-                desired is not None
-            ):  # else it was removed a moment ago, and nobody wants the instance any more
-                start = lrp_start(desired, effect.indices, drivers_when_none=None)
-                await self._context.effects.auction(start, trace_id=effect.trace_id)
 
     def _rows(self, key: pb.ActualLRPKey) -> Rows:
         return self._head.rows_at(key.process_guid, key.index)

@@ -7,8 +7,8 @@ from time import time_ns
 
 from bbs.log import Logger
 from bbs.models.errors import BBSError
-from bbs.models.outcome import Outcome
-from bbs.peers.effects import Effects
+from bbs.models.outcome import Outcome, RequestAuction
+from bbs.peers.effects import Effects, lrp_start
 from bbs.peers.interfaces import TaskCallbacks
 from bbs.peers.task_effects import NoCallbacks
 from bbs.routes.task_counts import TaskCounts
@@ -51,6 +51,18 @@ class Context:
             held back until they are durable: nobody hears of what might yet be undone.
         """
         return await change(self.store, decide, about=about)
+
+    async def auction(self, outcome: Outcome, *, drivers_when_none: tuple[str, ...] | None) -> None:
+        """Ask for the LRP auctions of ``outcome`` and wait for the auctioneer's word; see `lrp_start`.
+
+        A process that was removed a moment ago is left out: nobody wants its instances any more.
+        """
+        for effect in outcome.effects:
+            if isinstance(effect, RequestAuction):
+                desired = self.store.head.desired_lrp(effect.process_guid)
+                if desired is not None:
+                    start = lrp_start(desired, effect.indices, drivers_when_none=drivers_when_none)
+                    await self.effects.auction(start, trace_id=effect.trace_id)
 
 
 async def change(store: Store, decide: Callable[[], Outcome], *, about: str) -> Outcome:

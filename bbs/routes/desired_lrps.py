@@ -3,8 +3,7 @@
 from bbs.lifecycle import desired_lrps as lifecycle
 from bbs.lifecycle.desired_lrps import Circumstances
 from bbs.models import pb
-from bbs.models.outcome import Outcome, RequestAuction, StopInstance, UpdateInstance
-from bbs.peers.effects import lrp_start
+from bbs.models.outcome import Outcome, StopInstance, UpdateInstance
 from bbs.routes.answers import SUCCESS
 from bbs.routes.context import Context
 from bbs.routes.http import Answer
@@ -60,14 +59,7 @@ class DesiredLRPLifecycle:
         self._context.effects.submit(
             [effect for effect in outcome.effects if isinstance(effect, StopInstance | UpdateInstance)]
         )
-        for effect in outcome.effects:
-            if isinstance(effect, RequestAuction):
-                desired = self._head.desired_lrp(effect.process_guid)
-                if (
-                    desired is not None
-                ):  # else it was removed a moment ago, and nobody wants the instances any more
-                    start = lrp_start(desired, effect.indices, drivers_when_none=())
-                    await self._context.effects.auction(start, trace_id=effect.trace_id)
+        await self._context.auction(outcome, drivers_when_none=())
 
     def _circumstances(self, trace_id: str) -> Circumstances:
         return Circumstances(

@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 ENCODING: Final = "02"
 NONCE_BYTES: Final = 12
-TAG_BYTES: Final = 16
 LABEL_BYTES_MAX: Final = 127
 
 
