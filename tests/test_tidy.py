@@ -12,10 +12,12 @@ ARROWS = {
     "models": set(),
     "lifecycle": {"models"},
     "store": {"models", "log"},
-    "sync": {"models"},
+    "sync": {"models", "peers", "log", "tls"},
     "peers": {"models", "log", "tls"},
     "convergence": {"lifecycle", "models", "store", "sync", "peers", "log"},
-    "routes": {"lifecycle", "models", "store", "sync", "peers", "log"},
+    "routes": {"lifecycle", "models", "store", "sync", "peers", "convergence", "log"},
+    "metrics": {"models", "log", "tls"},
+    "config": set(),
     "client": {"models", "tls"},
 }
 
