@@ -5,13 +5,15 @@ has lost the lock finds out before it writes again. `bbs.store.postgres` is the 
 keeps the same promises without a database.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
+from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, Presence
 from bbs.models.errors import BBSError
-from bbs.models.outcome import Row
-from bbs.store.codec import Values
+from bbs.models.outcome import Record, Row, RowKey
+from bbs.store.codec import TABLES, Values
 
 
 class BackendUnavailable(Exception):
@@ -40,6 +42,50 @@ class DroppedRow:
     deleted: bool
 
 
+FORGOTTEN_ROWS: int = 64
+"""Rows dropped from memory between two checkpoints."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """Which version of which row has been read, so that reading again costs what has changed since.
+
+    A version is the row's ``xmin``: a transaction leaves at most one version of a row behind, so two versions of one
+    row differ in it. (Transaction ids come around again after four billion; a standby looks every few seconds.)
+    """
+
+    versions: dict[type[Record], dict[Values, int]] = field(
+        default_factory=lambda: {record_class: {} for record_class in TABLES}
+    )
+
+    def forget(self) -> Iterator[list[Row]]:
+        """Unsee everything: what to drop from memory, in slices."""
+        for record_class, versions in self.versions.items():
+            while keys := list(islice(versions, FORGOTTEN_ROWS)):
+                yield [self.gone(record_class, key) for key in keys]
+
+    def gone(self, record_class: type[Record], key: Values) -> Row:
+        """Unsee one row, which is to be dropped from memory."""
+        del self.versions[record_class][key]
+        if record_class is ActualLRP:
+            process_guid, index, presence = key
+            return Row(RowKey(ActualLRP, ActualLRPKey(process_guid, index, Presence(presence))), None)
+        return Row(RowKey(record_class, key[0]), None)
+
+
+class Source(Protocol):
+    """Where a standby reads while another process writes."""
+
+    def follow(self, seen: Seen) -> AsyncIterator[list[Row]]:
+        """What has changed since ``seen``, which is brought up to date as the slices are taken.
+
+        Rows that can't be read are passed over in silence: they are for the writer to deal with.
+
+        Raises:
+          BackendUnavailable, BatchRefused: what was yielded is good; go on later.
+        """
+
+
 class Backend(Protocol):
     """One process' way to the database.
 
@@ -61,13 +107,14 @@ class Backend(Protocol):
           Safe at any time; call again or close.
         """
 
-    def load(self) -> AsyncIterator[list[Row]]:
-        """All rows of all tables, in slices; a slice is small enough to handle without a checkpoint.
+    def load(self, seen: Seen) -> AsyncIterator[list[Row]]:
+        """All rows of all tables but those ``seen``, in slices small enough to handle without a checkpoint.
 
-        Rows that can't be read are left out, and reported as `DroppedRow` to whom the backend was told to.
+        Rows ``seen`` and now gone come without a record. Those that can't be read are left out, and reported as
+        `DroppedRow` to whom the backend was told to.
 
         Raises:
-          BackendUnavailable: begin anew, with empty tables.
+          BackendUnavailable: what was yielded is good; call again.
           BatchRefused: a table can't be read.
         """
 

@@ -1,6 +1,6 @@
 """A backend without a database, for simulations: what it keeps survives a restart, and it fails as it is told to.
 
-A `Disk` outlives the backends that open it, as a database outlives its clients. Rows lie on it encoded and sealed, so
+It does not serve standbys: a load reads everything, whatever was seen. A `Disk` outlives the backends that open it, as a database outlives its clients. Rows lie on it encoded and sealed, so
 a restart reads through the same codec as a real one. All waiting is in Trio's time, hence virtual where that is.
 """
 
@@ -13,7 +13,7 @@ import trio
 
 from bbs.models.errors import BBSError, UnknownError
 from bbs.models.outcome import Row
-from bbs.store.backend import BackendUnavailable, BatchRefused, DroppedRow, WriterLockLost
+from bbs.store.backend import BackendUnavailable, BatchRefused, DroppedRow, Seen, WriterLockLost
 from bbs.store.codec import TABLES, Policy, Values, decode_rows
 from bbs.store.crypto import Keyring
 
@@ -94,7 +94,7 @@ class MemoryBackend:
                 return
             await trio.sleep(self._lock_poll_s)
 
-    async def load(self) -> AsyncIterator[list[Row]]:
+    async def load(self, seen: Seen) -> AsyncIterator[list[Row]]:
         for table in TABLES.values():
             stored = self._disk.rows[table.name]
             everything = list(stored.values())

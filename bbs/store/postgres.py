@@ -27,23 +27,18 @@ from trio_asyncio import aio_as_trio
 from bbs.models.errors import BBSError, InvalidRequest, ResourceExists, UnknownError, Unrecoverable
 from bbs.models.outcome import Row
 from bbs.store import schema
-from bbs.store.backend import BackendUnavailable, BatchRefused, DroppedRow, WriterLockLost
-from bbs.store.codec import TABLES, Policy, Table, Undecodable, Values, decode_rows
+from bbs.store.backend import BackendUnavailable, BatchRefused, DroppedRow, Seen, WriterLockLost
+from bbs.store.changes import SLICE_ROWS, changes
+from bbs.store.codec import TABLES, Policy, Table, Undecodable, Values
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import DSN
-from bbs.store.statements import Operation, batch_statement, page_statement
+from bbs.store.statements import Operation, batch_statement
 
 WRITER_LOCK: Final = 0x62627377_72697465
 """Key of the advisory lock: ``bbswrite`` in ASCII."""
 
 WRITER_TOKEN_ID: Final = "bbs_writer"
 """Row of ``configurations`` that says who was the last to take the lock."""
-
-PAGE_ROWS: Final = 1_000
-"""Rows fetched at once by a load: about 2 ms of asyncpg's time, and 3 ms of Postgres'."""
-
-SLICE_ROWS: Final = 64
-"""Rows decoded or encoded between checkpoints: 1 ms for ActualLRPs, 3 ms for DesiredLRPs with much in them."""
 
 RECONNECT_POLL_S: Final = 0.05
 """Pause between a writer's attempts to get its lock back: a session that was told to end needs a moment."""
@@ -118,18 +113,30 @@ class PostgresBackend:
                 return
             await trio.sleep(self._lock_poll_s)
 
-    async def load(self) -> AsyncIterator[list[Row]]:
-        for table in TABLES.values():
-            after: Values = ()
-            while page := await self._cross(self._page, table, after):
-                after = tuple(page[-1][: table.key_columns])
-                undecodable: list[Undecodable] = []
-                for begin in range(0, len(page), SLICE_ROWS):
-                    rows, failures = decode_rows(table, page[begin : begin + SLICE_ROWS], self._keyring)
-                    undecodable += failures
-                    yield rows
-                    await trio.lowlevel.checkpoint()
-                await self._drop(table, undecodable)
+    async def load(self, seen: Seen) -> AsyncIterator[list[Row]]:
+        async def fetch(statement: str, *parameters: object) -> list[Any]:
+            return await self._cross(self._fetch, statement, *parameters)
+
+        async for table, rows, undecodable in changes(fetch, self._keyring, seen):
+            yield rows
+            await self._drop(table, undecodable)
+            await trio.lowlevel.checkpoint()
+
+    async def follow(self, seen: Seen) -> AsyncIterator[list[Row]]:
+        """As `Source.follow`: for a process that has not taken the writer lock."""
+        assert not self._holds_lock, "whoever holds the lock loads"
+
+        async def fetch(statement: str, *parameters: object) -> list[Any]:
+            return await self._cross(self._fetch_unlocked, statement, *parameters)
+
+        if await self._cross(self._schema_is_ours):
+            async for _, rows, _ in changes(fetch, self._keyring, seen):
+                yield rows
+                await trio.lowlevel.checkpoint()
+        else:
+            for rows in seen.forget():
+                yield rows
+                await trio.lowlevel.checkpoint()
 
     async def write(self, rows: Sequence[Row]) -> None:
         values: defaultdict[Operation, list[Values]] = defaultdict(list)
@@ -273,9 +280,17 @@ class PostgresBackend:
         assert self._connection is not None
         return self._connection
 
-    async def _page(self, table: Table, after: Values) -> list[Any]:
+    async def _fetch(self, statement: str, *parameters: object) -> list[Any]:
         connection = await self._writer()
-        return await connection.fetch(page_statement(table, first=not after), *after, PAGE_ROWS)
+        return await connection.fetch(statement, *parameters)
+
+    async def _fetch_unlocked(self, statement: str, *parameters: object) -> list[Any]:
+        connection = await self._connected()
+        return await connection.fetch(statement, *parameters)
+
+    async def _schema_is_ours(self) -> bool:
+        """Whether the tables are there, as we know them; their rows may be read before anybody may write."""
+        return await schema.is_current(await self._connected())
 
     async def _run(self, values: "dict[Operation, list[Values]]") -> None:
         # In a fixed order: every combination of operations is a statement of its own to be prepared.

@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 from bbs.store.codec import Column, Table
 
+VERSION = "xmin::text::bigint AS row_version"
+"""Differs between any two committed versions of one row; see `bbs.store.backend.Seen`."""
+
 
 class Operation(NamedTuple):
     """Put or delete rows of one table. Puts take an array per column, deletes one per key column."""
@@ -37,15 +40,25 @@ def batch_statement(operations: tuple[Operation, ...]) -> str:
 
 
 @cache
-def page_statement(table: Table, *, first: bool) -> str:
+def page_statement(table: Table, *, first: bool, whole: bool) -> str:
     """Rows in the order of their keys: the first ones, or those after the key that the first parameters give.
 
-    The last parameter is the greatest number of rows.
+    The last parameter is the greatest number of rows. Each has its version, and before it all columns or, unless
+    ``whole``, the key only.
     """
     keys = _names(table.key)
+    columns = _names(table.columns if whole else table.key)
     limit = 1 if first else 1 + len(table.key)
     after = "" if first else f"WHERE ({keys}) > ({', '.join(f'${i}' for i in range(1, limit))}) "
-    return f"SELECT {_names(table.columns)} FROM {table.name} {after}ORDER BY {keys} LIMIT ${limit}"
+    return f"SELECT {columns}, {VERSION} FROM {table.name} {after}ORDER BY {keys} LIMIT ${limit}"
+
+
+@cache
+def rows_statement(table: Table) -> str:
+    """The rows of given keys, an array per key column, each with its version."""
+    keys = _names(table.key)
+    wanted = _arrays(table.key, count(1))
+    return f"SELECT {_names(table.columns)}, {VERSION} FROM {table.name} WHERE ({keys}) IN (SELECT * FROM unnest({wanted}))"
 
 
 def _upsert(table: Table, arrays: str) -> str:

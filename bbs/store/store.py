@@ -12,7 +12,7 @@ every such row is written again (`_mend`), as soon as the database is back, and 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
@@ -20,7 +20,7 @@ import trio
 
 from bbs.models.errors import BBSError, UnknownError
 from bbs.models.outcome import Announcement, Outcome, Row, RowKey
-from bbs.store.backend import Backend, BackendUnavailable, BatchRefused
+from bbs.store.backend import Backend, BackendUnavailable, BatchRefused, Seen, Source
 from bbs.store.codec import check
 from bbs.store.head import Head
 from bbs.store.tables import Tables
@@ -95,6 +95,7 @@ class Store:
         self.committed = Tables()
         self.head = Head(self.committed)
         self._backend = backend
+        self._seen = Seen()
         self._publish = publish
         self._write_retry_s = write_retry_s
         self._batch_rows_max = batch_rows_max
@@ -113,10 +114,30 @@ class Store:
         self._batches = self._rows_written = self._outcomes_written = self._retries = self._failed = 0
         self._last_batch_outcomes, self._last_batch_s = 0, 0.0
 
+    async def follow(self, source: Source) -> int:
+        """Bring `committed` closer to what another process has written, so that `load` will have little to do.
+
+        Returns the number of rows that had changed since the last time.
+
+        Raises:
+          BackendUnavailable, BatchRefused: some had been read; follow again, or load.
+        """
+        return await self._apply_all(source.follow(self._seen))
+
     async def load(self) -> int:
-        """Read every row from the backend into `committed`, which must still be empty. Returns their number."""
+        """Make `committed` what the backend has, which nobody else writes to. Returns how many rows that took.
+
+        Raises:
+          BackendUnavailable: load again.
+          BatchRefused: a table can't be read.
+        """
+        count = await self._apply_all(self._backend.load(self._seen))
+        self._seen = Seen()  # from now on we know of every change
+        return count
+
+    async def _apply_all(self, slices: AsyncIterator[list[Row]]) -> int:
         count = 0
-        async for rows in self._backend.load():
+        async for rows in slices:
             self.committed.apply(rows)
             count += len(rows)
         return count

@@ -14,9 +14,9 @@ from bbs.models.actual_lrp import (
 from bbs.models.domain import Domain
 from bbs.models.outcome import Record, delete, put
 from bbs.models.task import Task, TaskState
-from bbs.store.backend import BackendUnavailable, WriterLockLost
+from bbs.store.backend import BackendUnavailable, Seen, WriterLockLost
+from bbs.store.changes import PAGE_ROWS, SLICE_ROWS
 from bbs.store.codec import TABLES
-from bbs.store.postgres import PAGE_ROWS, SLICE_ROWS
 from tests.records import actual_lrp, desired_lrp, task
 from tests.store.worlds import RECORDS, RUNNING, PostgresWorld, by_key, load, write_until_done
 
@@ -105,7 +105,7 @@ async def test_many_rows_are_loaded_in_slices(world: Any) -> None:
     records = [actual_lrp(f"p{i % 3}", i) for i in range(PAGE_ROWS + 2 * SLICE_ROWS + 1)]
     await writer.write([put(record) for record in records])
 
-    slices = [rows async for rows in writer.load()]
+    slices = [rows async for rows in writer.load(Seen())]
 
     assert by_key(row.record for rows in slices for row in rows) == by_key(records)
     assert max(map(len, slices)) <= SLICE_ROWS

@@ -17,7 +17,7 @@ from bbs.models.actual_lrp import (
 from bbs.models.domain import Domain
 from bbs.models.outcome import Record, Row, RowKey, put
 from bbs.models.task import TaskState
-from bbs.store.backend import Backend, BackendUnavailable, DroppedRow
+from bbs.store.backend import Backend, BackendUnavailable, DroppedRow, Seen
 from bbs.store.codec import TABLES
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import parse_dsn
@@ -132,7 +132,7 @@ class MemoryWorld(World):
 
 async def load(backend: Backend) -> list[Record]:
     records = []
-    async for rows in backend.load():
+    async for rows in backend.load(Seen()):
         for row in rows:
             assert row.record is not None
             assert row == put(row.record)

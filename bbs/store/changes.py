@@ -1,0 +1,82 @@
+"""What to read from the database: every row, or what has changed since it was read before.
+
+A process that loads for the first time pages through whole rows. One that has read everything before pages through keys
+and versions, a small part of the work, and fetches only rows that are new or have another version.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from bbs.models.outcome import Record, Row
+from bbs.store.backend import Seen
+from bbs.store.codec import TABLES, Table, Undecodable, Values, decode_rows
+from bbs.store.crypto import Keyring
+from bbs.store.statements import page_statement, rows_statement
+
+PAGE_ROWS: Final = 1_000
+"""Rows fetched at once: about 2 ms of asyncpg's time, and 3 ms of Postgres'."""
+
+PAGE_KEYS: Final = 4_000
+"""Keys fetched at once, in about as much time."""
+
+SLICE_ROWS: Final = 64
+"""Rows decoded or encoded between checkpoints: 1 ms for ActualLRPs, 3 ms for DesiredLRPs with much in them."""
+
+Fetch = Callable[..., Awaitable[list[Any]]]
+"""Runs a statement with its parameters, and gives the rows."""
+
+Slice = tuple[Table, list[Row], list[Undecodable]]
+"""Rows of one table that can be read, or are gone, and what is wrong with the others."""
+
+
+async def changes(fetch: Fetch, keyring: Keyring, seen: Seen) -> AsyncIterator[Slice]:
+    """Everything that is not as ``seen``, which is brought up to date slice by slice.
+
+    Rows that can't be read are never seen, so they come again each time.
+    """
+    for record_class, table in TABLES.items():
+        versions = seen.versions[record_class]
+        if not versions:
+            async for page in _pages(fetch, table, PAGE_ROWS, whole=True):
+                for slice_ in _slices(page):
+                    yield _read(record_class, slice_, keyring, seen)
+            continue
+        gone = dict.fromkeys(versions)
+        changed: list[Values] = []
+        async for page in _pages(fetch, table, PAGE_KEYS, whole=False):
+            for *key_values, version in page:
+                key = tuple(key_values)
+                gone.pop(key, None)
+                if versions.get(key) != version:
+                    changed.append(key)
+        for begin in range(0, len(changed), PAGE_ROWS):
+            keys = zip(*changed[begin : begin + PAGE_ROWS], strict=True)
+            page = await fetch(rows_statement(table), *map(list, keys))
+            for slice_ in _slices(page):
+                yield _read(record_class, slice_, keyring, seen)
+        for keys_gone in _slices(list(gone)):
+            yield table, [seen.gone(record_class, key) for key in keys_gone], []
+
+
+async def _pages(fetch: Fetch, table: Table, rows: int, *, whole: bool) -> AsyncIterator[list[Any]]:
+    after: Values = ()
+    while page := await fetch(page_statement(table, first=not after, whole=whole), *after, rows):
+        after = tuple(page[-1][: table.key_columns])
+        yield page
+
+
+def _slices(page: Sequence[Any]) -> list[Sequence[Any]]:
+    return [page[begin : begin + SLICE_ROWS] for begin in range(0, len(page), SLICE_ROWS)]
+
+
+def _read(record_class: type[Record], stored: Sequence[Any], keyring: Keyring, seen: Seen) -> Slice:
+    table, versions = TABLES[record_class], seen.versions[record_class]
+    rows, undecodable = decode_rows(table, [row[:-1] for row in stored], keyring)
+    unread = {error.key for error in undecodable}
+    for row in stored:
+        key = tuple(row[: table.key_columns])
+        if key not in unread:
+            versions[key] = row[-1]
+        elif key in versions:
+            rows.append(seen.gone(record_class, key))
+    return table, rows, undecodable
