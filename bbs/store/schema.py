@@ -158,6 +158,17 @@ async def prepare(
     return SchemaState(made_anew=made_anew, rotation_due=label != active_label)
 
 
+async def is_current(connection: "Connection[Any]") -> bool:
+    """Whether the tables are there, and of `SCHEMA_VERSION`. Writes nothing. Runs under asyncio.
+
+    Raises:
+      SchemaError: the stored version is unreadable.
+    """
+    if await connection.fetchval("SELECT to_regclass('configurations')") is None:
+        return False
+    return _version(await _configured(connection, VERSION_ID)) == SCHEMA_VERSION
+
+
 async def configure(connection: "Connection[Any]", row_id: str, value: str) -> None:
     """Set a row of ``configurations``."""
     await connection.execute(

@@ -29,7 +29,7 @@ from bbs.peers.stub import StubPeers
 from bbs.peers.task_effects import TaskEffects
 from bbs.routes.context import Context
 from bbs.routes.tasks import TaskLifecycle, TaskReads
-from bbs.store.backend import Backend
+from bbs.store.backend import Backend, Seen
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import parse_dsn
 from bbs.store.memory_backend import Disk, MemoryBackend
@@ -370,7 +370,7 @@ def test_some_sequences_on_postgres(database_url: str, steps: list[Step]) -> Non
         async with trio_asyncio.open_loop():
             await agree(steps, open_backend)
             async with open_backend() as backend:  # the next example's database is empty again
-                left = [row.record async for rows in backend.load() for row in rows]
+                left = [row.record async for rows in backend.load(Seen()) for row in rows]
                 await backend.write([delete(task) for task in left if isinstance(task, Task)])
 
     trio.run(run)

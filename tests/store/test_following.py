@@ -3,7 +3,7 @@
 import pytest
 
 from bbs.models.domain import Domain
-from bbs.models.outcome import Record, delete, put
+from bbs.models.outcome import Record, RowKey, delete, put
 from bbs.store.backend import Source
 from bbs.store.store import Store
 from tests.records import actual_lrp, desired_lrp, task
@@ -16,7 +16,7 @@ def standby(postgres: PostgresWorld) -> tuple[Store, Source]:
     return Store(postgres.open(), publish=lambda announcements: None), postgres.open()
 
 
-def everything(store: Store) -> dict[object, Record]:
+def everything(store: Store) -> dict[RowKey, Record]:
     tables = store.committed
     return by_key(
         record
