@@ -152,10 +152,10 @@ class MemoryBackend:
         if self.faults.out_of_order():
             self.lose_session()
             raise BackendUnavailable("the database is away")
-        if self._disk.holder not in (None, self):
-            return False
         if self._became_writer and self._disk.last_writer is not self:
             raise WriterLockLost("another process was the writer since the connection broke")
+        if self._disk.holder not in (None, self):
+            return False
         self._disk.holder = self._disk.last_writer = self
         self._became_writer = True
         return True

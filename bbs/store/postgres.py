@@ -102,6 +102,7 @@ class PostgresBackend:
         self._locked_session_pid: int | None = None
         self._connects = 0
         self._closed = False
+        self._fenced: str | None = None
         self.schema: schema.SchemaState | None = None
         """What `acquire_writer_lock` found or made; ``None`` before."""
 
@@ -112,6 +113,23 @@ class PostgresBackend:
             if await self._cross(self._try_to_become_writer):
                 return
             await trio.sleep(self._lock_poll_s)
+
+    async def take_writer_lock(self) -> None:
+        """As `acquire_writer_lock`, for a process that Locket says is master: whoever still holds it is ended.
+
+        Waits only as long as a session takes to end.
+        """
+        while not await self._cross(self._try_to_become_writer):
+            await self.end_writer_session()
+            await trio.sleep(RECONNECT_POLL_S)
+
+    def fence(self, reason: str) -> None:
+        """Write nothing from now on: this process is master no longer. What is under way is broken off.
+
+        Every later call raises `WriterLockLost` with ``reason``.
+        """
+        self._fenced = reason
+        self._abandon()
 
     async def load(self, seen: Seen) -> AsyncIterator[list[Row]]:
         async def fetch(statement: str, *parameters: object) -> list[Any]:
@@ -189,6 +207,8 @@ class PostgresBackend:
         """
         if self._closed:
             raise trio.ClosedResourceError
+        if self._fenced is not None:
+            raise WriterLockLost(self._fenced)
         try:
             result: T = await aio_as_trio(work)(*args, **kwargs)
         except asyncpg.PostgresError as error:
@@ -249,16 +269,17 @@ class PostgresBackend:
         connection = await self._connected()
         if self._holds_lock:
             return True
-        if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", WRITER_LOCK):
-            return False
-        self._locked_session_pid = self._session_pid
+        is_ours = await connection.fetchval("SELECT pg_try_advisory_lock($1)", WRITER_LOCK)
         if self._token_written:
             token = await connection.fetchval(
                 "SELECT value FROM configurations WHERE id = $1", WRITER_TOKEN_ID
             )
             if token != self._token:
                 raise WriterLockLost("another process was the writer since the connection broke")
-        else:
+        if not is_ours:
+            return False
+        self._locked_session_pid = self._session_pid
+        if not self._token_written:
             self.schema = await schema.prepare(
                 connection, key_labels=self._keyring.labels, active_label=self._keyring.active_label
             )

@@ -120,12 +120,34 @@ async def test_the_holder_of_the_lock_can_be_ended_by_a_new_master(postgres: Pos
     former, new = await postgres.open_writer(), postgres.open()
     await former.write([put(actual_lrp())])
 
-    assert await new.end_writer_session()
     with trio.fail_after(5):
-        await new.acquire_writer_lock()
+        await new.take_writer_lock()
 
     assert not await new.end_writer_session()
     assert await load(new) == [actual_lrp()]
+    with pytest.raises(WriterLockLost):
+        await write_until_done(former, [put(actual_lrp("late"))])
+
+
+async def test_a_fenced_backend_writes_nothing_any_more(postgres: PostgresWorld) -> None:
+    former = await postgres.open_writer()
+    await postgres.execute("BEGIN")
+    await postgres.execute("LOCK TABLE actual_lrps IN EXCLUSIVE MODE")
+
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def write() -> None:
+            with pytest.raises(WriterLockLost, match="not master"):
+                await write_until_done(former, [put(actual_lrp())])
+
+        while not await postgres.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
+            await trio.sleep(0.005)
+        former.fence("this process is not master")
+
+    with pytest.raises(WriterLockLost, match="not master"):
+        await former.write([put(actual_lrp("late"))])
+    await postgres.execute("ROLLBACK")
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM configurations", "UPDATE configurations SET value = 'x'"])
