@@ -61,8 +61,20 @@ class _Staged:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """One transaction that has become durable. Seconds: ``waited_s`` until it was begun, by the outcome staged first
+    in it, and ``took_s`` until it was durable, with whatever tries that needed.
+    """
+
+    outcomes: int
+    rows: int
+    waited_s: float
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStatistics:
-    """``staged_rows`` wait or are being written; the others count since the start. Seconds, not nanoseconds."""
+    """``staged_rows`` wait or are being written; the others count since the start."""
 
     staged_rows: int
     batches: int
@@ -70,15 +82,14 @@ class StoreStatistics:
     outcomes_written: int
     retries: int
     failed_outcomes: int
-    last_batch_outcomes: int
-    last_batch_s: float
 
 
 class Store:
     """Both views of all rows, and the way from one to the other.
 
     ``publish`` is called with the announcements of each outcome once it is durable, in the order of commits. It must
-    not block and must not raise.
+    not block and must not raise. Nor must ``on_batch``, which hears of every durable transaction, and ``on_trouble``,
+    which hears of every failure that is to be tried again.
     """
 
     def __init__(
@@ -90,6 +101,7 @@ class Store:
         batch_rows_max: int = BATCH_ROWS_MAX,
         staged_rows_max: int = STAGED_ROWS_MAX,
         on_trouble: Callable[[BaseException], None] = lambda trouble: None,
+        on_batch: Callable[[Batch], None] = lambda batch: None,
     ) -> None:
         assert 0 < batch_rows_max <= staged_rows_max
         self.committed = Tables()
@@ -101,6 +113,7 @@ class Store:
         self._batch_rows_max = batch_rows_max
         self._staged_rows_max = staged_rows_max
         self._on_trouble = on_trouble
+        self._on_batch = on_batch
         self._queue: deque[_Staged] = deque()
         self._in_flight: list[_Staged] = []
         self._staged_rows = 0
@@ -112,7 +125,6 @@ class Store:
         self._idle = trio.Event()
         self._idle.set()
         self._batches = self._rows_written = self._outcomes_written = self._retries = self._failed = 0
-        self._last_batch_outcomes, self._last_batch_s = 0, 0.0
 
     async def follow(self, source: Source) -> int:
         """Bring `committed` closer to what another process has written, so that `load` will have little to do.
@@ -206,8 +218,6 @@ class Store:
             outcomes_written=self._outcomes_written,
             retries=self._retries,
             failed_outcomes=self._failed,
-            last_batch_outcomes=self._last_batch_outcomes,
-            last_batch_s=self._last_batch_s,
         )
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> NoReturn:
@@ -223,10 +233,8 @@ class Store:
                     await self._wait_for_work()
                     continue
                 self._in_flight = self._take_batch()
-                began = trio.current_time()
                 await self._write_or_fail()
                 self._in_flight = []
-                self._last_batch_s = trio.current_time() - began
         finally:
             # Nobody will write what is still staged, so nobody may go on waiting for it.
             self._has_ended = True
@@ -257,7 +265,6 @@ class Store:
 
     async def _write_or_fail(self) -> None:
         batch = self._in_flight
-        self._last_batch_outcomes = len(batch)
         try:
             await self._write_within_deadline(batch)
         except BackendUnavailable as trouble:
@@ -279,6 +286,7 @@ class Store:
                     await self._write_or_fail()
 
     async def _write_within_deadline(self, batch: list[_Staged]) -> None:
+        began = trio.current_time()
         deadline = batch[0].staged_at + self._write_retry_s
         pause_s = 0.05
         while True:
@@ -297,6 +305,7 @@ class Store:
         self._mend.clear()
         self._batches += 1
         self._rows_written += len(rows)
+        self._on_batch(Batch(len(batch), len(rows), began - batch[0].staged_at, trio.current_time() - began))
         for staged in batch:
             self._land(staged)
 

@@ -16,8 +16,8 @@ from bbs.models.domain import Domain
 from bbs.models.errors import BBSError, InvalidRequest
 from bbs.models.events import Hub
 from bbs.models.outcome import Announcement, Outcome, Row, RowKey, Told, delete, put
-from bbs.store.backend import BackendUnavailable, BatchRefused
-from bbs.store.store import SettledByOther, Store, StoreUnavailable
+from bbs.store.backend import BackendUnavailable, BatchRefused, Seen
+from bbs.store.store import Batch, SettledByOther, Store, StoreUnavailable
 from tests.records import actual_lrp
 
 
@@ -46,7 +46,7 @@ class Door:
         if fault is not None:
             raise fault
 
-    async def load(self) -> AsyncIterator[Sequence[Row]]:
+    async def load(self, seen: Seen) -> AsyncIterator[Sequence[Row]]:
         yield [Row(key, record) for key, record in self.rows.items()]  # type: ignore[arg-type]  # records, all of them
 
 
@@ -304,3 +304,24 @@ async def test_nobody_waits_for_a_store_that_has_ended() -> None:
         await wait_all_tasks_blocked()
 
     assert bench.results == dict.fromkeys(("in flight", "queued", "late"), "StoreUnavailable")
+
+
+async def test_every_durable_batch_is_told_of_with_its_waits(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    batches: list[Batch] = []
+    bench = Bench(nursery, on_batch=batches.append)
+    await nursery.start(bench.store.run)
+    bench.commit("first", change("first"))
+    await wait_all_tasks_blocked()
+    bench.commit("second", change("second"))
+    bench.commit("third", change("third"))
+    await trio.sleep(3)
+    bench.door.faults.append((BackendUnavailable("away"), False))
+    bench.door.open.set()
+    await wait_all_tasks_blocked()
+    await bench.store.drain()
+
+    assert [(batch.outcomes, batch.rows) for batch in batches] == [(1, 1), (2, 2)]
+    assert [batch.waited_s for batch in batches] == pytest.approx([0, 3.05])
+    assert [batch.took_s for batch in batches] == pytest.approx([3.05, 0])
