@@ -51,6 +51,16 @@ def _parser() -> argparse.ArgumentParser:
         "--listen", metavar="HOST:PORT", default=defaults.listen_address, help="port 0 picks a free one"
     )
     run.add_argument(
+        "--locket-listen",
+        metavar="HOST:PORT",
+        default=defaults.locket_listen_address,
+        help="where reps register their cells (gRPC, as upstream's Locket)",
+    )
+    run.add_argument("--health-listen", metavar="HOST:PORT", help="answers 200 while the process lives")
+    run.add_argument(
+        "--debug-listen", metavar="HOST:PORT", help="log level, profiles, metrics; no authentication"
+    )
+    run.add_argument(
         "--data-dir", metavar="DIR", type=Path, default=defaults.data_dir, help="embedded database, keys"
     )
     run.add_argument("--database-url", metavar="URL", help="a Postgres to use instead of the embedded one")
@@ -133,9 +143,10 @@ def _certs(directory: Path) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     stderr = open(2, "wb", buffering=0, closefd=False)  # noqa: SIM115 - open for as long as the process
-    log = root_logger("bbs", LagerSink(stderr, min_level=Level[arguments.log_level.upper()]))
+    sink = LagerSink(stderr, min_level=Level[arguments.log_level.upper()])
+    log = root_logger("bbs", sink)
     try:
-        trio.run(_serve_until_signalled, _config(arguments), log)
+        trio.run(_serve_until_signalled, _config(arguments), log, sink)
     except (ConfigInvalid, BaseExceptionGroup) as error:
         cause = _first(error)
         if isinstance(cause, WriterLockLost):
@@ -158,6 +169,9 @@ def _config(arguments: argparse.Namespace) -> Config:
         raise ConfigInvalid("--task-callback-workers must be at least 1: somebody has to call back")
     return Config(
         listen_address=arguments.listen,
+        locket_listen_address=arguments.locket_listen,
+        health_address=arguments.health_listen,
+        debug_address=arguments.debug_listen,
         data_dir=arguments.data_dir,
         database_url=arguments.database_url,
         tls=_tls_files(arguments, "ca_file", "cert_file", "key_file"),
@@ -190,11 +204,17 @@ def _tls_files(arguments: argparse.Namespace, *names: str) -> TLSFiles | None:
     return TLSFiles(ca_file=files[0], cert_file=files[1], key_file=files[2])
 
 
-async def _serve_until_signalled(config: Config, log: Logger) -> None:
+async def _serve_until_signalled(config: Config, log: Logger, sink: LagerSink) -> None:
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         await nursery.start(_stop_on_signal, stop)
-        await serve(config, log=log, stop=stop, ready=lambda url: print(f"listening on {url}", flush=True))
+        await serve(
+            config,
+            log=log,
+            sink=sink,
+            stop=stop,
+            ready=lambda url: print(f"listening on {url}", flush=True),
+        )
         nursery.cancel_scope.cancel()
 
 

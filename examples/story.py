@@ -86,7 +86,18 @@ async def start_server(directory: Path, certs: DevelopmentCerts) -> Server:
     """Start ``bbs serve`` on a free port and wait until it answers."""
     process = await trio.lowlevel.open_process(
         [
-            *(sys.executable, "-m", "bbs", "serve", "--listen", "127.0.0.1:0", "--log-level", "error"),
+            *(
+                sys.executable,
+                "-m",
+                "bbs",
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--locket-listen",
+                "127.0.0.1:0",
+                "--log-level",
+                "error",
+            ),
             *("--data-dir", str(directory / "data"), "--ca-file", str(certs.ca_cert)),
             *("--cert-file", str(certs.server_cert), "--key-file", str(certs.server_key)),
         ],

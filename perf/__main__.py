@@ -12,11 +12,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn, Protocol
 
+from perf.convergence import measure_convergence
 from perf.figures import JSON
 from perf.hold import Credentials, measure_hold
 from perf.lanes import compare
 from perf.operations import work_through
 from perf.server import Server, ServerFailed, running_server
+from perf.takeover import measure_takeovers
 from perf.tasks import storm
 
 EXIT_TROUBLE: Final = 1
@@ -98,6 +100,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     hold.add_argument("--lrps", type=_positive_int, default=10_000)
     hold.add_argument("--no-fast-lane", action="store_true", help="start our server without it")
+
+    convergence = commands.add_parser(
+        "convergence",
+        parents=[common],
+        help="passes over LRPs in this process: a fleet as desired, and one that loses a tenth of its cells",
+    )
+    convergence.add_argument("--lrps", type=_positive_int, default=100_000)
+
+    takeover = commands.add_parser(
+        "takeover", parents=[common], help="how long nobody answers while a standby becomes master"
+    )
+    takeover.add_argument("--lrps", type=_positive_int, default=100_000)
     return parser
 
 
@@ -153,7 +167,23 @@ def _hold(options: argparse.Namespace) -> tuple[Result, bool]:
     return hold, not hold.troubles
 
 
-_COMMANDS: Final = {"lanes": _lanes, "workload": _workload, "tasks": _tasks, "hold": _hold}
+def _convergence(options: argparse.Namespace) -> tuple[Result, bool]:
+    account = measure_convergence(lrps=options.lrps, say=_say)
+    return account, not account.troubles
+
+
+def _takeover(options: argparse.Namespace) -> tuple[Result, bool]:
+    return measure_takeovers(lrps=options.lrps, say=_say), True
+
+
+_COMMANDS: Final = {
+    "lanes": _lanes,
+    "workload": _workload,
+    "tasks": _tasks,
+    "hold": _hold,
+    "convergence": _convergence,
+    "takeover": _takeover,
+}
 
 
 @contextmanager

@@ -98,36 +98,75 @@ def running_server(*arguments: str) -> Iterator[Server]:
     Raises:
       ServerFailed: it does not answer in time, or says that it can't.
     """
+    with fresh_home() as home, spawned_server(home, *arguments) as spawned:
+        yield spawned.running()
+        spawned.expect_alive()
+
+
+@contextmanager
+def fresh_home() -> Iterator[Path]:
+    """A temporary directory with development certificates in ``certs``."""
     home = Path(tempfile.mkdtemp(prefix="bbs-perf-"))
     try:
-        certs = home / "certs"
-        _run("certs", str(certs))
-        printed, complaints = home / "stdout", home / "stderr"
-        with printed.open("wb") as stdout, complaints.open("wb") as stderr:
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "bbs", "serve", "--listen", "127.0.0.1:0"),
-                    *("--data-dir", str(home / "data"), "--ca-file", str(certs / "ca.crt")),
-                    *("--cert-file", str(certs / "server.crt"), "--key-file", str(certs / "server.key")),
-                    *("--log-level", "error"),
-                    *arguments,
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-            )
-        try:
-            url = _wait_until_listening(process, printed, complaints)
-            target = Target.from_url(
-                url, ca=certs / "ca.crt", cert=certs / "client.crt", key=certs / "client.key"
-            )
-            yield Server(url=url, pid=process.pid, target=target, certs_dir=certs, data_dir=home / "data")
-            if process.poll() is not None:
-                raise ServerFailed(f"the server ended with code {process.returncode}:\n{_tail(complaints)}")
-        finally:
-            _stop(process)
+        _run("certs", str(home / "certs"))
+        yield home
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spawned:
+    """A server's process; a standby's does not listen. ``log`` is what it writes to its standard error."""
+
+    process: "subprocess.Popen[bytes]"
+    home: Path
+    printed: Path
+    log: Path
+
+    def running(self) -> Server:
+        """Wait until it answers, at most `START_MAX_S`.
+
+        Raises:
+          ServerFailed: it does not, or ended.
+        """
+        url = _wait_until_listening(self.process, self.printed, self.log)
+        certs = self.home / "certs"
+        target = Target.from_url(
+            url, ca=certs / "ca.crt", cert=certs / "client.crt", key=certs / "client.key"
+        )
+        return Server(
+            url=url, pid=self.process.pid, target=target, certs_dir=certs, data_dir=self.home / "data"
+        )
+
+    def expect_alive(self) -> None:
+        """Raises ServerFailed if it has ended."""
+        if self.process.poll() is not None:
+            raise ServerFailed(f"the server ended with code {self.process.returncode}:\n{_tail(self.log)}")
+
+
+@contextmanager
+def spawned_server(home: Path, *arguments: str, name: str = "bbs") -> Iterator[Spawned]:
+    """``bbs serve`` in ``home``, stopped in the end. Two in one home share its keys, and so may share a database."""
+    certs = home / "certs"
+    printed, log = home / f"{name}.stdout", home / f"{name}.stderr"
+    with printed.open("wb") as stdout, log.open("wb") as stderr:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "bbs", "serve"),
+                *("--listen", "127.0.0.1:0", "--locket-listen", "127.0.0.1:0"),
+                *("--data-dir", str(home / "data"), "--ca-file", str(certs / "ca.crt")),
+                *("--cert-file", str(certs / "server.crt"), "--key-file", str(certs / "server.key")),
+                *("--log-level", "error"),
+                *arguments,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+        )
+    try:
+        yield Spawned(process=process, home=home, printed=printed, log=log)
+    finally:
+        _stop(process)
 
 
 def _run(*arguments: str) -> None:

@@ -52,7 +52,15 @@ async def running_bbs(tmp_path: Path, *arguments: str) -> AsyncIterator[RunningB
     """``bbs serve`` on a free port; killed in the end if it has not ended by then."""
     log = tmp_path / "bbs.log"
     process = await spawn(
-        "serve", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data"), *arguments, stderr=log
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--locket-listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        str(tmp_path / "data"),
+        *arguments,
+        stderr=log,
     )
     try:
         with trio.fail_after(START_MAX_S):

@@ -65,7 +65,7 @@ async def in_database(url: str, statement: str) -> list[asyncpg.Record]:
         ),
         pytest.param(("serve", "--listen", "127.0.0.1"), "127.0.0.1", id="no port"),
         pytest.param(
-            ("serve", "--listen", "127.0.0.1:0", "--database-url", "host="),
+            ("serve", "--listen", "127.0.0.1:0", "--locket-listen", "127.0.0.1:0", "--database-url", "host="),
             "cannot use the database: ",
             id="no database",
         ),
@@ -120,11 +120,12 @@ def test_a_port_in_use_is_explained(tmp_path: Path, database_url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         result = run(
-            "serve", "--listen", address, "--database-url", database_url, "--data-dir", str(tmp_path)
+            *("serve", "--listen", address, "--locket-listen", "127.0.0.1:0"),
+            *("--database-url", database_url, "--data-dir", str(tmp_path)),
         )
 
     assert result.returncode == 2
-    assert f"cannot listen on {address}" in result.stderr
+    assert f"cannot listen: listen tcp {address}: bind: address already in use; choose" in result.stderr
 
 
 @pytest.mark.slow
@@ -148,7 +149,15 @@ async def test_a_second_server_waits_for_the_first_and_finds_everything(
 ) -> None:
     async with running_bbs(tmp_path, "--database-url", database_url) as first:
         second = await spawn(
-            *("serve", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data")),
+            *(
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--locket-listen",
+                "127.0.0.1:0",
+                "--data-dir",
+                str(tmp_path / "data"),
+            ),
             *("--database-url", database_url),
             stderr=tmp_path / "second.log",
         )

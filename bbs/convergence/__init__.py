@@ -1,1 +1,5 @@
-"""The loops that move actual towards desired: tasks so far; LRPs converge only by what clients ask for."""
+"""What moves actual towards desired, pass after pass.
+
+Others use `loop.ConvergenceLoop`, `lrps.LRPConvergence` and `tasks.TaskConvergence`, and, for the request to retire one
+instance, `retirement.Retirement`.
+"""

@@ -1,24 +1,67 @@
 """When convergence passes run (spec: convergence.md §1)."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NoReturn
 
 import trio
 
+from bbs.log import Logger, null_logger
 
-async def repeat_passes(
-    passes: Sequence[Callable[[], Awaitable[None]]], *, repeat_interval_s: float
-) -> NoReturn:
-    """Run all ``passes`` at once, again and again, until cancelled.
+Converge = Callable[[], Awaitable[None]]
 
-    The first time after one interval, then each time one interval after the last of them has ended. A pass deals with
-    its own errors; one that raises ends this, and with it the process.
 
-    Cancellation:
-      Abandons the passes where they are; what they have committed stands.
+class ConvergenceLoop:
+    """Runs all passes at once, again and again: the first time after one interval, then each time one interval after
+    the last of them has ended.
+
+    ``passes`` are named as the log names them: ``lrps`` and ``tasks``. A pass deals with its own errors; one that
+    raises ends `run`, and with it the process.
     """
-    while True:
-        await trio.sleep(repeat_interval_s)
-        async with trio.open_nursery() as nursery:
-            for converge in passes:
-                nursery.start_soon(converge)
+
+    def __init__(
+        self,
+        passes: Mapping[str, Converge],
+        *,
+        repeat_interval_s: float,
+        log: Logger,
+    ) -> None:
+        self._passes = passes
+        self._repeat_interval_s = repeat_interval_s
+        self._log = log
+        self._wanted_now = trio.Event()
+
+    def wake(self) -> None:
+        """Run the passes now, or right after those that are running; then wait a whole interval, as after any.
+
+        What happened before the call is seen by passes that begin after it, so however often this is called while they
+        run, they run once more.
+        """
+        self._wanted_now.set()
+
+    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Run passes until cancelled.
+
+        Cancellation:
+          Abandons the passes where they are; what they have committed stands.
+        """
+        task_status.started()
+        while True:
+            with trio.move_on_after(self._repeat_interval_s):
+                await self._wanted_now.wait()
+            self._wanted_now = trio.Event()
+            log = self._log.session("executing-convergence")
+            async with trio.open_nursery() as nursery:
+                for name, converge in self._passes.items():
+                    nursery.start_soon(_told, log, name, converge)
+
+
+async def repeat_passes(passes: Sequence[Converge], *, repeat_interval_s: float) -> NoReturn:
+    """A `ConvergenceLoop` that nobody wakes and nothing is logged of."""
+    named = {str(number): converge for number, converge in enumerate(passes)}
+    await ConvergenceLoop(named, repeat_interval_s=repeat_interval_s, log=null_logger()).run()
+
+
+async def _told(log: Logger, name: str, converge: Converge) -> None:
+    log.info(f"converge-{name}-started")
+    await converge()
+    log.info(f"converge-{name}-done")

@@ -1,30 +1,11 @@
-"""Metric tags: names and values under which an instance's metrics appear.
+"""When an update changes an app's metric tags (spec: desired-lrps.md §6)."""
 
-A DesiredLRP's tags may refer to the instance; an ActualLRP's are what came out of that.
-"""
+from bbs.models.desired_lrp import MetricTags
+from bbs.models.metric_tags import INDEX, INSTANCE_GUID, resolved
 
-from typing import Final
-
-from bbs.models.actual_lrp import ActualLRP
-from bbs.models.desired_lrp import MetricTag, MetricTags
-
-INDEX: Final = 1
-INSTANCE_GUID: Final = 2
-
-
-def resolved(tags: MetricTags, lrp: ActualLRP) -> tuple[tuple[str, str], ...]:
-    """The values that ``tags`` have for ``lrp``, sorted by name."""
-    return tuple((name, _value(tag, lrp)) for name, tag in tags)
+__all__ = ["INDEX", "INSTANCE_GUID", "are_updated", "resolved"]
 
 
 def are_updated(*, stored: MetricTags, update: MetricTags) -> bool:
     """Whether an update changes the tags; one without any leaves them alone (spec: desired-lrps.md §6)."""
     return bool(update) and update != stored
-
-
-def _value(tag: MetricTag, lrp: ActualLRP) -> str:
-    if tag.dynamic == INDEX:
-        return str(lrp.index)
-    if tag.dynamic == INSTANCE_GUID:
-        return lrp.instance.instance_guid
-    return tag.static

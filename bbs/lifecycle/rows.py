@@ -38,7 +38,7 @@ class StartReport:
     availability_zone: str
 
     @classmethod
-    def from_request(cls, request: pb.StartActualLRPRequest) -> Self:
+    def from_request(cls, request: pb.StartActualLRPRequest | pb.EvacuateRunningActualLRPRequest) -> Self:
         """The report of a revision 1 request. Nothing said about routability means routable; no routes is absent."""
         key, instance = request.actual_lrp_key, request.actual_lrp_instance_key
         return cls(
@@ -57,6 +57,11 @@ class StartReport:
     def from_request_r0(cls, request: pb.StartActualLRPRequest) -> Self:
         """The report of a revision 0 request, which knows neither routes (so: none) nor tags (so: absent)."""
         return replace(cls.from_request(request), internal_routes=(), metric_tags=None)
+
+    @classmethod
+    def from_evacuation_r0(cls, request: pb.EvacuateRunningActualLRPRequest) -> Self:
+        """The report of a revision 0 request, which knows neither routes nor tags; here both are absent."""
+        return replace(cls.from_request(request), internal_routes=None, metric_tags=None)
 
     def agrees_with(self, lrp: ActualLRP) -> bool:
         """Whether ``lrp`` already says all of this, so that the report is but a heartbeat."""

@@ -90,6 +90,19 @@ class Effects:
         else:
             self._performed += 1
 
+    async def auction_all(self, starts: Sequence[LRPStart]) -> None:
+        """Ask for many auctions in one request and wait for the auctioneer's word: what convergence does.
+
+        Raises:
+          PeerUnavailable: it was not understood, or not heard.
+        """
+        try:
+            await self.auctioneer.request_lrp_auctions(starts, trace_id="")
+        except BBSError:
+            self._failed += 1
+            raise
+        self._performed += 1
+
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Perform what is queued until cancelled."""
         async with trio.open_nursery() as workers:
@@ -105,14 +118,20 @@ class Effects:
         while True:
             async with self._calls.next() as effect:
                 try:
-                    await self._perform(effect)
+                    await self.perform(effect)
                 except BBSError as error:
                     self._failed += 1
                     self._log.error("failed-rep-call", _about(effect.lrp), error=error)
                 else:
                     self._performed += 1
 
-    async def _perform(self, effect: BackgroundEffect) -> None:
+    async def perform(self, effect: BackgroundEffect) -> None:
+        """Make one call to a cell and wait for its end, past the queue.
+
+        Raises:
+          ResourceNotFound: the cell does not announce itself.
+          BBSError: nobody can say, or the cell has not done as asked.
+        """
         cell = await self.cells.cell_by_id(effect.lrp.instance.cell_id)
         match effect:
             case StopInstance(lrp, trace_id):

@@ -1,6 +1,6 @@
 """What the server asks of its peers. Each method raises `PeerUnavailable` when the peer does not do as asked."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -97,4 +97,15 @@ class Cells(Protocol):
         """
 
     async def list_wire(self) -> Sequence[bytes]:
-        """Every cell as one framed element of a `CellsResponse`."""
+        """Every cell as one framed element of a `CellsResponse`, in no particular order.
+
+        Raises:
+          BBSError: nobody can say.
+        """
+
+    async def present_cells(self) -> Set[str]:
+        """The ids of the cells that announce themselves. None at all is taken at face value: they are gone.
+
+        Raises:
+          BBSError: nobody can say.
+        """

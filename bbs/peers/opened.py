@@ -1,6 +1,6 @@
 """The peers of a configuration, opened: clients with their TLS, and stand-ins for peers that are not there yet."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Set
+from collections.abc import AsyncIterator, Callable, Set
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -26,19 +26,6 @@ class AuctioneerSettings:
     require_tls: bool = False
 
 
-class EveryCell(Set[str]):
-    """The cells that are present as long as there is no registry to ask: any. No task is given up for its cell."""
-
-    def __contains__(self, cell_id: object) -> bool:
-        return True
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peers:
     auctioneer: Auctioneer
@@ -47,8 +34,8 @@ class Peers:
     callbacks: HTTPTaskCallbacks
 
     async def present_cells(self) -> Set[str]:
-        """The ids of the cells that announce themselves."""
-        return EveryCell()
+        """The ids of the cells that announce themselves; raises as `Cells.present_cells`."""
+        return await self.cells.present_cells()
 
 
 @asynccontextmanager
@@ -56,13 +43,16 @@ async def open_peers(
     *,
     auctioneer: AuctioneerSettings | None,
     identity: TLSFiles | None,
+    reps_tls: TLSFiles | None = None,
+    cells: Cells | None = None,
     communication_timeout_s: float,
     callback_workers: int,
     log: Logger,
 ) -> AsyncIterator[Peers]:
     """Clients for all peers; their connections are closed in the end.
 
-    ``identity`` is what reps and callback receivers see of us, and judge them by; without it, the system's roots.
+    ``identity`` is what callback receivers see of us, and judge them by, and ``reps_tls`` the same for reps; without
+    either, we show no certificate and trust the system's roots. Without ``cells`` none ever announces itself.
 
     Raises:
       TLSFilesInvalid: a file can't be used.
@@ -82,8 +72,8 @@ async def open_peers(
         stub = StubPeers()
         yield Peers(
             auctioneer=stub if auctioneer is None else _auctioneer(auctioneer, client, log),
-            reps=HTTPReps(http=client(identity), log=log),
-            cells=stub,
+            reps=HTTPReps(http=client(reps_tls), log=log),
+            cells=stub if cells is None else cells,
             callbacks=HTTPTaskCallbacks(http=client(identity), workers=callback_workers, log=log),
         )
 

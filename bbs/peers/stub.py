@@ -1,16 +1,18 @@
 """Peers that only remember what they were asked: what the server uses until it has real ones, and tests always may.
 
-There is no registry of cells here, so no cell is ever known.
+Its registry of cells is what a test puts into it.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
+from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP
 from bbs.models.errors import ResourceNotFound
 from bbs.models.task import Task
+from bbs.models.wire import frame
 from bbs.peers.interfaces import Cell, LRPStart
 
 REMEMBERED_MAX: Final = 10_000
@@ -68,7 +70,7 @@ Requested = (
 
 
 class StubPeers:
-    """An auctioneer, all reps, a callback pool and an empty registry of cells in one."""
+    """An auctioneer, all reps, a callback pool and a registry of cells in one."""
 
     def __init__(self) -> None:
         self.requests: deque[Requested] = deque(maxlen=REMEMBERED_MAX)
@@ -112,4 +114,10 @@ class StubPeers:
         return self.cells[cell_id]
 
     async def list_wire(self) -> Sequence[bytes]:
-        return ()
+        return tuple(
+            frame(2, pb.CellPresence(cell_id=cell.cell_id, rep_url=cell.rep_url).SerializeToString())
+            for cell in self.cells.values()
+        )
+
+    async def present_cells(self) -> Set[str]:
+        return frozenset(self.cells)

@@ -3,14 +3,12 @@
 Each handler reads `store.head` and decides without a checkpoint in between; `Context.change` sees to the rest.
 """
 
+from bbs.convergence.retirement import Retirement
 from bbs.lifecycle import actual_lrps as lifecycle
-from bbs.lifecycle.retirement import ATTEMPTS, AskCell, RemoveRow, retire
+from bbs.lifecycle.retirement import retire
 from bbs.lifecycle.rows import StartReport
 from bbs.models import pb
 from bbs.models.actual_lrp import InstanceKey, Rows
-from bbs.models.errors import BBSError, ResourceNotFound
-from bbs.models.outcome import Outcome
-from bbs.peers.interfaces import RepURLUnusable
 from bbs.routes.answers import SUCCESS
 from bbs.routes.context import Context
 from bbs.routes.http import Answer
@@ -24,6 +22,7 @@ class ActualLRPLifecycle:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._head = context.store.head
+        self._retirement = Retirement(context.store, context.effects, context.log)
 
     async def claim(self, request: pb.ClaimActualLRPRequest, trace_id: str) -> Answer:
         await self._context.change(
@@ -80,54 +79,13 @@ class ActualLRPLifecycle:
         return SUCCESS
 
     async def retire(self, request: pb.RetireActualLRPRequest, trace_id: str) -> Answer:
-        process_guid = request.actual_lrp_key.process_guid
-        asked: AskCell | None = None
-
-        def first_step() -> Outcome:
-            nonlocal asked
-            match retire(self._rows(request.actual_lrp_key), trace_id=trace_id):
-                case RemoveRow(outcome):
-                    return outcome
-                case AskCell() as step:
-                    asked = step
-                    return Outcome()
-
-        await self._context.change(first_step, about=process_guid)
-        if asked is not None:
-            await self._ask_cell(asked)
+        to_ask = await self._retirement.begin(
+            lambda: retire(self._rows(request.actual_lrp_key), trace_id=trace_id),
+            about=request.actual_lrp_key.process_guid,
+        )
+        if to_ask is not None:
+            await self._retirement.ask_cell(to_ask)
         return SUCCESS
-
-    async def _ask_cell(self, step: AskCell) -> None:
-        """Have the cell stop the instance (spec: actual-lrps.md §6.7, rows 4-7)."""
-        lrp, effects, about = step.lrp, self._context.effects, step.lrp.process_guid
-        is_told = False
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                cell = await effects.cells.cell_by_id(step.cell_id)
-            except ResourceNotFound:
-                await self._context.change(
-                    lambda: step.without_cell(
-                        self._head.rows_at(lrp.process_guid, lrp.index),
-                        is_told=is_told,  # noqa: B023 - called before the loop goes on
-                    ),
-                    about=about,
-                )
-                return
-            if not is_told:
-                await self._context.change(step.told, about=about)
-                is_told = True
-            try:
-                await effects.reps.stop_lrp_instance(cell, lrp, trace_id=step.trace_id)
-            except RepURLUnusable:
-                raise
-            except BBSError as error:
-                if attempt == ATTEMPTS:
-                    raise
-                self._context.log.error(
-                    "retrying-failed-retire-of-actual-lrp", error=error, attempt=attempt, process_guid=about
-                )
-            else:
-                return
 
     async def _start(self, report: StartReport) -> Answer:
         await self._context.change(

@@ -6,7 +6,7 @@ wire bytes, so a list is a join; no message object is made for it.
 
 from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 import trio
 from google.protobuf.message import Message
@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from bbs.models.errors import BBSError, Unrecoverable
 from bbs.models.validation import validate
 from bbs.models.wire import decode, frame
+from bbs.routes.handler_log import HandlerLog
 from bbs.routes.http import Answer, Call, Unary
 
 SUCCESS: Final = b""
@@ -39,28 +40,88 @@ def refusal(error: BBSError) -> bytes:
     return frame(ERROR_FIELD, error.to_wire().SerializeToString())
 
 
+class RefusedBeside(Exception):
+    """A refusal by a handler whose answer says something ``beside`` the error, as bytes of the response."""
+
+    def __init__(self, error: BBSError, beside: bytes) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.beside = beside
+
+
+class RPC(Generic[RequestT]):
+    """A handler that decodes, validates, and hands the request and the trace id to ``handle``.
+
+    ``on_unrecoverable`` is told of a refusal that this process cannot recover from; the answer still goes out.
+    ``beside_invalid`` goes with the error that answers a request that can't be read or is not valid.
+    """
+
+    __slots__ = ("_beside_invalid", "_handle", "_log", "_on_unrecoverable", "_request_class")
+
+    def __init__(
+        self,
+        request_class: type[RequestT],
+        handle: Callable[[RequestT, str], Awaitable[Answer]],
+        *,
+        on_unrecoverable: Callable[[Unrecoverable], None],
+        beside_invalid: bytes = b"",
+        log: HandlerLog | None = None,
+    ) -> None:
+        self._request_class = request_class
+        self._handle = handle
+        self._on_unrecoverable = on_unrecoverable
+        self._beside_invalid = beside_invalid
+        self._log = log
+
+    def logged(self, log: HandlerLog) -> "RPC[RequestT]":
+        """The same, with its lines in the log."""
+        return RPC(
+            self._request_class,
+            self._handle,
+            on_unrecoverable=self._on_unrecoverable,
+            beside_invalid=self._beside_invalid,
+            log=log,
+        )
+
+    async def __call__(self, call: Call) -> Answer:
+        log = self._log
+        try:
+            request = decode(self._request_class, call.body)
+            validate(request)
+        except BBSError as error:
+            if log is not None:
+                log.invalid(call, error)
+            return refusal(error) + self._beside_invalid
+        said = None if log is None else log.begin(call, request)
+        try:
+            answer = await self._handle(request, call.trace_id)
+        except (BBSError, RefusedBeside) as refused:
+            reason, beside = (
+                (refused.error, refused.beside) if isinstance(refused, RefusedBeside) else (refused, b"")
+            )
+            if log is not None:
+                log.refused(call, request, reason, said)
+            if isinstance(reason, Unrecoverable):
+                self._on_unrecoverable(reason)
+            return refusal(reason) + beside
+        else:
+            if said is not None:
+                said.succeeded()
+            return answer
+        finally:
+            if said is not None:
+                said.ended()
+
+
 def rpc(
     request_class: type[RequestT],
     handle: Callable[[RequestT, str], Awaitable[Answer]],
     *,
     on_unrecoverable: Callable[[Unrecoverable], None],
+    beside_invalid: bytes = b"",
 ) -> Unary:
-    """An endpoint that decodes, validates, and hands the request and the trace id to ``handle``.
-
-    ``on_unrecoverable`` is told of a refusal that this process cannot recover from; the answer still goes out.
-    """
-
-    async def answer(call: Call) -> Answer:
-        try:
-            request = decode(request_class, call.body)
-            validate(request)
-            return await handle(request, call.trace_id)
-        except BBSError as error:
-            if isinstance(error, Unrecoverable):
-                on_unrecoverable(error)
-            return refusal(error)
-
-    return Unary(answer)
+    """An endpoint of an `RPC`."""
+    return Unary(RPC(request_class, handle, on_unrecoverable=on_unrecoverable, beside_invalid=beside_invalid))
 
 
 async def joined(records: Sequence[RecordT], framed: Callable[[RecordT], bytes]) -> list[bytes]:

@@ -6,12 +6,12 @@ from os import urandom
 from time import time_ns
 
 from bbs.log import Logger
-from bbs.models.errors import BBSError
 from bbs.models.outcome import Outcome, RequestAuction
 from bbs.peers.effects import Effects, lrp_start
 from bbs.peers.interfaces import TaskCallbacks
 from bbs.peers.task_effects import NoCallbacks
 from bbs.routes.task_counts import TaskCounts
+from bbs.store.mutation import change
 from bbs.store.store import Store
 from bbs.sync.event_hub import EventHubs
 
@@ -63,14 +63,3 @@ class Context:
                 if desired is not None:
                     start = lrp_start(desired, effect.indices, drivers_when_none=drivers_when_none)
                     await self.effects.auction(start, trace_id=effect.trace_id)
-
-
-async def change(store: Store, decide: Callable[[], Outcome], *, about: str) -> Outcome:
-    """As `Context.change`, for those who need nothing else of it."""
-    try:
-        outcome = decide()
-    except BBSError:
-        await store.settle(about)
-        raise
-    await store.commit(outcome, about=about)
-    return outcome

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final
 
 from bbs.models import pb
-from bbs.models.errors import BBSError, UnknownError, Unrecoverable
+from bbs.models.errors import BBSError, Unrecoverable
 from bbs.models.versions import Version
 from bbs.routes.actual_lrp_reads import ActualLRPReads
 from bbs.routes.actual_lrps import ActualLRPLifecycle
@@ -14,23 +14,31 @@ from bbs.routes.context import Context
 from bbs.routes.desired_lrp_reads import DesiredLRPReads
 from bbs.routes.desired_lrps import DesiredLRPLifecycle
 from bbs.routes.domains import Domains
+from bbs.routes.evacuation import KEEP_CONTAINER, Evacuation
 from bbs.routes.http import Answer, Call, EventStream, Route, RouteTable, Unary
+from bbs.routes.operations import logged
 from bbs.routes.streams import GROUP_FEEDS, INSTANCE_FEEDS, lrp_stream, task_stream
 from bbs.routes.tasks import TaskLifecycle, TaskReads
 
 _AVAILABLE: Final = pb.PingResponse(available=True).SerializeToString()
-_KEEP_CONTAINER: Final = pb.EvacuationResponse(keep_container=True).SerializeToString()
 
 
-def route_table(context: Context, *, on_unrecoverable: Callable[[Unrecoverable], None]) -> RouteTable:
+def route_table(
+    context: Context,
+    *,
+    on_unrecoverable: Callable[[Unrecoverable], None],
+    debug_lrp_start_heartbeats: bool = False,
+) -> RouteTable:
     """All routes, bound to what they work with.
 
     ``on_unrecoverable`` is told when a handler meets trouble that this process cannot get out of.
+    ``debug_lrp_start_heartbeats`` is upstream's setting of this name (spec: config.md §2.1).
     """
     unary = partial(rpc, on_unrecoverable=on_unrecoverable)
     reads, lrps = ActualLRPReads(context), ActualLRPLifecycle(context)
     desired_reads, desired = DesiredLRPReads(context), DesiredLRPLifecycle(context)
     domains = Domains(context)
+    evacuation = Evacuation(context)
     task_reads, tasks = TaskReads(context), TaskLifecycle(context)
 
     def post(name: str, path: str, endpoint: Unary | EventStream) -> Route:
@@ -45,7 +53,7 @@ def route_table(context: Context, *, on_unrecoverable: Callable[[Unrecoverable],
     )
     by_guid = pb.DesiredLRPByProcessGuidRequest
 
-    return RouteTable(
+    routes = RouteTable(
         [
             post("Ping", "ping", Unary(_ping)),
             post("Domains", "domains/list", Unary(domains.fresh)),
@@ -78,12 +86,38 @@ def route_table(context: Context, *, on_unrecoverable: Callable[[Unrecoverable],
             post("FailActualLRP", "actual_lrps/fail", unary(pb.FailActualLRPRequest, lrps.fail)),
             post("RemoveActualLRP", "actual_lrps/remove", unary(pb.RemoveActualLRPRequest, lrps.remove)),
             post("RetireActualLRP", "actual_lrps/retire", unary(pb.RetireActualLRPRequest, lrps.retire)),
-            post("RemoveEvacuatingActualLRP", "actual_lrps/remove_evacuating", _unavailable("evacuation")),
-            post("EvacuateClaimedActualLRP", "actual_lrps/evacuate_claimed", _EVACUATION_UNAVAILABLE),
-            post("EvacuateCrashedActualLRP", "actual_lrps/evacuate_crashed", _EVACUATION_UNAVAILABLE),
-            post("EvacuateStoppedActualLRP", "actual_lrps/evacuate_stopped", _EVACUATION_UNAVAILABLE),
-            post("EvacuateRunningActualLRP", "actual_lrps/evacuate_running.r1", _EVACUATION_UNAVAILABLE),
-            post("EvacuateRunningActualLRP_r0", "actual_lrps/evacuate_running", _EVACUATION_UNAVAILABLE),
+            post(
+                "RemoveEvacuatingActualLRP",
+                "actual_lrps/remove_evacuating",
+                unary(pb.RemoveEvacuatingActualLRPRequest, evacuation.remove_evacuating),
+            ),
+            post(
+                "EvacuateClaimedActualLRP",
+                "actual_lrps/evacuate_claimed",
+                unary(pb.EvacuateClaimedActualLRPRequest, evacuation.claimed, beside_invalid=KEEP_CONTAINER),
+            ),
+            post(
+                "EvacuateCrashedActualLRP",
+                "actual_lrps/evacuate_crashed",
+                unary(pb.EvacuateCrashedActualLRPRequest, evacuation.crashed),
+            ),
+            post(
+                "EvacuateStoppedActualLRP",
+                "actual_lrps/evacuate_stopped",
+                unary(pb.EvacuateStoppedActualLRPRequest, evacuation.stopped),
+            ),
+            post(
+                "EvacuateRunningActualLRP",
+                "actual_lrps/evacuate_running.r1",
+                unary(pb.EvacuateRunningActualLRPRequest, evacuation.running, beside_invalid=KEEP_CONTAINER),
+            ),
+            post(
+                "EvacuateRunningActualLRP_r0",
+                "actual_lrps/evacuate_running",
+                unary(
+                    pb.EvacuateRunningActualLRPRequest, evacuation.running_r0, beside_invalid=KEEP_CONTAINER
+                ),
+            ),
             post(
                 "DesiredLRPSchedulingInfos",
                 "desired_lrp_scheduling_infos/list",
@@ -141,6 +175,9 @@ def route_table(context: Context, *, on_unrecoverable: Callable[[Unrecoverable],
             post("Cells", "cells/list.r1", Unary(_cells(context.effects.cells.list_wire))),
         ]
     )
+    return logged(
+        routes, context.store.head, context.log, debug_lrp_start_heartbeats=debug_lrp_start_heartbeats
+    )
 
 
 async def _ping(call: Call) -> Answer:
@@ -155,15 +192,3 @@ def _cells(list_wire: Callable[[], Awaitable[Answer]]) -> Callable[[Call], Await
             return refusal(error)
 
     return cells
-
-
-def _unavailable(feature: str, also: bytes = b"") -> Unary:
-    """The place of something this version does not do yet: every request is refused, with ``also`` beside it."""
-
-    async def answer(call: Call) -> Answer:
-        return refusal(UnknownError(f"{feature}: not available in this version")) + also
-
-    return Unary(answer)
-
-
-_EVACUATION_UNAVAILABLE: Final = _unavailable("evacuation", also=_KEEP_CONTAINER)

@@ -17,8 +17,9 @@ from bbs.models.versions import Version, task_at
 from bbs.models.wire import encode, frame
 from bbs.peers.task_effects import TaskEffects
 from bbs.routes.answers import SUCCESS, joined
-from bbs.routes.context import Context, change
+from bbs.routes.context import Context
 from bbs.routes.http import Answer
+from bbs.store.mutation import change
 from bbs.store.store import Store
 from bbs.store.tables import TaskTable
 

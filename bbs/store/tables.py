@@ -4,10 +4,10 @@ A table holds references to immutable records, so handing one out is free and a 
 Every index is kept up to date by `put` and `delete` and must always agree with a scan of the rows.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from operator import attrgetter
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 from sortedcontainers import SortedDict
 
@@ -16,44 +16,20 @@ from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.domain import Domain
 from bbs.models.outcome import Record, Row, RowKey
 from bbs.models.task import Task, TaskState
+from bbs.store.attention import Attention
+from bbs.store.indexes import Index, TimeQueue
 
-RecordT = TypeVar("RecordT")
-
-
-class Index(Generic[RecordT]):
-    """Rows filed under one attribute of theirs; rows whose attribute is empty are left out."""
-
-    __slots__ = ("_attribute", "_filed")
-
-    def __init__(self, attribute: Callable[[RecordT], str]) -> None:
-        self._attribute = attribute
-        self._filed: dict[str, dict[object, RecordT]] = {}
-
-    def add(self, key: object, record: RecordT) -> None:
-        if value := self._attribute(record):
-            rows = self._filed.get(value)
-            if rows is None:
-                self._filed[value] = {key: record}
-            else:
-                rows[key] = record
-
-    def discard(self, key: object, record: RecordT) -> None:
-        if value := self._attribute(record):
-            rows = self._filed[value]
-            del rows[key]
-            if not rows:
-                del self._filed[value]
-
-    def __getitem__(self, value: str) -> Collection[RecordT]:
-        """The rows filed under ``value``: live, so copy before any checkpoint."""
-        rows = self._filed.get(value)
-        return rows.values() if rows is not None else ()
-
-    def __len__(self) -> int:
-        return len(self._filed)
-
-    def items(self) -> Iterator[tuple[str, Collection[RecordT]]]:
-        return ((value, rows.values()) for value, rows in self._filed.items())
+__all__ = [
+    "NO_CELL",
+    "ActualLRPTable",
+    "DesiredLRPTable",
+    "DomainTable",
+    "Index",
+    "Tables",
+    "TaskQueue",
+    "TaskTable",
+    "TimeQueue",
+]
 
 
 class ActualLRPTable:
@@ -65,7 +41,8 @@ class ActualLRPTable:
         self.by_cell: Index[ActualLRP] = Index(lambda lrp: lrp.instance.cell_id)
         self.by_domain: Index[ActualLRP] = Index(lambda lrp: lrp.domain)
 
-    def put(self, key: ActualLRPKey, lrp: ActualLRP) -> None:
+    def put(self, key: ActualLRPKey, lrp: ActualLRP) -> ActualLRP | None:
+        """Returns the row before."""
         before = self.rows.get(key)
         if before is not None:
             self._discard_from_indexes(key, before)
@@ -73,11 +50,14 @@ class ActualLRPTable:
         self.by_process_guid.add(key, lrp)
         self.by_cell.add(key, lrp)
         self.by_domain.add(key, lrp)
+        return before
 
-    def delete(self, key: ActualLRPKey) -> None:
+    def delete(self, key: ActualLRPKey) -> ActualLRP | None:
+        """Returns the row before."""
         lrp = self.rows.pop(key, None)
         if lrp is not None:
             self._discard_from_indexes(key, lrp)
+        return lrp
 
     def rows_at(self, process_guid: str, index: int) -> Rows:
         """All rows of one instance."""
@@ -103,17 +83,21 @@ class DesiredLRPTable:
         self.rows: SortedDict[str, DesiredLRP] = SortedDict()
         self.by_domain: Index[DesiredLRP] = Index(lambda lrp: lrp.domain)
 
-    def put(self, process_guid: str, lrp: DesiredLRP) -> None:
-        before = self.rows.get(process_guid)
+    def put(self, process_guid: str, lrp: DesiredLRP) -> DesiredLRP | None:
+        """Returns the row before."""
+        before: DesiredLRP | None = self.rows.get(process_guid)
         if before is not None:
             self.by_domain.discard(process_guid, before)
         self.rows[process_guid] = lrp
         self.by_domain.add(process_guid, lrp)
+        return before
 
-    def delete(self, process_guid: str) -> None:
-        lrp = self.rows.pop(process_guid, None)
+    def delete(self, process_guid: str) -> DesiredLRP | None:
+        """Returns the row before."""
+        lrp: DesiredLRP | None = self.rows.pop(process_guid, None)
         if lrp is not None:
             self.by_domain.discard(process_guid, lrp)
+        return lrp
 
     def with_prefix(self, prefix: str) -> Iterator[DesiredLRP]:
         """The LRPs whose process guid starts with ``prefix``, in order. Costs what it yields."""
@@ -228,15 +212,20 @@ def _cell_of_running(task: Task) -> str:
 
 
 class Tables:
-    """All rows of one view: what readers see."""
+    """All rows of one view: what readers see.
 
-    __slots__ = ("_by_class", "actual_lrps", "desired_lrps", "domains", "tasks")
+    ``attention`` files instances by what convergence may have to do about them. It follows from both LRP tables, so it
+    is kept up to date by `apply`, not by the tables.
+    """
+
+    __slots__ = ("_attentive", "_by_class", "actual_lrps", "attention", "desired_lrps", "domains", "tasks")
 
     def __init__(self) -> None:
         self.actual_lrps = ActualLRPTable()
         self.desired_lrps = DesiredLRPTable()
         self.domains = DomainTable()
         self.tasks = TaskTable()
+        self.attention = Attention(self.desired_lrps.rows, self.actual_lrps.by_process_guid)
         # A row's key and record fit the table that its class names; no type says so.
         self._by_class: dict[type[Record], Any] = {
             ActualLRP: self.actual_lrps,
@@ -244,14 +233,17 @@ class Tables:
             Domain: self.domains,
             Task: self.tasks,
         }
+        self._attentive: dict[type[Record], Callable[[Any, Any, Any], None]] = {
+            ActualLRP: self.attention.actual_lrp_changed,
+            DesiredLRP: self.attention.desired_lrp_changed,
+        }
 
     def apply(self, rows: Iterable[Row]) -> None:
         for (table_class, key), record in rows:
             table = self._by_class[table_class]
-            if record is None:
-                table.delete(key)
-            else:
-                table.put(key, record)
+            before = table.delete(key) if record is None else table.put(key, record)
+            if tell := self._attentive.get(table_class):
+                tell(key, before, record)
 
     def get(self, row: RowKey) -> Record | None:
         """The row of that key, if there is one."""

@@ -136,6 +136,10 @@ def read_time(text: str) -> int:
     return now_ns
 
 
+def read_net(address: str) -> bytes:
+    return pb.ActualLRPNetInfo(address=address).SerializeToString()
+
+
 def read_names(text: str) -> tuple[str, ...] | None:
     return None if text == "absent" else tuple(text.split(",")) if text else ()
 
@@ -152,8 +156,10 @@ def _with(lrp: ActualLRP, name: str, value: str) -> ActualLRP:
             return replace(lrp, placement_error=read_text(value))
         case "routes":
             return replace(lrp, internal_routes=read_names(value))
-        case "tags" if value == "absent":
-            return replace(lrp, metric_tags=None)
+        case "tags":
+            return replace(lrp, metric_tags=None if value == "absent" else ((value, "1"),) if value else ())
+        case "net":
+            return replace(lrp, net_info=read_net(value))
         case "routable":
             return replace(lrp, routable=value == "true")
         case "az":

@@ -250,13 +250,6 @@ async def test_groups(server: Server) -> None:
     assert none.error.type == pb.Error.ResourceNotFound
 
 
-@pytest.mark.parametrize("path", ["/v1/actual_lrps/remove_evacuating"])
-async def test_what_is_not_built_yet_says_so(server: Server, path: str) -> None:
-    response = await server.ask(path, b"", pb.ActualLRPLifecycleResponse)
-
-    assert "not available in this version" in response.error.message
-
-
 async def read_events(stream: trio.SocketStream, count: int) -> list[tuple[str, bytes]]:
     """The names and payloads of the next ``count`` events, whatever the chunks."""
     text = b""

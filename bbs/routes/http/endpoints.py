@@ -67,6 +67,10 @@ class Call:
     target: str
     """Path, and ``?query`` if there was one: what the access log calls ``request``."""
     peer: Peer
+    session: int = 0
+    """The number of its session in the log; 0 unless ``Hooks.on_request_begin`` gives it one."""
+    access_session: int = 0
+    """And in the access log."""
 
     @property
     def remote_addr(self) -> str:

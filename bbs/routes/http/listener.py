@@ -16,7 +16,9 @@ import trio
 
 from bbs.routes.http.endpoints import Call, Peer, RouteTable
 from bbs.routes.http.fast_lane import FastLane
+from bbs.routes.http.handshakes import PLAIN_HTTP, go_words
 from bbs.routes.http.limits import DEFAULT_LIMITS, Limits
+from bbs.routes.http.observed import RequestBegin, RequestEnd, observed
 from bbs.routes.http.quart_app import build_app
 from bbs.routes.http.refusals import NOT_READY, PLAIN_HTTP_ON_TLS_PORT, http_date
 from bbs.routes.http.slow_lane import SlowLane
@@ -31,7 +33,9 @@ UNLIMITED_REQUESTS: Final = 1 << 62
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """Who hears of trouble. Called from the middle of things: must neither block nor raise."""
+    """Who hears of trouble and, if anybody cares, of requests. Called from the middle of things: must neither block nor
+    raise.
+    """
 
     on_bug: Callable[[Exception, Call], None]
     """A handler or a stream source raised what it should not."""
@@ -39,6 +43,12 @@ class Hooks:
     """A connection ended by an exception that nobody expected."""
     on_accept_failed: Callable[[OSError], None]
     """No connection could be accepted, most likely for want of file descriptors. Tried again soon."""
+    on_handshake_failed: Callable[[str, str], None] | None = None
+    """A client that did not get through the TLS handshake: its address, and the reason in Go's words."""
+    on_request_begin: RequestBegin | None = None
+    """A handler is about to be called: the route exists, and the gate is open."""
+    on_request_end: RequestEnd | None = None
+    """What began has ended, after so many nanoseconds, also by a bug; an event stream when it is closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +78,7 @@ class HTTPServer:
         limits: Limits = DEFAULT_LIMITS,
         fast_lane: bool = True,
     ) -> None:
+        table = observed(table, begin=hooks.on_request_begin, end=hooks.on_request_end)
         self.app: Final = build_app(
             table, limits=limits, gate=gate, on_bug=hooks.on_bug, on_request=self._count_request
         )
@@ -164,7 +175,7 @@ class HTTPServer:
             if self._tls is None:
                 await self._serve_in_lane(stream, peer)
             else:
-                secured = await self._handshake(stream, self._tls)
+                secured = await self._handshake(stream, self._tls, peer)
                 if secured is not None:
                     await self._serve_in_lane(secured, Peer(peer.remote_addr, secured))
         except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
@@ -176,19 +187,31 @@ class HTTPServer:
             self._connections -= 1
             await trio.aclose_forcefully(stream)
 
-    async def _handshake(self, stream: trio.SocketStream, tls: ssl.SSLContext) -> TLSStream | None:
+    async def _handshake(
+        self, stream: trio.SocketStream, tls: ssl.SSLContext, peer: Peer
+    ) -> TLSStream | None:
         """Make it a TLS stream; None if the peer won't, or speaks plain HTTP and has been told."""
         with trio.move_on_after(self._limits.handshake_timeout_s):
             first = await stream.socket.recv(1, socket.MSG_PEEK)
             if first and first in PLAIN_HTTP_STARTS:
+                self._tell_of_handshake(peer, PLAIN_HTTP)
                 await stream.send_all(PLAIN_HTTP_ON_TLS_PORT)
                 with trio.move_on_after(self._limits.linger_s):
                     await linger(stream, self._limits.receive_bytes)
                 return None
             secured = TLSStream(stream, tls)
-            await secured.do_handshake()
+            try:
+                await secured.do_handshake()
+            except trio.BrokenResourceError as error:
+                self._tell_of_handshake(peer, go_words(error.__cause__))
+                raise
             return secured
+        self._tell_of_handshake(peer, "i/o timeout")
         return None
+
+    def _tell_of_handshake(self, peer: Peer, reason: str) -> None:
+        if self._hooks.on_handshake_failed is not None:
+            self._hooks.on_handshake_failed(peer.remote_addr, reason)
 
     def statistics(self) -> ListenerStatistics:
         fast = self._fast_lane.statistics()

@@ -1,50 +1,22 @@
-"""The log: lager's lines, which Diego's operators and their tools read. spec: metrics-and-logs.md, section 3
+"""Sinks, where lines go, and loggers, where they come from."""
 
-A `Logger` is one session: a name, a number and the data that all its lines carry. It hands what passes the level to
-its `LagerSink`, which runs it through a chain of structlog processors and writes one line.
-
-    log = root_logger("bbs", LagerSink(stdout_stream(), time_format=TimeFormat.RFC3339))
-    upsert = log.session("upsert", {"domain": domain})
-    upsert.info("added-domain", {"ttl": ttl_s})      # bbs.upsert.added-domain
-    upsert.error("failed-to-upsert", error=error)
-
-A line below the sink's level costs one comparison. On a hot path whose data is dear to collect, ask
-``log.enabled(Level.DEBUG)`` first.
-"""
-
-import base64
 import io
-import json
-import re
 import time
 import traceback
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from datetime import UTC, datetime
-from enum import IntEnum, StrEnum
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import structlog
 from structlog.typing import Processor
 
+from bbs.log.redaction import DataProcessor
+from bbs.log.rendering import LagerRenderer, Level, TimeFormat, data_json
+
 Data: TypeAlias = Mapping[str, object]
 
-
-class Level(IntEnum):
-    """Lager's levels; the number is what the epoch format writes."""
-
-    DEBUG = 0
-    INFO = 1
-    ERROR = 2
-    FATAL = 3
-    SILENT = 4  # only as a sink's minimum: nothing passes
-
-
-class TimeFormat(StrEnum):
-    """How lines tell the time, and with it which keys they have. The values are those of the configuration."""
-
-    UNIX_EPOCH = "unix-epoch"
-    RFC3339 = "rfc3339"
+Emit: TypeAlias = Callable[[Level, str], None]
+"""Writes a line of a level and with a message, whose data is known already."""
 
 
 class ByteStream(Protocol):
@@ -80,10 +52,13 @@ class LagerSink:
     ) -> None:
         self.min_level = min_level
         self._lines = _Lines(stream)
+        self._renderer = LagerRenderer(time_format, now_ns)
+        data_processors = [each for each in processors if isinstance(each, DataProcessor)]
+        self._data_processors = data_processors if len(data_processors) == len(processors) else None
         # Bound once: structlog's lazy proxy would otherwise assemble the chain anew for every line.
         self._chain: structlog.BoundLogger = structlog.wrap_logger(
             self._lines,
-            processors=[*processors, LagerRenderer(time_format, now_ns)],
+            processors=[*processors, self._renderer],
             wrapper_class=structlog.BoundLogger,
         ).bind()
 
@@ -94,6 +69,19 @@ class LagerSink:
     def emit(self, level: Level, message: str, *, source: str, data: dict[str, object]) -> None:
         """Write a line, whatever its level."""
         self._chain.msg(message, level=level, source=source, data=data)
+
+    def emitter(self, *, source: str, data: dict[str, object]) -> Emit:
+        """For several lines with the same data: what it says is worked out once, which is most of a line's cost."""
+        if self._data_processors is None:
+            return lambda level, message: self.emit(level, message, source=source, data=dict(data))
+        for processor in self._data_processors:
+            data = processor.apply(data)
+        text, write, line = data_json(data), self._lines.msg, self._renderer.line
+        return lambda level, message: write(line(level, source, message, text))
+
+    def emit_rendered(self, level: Level, message: str, *, source: str, data: str) -> None:
+        """Write a line whose data is JSON already, in the order and spelling of lager's, past all processors."""
+        self._lines.msg(self._renderer.line(level, source, message, data))
 
 
 class Logger:
@@ -116,13 +104,23 @@ class Logger:
 
         Data is given as a mapping, as keywords or both; keys are written as they are, and most have hyphens.
         """
-        number = next(self._child_numbers)
+        return self.descendant(name, str(self.next_number()), self._merged(data, more))
+
+    def next_number(self) -> int:
+        """Take the number of the next sub-session; whoever does so makes it with `descendant`, if at all."""
+        return next(self._child_numbers)
+
+    def descendant(self, names: str, numbers: str, data: dict[str, object]) -> "Logger":
+        """The sub-session with these names and numbers below this one, each with dots between them.
+
+        ``data`` is all that its lines will carry, and belongs to it.
+        """
         return Logger(
             self._sink,
             source=self._source,
-            message_prefix=f"{self._message_prefix}{name}.",
-            session_path=f"{self._session_path}.{number}" if self._session_path else str(number),
-            data=self._merged(data, more),
+            message_prefix=f"{self._message_prefix}{names}.",
+            session_path=f"{self._session_path}.{numbers}" if self._session_path else numbers,
+            data=data,
         )
 
     def with_data(self, data: Data | None = None, /, **more: object) -> "Logger":
@@ -137,6 +135,20 @@ class Logger:
 
     def enabled(self, level: Level) -> bool:
         return level >= self._sink.min_level
+
+    def emitter(self) -> Emit:
+        """Writes several lines that carry no data of their own, at the price of one; whatever their level.
+
+        It is given whole messages, as `message` makes them.
+        """
+        data = dict(self._data)
+        if self._session_path:
+            data["session"] = self._session_path
+        return self._sink.emitter(source=self._source, data=data)
+
+    def message(self, action: str) -> str:
+        """An action's whole name."""
+        return self._message_prefix + action
 
     def debug(
         self,
@@ -212,71 +224,6 @@ def root_logger(component: str, sink: LagerSink) -> Logger:
 def null_logger() -> Logger:
     """A logger that writes nothing."""
     return root_logger("", LagerSink(io.BytesIO(), min_level=Level.SILENT))
-
-
-class LagerRenderer:
-    """The last processor: from structlog's event to the bytes of lager's line."""
-
-    def __init__(self, time_format: TimeFormat, now_ns: Callable[[], int] = time.time_ns) -> None:
-        self._now_ns = now_ns
-        self._head = _epoch_head if time_format is TimeFormat.UNIX_EPOCH else _rfc3339_head
-
-    def __call__(self, logger: object, method_name: str, event: MutableMapping[str, Any]) -> bytes:
-        try:
-            data = go_json(event["data"])
-        except (TypeError, ValueError, RecursionError) as error:
-            unserialisable = {"lager serialisation error": str(error), "data_dump": repr(event["data"])}
-            data = go_json(unserialisable)
-        head = self._head(self._now_ns(), event["level"], go_json(event["source"]), go_json(event["event"]))
-        return f'{head},"data":{data}}}\n'.encode()
-
-
-def _epoch_head(now_ns: int, level: Level, source: str, message: str) -> str:
-    seconds, ns = divmod(now_ns, 1_000_000_000)
-    timestamp = f"{seconds}.{ns:09d}"
-    return f'{{"timestamp":"{timestamp}","source":{source},"message":{message},"log_level":{int(level)}'
-
-
-def _rfc3339_head(now_ns: int, level: Level, source: str, message: str) -> str:
-    seconds, ns = divmod(now_ns, 1_000_000_000)
-    timestamp = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ns:09d}Z"
-    return f'{{"timestamp":"{timestamp}","level":"{level.name.lower()}","source":{source},"message":{message}'
-
-
-# Go escapes what could end a script element or a JavaScript line, and replaces what UTF-8 cannot hold.
-_GO_ESCAPES: Final = {
-    "<": r"\u003c",
-    ">": r"\u003e",
-    "&": r"\u0026",
-    "\u2028": r"\u2028",
-    "\u2029": r"\u2029",
-}
-_GO_ESCAPED: Final = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
-
-
-def go_json(value: object) -> str:
-    """``value`` as Go's encoder writes it: compact, keys sorted, HTML-safe; fit for UTF-8.
-
-    Raises:
-      TypeError, ValueError, RecursionError: it has no JSON form, such as NaN, a function or a circle.
-    """
-    text = json.dumps(
-        value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"), default=_jsonable
-    )
-    # All of these occur in strings only, so the escape can come after.
-    return _GO_ESCAPED.sub(lambda match: _GO_ESCAPES.get(match[0], r"\ufffd"), text)
-
-
-def _jsonable(value: object) -> object:
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, set | frozenset):
-        return sorted(value)
-    if isinstance(value, bytes | bytearray | memoryview):
-        return base64.b64encode(value).decode()
-    if isinstance(value, BaseException):
-        return str(value)
-    raise TypeError(f"json: unsupported type: {type(value).__qualname__}")
 
 
 def _trace(error: BaseException | str | None) -> str:

@@ -1,4 +1,4 @@
-"""What a server is told when it starts: one frozen record, made by the command line."""
+"""The settings of ``bbs serve``: one frozen record, made from its flags."""
 
 import json
 import os
@@ -7,16 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from bbs.config.errors import ConfigInvalid
 from bbs.lifecycle.task_convergence import TaskLimits
 from bbs.peers.opened import AuctioneerSettings
 from bbs.routes.http import Limits
 from bbs.store.crypto import Keyring
 from bbs.store.store import BATCH_ROWS_MAX, WRITE_RETRY_S
 from bbs.tls import TLSFiles
-
-
-class ConfigInvalid(Exception):
-    """The configuration cannot be used; the text says what is wrong, where, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +41,16 @@ class TaskSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """``listen_address`` is ``host:port``, port 0 for a free one. No ``database_url``: a Postgres of our own.
+    """Addresses are ``host:port``, port 0 for a free one; reps register at ``locket_listen_address``, and the other two
+    ports are there only if given. No ``database_url``: a Postgres of our own.
 
     Without an ``auctioneer`` auctions are only remembered, for a while.
     """
 
     listen_address: str = "127.0.0.1:8889"
+    locket_listen_address: str = "127.0.0.1:8891"
+    health_address: str | None = None
+    debug_address: str | None = None
     data_dir: Path = Path("bbs-data")
     database_url: str | None = None
     tls: TLSFiles | None = None
@@ -58,6 +59,7 @@ class Config:
     write_retry_s: float = WRITE_RETRY_S
     batch_rows_max: int = BATCH_ROWS_MAX
     update_workers: int = 1000
+    convergence_workers: int = 20
     tasks: TaskSettings = field(default_factory=TaskSettings)
     auctioneer: AuctioneerSettings | None = None
     log_level: str = "info"

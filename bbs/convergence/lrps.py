@@ -1,0 +1,124 @@
+"""The LRP pass: what is desired and missing is created, what is not desired goes, what lost its cell is placed anew.
+
+Outline (spec: convergence.md §2): ask which cells there are; prune domains and evacuating rows; find out what needs
+attention (`lrp_sets`); work on it (`lrp_pass`); count; ask for all auctions in one request.
+"""
+
+from collections.abc import Awaitable, Callable, Set
+from dataclasses import dataclass
+
+import trio
+
+from bbs.convergence.lrp_pass import LRPPass
+from bbs.convergence.lrp_sets import Finder, LRPSets, fresh_domains
+from bbs.log import Logger
+from bbs.models.actual_lrp import ActualLRPState, Presence
+from bbs.models.errors import BBSError
+from bbs.peers.effects import Effects
+from bbs.store.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LRPConvergenceStatistics:
+    """``passes`` count since the start; the rest is as of the end of the last pass, zeros before (spec: §5).
+
+    ``unclaimed`` to ``crashed`` count ordinary rows after the work, ``crashing_desired`` the processes with a crashed
+    one, ``desired`` the instances that should run. ``missing``, ``extra`` (orphans included), the suspects and the
+    cells are what the pass found before it. ``duration_s`` goes from asking for the cells to counting, auctions not
+    included. A pass that could not learn of the cells leaves all of this as it was.
+    """
+
+    passes: int = 0
+    duration_s: float = 0.0
+    fresh_domains: frozenset[str] = frozenset()
+    unclaimed: int = 0
+    claimed: int = 0
+    running: int = 0
+    crashed: int = 0
+    crashing_desired: int = 0
+    desired: int = 0
+    missing: int = 0
+    extra: int = 0
+    suspects_running: int = 0
+    suspects_claimed: int = 0
+    present_cells: int = 0
+    suspect_cells: int = 0
+
+
+class LRPConvergence:
+    """``present_cells`` gives the ids of the cells that announce themselves, or raises a BBSError if nobody can say.
+
+    ``convergence_workers`` is upstream's setting: how many cells are asked at a time. With none there is no work done,
+    only counting.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        present_cells: Callable[[], Awaitable[Set[str]]],
+        *,
+        effects: Effects,
+        convergence_workers: int,
+        log: Logger,
+        now_ns: Callable[[], int],
+        new_guid: Callable[[], str],
+    ) -> None:
+        self._store = store
+        self._present_cells = present_cells
+        self._effects = effects
+        self._workers = convergence_workers
+        self._log = log
+        self._now_ns = now_ns
+        self._new_guid = new_guid
+        self._statistics = LRPConvergenceStatistics()
+
+    def statistics(self) -> LRPConvergenceStatistics:
+        return self._statistics
+
+    async def converge(self) -> None:
+        """One pass. Failures are logged; only if the cells are not known is the pass over.
+
+        Cancellation:
+          Abandons the pass where it is; what it has staged will be written.
+        """
+        log = self._log.session("converge-lrps")
+        began = trio.current_time()
+        try:
+            cells = await self._present_cells()
+        except BBSError as error:
+            log.error("failed-listing-cells", error=error)
+            return
+        work = LRPPass(
+            self._store, self._effects, cells, log=log, now_ns=self._now_ns, new_guid=self._new_guid
+        )
+        await work.prune_domains()
+        finder = Finder(self._store.committed, cells, now_ns=self._now_ns())
+        await work.prune_evacuating(await finder.evacuating_to_prune())
+        sets = await finder.sets()
+        if self._workers < 1:
+            log.error("failed-constructing-throttler", {"max-workers": self._workers})
+        else:
+            await work.work_on(sets, workers=self._workers)
+        self._record(sets, cells, duration_s=trio.current_time() - began)
+        await work.request_auctions()
+
+    def _record(self, sets: LRPSets, cells: Set[str], *, duration_s: float) -> None:
+        tables = self._store.committed
+        attention = tables.attention
+        self._statistics = LRPConvergenceStatistics(
+            passes=self._statistics.passes + 1,
+            duration_s=duration_s,
+            fresh_domains=fresh_domains(tables, now_ns=self._now_ns()),
+            unclaimed=attention.count(Presence.ORDINARY, ActualLRPState.UNCLAIMED),
+            claimed=attention.count(Presence.ORDINARY, ActualLRPState.CLAIMED),
+            running=attention.count(Presence.ORDINARY, ActualLRPState.RUNNING),
+            crashed=attention.count(Presence.ORDINARY, ActualLRPState.CRASHED),
+            crashing_desired=len(attention.crashing),
+            desired=attention.desired_instances,
+            missing=len(sets.missing),
+            extra=len(sets.extra) + len(sets.orphans),
+            suspects_running=sets.suspects_running,
+            suspects_claimed=sets.suspects_claimed,
+            present_cells=len(cells),
+            suspect_cells=len(sets.missing_cells),
+        )

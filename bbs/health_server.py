@@ -1,0 +1,113 @@
+"""The health port: 200 and nothing else, to whatever is asked (spec: metrics-and-logs.md §6, config.md §5).
+
+It tells that the process lives, and neither how the database is nor who holds the lock; so it depends on nothing of
+ours, and nothing that a client does may end it. Each connection is a task with an h11 state machine.
+"""
+
+from contextlib import suppress
+from typing import Final, NoReturn
+
+import h11
+import trio
+
+from bbs.listen import listen, port_of
+from bbs.log import Logger
+
+CONNECTIONS_MAX: Final = 1000
+"""Open at once; more are closed. A monitor needs one."""
+
+IDLE_S: Final = 60.0
+"""Between two bytes of a client, or of what it takes from us: closed after that."""
+
+HEADER_BYTES_MAX: Final = 64 * 1024
+RECEIVE_BYTES: Final = 16 * 1024
+BAD_REQUEST: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+    b"400 Bad Request"
+)
+
+ACCEPT_BACKOFF_S: Final = 0.1
+"""Pause after a failed accept (no descriptors left, as a rule), so that others can free some."""
+
+
+async def serve_health(
+    address: str, *, log: Logger, task_status: "trio.TaskStatus[int]" = trio.TASK_STATUS_IGNORED
+) -> NoReturn:
+    """Answer until cancelled. Started, with the port, once the socket listens.
+
+    Raises:
+      AddressInvalid, PortUnknown, ListenFailed: it cannot listen there.
+    """
+    listeners = await listen(address)
+    try:
+        async with trio.open_nursery() as connections:
+            for listener in listeners:
+                connections.start_soon(_accept, listener, connections, log)
+            task_status.started(port_of(listeners))
+            await trio.sleep_forever()
+    finally:
+        for listener in listeners:
+            listener.socket.close()
+
+
+async def _accept(listener: trio.SocketListener, connections: trio.Nursery, log: Logger) -> NoReturn:
+    while True:
+        try:
+            stream = await listener.accept()
+        except OSError as error:
+            log.error("accept-failed", error=error)
+            await trio.sleep(ACCEPT_BACKOFF_S)
+            continue
+        if len(connections.child_tasks) > CONNECTIONS_MAX:
+            await trio.aclose_forcefully(stream)
+        else:
+            connections.start_soon(_serve, stream, log)
+
+
+async def _serve(stream: trio.SocketStream, log: Logger) -> None:
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADER_BYTES_MAX)
+    try:
+        while await _answer(stream, connection):
+            connection.start_next_cycle()
+    except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+        pass  # the client is gone, or as good as gone
+    except h11.RemoteProtocolError:
+        with trio.move_on_after(IDLE_S), suppress(trio.BrokenResourceError):
+            await stream.send_all(BAD_REQUEST)
+    except Exception as bug:
+        # A bug, but of this connection only: the port must go on answering.
+        log.error("health-connection-failed", error=bug)
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+async def _answer(stream: trio.SocketStream, connection: h11.Connection) -> bool:
+    """Read one request to its end, and answer it; False if the connection is done with."""
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            if connection.they_are_waiting_for_100_continue:
+                await _send(stream, connection, h11.InformationalResponse(status_code=100, headers=[]))
+            with trio.fail_after(IDLE_S):
+                connection.receive_data(await stream.receive_some(RECEIVE_BYTES))
+        elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed) or event is h11.PAUSED:
+            break
+    if connection.our_state is not h11.SEND_RESPONSE:
+        return False
+    response = h11.Response(status_code=200, reason=b"OK", headers=[("Content-Length", "0")])
+    await _send(stream, connection, response)
+    if connection.states[h11.SERVER] is not h11.SEND_BODY:
+        return False  # a CONNECT, whose client now expects a tunnel
+    await _send(stream, connection, h11.EndOfMessage())
+    return connection.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}
+
+
+async def _send(
+    stream: trio.SocketStream,
+    connection: h11.Connection,
+    event: h11.Response | h11.InformationalResponse | h11.EndOfMessage,
+) -> None:
+    data = connection.send(event)
+    if data:
+        with trio.fail_after(IDLE_S):
+            await stream.send_all(data)

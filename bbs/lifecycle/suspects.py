@@ -1,0 +1,107 @@
+"""Instances whose cell is missing, and what becomes of them when it is back (spec: convergence.md §4).
+
+A cell that no longer announces itself may be gone, or merely cut off while its instances go on serving. So an instance
+on it is not given up: its row becomes *suspect*, and a new ordinary row is placed elsewhere. Whichever proves itself
+first stays: the replacement by starting, the suspect by its cell coming back.
+
+Convergence finds the rows and decides here, about each as the next mutation must see it. What it has found may have
+moved on since; then there is `NOTHING` to do.
+"""
+
+from collections.abc import Set
+from typing import Final
+
+from bbs.lifecycle.changes import removed
+from bbs.lifecycle.rows import unclaimed, unclaimed_again, with_presence
+from bbs.models.actual_lrp import ActualLRP, ActualLRPState, Presence, Rows
+from bbs.models.desired_lrp import DesiredLRP
+from bbs.models.errors import ResourceExists
+from bbs.models.events import (
+    ActualLRPInstanceChanged,
+    ActualLRPInstanceCreated,
+    ActualLRPInstanceRemoved,
+    Hub,
+)
+from bbs.models.outcome import NOTHING, Outcome, RequestAuction, Told, delete, put
+
+HELD: Final = (ActualLRPState.CLAIMED, ActualLRPState.RUNNING)
+"""States in which a cell has the instance."""
+
+
+def is_missing(cell_id: str, cells: Set[str]) -> bool:
+    """Whether an instance on ``cell_id`` has lost its cell, when ``cells`` announce themselves.
+
+    A row that should name a cell and names none has lost it only when there are no cells at all. That is upstream's.
+    """
+    return cell_id not in cells and (bool(cell_id) or not cells)
+
+
+def lost_its_cell(lrp: ActualLRP, cells: Set[str]) -> bool:
+    return lrp.state in HELD and is_missing(lrp.instance.cell_id, cells)
+
+
+def displace(rows: Rows, desired: DesiredLRP | None, cells: Set[str], *, now_ns: int, epoch: str) -> Outcome:
+    """The cell of the ordinary row is missing: suspect the row, and place another.
+
+    If there is a suspect already, only the row's claim is undone: its auction waits until it is stale. The group hub
+    hears nothing, since to it the suspect still stands for the instance.
+
+    Raises:
+      ResourceExists: a suspect row is in the way.
+    """
+    lrp, suspect = rows.ordinary, rows.suspect
+    if lrp is None or desired is None or not lost_its_cell(lrp, cells):
+        return NOTHING
+    if suspect is None:
+        return _suspected(lrp, desired, now_ns=now_ns, epoch=epoch)
+    if suspect.state not in HELD:
+        raise ResourceExists
+    after = unclaimed_again(lrp, now_ns=now_ns)
+    return Outcome(
+        rows=(put(after),),
+        announcements=(
+            Told(Hub.INSTANCE, ActualLRPInstanceCreated(after, "")),
+            Told(Hub.INSTANCE, ActualLRPInstanceRemoved(lrp, "")),
+        ),
+    )
+
+
+def promote(rows: Rows, cells: Set[str]) -> Outcome:
+    """The cell of the suspect row is back: the row is an ordinary one again, and its replacement goes, however far it
+    has come. The group hub hears of the replacement only.
+    """
+    suspect = rows.suspect
+    if suspect is None or suspect.instance.cell_id not in cells:
+        return NOTHING
+    promoted = with_presence(suspect, Presence.ORDINARY)
+    told = Told(Hub.INSTANCE, ActualLRPInstanceChanged(suspect, promoted, ""))
+    return Outcome(
+        rows=(delete(suspect), put(promoted)),
+        announcements=(told,) if rows.ordinary is None else (removed(rows.ordinary), told),
+    )
+
+
+def has_been_replaced(rows: Rows) -> bool:
+    """Whether the suspect's replacement runs. Its start should have removed the suspect."""
+    running = ActualLRPState.RUNNING
+    return all(row is not None and row.state is running for row in (rows.ordinary, rows.suspect))
+
+
+def remove_suspect(rows: Rows, desired: DesiredLRP | None) -> Outcome:
+    """The suspect row goes: nobody desires it, or its replacement runs."""
+    if rows.suspect is None or (desired is not None and not has_been_replaced(rows)):
+        return NOTHING
+    return Outcome(rows=(delete(rows.suspect),), announcements=(removed(rows.suspect),))
+
+
+def _suspected(lrp: ActualLRP, desired: DesiredLRP, *, now_ns: int, epoch: str) -> Outcome:
+    suspect = with_presence(lrp, Presence.SUSPECT)
+    replacement = unclaimed(lrp.process_guid, lrp.index, desired.domain, now_ns=now_ns, epoch=epoch)
+    return Outcome(
+        rows=(put(suspect), put(replacement)),
+        announcements=(
+            Told(Hub.INSTANCE, ActualLRPInstanceChanged(lrp, suspect, "")),
+            Told(Hub.INSTANCE, ActualLRPInstanceCreated(replacement, "")),
+        ),
+        effects=(RequestAuction(lrp.process_guid, (lrp.index,)),),
+    )

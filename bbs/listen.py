@@ -1,0 +1,74 @@
+"""Listening, as Go does it: addresses with named ports, and errors in Go's words (spec: config.md §2.1, §4)."""
+
+import errno
+import os
+import socket
+
+import trio
+
+from bbs.routes.http import open_listeners
+
+
+class AddressInvalid(Exception):
+    """Not ``host:port``."""
+
+
+class PortUnknown(Exception):
+    """The port is neither a number that ports have nor the name of a service."""
+
+
+class ListenFailed(Exception):
+    """Somebody else listens there, or nobody may; the text is what operators know from Go."""
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """The host, '' for all interfaces, and the port of ``host:port``; ports may go by their service's name.
+
+    Raises:
+      AddressInvalid, PortUnknown: with Go's text.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or "]" in port:
+        raise AddressInvalid(f"address {address}: missing port in address")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise AddressInvalid(f"address {address}: too many colons in address")
+    if not port:
+        return host, 0
+    if port.isascii() and port.isdecimal():
+        if int(port) > 0xFFFF:
+            raise PortUnknown(f"address {port}: invalid port")
+        return host, int(port)
+    try:
+        return host, socket.getservbyname(port, "tcp")
+    except OSError:
+        raise PortUnknown(f"lookup tcp/{port}: unknown port") from None
+
+
+async def listen(address: str) -> list[trio.SocketListener]:
+    """Listen on ``host:port`` with SO_REUSEADDR; port 0 lets the kernel choose. The caller closes.
+
+    Raises:
+      AddressInvalid, PortUnknown: it cannot be understood.
+      ListenFailed: it cannot be had.
+    """
+    host, port = split_address(address)
+    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        return await open_listeners(shown)
+    except socket.gaierror:
+        raise ListenFailed(f"listen tcp: lookup {host}: no such host") from None
+    except OSError as error:
+        number = error.errno or (error.__cause__.errno if isinstance(error.__cause__, OSError) else None)
+        reason = os.strerror(number) if number else str(error)
+        # Go writes the kernel's texts without a capital.
+        step = "socket" if number in (errno.EMFILE, errno.ENFILE, errno.EAFNOSUPPORT) else "bind"
+        raise ListenFailed(f"listen tcp {shown}: {step}: {reason[0].lower()}{reason[1:]}") from error
+
+
+def port_of(listeners: list[trio.SocketListener]) -> int:
+    """The port that was bound, for those who asked for port 0."""
+    port = listeners[0].socket.getsockname()[1]
+    assert isinstance(port, int)
+    return port

@@ -1,0 +1,27 @@
+"""Metric tags: names and values under which an instance's metrics appear.
+
+A DesiredLRP's tags may refer to the instance; an ActualLRP's are what came out of that.
+"""
+
+from typing import Final
+
+from bbs.models.actual_lrp import ActualLRP
+from bbs.models.desired_lrp import MetricTag, MetricTags
+
+INDEX: Final = 1
+INSTANCE_GUID: Final = 2
+
+
+def resolved(tags: MetricTags, lrp: ActualLRP) -> tuple[tuple[str, str], ...]:
+    """The values that ``tags`` have for ``lrp``, sorted by name."""
+    return tuple([(name, _value(tag, lrp)) for name, tag in tags])
+
+
+def _value(tag: MetricTag, lrp: ActualLRP) -> str:
+    if not tag.dynamic:
+        return tag.static
+    if tag.dynamic == INDEX:
+        return str(lrp.index)
+    if tag.dynamic == INSTANCE_GUID:
+        return lrp.instance.instance_guid
+    return tag.static

@@ -1,0 +1,378 @@
+"""One BBS process: its parts, and the members that run them in the order in which they start.
+
+Up to ``lock`` every process runs the same members; those after it run in the master only, and a standby reads ahead
+while it waits. ``store`` starts before whatever writes and ends after it, and lets go of the database before the lock
+is released. Names and order are upstream's, but for ``store``, which it has no need of (spec: config.md §4, §6).
+"""
+
+import gc
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from time import perf_counter
+from typing import Final
+
+import trio
+
+from bbs.config import TaskSettings
+from bbs.convergence.loop import ConvergenceLoop
+from bbs.convergence.lrps import LRPConvergence
+from bbs.convergence.tasks import TaskConvergence
+from bbs.debug_server import MetricsPage, serve_debug
+from bbs.health_server import serve_health
+from bbs.listen import listen
+from bbs.log import LagerSink, Logger
+from bbs.members import Member, Ready
+from bbs.models.errors import Unrecoverable
+from bbs.peers.effects import Effects
+from bbs.peers.interfaces import Cells
+from bbs.peers.opened import Peers
+from bbs.peers.task_effects import TaskEffects
+from bbs.routes.context import Context
+from bbs.routes.http import Call, Hooks, HTTPServer, Limits, Peer
+from bbs.routes.table import route_table
+from bbs.routes.tasks import TaskResolution
+from bbs.store.backend import BackendUnavailable, BatchRefused, DroppedRow
+from bbs.store.crypto import Keyring
+from bbs.store.dsn import DSN
+from bbs.store.postgres import PostgresBackend
+from bbs.store.store import BATCH_ROWS_MAX, WRITE_RETRY_S, Store
+from bbs.sync.event_hub import EventHubs
+from bbs.sync.lock import Lock, LockLost
+from bbs.sync.presence import PresenceWatch
+
+FOLLOW_INTERVAL_S: Final = 10.0
+"""Pause between a standby's looks at the database."""
+
+PRESENCE_POLL_S: Final = 5.0
+"""Pause between looks for cells that are gone, besides those of convergence."""
+
+GC_YOUNG_OBJECTS: Final = 50_000
+"""New objects between two young collections. A request makes about a hundred, none of them in a cycle."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What both ways to start a server (``bbs serve`` and ``bbs -config``) say of it. Addresses are ``host:port``.
+
+    Without ``health_address`` or ``debug_address`` there is no such port.
+    """
+
+    listen_address: str
+    health_address: str | None = None
+    debug_address: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    fast_lane: bool = True
+    write_retry_s: float = WRITE_RETRY_S
+    batch_rows_max: int = BATCH_ROWS_MAX
+    update_workers: int = 1000
+    convergence_workers: int = 20
+    presence_poll_s: float = PRESENCE_POLL_S
+    tasks: TaskSettings = field(default_factory=TaskSettings)
+
+
+class Process:
+    """Put together by its caller, who also closes what it brings. Nothing runs until the `members` do.
+
+    Without a ``lock`` the database's writer lock alone decides who is master. ``watched`` are the same cells as the
+    peers', but silent about failures. ``stop`` is set when the process is to end by itself.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        dsn: DSN,
+        keyring: Keyring,
+        tls: ssl.SSLContext | None,
+        sink: LagerSink,
+        metrics_page: MetricsPage | None,
+        peers: Peers,
+        watched: Cells,
+        lock: Lock | None,
+        log: Logger,
+        stop: trio.Event,
+    ) -> None:
+        self._settings = settings
+        self._peers = peers
+        self._lock = lock
+        self._log = log
+        self._sink = sink
+        self._metrics_page = metrics_page
+        self._stop = stop
+        self._backend = PostgresBackend(dsn, keyring, on_dropped=partial(_tell_of_dropped, log))
+        self._standby = PostgresBackend(dsn, keyring, on_dropped=lambda row: None)
+        self._has_read_ahead = trio.Event()
+        self._is_open = False
+        self._port: int | None = None
+        self._hubs = EventHubs(log=log)
+        self._store = Store(
+            self._backend,
+            publish=self._hubs.publish,
+            write_retry_s=settings.write_retry_s,
+            batch_rows_max=settings.batch_rows_max,
+            on_trouble=lambda trouble: log.error("database-unavailable", error=trouble),
+        )
+        self._effects = Effects(auctioneer=peers.auctioneer, reps=peers.reps, cells=peers.cells, log=log)
+        self._context = context = Context(
+            store=self._store,
+            hubs=self._hubs,
+            effects=self._effects,
+            log=log,
+            callbacks=peers.callbacks,
+            update_workers=settings.update_workers,
+            max_task_retries=settings.tasks.max_task_retries,
+        )
+        self._http = HTTPServer(
+            route_table(context, on_unrecoverable=self._give_up),
+            tls=tls,
+            gate=lambda: self._is_open,
+            hooks=_hooks(log),
+            limits=settings.limits,
+            fast_lane=settings.fast_lane,
+        )
+        self.lrp_convergence = LRPConvergence(
+            self._store,
+            peers.present_cells,
+            effects=self._effects,
+            convergence_workers=settings.convergence_workers,
+            log=log,
+            now_ns=context.now_ns,
+            new_guid=context.new_guid,
+        )
+        self.task_convergence = TaskConvergence(
+            self._store,
+            peers.present_cells,
+            effects=TaskEffects(
+                auctioneer=peers.auctioneer,
+                reps=peers.reps,
+                cells=peers.cells,
+                callbacks=peers.callbacks,
+                log=log,
+            ),
+            limits=settings.tasks.limits(),
+            log=log,
+            now_ns=context.now_ns,
+        )
+        self._loop = ConvergenceLoop(
+            {"lrps": self.lrp_convergence.converge, "tasks": self.task_convergence.converge},
+            repeat_interval_s=settings.tasks.converge_repeat_interval_s,
+            log=log,
+        )
+        self.presence_watch = PresenceWatch(
+            watched, poll_interval_s=settings.presence_poll_s, on_change=self._cells_changed, log=log
+        )
+
+    @property
+    def port(self) -> int | None:
+        """Where requests are answered; ``None`` while they are not."""
+        return self._port if self._is_open else None
+
+    def members(self) -> list[Member]:
+        settings, log = self._settings, self._log
+        members = []
+        if settings.debug_address is not None:
+            debug = partial(
+                serve_debug, settings.debug_address, sink=self._sink, metrics=self._metrics_page, log=log
+            )
+            members.append(Member("debug-server", _as_member(debug)))
+        if settings.health_address is not None:
+            health = partial(serve_health, settings.health_address, log=log)
+            members.append(Member("healthcheck", _as_member(health)))
+        return [
+            *members,
+            Member("lock", self._be_sole_writer if self._lock is None else self._hold_lock),
+            Member("store", self._write),
+            Member("workpool", self._call_back),
+            Member("server", self._serve),
+            Member("migration-manager", self._take_over),
+            Member("hub-maintainer", self._keep_hubs),
+            Member("converger", self._converge),
+        ]
+
+    async def _hold_lock(self, stop: trio.Event, ready: Ready) -> None:
+        """Be the one master that Locket knows, and write no longer than that."""
+        assert self._lock is not None
+        async with self._reading_ahead() as end_reading:
+
+            def acquired() -> None:
+                end_reading()
+                ready()
+
+            try:
+                await self._lock.run(stop, acquired)
+            except LockLost as lost:
+                self._backend.fence(str(lost))
+                raise
+
+    async def _be_sole_writer(self, stop: trio.Event, ready: Ready) -> None:
+        self._log.info("waiting-for-writer-lock")
+        async with self._reading_ahead():
+            if not await _unless(stop, self._backend.acquire_writer_lock):
+                return
+        self._log.info("acquired-writer-lock")
+        ready()
+        await stop.wait()
+
+    @asynccontextmanager
+    async def _reading_ahead(self) -> AsyncIterator[Callable[[], None]]:
+        """Keep what is in memory close to what the master writes, until the block ends or the yielded function is
+        called.
+        """
+        scope = trio.CancelScope()
+
+        async def read_ahead() -> None:
+            with scope:
+                while True:
+                    try:
+                        rows = await self._store.follow(self._standby)
+                    except (BackendUnavailable, BatchRefused) as trouble:
+                        self._log.debug("failed-to-read-ahead", error=trouble)
+                    else:
+                        self._log.debug("read-ahead", rows=rows)
+                    await trio.sleep(FOLLOW_INTERVAL_S)
+            await self._standby.aclose()
+            self._has_read_ahead.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_ahead)
+            yield scope.cancel
+            scope.cancel()
+
+    async def _write(self, stop: trio.Event, ready: Ready) -> None:
+        """Make decisions durable and ask peers for what they want of them, until nobody is left to decide anything."""
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._store.run)
+                await nursery.start(self._effects.run)
+                ready()
+                await stop.wait()
+                await self._store.drain()
+                nursery.cancel_scope.cancel()
+        finally:
+            await self._backend.aclose()
+
+    async def _call_back(self, stop: trio.Event, ready: Ready) -> None:
+        log = self._log.session("task-completion-workpool")
+        log.info("starting")
+        resolution = TaskResolution(self._store, now_ns=self._context.now_ns)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(
+                partial(self._peers.callbacks.run, resolving=resolution.resolving, delete=resolution.delete)
+            )
+            log.info("started")
+            ready()
+            await stop.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _serve(self, stop: trio.Event, ready: Ready) -> None:
+        """Listen only now: nobody is to think that a standby can be asked (spec: api.md §1.1)."""
+        listeners = await listen(self._settings.listen_address)
+        self._port = listeners[0].socket.getsockname()[1]
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(self._http.serve, listeners, stop=stop))
+            ready()
+
+    async def _take_over(self, stop: trio.Event, ready: Ready) -> None:
+        """Make the database ours, and memory what the database is; then the gate opens."""
+        log = self._log.session("migration-manager")
+        log.info("starting")
+        if not await _unless(stop, self._load):
+            return
+        self._is_open = True
+        log.info("finished-migrations")
+        ready()
+        await stop.wait()
+        log.info("migration-interrupt")
+
+    async def _load(self) -> None:
+        await self._has_read_ahead.wait()
+        if self._lock is None:
+            await self._backend.acquire_writer_lock()
+        else:
+            await self._backend.take_writer_lock()
+        began = perf_counter()
+        gc.disable()  # it would walk the growing tables again and again, and there is nothing to find
+        rows = await self._store.load()
+        gc.freeze()
+        gc.enable()
+        gc.set_threshold(GC_YOUNG_OBJECTS, 20, 100)
+        self._log.info("loaded", rows=rows, duration=int((perf_counter() - began) * 1e9))
+
+    async def _keep_hubs(self, stop: trio.Event, ready: Ready) -> None:
+        log = self._log.session("hub-maintainer")
+        log.info("started")
+        ready()
+        await stop.wait()
+        # A stream is a request in flight that would never end by itself.
+        self._hubs.close()
+        log.info("completed")
+
+    async def _converge(self, stop: trio.Event, ready: Ready) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._loop.run)
+            nursery.start_soon(self.presence_watch.run)
+            self._log.session("converger-process").info("started")
+            ready()
+            await stop.wait()
+            nursery.cancel_scope.cancel()
+
+    def _cells_changed(self, came: frozenset[str], went: frozenset[str]) -> None:
+        """Do not let the instances of a lost cell wait for the next pass. One that comes can."""
+        if went:
+            self._loop.wake()
+
+    def _give_up(self, error: Unrecoverable) -> None:
+        """A table is missing: the answer still goes out, then the process stops as on an interrupt (spec: config.md §6)."""
+        self._log.error("unrecoverable-error", error=error)
+        self._stop.set()
+
+
+def _as_member(start: "Callable[..., Awaitable[object]]") -> Callable[[trio.Event, Ready], Awaitable[None]]:
+    """What ``nursery.start`` takes, as a member: cancelled to stop it."""
+
+    async def run(stop: trio.Event, ready: Ready) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(start)
+            ready()
+            await stop.wait()
+            nursery.cancel_scope.cancel()
+
+    return run
+
+
+async def _unless(stop: trio.Event, work: Callable[[], Awaitable[None]]) -> bool:
+    """Do ``work`` unless ``stop`` is set before it is done; whether it is done."""
+    is_done = False
+
+    async def do() -> None:
+        nonlocal is_done
+        await work()
+        is_done = True
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(do)
+        await stop.wait()
+        nursery.cancel_scope.cancel()
+    return is_done
+
+
+def _tell_of_dropped(log: Logger, row: DroppedRow) -> None:
+    action = "deleted-undecodable-row" if row.deleted else "failed-reading-row"
+    log.error(action, error=row.reason, table=row.table, key=list(row.key))
+
+
+def _hooks(log: Logger) -> Hooks:
+    def on_bug(bug: Exception, call: Call) -> None:
+        log.fatal("handler-failed", error=bug, request=call.target, remote_addr=call.remote_addr)
+
+    def on_connection_failed(failure: Exception, peer: Peer) -> None:
+        log.fatal("connection-failed", error=failure, remote_addr=peer.remote_addr)
+
+    def on_accept_failed(failure: OSError) -> None:
+        log.error("accept-failed", error=failure)
+
+    return Hooks(on_bug=on_bug, on_connection_failed=on_connection_failed, on_accept_failed=on_accept_failed)

@@ -1,0 +1,183 @@
+"""What convergence should look at: instances filed by why they may need attention (spec: convergence.md §3.4).
+
+Most of a fleet runs as desired, and a pass over it should cost nothing. So every change of a row, of either table, is
+passed on to here, where the row is taken from where it was filed and filed anew. Where that is follows from the row and
+from its DesiredLRP alone: no file remembers anything, and whatever the history, each agrees with a scan of all rows.
+
+A file says that a row may need attention, nothing more. Whether it does depends on the time, on the cells and on the
+domains, which only a pass knows; and rows move on while it goes through them.
+
+What every claim and every start passes through is kept to a few dictionary operations.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, ActualLRPState, Presence
+from bbs.models.desired_lrp import DesiredLRP
+from bbs.models.drift import routes_differ, tags_differ
+from bbs.store.indexes import Index, TimeQueue
+
+UNCLAIMED: Final = ActualLRPState.UNCLAIMED
+CLAIMED: Final = ActualLRPState.CLAIMED
+RUNNING: Final = ActualLRPState.RUNNING
+CRASHED: Final = ActualLRPState.CRASHED
+ORDINARY: Final = Presence.ORDINARY
+EVACUATING: Final = Presence.EVACUATING
+SUSPECT: Final = Presence.SUSPECT
+
+
+class Attention:
+    """Owned by `bbs.store.tables.Tables`, which tells it of every change once its own tables show it.
+
+    ``desired`` are the rows of the one table by process guid, ``rows_of`` those of the other.
+    """
+
+    __slots__ = (
+        "_counts", "_desired", "_rows_of", "crashed", "crashing", "desired_instances", "nowhere", "orphans",
+        "routes_drifted", "surplus", "suspects", "tags_drifted", "unclaimed",
+    )  # fmt: skip
+
+    def __init__(self, desired: Mapping[str, DesiredLRP], rows_of: Index[ActualLRP]) -> None:
+        self._desired = desired
+        self._rows_of = rows_of
+        self._counts: dict[Presence, dict[ActualLRPState, int]] = {
+            presence: dict.fromkeys(ActualLRPState, 0) for presence in Presence
+        }
+        self.desired_instances = 0
+        """Sum of what is desired."""
+
+        self.surplus: dict[str, int] = {}
+        """By process guid, how many ordinary rows there are beyond those desired. Negative if there are fewer; where
+        it is 0 there is no entry, and where nothing is desired the number is that of the rows."""
+
+        self.orphans: Index[ActualLRP] = Index(lambda lrp: lrp.domain)
+        """By their domain, ordinary and suspect rows that nobody desires. They are in none of the files of ordinary
+        rows below."""
+
+        self.unclaimed: TimeQueue[ActualLRPKey] = TimeQueue()
+        """Ordinary rows by the time since when they wait."""
+
+        self.crashed: dict[int, TimeQueue[ActualLRPKey]] = {}
+        """Ordinary rows by how often they have crashed, and when: the one says how long after the other they start."""
+
+        self.routes_drifted: dict[ActualLRPKey, None] = {}
+        """Ordinary running rows with other internal routes than those desired."""
+
+        self.tags_drifted: dict[ActualLRPKey, None] = {}
+        """Ordinary running rows with other metric tags than those desired."""
+
+        self.crashing: dict[str, int] = {}
+        """By process guid, how many crashed ordinary rows there are, desired or not."""
+
+        self.suspects: dict[ActualLRPKey, None] = {}
+        """All suspect rows."""
+
+        self.nowhere: dict[ActualLRPKey, ActualLRP] = {}
+        """Rows that should have a cell and name none, which the index of rows by cell leaves out. We write none."""
+
+    def count(self, presence: Presence, state: ActualLRPState) -> int:
+        return self._counts[presence][state]
+
+    def actual_lrp_changed(
+        self, key: ActualLRPKey, before: ActualLRP | None, after: ActualLRP | None
+    ) -> None:
+        desired = self._desired.get(key.process_guid)
+        if before is not None:
+            self._take_out(key, before)
+            self._take_out_by_desire(key, before, desired)
+        elif key.presence is ORDINARY and after is not None:
+            _add_to(self.surplus, key.process_guid, 1)
+        if after is not None:
+            self._file(key, after)
+            self._file_by_desire(key, after, desired)
+        elif key.presence is ORDINARY and before is not None:
+            _add_to(self.surplus, key.process_guid, -1)
+
+    def desired_lrp_changed(
+        self, process_guid: str, before: DesiredLRP | None, after: DesiredLRP | None
+    ) -> None:
+        more = (0 if after is None else after.instances) - (0 if before is None else before.instances)
+        if more:
+            self.desired_instances += more
+            _add_to(self.surplus, process_guid, -more)
+        if before is not None and after is not None:
+            if before.routes == after.routes and before.metric_tags == after.metric_tags:
+                return
+        elif before is after:
+            return
+        for lrp in self._rows_of[process_guid]:
+            key = lrp.key
+            self._take_out_by_desire(key, lrp, before)
+            self._file_by_desire(key, lrp, after)
+
+    def _file(self, key: ActualLRPKey, lrp: ActualLRP) -> None:
+        presence, state = lrp.presence, lrp.state
+        self._counts[presence][state] += 1
+        if state is CRASHED and presence is ORDINARY:
+            _add_to(self.crashing, key.process_guid, 1)
+        elif presence is SUSPECT:
+            self.suspects[key] = None
+        if not lrp.instance.cell_id and _should_have_a_cell(lrp):
+            self.nowhere[key] = lrp
+
+    def _take_out(self, key: ActualLRPKey, lrp: ActualLRP) -> None:
+        presence, state = lrp.presence, lrp.state
+        self._counts[presence][state] -= 1
+        if state is CRASHED and presence is ORDINARY:
+            _add_to(self.crashing, key.process_guid, -1)
+        elif presence is SUSPECT:
+            del self.suspects[key]
+        if not lrp.instance.cell_id and _should_have_a_cell(lrp):
+            del self.nowhere[key]
+
+    def _file_by_desire(self, key: ActualLRPKey, lrp: ActualLRP, desired: DesiredLRP | None) -> None:
+        presence, state = lrp.presence, lrp.state
+        if desired is None:
+            if presence is not EVACUATING:
+                self.orphans.add(key, lrp)
+        elif presence is not ORDINARY:
+            return
+        elif state is UNCLAIMED:
+            self.unclaimed.add(key, lrp.since_ns)
+        elif state is RUNNING:
+            if routes_differ(desired, lrp):
+                self.routes_drifted[key] = None
+            if tags_differ(desired, lrp):
+                self.tags_drifted[key] = None
+        elif state is CRASHED:
+            queue = self.crashed.get(lrp.crash_count)
+            if queue is None:
+                queue = self.crashed[lrp.crash_count] = TimeQueue()
+            queue.add(key, lrp.since_ns)
+
+    def _take_out_by_desire(self, key: ActualLRPKey, lrp: ActualLRP, desired: DesiredLRP | None) -> None:
+        presence, state = lrp.presence, lrp.state
+        if desired is None:
+            if presence is not EVACUATING:
+                self.orphans.discard(key, lrp)
+        elif presence is not ORDINARY:
+            return
+        elif state is UNCLAIMED:
+            self.unclaimed.discard(key, lrp.since_ns)
+        elif state is RUNNING:
+            self.routes_drifted.pop(key, None)
+            self.tags_drifted.pop(key, None)
+        elif state is CRASHED:
+            queue = self.crashed[lrp.crash_count]
+            queue.discard(key, lrp.since_ns)
+            if not len(queue):
+                del self.crashed[lrp.crash_count]
+
+
+def _should_have_a_cell(lrp: ActualLRP) -> bool:
+    return lrp.state is CLAIMED or lrp.state is RUNNING or lrp.presence is EVACUATING
+
+
+def _add_to(counts: dict[str, int], process_guid: str, more: int) -> None:
+    """Add, leaving no entry behind where nothing remains."""
+    count = counts.get(process_guid, 0) + more
+    if count:
+        counts[process_guid] = count
+    else:
+        del counts[process_guid]

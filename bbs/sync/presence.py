@@ -1,0 +1,68 @@
+"""Notices cells that come and go, so that nobody has to wait for the next pass of convergence.
+
+Upstream notices a cell's loss by its passes alone (spec: locking-and-presence.md §5). This is sooner, and no more than
+a hint: what a pass acts upon it looks up itself.
+"""
+
+from collections.abc import Callable
+from typing import NoReturn
+
+import trio
+
+from bbs.log import Logger
+from bbs.models.errors import BBSError
+from bbs.peers.interfaces import Cells
+
+OnChange = Callable[[frozenset[str], frozenset[str]], None]
+"""Told the ids of the cells that came, and of those that went."""
+
+
+class PresenceWatch:
+    """Looks every ``poll_interval_s``, and as soon as it is woken. What the first look finds is no news.
+
+    While nobody can say which cells are there, all of them count as they were last known. That is logged once here;
+    the ``cells`` to give it are such that do not log each failure themselves.
+    """
+
+    def __init__(self, cells: Cells, *, poll_interval_s: float, on_change: OnChange, log: Logger) -> None:
+        self._cells = cells
+        self._poll_interval_s = poll_interval_s
+        self._on_change = on_change
+        self._log = log.session("presence-watch")
+        self._known: frozenset[str] | None = None
+        self._is_blind = False
+        self._woken = trio.Event()
+
+    def wake(self) -> None:
+        """Look now: somebody knows that something has changed."""
+        self._woken.set()
+
+    async def run(self) -> NoReturn:
+        """Watch until cancelled."""
+        while True:
+            # Replaced before the look: what happens during it calls for another one.
+            self._woken = trio.Event()
+            await self._look()
+            with trio.move_on_after(self._poll_interval_s):
+                await self._woken.wait()
+
+    async def _look(self) -> None:
+        try:
+            present = frozenset(await self._cells.present_cells())
+        except BBSError as error:
+            if not self._is_blind:
+                self._log.error("failed-to-look-for-cells", error=error)
+            self._is_blind = True
+            return
+        if self._is_blind:
+            self._log.info("looking-for-cells-again", cells=len(present))
+        self._is_blind = False
+        known, self._known = self._known, present
+        if known is None or known == present:
+            return
+        came, went = present - known, known - present
+        for cell_id in sorted(came):
+            self._log.info("cell-appeared", {"cell-id": cell_id})
+        for cell_id in sorted(went):
+            self._log.info("cell-disappeared", {"cell-id": cell_id})
+        self._on_change(came, went)

@@ -1,0 +1,304 @@
+"""What a convergence pass over LRPs costs: over a large fleet that is as it should be, and when cells vanish at once.
+
+The fleet lives in this process, on a backend that forgets what it is given after as long as a transaction takes; so the
+figures are our own work and the waits for commits, with no HTTP and no database beside them. Peers answer at once.
+
+How long others wait is measured by a worker that does nothing but let others have their turn, all the time: the longest
+between two of its own is the stall. It slows the pass down, so durations are measured without it.
+"""
+
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence, Set
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from statistics import median
+from time import perf_counter
+from typing import Final
+from uuid import uuid4
+
+import trio
+
+from bbs.convergence.lrps import LRPConvergence
+from bbs.log import null_logger
+from bbs.models import pb
+from bbs.models.actual_lrp import ActualLRP, ActualLRPState, InstanceKey, ModificationTag
+from bbs.models.desired_lrp import DesiredLRP, MetricTag
+from bbs.models.domain import NEVER_NS, Domain
+from bbs.models.metric_tags import INDEX, INSTANCE_GUID, resolved
+from bbs.models.outcome import Record, Row, put
+from bbs.models.wire import encode
+from bbs.peers.effects import Effects
+from bbs.peers.stub import StubPeers
+from bbs.store.backend import Seen
+from bbs.store.store import Store
+from perf.figures import JSON, number, table
+
+GC_YOUNG_OBJECTS: Final = 50_000
+"""As the server sets it."""
+
+NOW_NS: Final = 1_700_000_000_000_000_000
+INSTANCES_PER_PROCESS: Final = 4
+INSTANCES_PER_CELL: Final = 100
+STEADY_PASSES: Final = 20
+IDLE_S: Final = 0.2
+VANISHING_SHARE: Final = 0.1
+COMMIT_S: Final = 0.003
+"""What a small transaction takes on a local disk that syncs."""
+
+
+class ForgetfulBackend:
+    """A `bbs.store.backend.Backend` that takes its time and keeps nothing."""
+
+    async def acquire_writer_lock(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def load(self, seen: Seen) -> AsyncIterator[list[Row]]:
+        await trio.lowlevel.checkpoint()
+        nothing: Sequence[list[Row]] = ()
+        for rows in nothing:
+            yield rows
+
+    async def write(self, rows: Sequence[Row]) -> None:
+        await trio.sleep(COMMIT_S)
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvergedFleet:
+    """``lrps`` instances that run as desired, with internal routes and metric tags, each on one of ``cells``."""
+
+    lrps: int
+
+    @property
+    def cells(self) -> list[str]:
+        return [f"cell-{number}" for number in range(max(self.lrps // INSTANCES_PER_CELL, 1))]
+
+    def records(self) -> Iterator[Record]:
+        yield Domain(name="cf-apps", expire_time_ns=NEVER_NS)
+        cells = self.cells
+        for first in range(0, self.lrps, INSTANCES_PER_PROCESS):
+            desired = _desired(f"process-{first:06d}", min(INSTANCES_PER_PROCESS, self.lrps - first))
+            yield desired
+            for index in range(desired.instances):
+                yield _running(desired, index, cells[(first + index) % len(cells)])
+
+
+def _desired(process_guid: str, instances: int) -> DesiredLRP:
+    return DesiredLRP(
+        process_guid=process_guid,
+        domain="cf-apps",
+        log_guid=process_guid,
+        instances=instances,
+        memory_mb=256,
+        disk_mb=1024,
+        rootfs="preloaded:cflinuxfs4",
+        routes=(
+            ("cf-router", b'[{"hostnames":["app.example.com"],"port":8080}]'),
+            ("internal-router", b'[{"hostname":"app.apps.internal"}]'),
+        ),
+        metric_tags=(
+            ("index", MetricTag(dynamic=INDEX)),
+            ("instance_id", MetricTag(dynamic=INSTANCE_GUID)),
+            ("source_id", MetricTag(static=process_guid)),
+        ),
+        run_info=b"",
+        tag=_tag(),
+    )
+
+
+def _running(desired: DesiredLRP, index: int, cell_id: str) -> ActualLRP:
+    lrp = ActualLRP(
+        process_guid=desired.process_guid,
+        index=index,
+        domain=desired.domain,
+        state=ActualLRPState.RUNNING,
+        instance=InstanceKey(instance_guid=str(uuid4()), cell_id=cell_id),
+        net_info=encode(pb.ActualLRPNetInfo(address="10.0.0.1", instance_address="10.255.0.1")),
+        internal_routes=("app.apps.internal",),
+        since_ns=NOW_NS - 3600 * 10**9,
+        tag=_tag(),
+    )
+    return replace(lrp, metric_tags=resolved(desired.metric_tags, lrp))
+
+
+def _tag() -> ModificationTag:
+    return ModificationTag(epoch=str(uuid4()), index=0)
+
+
+@dataclass(slots=True)
+class Stalls:
+    """The longest of each, in milliseconds: turns that others had to wait for, and the garbage collector's part of it."""
+
+    turn_ms: float = 0.0
+    collection_ms: float = 0.0
+
+    def add(self, other: "Stalls") -> None:
+        self.turn_ms = max(self.turn_ms, other.turn_ms)
+        self.collection_ms = max(self.collection_ms, other.collection_ms)
+
+    def cells(self) -> list[str]:
+        return [number(self.turn_ms, digits=1), number(self.collection_ms, digits=1)]
+
+    def as_json(self) -> dict[str, JSON]:
+        return {"turn_ms": round(self.turn_ms, 3), "collection_ms": round(self.collection_ms, 3)}
+
+
+@dataclass(slots=True, kw_only=True)
+class ConvergenceAccount:
+    """Milliseconds. ``vanished`` are the instances on the tenth of the cells that was gone in each of the last two."""
+
+    lrps: int
+    cells: int
+    steady_ms: list[float] = field(default_factory=list)
+    steady_stalls: Stalls = field(default_factory=Stalls)
+    vanished: int = 0
+    vanishing_ms: float = 0.0
+    vanishing_stalls: Stalls = field(default_factory=Stalls)
+    idle_stalls: Stalls = field(default_factory=Stalls)
+    troubles: list[str] = field(default_factory=list)
+
+    def report(self) -> str:
+        steady = f"{number(median(self.steady_ms), digits=1)} (max {number(max(self.steady_ms), digits=1)})"
+        rows = [
+            ["as desired", "0", steady, *self.steady_stalls.cells()],
+            [
+                "a tenth of the cells vanishes",
+                number(self.vanished),
+                number(self.vanishing_ms, digits=1),
+                *self.vanishing_stalls.cells(),
+            ],
+        ]
+        return "\n".join(
+            [
+                f"{self.lrps:,} LRPs on {self.cells:,} cells; a commit takes {COMMIT_S * 1e3:g} ms; "
+                f"without a pass the longest stall is {number(self.idle_stalls.turn_ms, digits=1)} ms",
+                "",
+                table(
+                    ["pass", "instances placed anew", "pass ms", "longest stall ms", "longest GC ms"], rows
+                ),
+                *(f"TROUBLE: {trouble}" for trouble in self.troubles),
+            ]
+        )
+
+    def as_json(self) -> dict[str, JSON]:
+        return {
+            "lrps": self.lrps,
+            "cells": self.cells,
+            "steady_ms": [round(each, 3) for each in self.steady_ms],
+            "steady_stalls": self.steady_stalls.as_json(),
+            "vanished": self.vanished,
+            "vanishing_ms": round(self.vanishing_ms, 3),
+            "vanishing_stalls": self.vanishing_stalls.as_json(),
+            "idle_stalls": self.idle_stalls.as_json(),
+            "troubles": list(self.troubles),
+        }
+
+
+def measure_convergence(*, lrps: int, say: Callable[[str], None]) -> ConvergenceAccount:
+    """Put a fleet of ``lrps`` together, and let passes go over it."""
+    return trio.run(_measure, ConvergedFleet(lrps=lrps), say)
+
+
+async def _measure(fleet: ConvergedFleet, say: Callable[[str], None]) -> ConvergenceAccount:
+    cells = fleet.cells
+    account = ConvergenceAccount(lrps=fleet.lrps, cells=len(cells))
+    present = set(cells)
+
+    async def present_cells() -> Set[str]:
+        await trio.lowlevel.checkpoint()
+        return present
+
+    async with _store(fleet, say) as store:
+        peers = StubPeers()
+        convergence = LRPConvergence(
+            store,
+            present_cells,
+            effects=Effects(auctioneer=peers, reps=peers, cells=peers, log=null_logger()),
+            convergence_workers=20,
+            log=null_logger(),
+            now_ns=lambda: NOW_NS,
+            new_guid=lambda: str(uuid4()),
+        )
+        account.idle_stalls = await _stalls(partial(trio.sleep, IDLE_S))
+        for _ in range(STEADY_PASSES):
+            account.steady_ms.append(await _took_ms(convergence.converge))
+            account.steady_stalls.add(await _stalls(convergence.converge))
+        _expect(account, convergence, running=fleet.lrps, suspects=0)
+        say(f"as desired: {account.steady_ms[0]:.1f} ms")
+        share = max(int(len(cells) * VANISHING_SHARE), 1)
+        present.difference_update(cells[:share])
+        account.vanishing_ms = await _took_ms(convergence.converge)
+        account.vanished = convergence.statistics().unclaimed
+        say(f"{account.vanished:,} instances placed anew: {account.vanishing_ms:.0f} ms")
+        present.difference_update(cells[share : 2 * share])
+        account.vanishing_stalls = await _stalls(convergence.converge)
+        _expect(account, convergence, running=fleet.lrps - 2 * account.vanished, suspects=account.vanished)
+    return account
+
+
+@asynccontextmanager
+async def _store(fleet: ConvergedFleet, say: Callable[[str], None]) -> AsyncIterator[Store]:
+    """A store with the fleet in it, out of the garbage collector's sight as in a server."""
+    store = Store(ForgetfulBackend(), publish=lambda announcements: None)
+    gc.disable()
+    began = perf_counter()
+    rows = [put(record) for record in fleet.records()]
+    made = perf_counter()
+    store.committed.apply(rows)
+    say(f"{len(rows):,} records made in {made - began:.1f} s, filed in {perf_counter() - made:.2f} s")
+    del rows
+    gc.freeze()
+    gc.enable()
+    gc.set_threshold(GC_YOUNG_OBJECTS, 20, 100)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(store.run)
+        yield store
+        nursery.cancel_scope.cancel()
+    gc.unfreeze()
+
+
+async def _took_ms(work: Callable[[], Awaitable[object]]) -> float:
+    began = perf_counter()
+    await work()
+    return 1e3 * (perf_counter() - began)
+
+
+async def _stalls(work: Callable[[], Awaitable[object]]) -> Stalls:
+    """The longest that anybody else had to wait for a turn while ``work`` was done."""
+    longest = collection = began = 0.0
+
+    def on_collection(phase: str, info: dict[str, int]) -> None:
+        nonlocal collection, began
+        if phase == "start":
+            began = perf_counter()
+        else:
+            collection = max(collection, perf_counter() - began)
+
+    async def take_turns() -> None:
+        nonlocal longest
+        last = perf_counter()
+        while True:
+            await trio.lowlevel.checkpoint()
+            now = perf_counter()
+            longest = max(longest, now - last)
+            last = now
+
+    gc.callbacks.append(on_collection)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take_turns)
+            await work()
+            nursery.cancel_scope.cancel()
+    finally:
+        gc.callbacks.remove(on_collection)
+    return Stalls(1e3 * longest, 1e3 * collection)
+
+
+def _expect(account: ConvergenceAccount, convergence: LRPConvergence, *, running: int, suspects: int) -> None:
+    """Fast, and right too?"""
+    found = convergence.statistics()
+    if (found.running, found.suspects_running) != (running, suspects):
+        account.troubles.append(f"expected {running} running and {suspects} suspect instances: {found}")

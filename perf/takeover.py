@@ -1,0 +1,128 @@
+"""How long nobody answers while a standby takes over, cold (it has just started) and warm (it has read ahead).
+
+Measured from the moment at which it holds the lock to its first answer; a takeover by Locket adds what Locket's lock
+takes to change hands. Both servers share a Postgres of their own.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bbs.embedded_postgres import embedded_postgres_blocking
+from bbs.models import pb
+from perf.figures import JSON, number, table
+from perf.load import LoadGenerator, Target
+from perf.server import ServerFailed, Spawned, fresh_home, spawned_server
+from perf.workloads import seed_lrp
+
+INSTANCES: Final = 50
+"""Per process: an app's usual size does not matter here, and seeding is quicker."""
+
+SEED_MAX_S: Final = 600.0
+WAIT_MAX_S: Final = 120.0
+POLL_S: Final = 0.02
+
+HOLDS_LOCK: Final = "acquired-writer-lock"
+HAS_READ: Final = "read-ahead"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Takeover:
+    """Seconds from the lock to the first answer, and of it those spent loading; ``rows`` were left to load."""
+
+    kind: str
+    answers_s: float
+    loading_s: float
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Takeovers:
+    lrps: int
+    takeovers: tuple[Takeover, ...]
+
+    def report(self) -> str:
+        rows = [
+            [each.kind, number(each.rows), number(each.loading_s, digits=2), number(each.answers_s, digits=2)]
+            for each in self.takeovers
+        ]
+        header = ["standby", "rows to load", "loading s", "lock to first answer s"]
+        return "\n".join([f"taking over {self.lrps:,} ActualLRPs", "", table(header, rows)])
+
+    def as_json(self) -> dict[str, JSON]:
+        return {
+            "lrps": self.lrps,
+            "takeovers": [
+                {"kind": t.kind, "answers_s": t.answers_s, "loading_s": t.loading_s, "rows": t.rows}
+                for t in self.takeovers
+            ],
+        }
+
+
+def measure_takeovers(*, lrps: int, say: Callable[[str], None]) -> Takeovers:
+    """Seed a master with ``lrps`` ActualLRPs, let one standby take over warm, then another cold."""
+    with fresh_home() as home, embedded_postgres_blocking(home / "postgres") as postgres:
+        database = ("--database-url", postgres.dsn)
+        with spawned_server(home, *database, name="master") as master:
+            target = master.running().target
+            say(f"desiring {lrps:,} instances")
+            _seed(target, lrps)
+            with spawned_server(home, *database, "--log-level", "debug", name="warm") as standby:
+                say("waiting for the standby to read ahead")
+                _wait_for(standby, HAS_READ)
+                master.process.terminate()
+                warm = _take_over(standby, "warm")
+        say("starting a cold one")
+        with spawned_server(home, *database, "--log-level", "info", name="cold") as standby:
+            cold = _take_over(standby, "cold")
+    return Takeovers(lrps=lrps, takeovers=(warm, cold))
+
+
+def _seed(target: Target, lrps: int) -> None:
+    requests = []
+    for i in range(max(lrps // INSTANCES, 1)):
+        lrp = seed_lrp(f"takeover-{i:06d}")
+        lrp.instances = INSTANCES
+        body = pb.DesireLRPRequest(desired_lrp=lrp).SerializeToString()
+        requests.append(target.post("/v1/desired_lrp/desire.r2", body))
+    with LoadGenerator(target, connections=16) as generator:
+        sample = generator.run(requests, max_s=SEED_MAX_S)
+    if not sample.good:
+        raise ServerFailed(f"desire: {sample.trouble()}")
+
+
+def _take_over(standby: Spawned, kind: str) -> Takeover:
+    target = standby.running().target
+    with LoadGenerator(target, connections=1) as generator:
+        sample = generator.run([target.post("/v1/ping")], max_s=WAIT_MAX_S)
+    answered_at_s = time.time()
+    if not sample.good:
+        raise ServerFailed(f"ping: {sample.trouble()}")
+    loaded = json.loads(_wait_for(standby, "loaded"))["data"]
+    held_at_s = float(json.loads(_wait_for(standby, HOLDS_LOCK))["timestamp"])
+    return Takeover(
+        kind=kind,
+        answers_s=answered_at_s - held_at_s,
+        loading_s=loaded["duration"] / 1e9,
+        rows=loaded["rows"],
+    )
+
+
+def _wait_for(server: Spawned, action: str) -> str:
+    """The first line of the log with that message."""
+    give_up_s = time.monotonic() + WAIT_MAX_S
+    while time.monotonic() < give_up_s:
+        found = re.search(rf"^.*\"message\":\"bbs\.{action}\".*$", _text(server.log), re.MULTILINE)
+        if found is not None:
+            return found[0]
+        server.expect_alive()
+        time.sleep(POLL_S)
+    raise ServerFailed(f"no {action} in the log after {WAIT_MAX_S:.0f} s")
+
+
+def _text(log: Path) -> str:
+    return log.read_text(errors="replace")

@@ -1,0 +1,92 @@
+"""A pass over LRPs in a real Postgres, and what the next process reads of it."""
+
+from collections.abc import AsyncIterator, Set
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+
+import trio
+import trio_asyncio
+
+from bbs.convergence.lrps import LRPConvergence
+from bbs.log import null_logger
+from bbs.models.actual_lrp import ActualLRPState, Presence
+from bbs.models.outcome import Outcome, Record, put
+from bbs.peers.effects import Effects
+from bbs.peers.stub import AuctionRequested, StubPeers
+from bbs.store.backend import DroppedRow
+from bbs.store.crypto import Keyring
+from bbs.store.dsn import parse_dsn
+from bbs.store.postgres import PostgresBackend
+from bbs.store.store import Store
+from tests.convergence.lrp_bench import domain
+from tests.lifecycle.notation import SECOND_NS, N, read_row
+from tests.records import desired_lrp
+
+LOST = 100
+
+
+def fail_on_dropped_row(row: DroppedRow) -> None:
+    raise AssertionError(f"a row that we wrote could not be read: {row}")
+
+
+@asynccontextmanager
+async def opened_store(database_url: str) -> AsyncIterator[Store]:
+    backend = PostgresBackend(
+        parse_dsn(database_url), Keyring({"label": "key"}, "label"), on_dropped=fail_on_dropped_row
+    )
+    try:
+        await backend.acquire_writer_lock()
+        store = Store(backend, publish=lambda announcements: None)
+        await store.load()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(store.run)
+            yield store
+            nursery.cancel_scope.cancel()
+    finally:
+        await backend.aclose()
+
+
+async def test_a_pass_is_durable(database_url: str) -> None:
+    peers = StubPeers()
+
+    async def present_cells() -> Set[str]:
+        await trio.lowlevel.checkpoint()
+        return {"c1"}
+
+    on_lost_cell = [replace(read_row("O RUN a@c9 e#0"), index=index) for index in range(LOST)]
+    given: list[Record] = [
+        *on_lost_cell,
+        desired_lrp("p", instances=LOST + 1),
+        domain("d"),
+        domain("expired", N - SECOND_NS),
+        replace(read_row("O UNC - e#0"), process_guid="orphan"),
+        replace(read_row("E RUN x@c9 e#0"), process_guid="drained"),
+    ]
+    async with trio_asyncio.open_loop():
+        async with opened_store(database_url) as store:
+            async with trio.open_nursery() as nursery:
+                for record in given:
+                    outcome = Outcome(rows=(put(record),))
+                    nursery.start_soon(partial(store.commit, outcome, about="p"))
+            convergence = LRPConvergence(
+                store,
+                present_cells,
+                effects=Effects(auctioneer=peers, reps=peers, cells=peers, log=null_logger()),
+                convergence_workers=20,
+                log=null_logger(),
+                now_ns=lambda: N,
+                new_guid=lambda: "new",
+            )
+            with trio.fail_after(20):
+                await convergence.converge()
+        async with opened_store(database_url) as store:
+            rows, attention = store.committed.actual_lrps.rows, store.committed.attention
+            assert set(store.committed.domains.rows) == {"d"}
+            assert {lrp.process_guid for lrp in rows.values()} == {"p"}
+            assert attention.count(Presence.SUSPECT, ActualLRPState.RUNNING) == LOST
+            assert attention.count(Presence.ORDINARY, ActualLRPState.UNCLAIMED) == LOST + 1
+            assert attention.surplus == {}
+    [auctioned] = peers.requests
+    assert isinstance(auctioned, AuctionRequested)
+    assert sorted(index for start in auctioned.starts for index in start.indices) == list(range(LOST + 1))

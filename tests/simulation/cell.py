@@ -1,0 +1,388 @@
+"""A cell: its rep, which answers for what runs there, and its containers.
+
+The rep announces the cell in Locket, takes what the auctioneer places, and tells the BBS what becomes of each container:
+claim, start, crash, remove. Every 30 s it goes over everything (its *bulk loop*): what it runs is claimed or started
+again, what the BBS says belongs to somebody else is stopped, and rows of containers that it does not have are removed.
+While it evacuates it asks for each container, every 10 s, whether it may go.
+"""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from random import Random
+from typing import Final, Protocol
+
+import trio
+
+from bbs.client import (
+    ActualLRPFilter,
+    ClientConfig,
+    EvacuationFailed,
+    InternalBBSClient,
+    TransportError,
+)
+from bbs.models import pb
+from bbs.models.actual_lrp import Presence
+from bbs.models.errors import ActualLRPCannotBeClaimed, ActualLRPCannotBeStarted, BBSError, ResourceNotFound
+from bbs.models.go_json import to_json
+from bbs.peers.locket import Locket, LocketError, Resource
+from tests.simulation.container import Container, ContainerState
+from tests.simulation.network import Network
+
+PRESENCE_TTL_S: Final = 15
+PRESENCE_RENEWAL_S: Final = 5.0
+BULK_INTERVAL_S: Final = 30.0
+EVACUATION_POLL_S: Final = 10.0
+CREATION_S: Final = (0.5, 4.0)
+GRACE_S: Final = 2.0
+"""How long a container that is told to stop goes on serving."""
+CAPACITY: Final = 250
+
+CONFIG: Final = ClientConfig(url="http://bbs:8889", request_timeout_s=10.0)
+
+HEARTBEAT: Final = "beat"
+"""What the trace calls a start that most likely brings no news."""
+
+
+class Behaviour(Protocol):
+    """How the things that run on cells behave."""
+
+    def lifetime_s(self, process_guid: str) -> float:
+        """After how long a container crashes that has just started; infinite if it does not."""
+
+    def creation_fails(self, process_guid: str) -> bool: ...
+
+
+Tell = Callable[[str], None]
+
+
+class Cell:
+    def __init__(
+        self,
+        cell_id: str,
+        *,
+        zone: str,
+        network: Network,
+        locket: Locket,
+        behaviour: Behaviour,
+        random: Random,
+        tell: Tell,
+        capacity: int = CAPACITY,
+    ) -> None:
+        self.cell_id: Final = cell_id
+        self.zone: Final = zone
+        self.address: Final = f"10.0.0.{cell_id}"
+        self.capacity = capacity
+        self.containers: dict[str, Container] = {}
+        self.is_up = False
+        self.is_evacuating = False
+        self._network = network
+        self._locket = locket
+        self._behaviour = behaviour
+        self._random = random
+        self._tell = tell
+        self._power = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None
+        self._drained = trio.Event()
+        self._boots = 0
+        self._created = 0
+
+    # Its life
+
+    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Boot the cell and be it until it is killed or has been evacuated."""
+        assert not self.is_up
+        self._boots += 1
+        self._power, self._drained = trio.CancelScope(), trio.Event()
+        self.is_up, self.is_evacuating = True, False
+        presence = Resource.presence(
+            self.cell_id, owner=f"{self.cell_id}-boot-{self._boots}", value=self._presence()
+        )
+        try:
+            with self._power:
+                connector = self._network.connector(self.cell_id)
+                async with (
+                    InternalBBSClient.connect(CONFIG, connector=connector) as self._bbs,
+                    trio.open_nursery() as self._nursery,
+                ):
+                    self._nursery.start_soon(self._announce, presence)
+                    self._nursery.start_soon(self._bulk_loop)
+                    task_status.started()
+                    await self._drained.wait()
+                    self._nursery.cancel_scope.cancel()
+                await self._withdraw(presence)
+        finally:
+            self.is_up = False
+            self._nursery = None
+            self.containers.clear()
+
+    def die(self) -> None:
+        """Lose the power: everything stops at once, and nobody is told."""
+        self.is_up = False
+        self._nursery = None
+        self.containers.clear()
+        self._power.cancel()
+
+    def evacuate(self) -> None:
+        """Drain, then end."""
+        if self.is_up and not self.is_evacuating and self._nursery is not None:
+            self.is_evacuating = True
+            self._nursery.start_soon(self._evacuate)
+
+    def crash(self, process_guid: str) -> None:
+        """Have the containers of a process crash that run here."""
+        for container in self.containers.values():
+            if container.key.process_guid == process_guid:
+                container.crashed.set()
+
+    # What it is asked to do
+
+    def take(self, process_guid: str, index: int, domain: str) -> bool:
+        """Make room for an instance that the auctioneer has placed here, and create it. False: it can't."""
+        if self._nursery is None or self.is_evacuating or len(self.containers) >= self.capacity:
+            return False
+        self._created += 1
+        container = Container(
+            key=pb.ActualLRPKey(process_guid=process_guid, index=index, domain=domain),
+            instance=pb.ActualLRPInstanceKey(
+                instance_guid=f"{process_guid}.{index}.{self.cell_id}.{self._boots}.{self._created}",
+                cell_id=self.cell_id,
+            ),
+            port=60_000 + self._created,
+        )
+        self.containers[container.guid] = container
+        self._nursery.start_soon(self._be_container, container)
+        return True
+
+    def stop(self, instance_guid: str) -> bool:
+        container = self.containers.get(instance_guid)
+        if container is not None:
+            container.stop_wanted.set()
+        return container is not None
+
+    def update(
+        self,
+        instance_guid: str,
+        *,
+        internal_routes: tuple[str, ...] | None,
+        metric_tags: tuple[tuple[str, str], ...] | None,
+    ) -> bool:
+        container = self.containers.get(instance_guid)
+        if container is None:
+            return False
+        if internal_routes is not None:
+            container.internal_routes = internal_routes
+        if metric_tags is not None:
+            container.metric_tags = dict(metric_tags)
+        if container.state is ContainerState.RUNNING and self._nursery is not None:
+            self._nursery.start_soon(self._start, container)
+        return True
+
+    # Its containers
+
+    async def _be_container(self, container: Container) -> None:
+        """Claim, create, start, and run until it crashes or is to stop."""
+        if not await self._claim(container):
+            self._forget(container)
+            return
+        with trio.move_on_after(self._random.uniform(*CREATION_S)):
+            await container.stop_wanted.wait()
+        if container.stop_wanted.is_set():
+            await self._end(container)
+            return
+        if self._behaviour.creation_fails(container.key.process_guid):
+            await self._crash(container, "failed to create container")
+            return
+        container.state = ContainerState.RUNNING
+        lifetime_s = self._behaviour.lifetime_s(container.key.process_guid)
+        with trio.move_on_after(lifetime_s):
+            await self._start(container)
+            await container.wait_for_its_end()
+        if container.stop_wanted.is_set():
+            container.state = ContainerState.STOPPING
+            await trio.sleep(GRACE_S)
+            await self._end(container)
+        else:
+            await self._crash(container, "APP/PROC/WEB: exited with status 1")
+
+    async def _claim(self, container: Container) -> bool:
+        """False: it is not ours to run. Without an answer it is tried again with the next bulk loop."""
+        while container.guid in self.containers and not container.stop_wanted.is_set():
+            outcome = await self._say_claimed(container)
+            if outcome is None:
+                return True
+            if isinstance(outcome, ActualLRPCannotBeClaimed | ResourceNotFound):
+                return False
+            with trio.move_on_after(BULK_INTERVAL_S):
+                await container.stop_wanted.wait()
+        return False
+
+    async def _say_claimed(self, container: Container) -> BBSError | TransportError | None:
+        return await self._try(
+            "claim", container, partial(self._bbs.claim_actual_lrp, container.key, container.instance)
+        )
+
+    async def _claim_again(self, container: Container) -> None:
+        if isinstance(await self._say_claimed(container), ActualLRPCannotBeClaimed):
+            container.stop_wanted.set()
+
+    async def _start(self, container: Container, what: str = "start") -> None:
+        """Say that it runs. If it belongs to another one, it stops."""
+        report = container.report(self.address, self.zone)
+        outcome = await self._try(
+            what, container, lambda: self._bbs.start_actual_lrp(container.key, container.instance, report)
+        )
+        if isinstance(outcome, ActualLRPCannotBeStarted):
+            container.stop_wanted.set()
+
+    async def _end(self, container: Container) -> None:
+        """It has stopped, because it was told to."""
+        self._forget(container)
+        if self.is_evacuating:
+            await self._try_evacuation(
+                "evacuate-stopped",
+                container,
+                partial(self._bbs.evacuate_stopped_actual_lrp, container.key, container.instance),
+            )
+        else:
+            await self._try(
+                "remove", container, lambda: self._bbs.remove_actual_lrp(container.key, container.instance)
+            )
+
+    async def _crash(self, container: Container, reason: str) -> None:
+        self._forget(container)
+        key, instance = container.key, container.instance
+        if self.is_evacuating:
+            await self._try_evacuation(
+                "evacuate-crashed",
+                container,
+                partial(self._bbs.evacuate_crashed_actual_lrp, key, instance, error_message=reason),
+            )
+        else:
+            await self._try(
+                "crash",
+                container,
+                lambda: self._bbs.crash_actual_lrp(key, instance, error_message=reason),
+            )
+
+    def _forget(self, container: Container) -> None:
+        self.containers.pop(container.guid, None)
+
+    # Its loops
+
+    async def _announce(self, presence: Resource) -> None:
+        while True:
+            try:
+                await self._locket.lock(
+                    presence, ttl_s=PRESENCE_TTL_S, deadline_s=PRESENCE_RENEWAL_S, wait_for_ready=False
+                )
+            except LocketError as error:
+                self._tell(f"{self.cell_id} presence: {error.code}")
+            await trio.sleep(PRESENCE_RENEWAL_S)
+
+    async def _withdraw(self, presence: Resource) -> None:
+        try:
+            await self._locket.release(presence)
+        except LocketError as error:
+            self._tell(f"{self.cell_id} presence not released: {error.code}")
+
+    async def _bulk_loop(self) -> None:
+        await trio.sleep(self._random.uniform(0, 3))
+        while True:
+            await self._go_over_everything()
+            await trio.sleep(BULK_INTERVAL_S)
+
+    async def _go_over_everything(self) -> None:
+        try:
+            rows = await self._bbs.actual_lrps(ActualLRPFilter(cell_id=self.cell_id))
+        except (BBSError, TransportError) as error:
+            self._tell(f"{self.cell_id} list: {error}")
+            return
+        for row in rows:
+            if row.actual_lrp_instance_key.instance_guid not in self.containers:
+                await self._remove_row(row)
+        if not self.is_evacuating:
+            for container in list(self.containers.values()):
+                if container.state is ContainerState.RUNNING:
+                    await self._start(container, HEARTBEAT)
+                elif container.state is ContainerState.RESERVED:
+                    await self._claim_again(container)
+
+    async def _remove_row(self, row: pb.ActualLRP) -> None:
+        key, instance = row.actual_lrp_key, row.actual_lrp_instance_key
+        gone = Container(key=key, instance=instance, port=0)
+        if row.presence == Presence.EVACUATING:
+            await self._try(
+                "remove-evacuating", gone, lambda: self._bbs.remove_evacuating_actual_lrp(key, instance)
+            )
+        else:
+            await self._try("remove-row", gone, lambda: self._bbs.remove_actual_lrp(key, instance))
+
+    async def _evacuate(self) -> None:
+        self._tell(f"{self.cell_id} evacuates {len(self.containers)} containers")
+        while self.containers:
+            for container in list(self.containers.values()):
+                await self._evacuate_container(container)
+            await trio.sleep(EVACUATION_POLL_S)
+        self._drained.set()
+
+    async def _evacuate_container(self, container: Container) -> None:
+        key, instance = container.key, container.instance
+        if container.guid not in self.containers:
+            return
+        match container.state:
+            case ContainerState.RESERVED:
+                if not await self._try_evacuation(
+                    "evacuate-claimed",
+                    container,
+                    partial(self._bbs.evacuate_claimed_actual_lrp, key, instance),
+                ):
+                    container.stop_wanted.set()
+            case ContainerState.RUNNING:
+                report = container.report(self.address, self.zone)
+                if not await self._try_evacuation(
+                    "evacuate-running",
+                    container,
+                    partial(self._bbs.evacuate_running_actual_lrp, key, instance, report),
+                ):
+                    container.stop_wanted.set()
+            case ContainerState.STOPPING:
+                pass
+
+    # Asking the BBS
+
+    async def _try(
+        self, what: str, container: Container, ask: Callable[[], Awaitable[None]]
+    ) -> BBSError | TransportError | None:
+        """Ask, one thing at a time for each container, and say how it went."""
+        try:
+            async with container.talking:
+                if what == "claim" and container.state is not ContainerState.RESERVED:
+                    return None  # it would undo the start
+                await ask()
+        except (BBSError, TransportError) as error:
+            self._tell(f"{what} {container.guid}: {error}")
+            return error
+        self._tell(f"{what} {container.guid}: ok")
+        return None
+
+    async def _try_evacuation(
+        self, what: str, container: Container, ask: Callable[[], Awaitable[bool]]
+    ) -> bool:
+        """Whether to keep the container."""
+        try:
+            async with container.talking:
+                keep = await ask()
+        except EvacuationFailed as failed:
+            self._tell(f"{what} {container.guid}: {failed}, keep {failed.keep_container}")
+            return failed.keep_container
+        self._tell(f"{what} {container.guid}: keep {keep}")
+        return keep
+
+    def _presence(self) -> str:
+        return to_json(
+            pb.CellPresence(
+                cell_id=self.cell_id,
+                zone=self.zone,
+                rep_url=f"https://{self.cell_id}.cell.service.internal:1801",
+            )
+        )

@@ -1,0 +1,109 @@
+"""What is desired, by whom the fleet's users are meant; and whether their domain is fresh."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final, NoReturn
+
+import trio
+
+from bbs.client import InternalBBSClient, TransportError
+from bbs.models import pb
+from bbs.models.errors import BBSError, ResourceExists, ResourceNotFound
+from tests.records import desired_message
+from tests.simulation.cell import CONFIG, Tell
+from tests.simulation.network import Network
+
+DOMAIN: Final = "apps"
+FRESH_S: Final = 120
+REFRESH_S: Final = 30.0
+PERSISTENCE_S: Final = 3600.0
+"""How long somebody goes on trying before the simulation calls it a failure."""
+
+
+@dataclass(kw_only=True)
+class App:
+    """``lifetimes_s`` are those of its next containers, which crash then; those after them run for ever.
+
+    ``starts_s`` is when its containers began to run.
+    """
+
+    process_guid: str
+    instances: int
+    lifetimes_s: list[float] = field(default_factory=list)
+    starts_s: list[float] = field(default_factory=list)
+
+
+class CloudController:
+    """Also a `tests.simulation.cell.Behaviour`: it knows the apps."""
+
+    def __init__(self, network: Network, random: Random, tell: Tell) -> None:
+        self.apps: dict[str, App] = {}
+        self.failing_creations = 0.0
+        self.refreshes = True
+        self._network = network
+        self._random = random
+        self._tell = tell
+        self._bbs: InternalBBSClient | None = None
+
+    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Keep the domain fresh, as long as it ``refreshes``."""
+        connector = self._network.connector("cloud-controller")
+        async with InternalBBSClient.connect(CONFIG, connector=connector) as self._bbs:
+            task_status.started()
+            while True:
+                if self.refreshes:
+                    await self._insist("upsert-domain", lambda: self.bbs.upsert_domain(DOMAIN, ttl_s=FRESH_S))
+                await trio.sleep(REFRESH_S)
+
+    @property
+    def bbs(self) -> InternalBBSClient:
+        assert self._bbs is not None
+        return self._bbs
+
+    async def desire(self, process_guid: str, instances: int, **fields: Any) -> App:
+        app = self.apps[process_guid] = App(process_guid=process_guid, instances=instances)
+        message = desired_message(process_guid, **fields)
+        message.domain, message.instances = DOMAIN, instances
+        await self._insist("desire", lambda: self.bbs.desire_lrp(message), done=ResourceExists)
+        return app
+
+    async def scale(self, process_guid: str, instances: int) -> None:
+        self.apps[process_guid].instances = instances
+        await self.update(process_guid, pb.DesiredLRPUpdate(instances=instances))
+
+    async def update(self, process_guid: str, update: pb.DesiredLRPUpdate) -> None:
+        await self._insist("update", lambda: self.bbs.update_desired_lrp(process_guid, update))
+
+    async def remove(self, process_guid: str) -> None:
+        del self.apps[process_guid]
+        await self._insist(
+            "remove-desired", lambda: self.bbs.remove_desired_lrp(process_guid), done=ResourceNotFound
+        )
+
+    def lifetime_s(self, process_guid: str) -> float:
+        app = self.apps.get(process_guid)
+        if app is None:
+            return float("inf")
+        app.starts_s.append(trio.current_time())
+        return app.lifetimes_s.pop(0) if app.lifetimes_s else float("inf")
+
+    def creation_fails(self, process_guid: str) -> bool:
+        return self._random.random() < self.failing_creations
+
+    async def _insist(
+        self, what: str, ask: Callable[[], Awaitable[None]], *, done: type[BBSError] | None = None
+    ) -> None:
+        """Ask until it has worked: ``done`` tells that an earlier attempt has, whatever its answer was."""
+        with trio.fail_after(PERSISTENCE_S):
+            while True:
+                try:
+                    await ask()
+                except (BBSError, TransportError) as error:
+                    self._tell(f"{what}: {error}")
+                    if done is not None and isinstance(error, done):
+                        return
+                    await trio.sleep(1)
+                else:
+                    self._tell(f"{what}: ok")
+                    return

@@ -1,0 +1,303 @@
+"""The fleet: everything together, and what can go wrong in it.
+
+A scenario is an async function of a `World`. It desires, breaks and heals; `World.settle` waits until nothing is left to
+be done, and says what is if it takes too long. What must hold at every moment is looked at once a second meanwhile, and
+with every event.
+"""
+
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from bbs.models.actual_lrp import ActualLRP, Presence
+from bbs.store.memory_backend import Disk, Faults
+from bbs.store.tables import Tables
+from bbs.sync.locket_table import LocalLocket, LocketTable, expire_on_time
+from tests.simulation import invariants
+from tests.simulation.auctioneer import Auctioneer, Reps
+from tests.simulation.cell import HEARTBEAT, Cell
+from tests.simulation.cloud_controller import CloudController
+from tests.simulation.determinism import generator, run_in_virtual_time
+from tests.simulation.network import Network
+from tests.simulation.route_emitter import RouteEmitter
+from tests.simulation.server import BBS, Surroundings
+
+EPOCH_NS: Final = 1_700_000_000_000_000_000
+TRACE_SHOWN: Final = 60
+PROBLEMS_SHOWN: Final = 8
+LASTING_S: Final = 70
+"""What is quiet must stay so: longer than a pass of convergence and a rep's bulk loop take to come round."""
+
+Scenario = Callable[["World"], Awaitable[None]]
+
+
+class World:
+    def __init__(
+        self,
+        seed: int,
+        nursery: trio.Nursery,
+        *,
+        cells: int,
+        zones: int = 2,
+        emitters: int = 1,
+        capacity: int = 250,
+        latency_s: tuple[float, float] = (0.0005, 0.01),
+    ) -> None:
+        self.seed: Final = seed
+        self.random: Final = generator(seed, "scenario")
+        self.trace: list[str] = []
+        self.disk = Disk()
+        self.faults = Faults(write_s=0.002)
+        self.presences = LocketTable(trio.current_time)
+        self.network = Network(generator(seed, "network"), latency_s=latency_s)
+        self.lockets = {name: LocalLocket(self.presences) for name in ["bbs", *_cell_ids(cells)]}
+        self.cloud = CloudController(self.network, generator(seed, "cloud"), self.tell)
+        self.cells: dict[str, Cell] = {}
+        for number, cell_id in enumerate(_cell_ids(cells)):
+            self.cells[cell_id] = Cell(
+                cell_id,
+                zone=f"z{number % zones}",
+                network=self.network,
+                locket=self.lockets[cell_id],
+                behaviour=self.cloud,
+                random=generator(seed, cell_id),
+                tell=self.tell,
+                capacity=capacity,
+            )
+        self.auctioneer = Auctioneer(
+            self.cells, self.presences, self.network, generator(seed, "auctioneer"), self.tell
+        )
+        self.reps = Reps(self.cells, self.network, generator(seed, "reps"), self.tell)
+        self.emitters = [
+            RouteEmitter(f"emitter-{n}", self.network, self.tell, on_event=self._on_event)
+            for n in range(emitters)
+        ]
+        self.watchers: list[Callable[[], Iterator[str]]] = []
+        """What a scenario wants to hold all the time besides: gives what is wrong."""
+        self._nursery = nursery
+        self._bbs_scope = trio.CancelScope()
+        guids = count(1)
+        self._around = Surroundings(
+            disk=self.disk,
+            faults=self.faults,
+            locket=self.lockets["bbs"],
+            auctioneer=self.auctioneer,
+            reps=self.reps,
+            now_ns=self.now_ns,
+            new_guid=lambda: f"g{next(guids)}",
+        )
+        self.bbs = BBS(self._around)
+
+    async def start(self) -> None:
+        start = self._nursery.start_soon
+        start(expire_on_time, self.presences)
+        await self.start_bbs()
+        await self._nursery.start(self.cloud.run)
+        start(self.auctioneer.run)
+        for emitter in self.emitters:
+            start(emitter.run)
+        for cell_id in self.cells:
+            await self.boot(cell_id)
+        start(self._look_all_the_time)
+
+    # What is known
+
+    def now_ns(self) -> int:
+        return EPOCH_NS + int(trio.current_time() * 1e9)
+
+    def tell(self, what: str) -> None:
+        """Put a line into the trace."""
+        self.trace.append(f"{trio.current_time():.4f} {what}")
+
+    @property
+    def tables(self) -> Tables:
+        return self.bbs.store.committed
+
+    def rows(
+        self, process_guid: str | None = None, *, presence: Presence | None = None, state: str | None = None
+    ) -> list[ActualLRP]:
+        return [
+            lrp
+            for lrp in self.tables.actual_lrps.rows.values()
+            if process_guid in (None, lrp.process_guid)
+            and presence in (None, lrp.presence)
+            and state in (None, lrp.state)
+        ]
+
+    def container_guids(self) -> set[str]:
+        return {guid for cell in self.cells.values() for guid in cell.containers}
+
+    # What goes wrong, and right again
+
+    async def start_bbs(self) -> None:
+        self._bbs_scope = trio.CancelScope()
+        await self._nursery.start(self._run_bbs, self._bbs_scope)
+        self.tell("bbs up")
+
+    async def kill_bbs(self) -> None:
+        self.tell("bbs killed")
+        self.network.break_connections()
+        self._bbs_scope.cancel()
+        await trio.sleep(1)
+        self.network.break_connections()
+
+    async def restart_bbs(self) -> None:
+        """Another process loads what the one before has left; nothing that was visible may be lost."""
+        before = dict(self.tables.actual_lrps.rows)
+        settled = self.bbs.store.statistics().staged_rows == 0
+        await self.kill_bbs()
+        self.bbs = BBS(self._around)
+        await self.start_bbs()
+        if settled:
+            assert before == self.tables.actual_lrps.rows, "a restart has changed rows"
+
+    async def boot(self, cell_id: str) -> None:
+        self.tell(f"{cell_id} boots")
+        await self._nursery.start(self.cells[cell_id].run)
+
+    async def kill(self, *cell_ids: str) -> None:
+        for cell_id in cell_ids:
+            self.tell(f"{cell_id} dies")
+            self.cells[cell_id].die()
+            self.network.break_connections(cell_id)
+        await trio.sleep(0.1)
+
+    def cut_from_locket(self, *names: str) -> None:
+        for name in names:
+            self.tell(f"{name} is cut off from Locket")
+            self.lockets[name].unreachable = True
+
+    def reconnect_to_locket(self, *names: str) -> None:
+        for name in names:
+            self.tell(f"{name} reaches Locket again")
+            self.lockets[name].unreachable = False
+
+    def cut_from_bbs(self, *hosts: str) -> None:
+        for host in hosts:
+            self.tell(f"{host} is cut off from the BBS")
+            self.network.cut(host)
+
+    def reconnect_to_bbs(self, *hosts: str) -> None:
+        for host in hosts:
+            self.tell(f"{host} reaches the BBS again")
+            self.network.heal(host)
+
+    # What must be
+
+    async def settle(self, *, within_s: float, lasting_s: float = LASTING_S) -> float:
+        """Wait until nothing is left to be done, and see that it stays so. Returns how long it took, in seconds.
+
+        Raises:
+          AssertionError: it takes longer than ``within_s``, or does not last.
+        """
+        began = trio.current_time()
+        while problems := self._problems():
+            assert trio.current_time() - began < within_s, _text(f"not settled within {within_s} s", problems)
+            await trio.sleep(1)
+        took = trio.current_time() - began
+        self.tell(f"settled after {took:.0f} s")
+        for _ in range(int(lasting_s)):
+            await trio.sleep(1)
+            # Heartbeats and new versions of the mirror are under way now and then, never for long.
+            if problems := self._problems():
+                await trio.sleep(1)
+                assert not (problems := self._problems()), _text("it did not last", problems)
+        return took
+
+    async def until(self, holds: Callable[[], bool], *, within_s: float, what: str) -> None:
+        with trio.move_on_after(within_s):
+            while not holds():  # noqa: ASYNC110  # virtual time, and nobody tells of rows
+                await trio.sleep(1)
+            return
+        raise AssertionError(_text(f"not {what} within {within_s} s", self._problems()))
+
+    def check(self) -> None:
+        """Look at what must hold at every moment.
+
+        Raises:
+          AssertionError: it does not.
+        """
+        wrong = list(invariants.always(self.tables))
+        for emitter in self.emitters:
+            wrong += emitter.violations
+        for watch in self.watchers:
+            wrong += watch()
+        assert not wrong, _text("broken", wrong)
+        for bug in self._around.bugs:
+            raise AssertionError("the server says that it has a bug") from bug
+
+    def _problems(self) -> list[str]:
+        return invariants.quiet(self.tables, self.cells.values(), self.cloud.apps, self.emitters)
+
+    async def _look_all_the_time(self) -> None:
+        while True:
+            self.check()
+            await trio.sleep(1)
+
+    def _on_event(self) -> None:
+        for watch in self.watchers:
+            assert not (wrong := list(watch())), _text("broken", wrong)
+
+    async def _run_bbs(
+        self, scope: trio.CancelScope, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        with scope:
+            await self.bbs.run(self.network.listen, task_status=task_status)
+
+
+def simulate(scenario: Scenario, *, seed: int, settle_s: float | None = 300, **fleet: object) -> list[str]:
+    """Run a scenario on a new fleet, and wait until the fleet is at rest. Returns the trace.
+
+    Raises:
+      AssertionError: something is not as it must be; its notes tell how to replay it.
+    """
+    trace: list[str] = []
+
+    async def main() -> None:
+        nonlocal trace
+        async with trio.open_nursery() as nursery:
+            world = World(seed, nursery, **fleet)  # type: ignore[arg-type]  # as the scenario has it
+            trace = world.trace
+            await world.start()
+            await scenario(world)
+            if settle_s is not None:
+                await world.settle(within_s=settle_s)
+            world.check()
+            nursery.cancel_scope.cancel()
+
+    try:
+        run_in_virtual_time(main, seed=seed)
+    except BaseException as failures:
+        failure = failures
+        while isinstance(failure, BaseExceptionGroup) and len(failure.exceptions) == 1:
+            failure = failure.exceptions[0]
+        name = getattr(scenario, "__name__", "")
+        failure.add_note(f"replay with: make sim SEED={seed} ONLY={name}")
+        failure.add_note("\n".join(["the last of the trace:", *_news(trace)]))
+        raise failure from failure.__cause__
+    finally:
+        if path := os.environ.get("SIM_TRACE"):
+            Path(path).write_text("\n".join(trace) + "\n")
+    return trace
+
+
+def _news(trace: list[str]) -> Iterable[str]:
+    """The end of a trace, without what happens all the time."""
+    beat = f" {HEARTBEAT} "
+    return deque(
+        (line for line in trace if beat not in line or not line.endswith(": ok")), maxlen=TRACE_SHOWN
+    )
+
+
+def _cell_ids(cells: int) -> list[str]:
+    return [f"cell-{number}" for number in range(cells)]
+
+
+def _text(what: str, problems: list[str]) -> str:
+    shown = [*problems[:PROBLEMS_SHOWN], *(["…"] if len(problems) > PROBLEMS_SHOWN else [])]
+    return "\n  ".join([f"{what}:", *shown])
