@@ -142,6 +142,12 @@ def _jsonable(value: object) -> object:
 
 
 # One encoder for all lines: `json.dumps` with options makes one per call, which takes as long as encoding.
+# A circle ends in a RecursionError, without the bookkeeping that would find it earlier.
 _ENCODER: Final = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"), default=_jsonable
+    ensure_ascii=False,
+    allow_nan=False,
+    check_circular=False,
+    sort_keys=True,
+    separators=(",", ":"),
+    default=_jsonable,
 )

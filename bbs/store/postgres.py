@@ -73,7 +73,7 @@ class PostgresBackend:
 
     ``statement_s`` bounds every statement and ``connect_s`` every attempt to connect, both in seconds. A standby asks
     for the lock every ``lock_poll_s``; a writer that reconnects gives up after ``lock_wait_s``, for its caller to retry.
-    ``on_dropped`` hears of every row that a load leaves out.
+    ``on_dropped`` hears of every row that a load leaves out, ``on_migration`` of every step to the present schema.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class PostgresBackend:
         keyring: Keyring,
         *,
         on_dropped: Callable[[DroppedRow], None],
+        on_migration: schema.OnMigration = lambda action, data: None,
         statement_s: float = 10.0,
         connect_s: float = 5.0,
         lock_poll_s: float = 0.5,
@@ -103,8 +104,7 @@ class PostgresBackend:
         self._connects = 0
         self._closed = False
         self._fenced: str | None = None
-        self.schema: schema.SchemaState | None = None
-        """What `acquire_writer_lock` found or made; ``None`` before."""
+        self._on_migration = on_migration
 
     # What follows runs under Trio, up to the next such line.
 
@@ -113,6 +113,20 @@ class PostgresBackend:
             if await self._cross(self._try_to_become_writer):
                 return
             await trio.sleep(self._lock_poll_s)
+
+    async def prepare(self) -> None:
+        """See whether the database can be reached and written to, before anything depends on it. For one that waits
+        for the lock too: it makes the table that versions are kept in (spec: config.md §4, steps 7 and 8).
+
+        Raises:
+          BackendUnavailable: it can't be reached, or not as whom we are told to be.
+          BatchRefused: it does not let us make a table.
+        """
+        await self._cross(self._ensure_configurations)
+
+    async def stored_key_label(self) -> str:
+        """The label of the key that all values are sealed with; '' if that is not known. Call it before `load`."""
+        return await self._cross(self._stored_key_label)
 
     async def take_writer_lock(self) -> None:
         """As `acquire_writer_lock`, for a process that Locket says is master: whoever still holds it is ended.
@@ -280,9 +294,7 @@ class PostgresBackend:
             return False
         self._locked_session_pid = self._session_pid
         if not self._token_written:
-            self.schema = await schema.prepare(
-                connection, key_labels=self._keyring.labels, active_label=self._keyring.active_label
-            )
+            await schema.migrate(connection, self._keyring, tell=self._on_migration)
             await schema.configure(connection, WRITER_TOKEN_ID, self._token)
             self._token_written = True
         self._holds_lock = True
@@ -304,6 +316,12 @@ class PostgresBackend:
     async def _fetch(self, statement: str, *parameters: object) -> list[Any]:
         connection = await self._writer()
         return await connection.fetch(statement, *parameters)
+
+    async def _ensure_configurations(self) -> None:
+        await schema.ensure_configurations(await self._connected())
+
+    async def _stored_key_label(self) -> str:
+        return await schema.stored_key_label(await self._writer())
 
     async def _fetch_unlocked(self, statement: str, *parameters: object) -> list[Any]:
         connection = await self._connected()

@@ -4,6 +4,7 @@ import io
 import json
 import re
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,8 +22,21 @@ from bbs.peers.stub import StubPeers
 from bbs.routes import operation_data
 from bbs.routes.context import Context
 from bbs.routes.handler_log import trace_data
-from bbs.routes.http import Answer, Call, CannotOpenStream, EventStream, Peer, RouteTable, StreamEnded, Unary
+from bbs.routes.http import (
+    Answer,
+    Call,
+    CannotOpenStream,
+    EventStream,
+    Hooks,
+    HTTPServer,
+    Peer,
+    RouteTable,
+    StreamEnded,
+    Unary,
+    open_listeners,
+)
 from bbs.routes.operations import SUBSCRIPTIONS, Looks, operations_by_route
+from bbs.routes.request_log import RequestLog
 from bbs.routes.table import route_table
 from bbs.store.backend import DroppedRow
 from bbs.store.crypto import Keyring
@@ -351,6 +365,84 @@ async def test_starts_of_what_runs_may_be_told_apart(
 
     prefix = "bbs.request.start-actual-lrp.db-start-actual-lrp."
     assert [line.replace(prefix, "") for line in bbs.out.shown()] == lines
+
+
+CLAIMED_AWAY = pb.EvacuateClaimedActualLRPRequest(actual_lrp_key=KEY, actual_lrp_instance_key=A)
+CRASHED_AWAY = pb.EvacuateCrashedActualLRPRequest(
+    actual_lrp_key=KEY, actual_lrp_instance_key=A, error_message="oops"
+)
+STOPPED_AWAY = pb.EvacuateStoppedActualLRPRequest(actual_lrp_key=KEY, actual_lrp_instance_key=A)
+RUNNING_AWAY = pb.EvacuateRunningActualLRPRequest(
+    actual_lrp_key=KEY, actual_lrp_instance_key=A, actual_lrp_net_info=NET_INFO, availability_zone="z1"
+)
+GONE = pb.RemoveEvacuatingActualLRPRequest(actual_lrp_key=KEY, actual_lrp_instance_key=A)
+
+
+@pytest.mark.parametrize(
+    ("route", "request_message", "session", "said"),
+    [
+        ("EvacuateClaimedActualLRP", CLAIMED_AWAY, "evacuate-claimed-actual-lrp", ["started", "completed"]),
+        ("EvacuateCrashedActualLRP", CRASHED_AWAY, "evacuate-crashed-actual-lrp", ["started", "completed"]),
+        ("EvacuateStoppedActualLRP", STOPPED_AWAY, "evacuate-stopped-actual-lrp", []),
+        ("EvacuateRunningActualLRP", RUNNING_AWAY, "evacuate-running-actual-lrp", ["starting", "completed"]),
+        ("RemoveEvacuatingActualLRP", GONE, "remove-evacuating-actual-lrp", ["started", "completed"]),
+    ],
+)
+async def test_evacuations_begin_and_end_in_the_handlers_session(
+    bbs: BBS, route: str, request_message: Message, session: str, said: list[str]
+) -> None:
+    await bbs.ask(route, request_message)
+
+    assert bbs.out.shown() == [f"info bbs.request.{session}.{what}" for what in said]
+    assert [data["session"] for data in bbs.out.data()] == ["1.1" for _ in said]
+
+
+@pytest.mark.parametrize("fast_lane", [True, False], ids=["fast lane", "quart"])
+async def test_a_request_and_its_handler_are_one_family(bbs: BBS, fast_lane: bool) -> None:
+    bbs.sink.min_level = Level.DEBUG
+    requests = RequestLog(bbs.context.log)
+    listeners = await open_listeners("127.0.0.1:0")
+    stop = trio.Event()
+    server = HTTPServer(
+        bbs.table(False),
+        tls=None,
+        gate=lambda: True,
+        hooks=Hooks(
+            on_bug=lambda bug, call: None,
+            on_connection_failed=lambda failure, peer: None,
+            on_accept_failed=lambda failure: None,
+            on_request_begin=requests.begin,
+            on_request_end=requests.end,
+        ),
+        fast_lane=fast_lane,
+    )
+    body = pb.UpsertDomainRequest(domain="d").SerializeToString()
+    head = "POST /v1/domains/upsert HTTP/1.1\r\nHost: bbs\r\nX-Vcap-Request-Id: 1\r\nConnection: close\r\n"
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(server.serve, listeners, stop=stop))
+            port = listeners[0].socket.getsockname()[1]
+            for _ in range(2):
+                async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                    await stream.send_all(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+                    assert b"".join([data async for data in stream]).startswith(b"HTTP/1.1 200 OK\r\n")
+            stop.set()
+
+    seen = [
+        (line.removeprefix("debug bbs.request."), data["session"], "trace-id" in data)
+        for line, data in zip(bbs.out.shown(), bbs.out.data(), strict=True)
+        if "added-domain" not in line
+    ]
+    assert seen == [
+        (what, number + below, traced)
+        for number in ("1", "2")
+        for what, below, traced in (
+            ("serving", "", False),
+            ("upsert.db-upsert-domain.starting", ".1.1", True),
+            ("upsert.db-upsert-domain.complete", ".1.1", True),
+            ("done", "", False),
+        )
+    ]
 
 
 async def test_what_a_cell_is_asked_to_stop_is_not_told_as_removed(bbs: BBS) -> None:

@@ -217,9 +217,12 @@ class Cell:
         return False
 
     async def _say_claimed(self, container: Container) -> BBSError | TransportError | None:
-        return await self._try(
-            "claim", container, partial(self._bbs.claim_actual_lrp, container.key, container.instance)
-        )
+        async with container.talking:
+            if container.state is not ContainerState.RESERVED:
+                return None  # it would undo the start
+            return await self._try(
+                "claim", container, partial(self._bbs.claim_actual_lrp, container.key, container.instance)
+            )
 
     async def _claim_again(self, container: Container) -> None:
         if isinstance(await self._say_claimed(container), ActualLRPCannotBeClaimed):
@@ -228,11 +231,16 @@ class Cell:
     async def _start(self, container: Container, what: str = "start") -> None:
         """Say that it runs. If it belongs to another one, it stops."""
         report = container.report(self.address, self.zone)
-        outcome = await self._try(
-            what, container, lambda: self._bbs.start_actual_lrp(container.key, container.instance, report)
-        )
-        if isinstance(outcome, ActualLRPCannotBeStarted):
-            container.stop_wanted.set()
+        async with container.talking:
+            if container.stop_wanted.is_set():
+                return
+            outcome = await self._try(
+                what,
+                container,
+                partial(self._bbs.start_actual_lrp, container.key, container.instance, report),
+            )
+            if isinstance(outcome, ActualLRPCannotBeStarted):
+                container.stop_wanted.set()
 
     async def _end(self, container: Container) -> None:
         """It has stopped, because it was told to."""
@@ -245,7 +253,7 @@ class Cell:
             )
         else:
             await self._try(
-                "remove", container, lambda: self._bbs.remove_actual_lrp(container.key, container.instance)
+                "remove", container, partial(self._bbs.remove_actual_lrp, container.key, container.instance)
             )
 
     async def _crash(self, container: Container, reason: str) -> None:
@@ -261,7 +269,7 @@ class Cell:
             await self._try(
                 "crash",
                 container,
-                lambda: self._bbs.crash_actual_lrp(key, instance, error_message=reason),
+                partial(self._bbs.crash_actual_lrp, key, instance, error_message=reason),
             )
 
     def _forget(self, container: Container) -> None:
@@ -310,12 +318,12 @@ class Cell:
     async def _remove_row(self, row: pb.ActualLRP) -> None:
         key, instance = row.actual_lrp_key, row.actual_lrp_instance_key
         gone = Container(key=key, instance=instance, port=0)
-        if row.presence == Presence.EVACUATING:
+        if int(row.presence) == Presence.EVACUATING:
             await self._try(
-                "remove-evacuating", gone, lambda: self._bbs.remove_evacuating_actual_lrp(key, instance)
+                "remove-evacuating", gone, partial(self._bbs.remove_evacuating_actual_lrp, key, instance)
             )
         else:
-            await self._try("remove-row", gone, lambda: self._bbs.remove_actual_lrp(key, instance))
+            await self._try("remove-row", gone, partial(self._bbs.remove_actual_lrp, key, instance))
 
     async def _evacuate(self) -> None:
         self._tell(f"{self.cell_id} evacuates {len(self.containers)} containers")
@@ -327,38 +335,26 @@ class Cell:
 
     async def _evacuate_container(self, container: Container) -> None:
         key, instance = container.key, container.instance
-        if container.guid not in self.containers:
-            return
-        match container.state:
-            case ContainerState.RESERVED:
-                if not await self._try_evacuation(
-                    "evacuate-claimed",
-                    container,
-                    partial(self._bbs.evacuate_claimed_actual_lrp, key, instance),
-                ):
-                    container.stop_wanted.set()
-            case ContainerState.RUNNING:
+        async with container.talking:
+            if container.guid not in self.containers or container.stop_wanted.is_set():
+                return
+            if container.state is ContainerState.RESERVED:
+                what, ask = "evacuate-claimed", partial(self._bbs.evacuate_claimed_actual_lrp, key, instance)
+            else:
                 report = container.report(self.address, self.zone)
-                if not await self._try_evacuation(
-                    "evacuate-running",
-                    container,
-                    partial(self._bbs.evacuate_running_actual_lrp, key, instance, report),
-                ):
-                    container.stop_wanted.set()
-            case ContainerState.STOPPING:
-                pass
+                what = "evacuate-running"
+                ask = partial(self._bbs.evacuate_running_actual_lrp, key, instance, report)
+            if not await self._try_evacuation(what, container, ask):
+                container.stop_wanted.set()
 
     # Asking the BBS
 
     async def _try(
         self, what: str, container: Container, ask: Callable[[], Awaitable[None]]
     ) -> BBSError | TransportError | None:
-        """Ask, one thing at a time for each container, and say how it went."""
+        """Ask, and note how it went."""
         try:
-            async with container.talking:
-                if what == "claim" and container.state is not ContainerState.RESERVED:
-                    return None  # it would undo the start
-                await ask()
+            await ask()
         except (BBSError, TransportError) as error:
             self._tell(f"{what} {container.guid}: {error}")
             return error
@@ -370,8 +366,7 @@ class Cell:
     ) -> bool:
         """Whether to keep the container."""
         try:
-            async with container.talking:
-                keep = await ask()
+            keep = await ask()
         except EvacuationFailed as failed:
             self._tell(f"{what} {container.guid}: {failed}, keep {failed.keep_container}")
             return failed.keep_container

@@ -1,6 +1,6 @@
 """What is desired, by whom the fleet's users are meant; and whether their domain is fresh."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final, NoReturn
@@ -60,6 +60,12 @@ class CloudController:
     def bbs(self) -> InternalBBSClient:
         assert self._bbs is not None
         return self._bbs
+
+    def instances(self) -> Iterator[tuple[str, int]]:
+        """All that should run."""
+        for app in self.apps.values():
+            for index in range(app.instances):
+                yield app.process_guid, index
 
     async def desire(self, process_guid: str, instances: int, **fields: Any) -> App:
         app = self.apps[process_guid] = App(process_guid=process_guid, instances=instances)

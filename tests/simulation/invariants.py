@@ -1,17 +1,13 @@
 """What has to be true: of every moment, and of quiet ones."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 
 from bbs.models.actual_lrp import ActualLRP, ActualLRPState, Presence
 from bbs.store.tables import Tables
 from tests.simulation.cell import Cell
-from tests.simulation.cloud_controller import App
 from tests.simulation.container import ContainerState
 from tests.simulation.route_emitter import Key, RouteEmitter, Seen, seen
-
-NAMED_MAX = 5
-"""Differences of one kind that are spelt out."""
 
 
 def always(tables: Tables) -> Iterator[str]:
@@ -28,17 +24,16 @@ def always(tables: Tables) -> Iterator[str]:
 
 
 def quiet(
-    tables: Tables, cells: Iterable[Cell], apps: Mapping[str, App], emitters: Iterable[RouteEmitter]
+    tables: Tables, cells: Collection[Cell], wanted: Set[tuple[str, int]], emitters: Iterable[RouteEmitter]
 ) -> list[str]:
     """What is not yet as it should be once everybody has had the time: nothing, in the end.
 
     Every desired instance runs exactly once, in a container and in a row that agree; there are no other containers and
     no other rows; who follows the events knows exactly that, and routes to it.
     """
-    problems: list[str] = []
+    problems = [f"{cell.cell_id} is draining" for cell in cells if cell.is_up and cell.is_evacuating]
     rows = _rows_by_instance(tables.actual_lrps.rows.values())
     containers = _containers_by_instance(cells)
-    wanted = {(app.process_guid, index) for app in apps.values() for index in range(app.instances)}
     for at in sorted(wanted | rows.keys() | containers.keys()):
         here, running = rows.get(at, []), containers.get(at, [])
         if at not in wanted:

@@ -7,7 +7,7 @@ through when the partition has healed, unless somebody has lost patience: as TCP
 import errno
 from collections.abc import Callable
 from random import Random
-from typing import Final, cast
+from typing import Final, TypeAlias
 
 import trio
 import trio.abc
@@ -16,6 +16,10 @@ import trio.testing
 from bbs.client import Connector
 
 BACKLOG: Final = 4096
+
+MemoryStream: TypeAlias = (
+    "trio.StapledStream[trio.testing.MemorySendStream, trio.testing.MemoryReceiveStream]"
+)
 
 
 class Link:
@@ -30,9 +34,7 @@ class Link:
 class End(trio.abc.HalfCloseableStream):
     """One end of a connection. Latency is that of sending."""
 
-    def __init__(
-        self, link: Link, stream: "trio.StapledStream[trio.abc.SendStream, trio.abc.ReceiveStream]"
-    ) -> None:
+    def __init__(self, link: Link, stream: "MemoryStream") -> None:
         self._link = link
         self._stream = stream
         self.socket = self  # what the listener wants to know of the socket, this knows itself
@@ -73,9 +75,8 @@ class End(trio.abc.HalfCloseableStream):
     def shatter(self) -> None:
         """Break the connection: both ends notice with what they do next."""
         self._link.is_broken = True
-        stream = self._stream
-        for half in (stream.send_stream, stream.receive_stream):
-            cast("trio.testing.MemorySendStream", half).close()
+        self._stream.send_stream.close()
+        self._stream.receive_stream.close()
 
     def _require_whole(self) -> None:
         if self._link.is_broken:

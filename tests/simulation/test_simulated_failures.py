@@ -2,10 +2,15 @@
 
 from collections import Counter
 
+import pytest
 import trio
 
+from bbs.models import pb
 from bbs.models.actual_lrp import Presence
+from bbs.models.errors import BBSError
 from bbs.store.memory_backend import Fault, Outage
+from tests.records import desired_message
+from tests.simulation.cloud_controller import DOMAIN
 from tests.simulation.seeds import simulated
 from tests.simulation.world import World
 
@@ -139,6 +144,28 @@ async def test_cells_are_cut_off_from_the_server(world: World) -> None:
     world.reconnect_to_bbs(*cut_off)
 
 
+@simulated(few=2, cells=4)
+async def test_an_app_is_removed_while_its_cells_are_missing(world: World) -> None:
+    """Its suspects go; when its cells are back, they report what nobody desires, and are told to stop it."""
+    await desire_apps(world, 3, instances=6)
+    await world.settle(within_s=60, lasting_s=0)
+    cut_off = ["cell-0", "cell-1"]
+    world.auctioneer.is_away = True
+    world.cut_from_locket(*cut_off)
+    world.cut_from_bbs(*cut_off)
+    await world.until(
+        lambda: bool(world.rows("app-1", presence=Presence.SUSPECT)), within_s=NOTICED_S, what="suspected"
+    )
+
+    await world.cloud.remove("app-1")
+    await world.until(lambda: not world.rows("app-1"), within_s=60, what="removed")
+    assert [guid for guid in world.container_guids() if guid.startswith("app-1.")]
+
+    world.reconnect_to_bbs(*cut_off)
+    world.reconnect_to_locket(*cut_off)
+    world.auctioneer.is_away = False
+
+
 @simulated(few=1, cells=4, settle_s=120)
 async def test_the_auctioneer_is_away_for_an_hour(world: World) -> None:
     await desire_apps(world, 2, instances=6)
@@ -195,6 +222,42 @@ async def test_the_database_is_away(world: World) -> None:
     await world.cloud.scale("app-0", 12)
     await world.cloud.desire("during-the-long-one", 4)
     await trio.sleep(long_s)
+    await world.settle(within_s=300, lasting_s=0)
+
+    await world.restart_bbs()
+
+
+@simulated(few=2, cells=3)
+async def test_what_was_reported_as_failed_stays_undone(world: World) -> None:
+    """The database has it, but its word never came, and then it was away for so long that the request failed."""
+    await desire_apps(world, 2, instances=3)
+    await world.settle(within_s=60, lasting_s=0)
+    ghost = desired_message("ghost")
+    ghost.domain, ghost.instances = DOMAIN, 3
+    world.faults.next_writes.append(Fault.LOST_AFTER)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_desire_in_vain, world, ghost)
+        await world.until(lambda: not world.faults.next_writes, within_s=5, what="written", every_s=0.001)
+        await trio.sleep(2 * world.faults.write_s)
+        assert world.disk.rows["desired_lrps"].keys() == {("app-0",), ("app-1",), ("ghost",)} | _sentinels(
+            world
+        )
+        world.faults.outages = [Outage(trio.current_time(), trio.current_time() + 90)]
+    await trio.sleep(100)
+
+    assert world.tables.desired_lrps.rows.get("ghost") is None
+    await world.settle(within_s=60, lasting_s=0)
+    await world.restart_bbs()
+
+
+async def _desire_in_vain(world: World, lrp: pb.DesiredLRP) -> None:
+    with pytest.raises(BBSError):
+        await world.cloud.bbs.desire_lrp(lrp)
+
+
+def _sentinels(world: World) -> set[tuple[str]]:
+    return {(f"sentinel-{emitter.name}",) for emitter in world.emitters}
 
 
 @simulated(few=3, cells=5)
@@ -206,6 +269,9 @@ async def test_writes_are_lost_and_nobody_knows_whether(world: World) -> None:
     await trio.sleep(30)
     await world.kill("cell-1")
     world.faults.next_writes.extend(world.random.choices(faults, k=200))
+    await world.settle(within_s=300, lasting_s=0)
+
+    await world.restart_bbs()
 
 
 @simulated(few=3, cells=5)

@@ -213,6 +213,26 @@ async def test_with_recreate_one_instance_of_a_process_moves_at_a_time(world: Wo
     await world.settle(within_s=60)
 
 
+@simulated(few=2, cells=3, capacity=8)
+async def test_a_draining_cell_dies_before_there_is_room_elsewhere(world: World) -> None:
+    """Until then it is kept up, however long it takes; then its evacuating rows go with it."""
+    await world.cloud.desire("app", 18)
+    await world.settle(within_s=60, lasting_s=0)
+    crowd = world.cells["cell-1"].containers.keys()
+    assert len(crowd) == 6
+
+    world.cells["cell-1"].evacuate()
+    await trio.sleep(world.random.uniform(200, 600))
+    assert len(world.rows(presence=Presence.EVACUATING)) == 2
+    assert len(crowd) == 2
+
+    await world.kill("cell-1")
+    await world.until(
+        lambda: not world.rows(presence=Presence.EVACUATING), within_s=60, what="without evacuating rows"
+    )
+    await world.boot("cell-1")
+
+
 @simulated(few=4, cells=5, settle_s=20 * 60)
 async def test_evacuations_are_interrupted(world: World) -> None:
     """The draining cell dies, those that take over die, the server is killed, apps crash, apps go."""

@@ -15,6 +15,7 @@ from typing import Final
 import trio
 
 from bbs.models.actual_lrp import ActualLRP, Presence
+from bbs.store.backend import BackendUnavailable
 from bbs.store.memory_backend import Disk, Faults
 from bbs.store.tables import Tables
 from bbs.sync.locket_table import LocalLocket, LocketTable, expire_on_time
@@ -91,7 +92,7 @@ class World:
             now_ns=self.now_ns,
             new_guid=lambda: f"g{next(guids)}",
         )
-        self.bbs = BBS(self._around)
+        self.bbs = BBS(self._around)  # not yet running
 
     async def start(self) -> None:
         start = self._nursery.start_soon
@@ -135,9 +136,18 @@ class World:
     # What goes wrong, and right again
 
     async def start_bbs(self) -> None:
-        self._bbs_scope = trio.CancelScope()
-        await self._nursery.start(self._run_bbs, self._bbs_scope)
-        self.tell("bbs up")
+        """Start a process, again and again until the database is there, as its supervisor does."""
+        while True:
+            self.bbs = BBS(self._around)
+            self._bbs_scope = trio.CancelScope()
+            try:
+                await self._nursery.start(self._run_bbs, self._bbs_scope)
+            except BackendUnavailable as error:
+                self.tell(f"bbs not up: {error}")
+                await trio.sleep(1)
+            else:
+                self.tell("bbs up")
+                return
 
     async def kill_bbs(self) -> None:
         self.tell("bbs killed")
@@ -151,7 +161,6 @@ class World:
         before = dict(self.tables.actual_lrps.rows)
         settled = self.bbs.store.statistics().staged_rows == 0
         await self.kill_bbs()
-        self.bbs = BBS(self._around)
         await self.start_bbs()
         if settled:
             assert before == self.tables.actual_lrps.rows, "a restart has changed rows"
@@ -209,10 +218,12 @@ class World:
                 assert not (problems := self._problems()), _text("it did not last", problems)
         return took
 
-    async def until(self, holds: Callable[[], bool], *, within_s: float, what: str) -> None:
+    async def until(
+        self, holds: Callable[[], bool], *, within_s: float, what: str, every_s: float = 1.0
+    ) -> None:
         with trio.move_on_after(within_s):
             while not holds():  # noqa: ASYNC110  # virtual time, and nobody tells of rows
-                await trio.sleep(1)
+                await trio.sleep(every_s)
             return
         raise AssertionError(_text(f"not {what} within {within_s} s", self._problems()))
 
@@ -232,7 +243,7 @@ class World:
             raise AssertionError("the server says that it has a bug") from bug
 
     def _problems(self) -> list[str]:
-        return invariants.quiet(self.tables, self.cells.values(), self.cloud.apps, self.emitters)
+        return invariants.quiet(self.tables, self.cells.values(), set(self.cloud.instances()), self.emitters)
 
     async def _look_all_the_time(self) -> None:
         while True:

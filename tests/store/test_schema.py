@@ -9,7 +9,9 @@ import trio_asyncio
 from trio_asyncio import aio_as_trio
 
 from bbs.store import schema
-from bbs.store.schema import SchemaError, SchemaState
+from bbs.store.migrations import MIGRATIONS, SCHEMA_VERSION
+from bbs.store.schema import SchemaError
+from tests.store.worlds import KEYRING
 
 # As in spec: storage.md §1: name, type, width, nullable, default.
 COLUMNS = {
@@ -108,11 +110,16 @@ class Database:
         self.execute: Callable[..., Awaitable[str]] = aio_as_trio(connection.execute)
         self.fetch: Callable[..., Awaitable[list[Any]]] = aio_as_trio(connection.fetch)
 
-    async def prepare(self, *labels: str, active: str = "label") -> SchemaState:
-        state: SchemaState = await aio_as_trio(schema.prepare)(
-            self.connection, key_labels=frozenset(labels) | {active}, active_label=active
+    async def migrate(self, *, up_to: int = SCHEMA_VERSION) -> list[str]:
+        """Migrate, and what was told of it."""
+        told: list[str] = []
+        await aio_as_trio(schema.migrate)(
+            self.connection,
+            KEYRING,
+            tell=lambda action, data: told.append(f"{action} {sorted(data.items())}"),
+            migrations=[migration for migration in MIGRATIONS if migration.version <= up_to],
         )
-        return state
+        return told
 
     async def configurations(self) -> dict[str, str]:
         return dict(await self.fetch("SELECT id, value FROM configurations"))
@@ -132,9 +139,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         await aio_as_trio(connection.close)()
 
 
-async def test_an_empty_database_gets_the_tables_of_the_spec(database: Database) -> None:
-    await database.prepare()
-
+async def columns(database: Database) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for table, *rest in await database.fetch(
         "SELECT table_name, column_name, data_type, coalesce(character_maximum_length::text, '-'), is_nullable,"
@@ -142,14 +147,13 @@ async def test_an_empty_database_gets_the_tables_of_the_spec(database: Database)
         " ORDER BY table_name, ordinal_position"
     ):
         found.setdefault(table, []).append(" ".join(rest))
-    assert found == {
+    return found
+
+
+async def expect_final_schema(database: Database) -> None:
+    assert await columns(database) == {
         table: [line.strip() for line in text.strip().splitlines()] for table, text in COLUMNS.items()
     }
-
-
-async def test_an_empty_database_gets_the_indexes_of_the_spec(database: Database) -> None:
-    await database.prepare()
-
     indexes = dict(
         await database.fetch("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'")
     )
@@ -160,37 +164,45 @@ async def test_an_empty_database_gets_the_indexes_of_the_spec(database: Database
     assert all(("UNIQUE" in definition) == name.endswith("_pkey") for name, definition in indexes.items())
 
 
-async def test_version_and_key_label_are_written(database: Database) -> None:
-    state = await database.prepare()
+async def test_an_empty_database_gets_the_schema_of_the_spec(database: Database) -> None:
+    await database.migrate()
 
-    assert await database.configurations() == {"version": VERSION, "encryption_key_label": "label"}
-    assert state == SchemaState(made_anew=True, rotation_due=False)
+    await expect_final_schema(database)
+
+
+async def test_the_version_is_written(database: Database) -> None:
+    told = await database.migrate()
+
+    assert await database.configurations() == {"version": VERSION}
+    assert told[:2] == [
+        "running-migration [('current_version', 0), ('migration_version', 1461790966)]",
+        "completed-migration [('current_version', 1461790966), ('target_version', 1772581987)]",
+    ]
+    assert len(told) == 2 * len(MIGRATIONS)
 
 
 async def test_a_second_time_nothing_changes(database: Database) -> None:
-    await database.prepare()
+    await database.migrate()
     await database.execute("INSERT INTO domains VALUES ('d', 1)")
 
-    state = await database.prepare()
+    assert await database.migrate() == []
 
-    assert state == SchemaState(made_anew=False, rotation_due=False)
     assert await database.domains() == ["d"]
 
 
 @pytest.mark.parametrize("version", [None, '{"CurrentVersion":0}', "{}", "null"])
 async def test_tables_without_a_version_are_made_anew(database: Database, version: str | None) -> None:
-    await database.prepare()
+    await database.migrate()
     await database.execute("INSERT INTO domains VALUES ('d', 1)")
     await database.execute("INSERT INTO bbs_health_check VALUES (1, 1)")
     await database.execute("TRUNCATE configurations")
     if version is not None:
         await database.configure("version", version)
 
-    state = await database.prepare()
+    await database.migrate()
 
-    assert state.made_anew
     assert await database.domains() == []
-    assert await database.configurations() == {"version": VERSION, "encryption_key_label": "label"}
+    assert await database.configurations() == {"version": VERSION}
     assert len(await database.fetch("SELECT FROM bbs_health_check")) == 1
 
 
@@ -207,9 +219,6 @@ async def test_tables_without_a_version_are_made_anew(database: Database, versio
             "Existing DB version (9999999999) exceeds bbs version (1772581987)",
             id="key in any case",
         ),
-        pytest.param(
-            '{"CurrentVersion":1500000000}', "Existing DB version (1500000000) is older than", id="older"
-        ),
         pytest.param("", "could not deserialize record", id="empty"),
         pytest.param("x", "could not deserialize record", id="not JSON"),
         pytest.param("[]", "could not deserialize record", id="not an object"),
@@ -222,41 +231,13 @@ async def test_tables_without_a_version_are_made_anew(database: Database, versio
 async def test_another_version_is_refused_and_nothing_is_touched(
     database: Database, version: str, text: str
 ) -> None:
-    await database.prepare()
+    await database.migrate()
     await database.execute("INSERT INTO domains VALUES ('d', 1)")
     await database.configure("version", version)
 
     with pytest.raises(SchemaError) as refused:
-        await database.prepare()
+        await database.migrate()
 
     assert str(refused.value).startswith(text)
     assert await database.domains() == ["d"]
     assert (await database.configurations())["version"] == version
-
-
-async def test_an_unknown_key_label_is_refused(database: Database) -> None:
-    await database.prepare(active="gone")
-
-    with pytest.raises(SchemaError) as refused:
-        await database.prepare(active="label")
-
-    assert str(refused.value) == "Existing encryption key version (gone) is not among the known keys"
-
-
-async def test_another_known_key_label_is_left_until_values_are_sealed_anew(database: Database) -> None:
-    await database.prepare(active="old")
-
-    state = await database.prepare("old", active="new")
-
-    assert state == SchemaState(made_anew=False, rotation_due=True)
-    assert (await database.configurations())["encryption_key_label"] == "old"
-
-
-async def test_a_missing_key_label_means_that_values_may_have_any_key(database: Database) -> None:
-    await database.prepare()
-    await database.execute("DELETE FROM configurations WHERE id = 'encryption_key_label'")
-
-    state = await database.prepare()
-
-    assert state.rotation_due
-    assert "encryption_key_label" not in await database.configurations()

@@ -1,0 +1,231 @@
+"""Every schema that upstream's server has ever left becomes the present one, with its data (spec: storage.md §2)."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+import trio
+from trio_asyncio import aio_as_trio
+
+from bbs.models import pb
+from bbs.models.actual_lrp import ActualLRPState, Presence
+from bbs.models.desired_lrp import MetricTag
+from bbs.store import schema
+from bbs.store.backend import BatchRefused
+from bbs.store.codec import ENVELOPE
+from bbs.store.dsn import parse_dsn
+from bbs.store.migrations import MIGRATIONS, SCHEMA_VERSION, Migration
+from bbs.store.postgres import PostgresBackend
+from bbs.store.store import Store
+from tests.records import desired_message, net_info, task_definition
+from tests.store.test_schema import VERSION, Database, database, expect_final_schema
+from tests.store.worlds import KEYRING
+
+__all__ = ["database"]
+
+pytestmark = pytest.mark.postgres
+
+ROUTES = '{"cf-router":[{"hostnames":["a.x"],"port":8080}]}'
+ROUTES_SEALED, METRIC_TAGS_COLUMN = 1474993971, 1722634733
+PRESENCE, INTERNAL_ROUTES, METRIC_TAGS, ROUTABLE = 1529530809, 1643660541, 1676360874, 1686692176
+VERSIONS = [migration.version for migration in MIGRATIONS]
+
+
+def run_info() -> bytes:
+    message = pb.DesiredLRPRunInfo(action=desired_message().action, start_timeout_ms=7)
+    message.metric_tags["source_id"].static = "app"
+    message.metric_tags["instance_id"].dynamic = pb.MetricTagValue.INDEX
+    return message.SerializeToString()
+
+
+async def insert(database: Database, table: str, **values: object) -> None:
+    places = ", ".join(f"${i + 1}" for i in range(len(values)))
+    await database.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({places})", *values.values())
+
+
+async def fill(database: Database, version: int) -> None:
+    """What a server of that version would have written."""
+    tag: dict[str, object] = {"modification_tag_epoch": "e", "modification_tag_index": 3}
+    seal = KEYRING.seal
+    await insert(database, "domains", domain="cf-apps", expire_time=2**62)
+    later: dict[str, object] = {}
+    if version >= METRIC_TAGS_COLUMN:
+        later["metric_tags"] = seal(b'{"source_id":{"static":"app"},"instance_id":{"dynamic":"INDEX"}}')
+    await insert(
+        database,
+        "desired_lrps",
+        process_guid="p",
+        domain="cf-apps",
+        log_guid="log",
+        annotation="",
+        instances=2,
+        memory_mb=128,
+        disk_mb=512,
+        rootfs="preloaded:cflinuxfs4",
+        routes=seal(ROUTES.encode()) if version >= ROUTES_SEALED else ROUTES,
+        volume_placement=seal(ENVELOPE),
+        run_info=seal(ENVELOPE + run_info()),
+        **tag,
+        **later,
+    )
+    for index, evacuating, state in ((0, False, "RUNNING"), (0, True, "RUNNING"), (1, False, "UNCLAIMED")):
+        columns: dict[str, object] = {"evacuating": evacuating}
+        if version >= PRESENCE:
+            columns["presence"] = int(evacuating)
+        if version >= INTERNAL_ROUTES:
+            columns["internal_routes"] = seal(b'[{"hostname":"r"}]')
+        if version >= METRIC_TAGS:
+            columns["metric_tags"] = seal(b'{"k":"v"}')
+        if version >= ROUTABLE:
+            columns["routable"] = state == "RUNNING"
+        await insert(
+            database,
+            "actual_lrps",
+            process_guid="p",
+            instance_index=index,
+            domain="cf-apps",
+            state=state,
+            instance_guid="a" if state == "RUNNING" else "",
+            cell_id="c1" if state == "RUNNING" else "",
+            since=5,
+            net_info=seal(ENVELOPE + (net_info() if state == "RUNNING" else b"")),
+            crash_count=2,
+            crash_reason="x" * 255,
+            **tag,
+            **columns,
+        )
+    definition = task_definition(completion_callback_url="http://x").SerializeToString()
+    await insert(
+        database,
+        "tasks",
+        guid="t",
+        domain="cf-tasks",
+        created_at=1,
+        updated_at=2,
+        state=1,
+        task_definition=seal(ENVELOPE + definition),
+    )
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_data_of_any_version_is_there_afterwards(
+    database: Database, database_url: str, version: int
+) -> None:
+    await database.migrate(up_to=version)
+    await fill(database, version)
+
+    told = await database.migrate()
+
+    assert len(told) == 2 * sum(known > version for known in VERSIONS)
+    await expect_final_schema(database)
+    assert (await database.configurations())["version"] == VERSION
+    tables = (await loaded(database_url)).committed
+    desired = tables.desired_lrps.rows["p"]
+    assert dict(desired.routes or ()) == {"cf-router": json.loads(ROUTES) and ROUTES[13:-1].encode()}
+    assert desired.metric_tags == (
+        ("instance_id", MetricTag(dynamic=pb.MetricTagValue.INDEX)),
+        ("source_id", MetricTag(static="app")),
+    )
+    assert desired.update_strategy == 0
+    rows = tables.actual_lrps.rows_at("p", 0)
+    assert rows.ordinary is not None
+    assert rows.evacuating is not None
+    assert rows.evacuating.presence is Presence.EVACUATING
+    assert rows.ordinary.routable
+    assert rows.ordinary.net_info == net_info()
+    assert rows.ordinary.internal_routes == (("r",) if version >= INTERNAL_ROUTES else ())
+    assert rows.ordinary.metric_tags == ((("k", "v"),) if version >= METRIC_TAGS else ())
+    waiting = tables.actual_lrps.rows_at("p", 1).ordinary
+    assert waiting is not None
+    assert waiting.state is ActualLRPState.UNCLAIMED
+    assert not waiting.routable
+    assert (waiting.crash_count, waiting.tag.index) == (2, 3)
+    assert tables.tasks.rows["t"].completion_callback_url == "http://x"
+    assert "cf-apps" in tables.domains.rows
+
+
+async def loaded(database_url: str) -> Store:
+    def fail(row: object) -> None:
+        raise AssertionError(f"could not be read: {row}")
+
+    backend = PostgresBackend(parse_dsn(database_url), KEYRING, on_dropped=fail)
+    store = Store(backend, publish=lambda announcements: None)
+    await backend.acquire_writer_lock()
+    await store.load()
+    await backend.aclose()
+    return store
+
+
+async def test_run_info_that_cannot_be_read_leaves_the_metric_tags_unset(database: Database) -> None:
+    await database.migrate(up_to=1698182853)
+    await fill(database, 1698182853)
+    await database.execute("UPDATE desired_lrps SET run_info = '02AAAA'")
+
+    await database.migrate()
+
+    assert await database.fetch("SELECT metric_tags FROM desired_lrps") == [(None,)]
+
+
+async def test_no_tags_in_the_run_info_are_an_empty_object(database: Database) -> None:
+    await database.migrate(up_to=1698182853)
+    await fill(database, 1698182853)
+    await database.execute("UPDATE desired_lrps SET run_info = $1", KEYRING.seal(ENVELOPE))
+
+    await database.migrate()
+
+    ((tags,),) = await database.fetch("SELECT metric_tags FROM desired_lrps")
+    assert KEYRING.open(tags) == b"{}"
+
+
+async def test_only_greater_versions_run_on_a_version_that_nobody_knows(database: Database) -> None:
+    await database.migrate(up_to=1481761088)
+    await fill(database, 1481761088)
+    await database.configure("version", '{"CurrentVersion":1500000000}')
+
+    told = await database.migrate()
+
+    assert told[0] == "running-migration [('current_version', 1500000000), ('migration_version', 1502289152)]"
+    await expect_final_schema(database)
+
+
+async def broken(connection: "asyncpg.Connection[Any]", keyring: object) -> None:
+    await connection.execute("DELETE FROM domains")
+    await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+@pytest.mark.parametrize("position", range(len(MIGRATIONS)))
+async def test_what_was_interrupted_is_finished_by_the_next_start(
+    database: Database, database_url: str, position: int
+) -> None:
+    """The connection dies in the middle of a step, after it has done harm; and that step is undone as a whole."""
+    start = VERSIONS[0]
+    await database.migrate(up_to=start)
+    await fill(database, start)
+    steps = [*MIGRATIONS[:position], Migration(MIGRATIONS[position].version, broken)]
+    if position:
+        victim = await aio_as_trio(asyncpg.connect)(database_url)
+        migrate: Callable[..., Awaitable[None]] = aio_as_trio(schema.migrate)
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+            await migrate(victim, KEYRING, migrations=steps)
+        assert await database.domains() == ["cf-apps"]
+
+    await database.migrate()
+
+    await expect_final_schema(database)
+    assert len((await loaded(database_url)).committed.actual_lrps.rows) == 3
+
+
+async def test_a_step_that_the_database_refuses_is_told_in_its_words(
+    database: Database, database_url: str
+) -> None:
+    await database.migrate(up_to=1643660541)
+    await database.execute("DROP TABLE actual_lrps")
+    backend = PostgresBackend(parse_dsn(database_url), KEYRING, on_dropped=lambda row: None)
+
+    with trio.fail_after(10), pytest.raises(BatchRefused, match='relation "actual_lrps" does not exist'):
+        await backend.acquire_writer_lock()
+
+    await backend.aclose()
+    assert json.loads((await database.configurations())["version"])["CurrentVersion"] < SCHEMA_VERSION
