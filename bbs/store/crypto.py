@@ -27,6 +27,22 @@ class CannotDecrypt(ValueError):
     """A stored value could not be opened: wrong framing, unknown key, or not what was sealed."""
 
 
+class KeyUnknown(CannotDecrypt):
+    """The value was sealed with a key that is not among ours."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__(f'Key with label "{label}" was not found')
+        self.label = label
+
+
+class KeyDoesNotFit(CannotDecrypt):
+    """Our key of that label does not open the value: it is another one, or the value is damaged."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__("cipher: message authentication failed")
+        self.label = label
+
+
 NONCES_AT_ONCE: Final = 512
 """Asking the kernel costs as much as sealing a small value does; asking for many at once makes it free."""
 
@@ -106,8 +122,8 @@ class Keyring:
         label = sealed[1:label_end]
         cipher = self._ciphers.get(label)
         if cipher is None:
-            raise CannotDecrypt(f'Key with label "{label.decode(errors="replace")}" was not found')
+            raise KeyUnknown(label.decode(errors="replace"))
         try:
             return cipher.decrypt(sealed[label_end:nonce_end], sealed[nonce_end:], None)
         except (InvalidTag, ValueError) as error:
-            raise CannotDecrypt("cipher: message authentication failed") from error
+            raise KeyDoesNotFit(label.decode(errors="replace")) from error

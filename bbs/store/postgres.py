@@ -32,6 +32,7 @@ from bbs.store.changes import SLICE_ROWS, changes
 from bbs.store.codec import TABLES, Policy, Table, Undecodable, Values
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import DSN
+from bbs.store.key_check import check_keys
 from bbs.store.statements import Operation, batch_statement
 
 WRITER_LOCK: Final = 0x62627377_72697465
@@ -128,6 +129,16 @@ class PostgresBackend:
         """The label of the key that all values are sealed with; '' if that is not known. Call it before `load`."""
         return await self._cross(self._stored_key_label)
 
+    async def record_key_label(self) -> None:
+        """Note down that all values are sealed with the active key. On a connection of its own: writes go on.
+
+        Raises:
+          BackendUnavailable, BatchRefused: it is not noted down, or perhaps.
+          WriterLockLost: somebody else is the writer, and nothing was changed.
+        """
+        if not await self._cross_aside(self._record_key_label):
+            raise WriterLockLost("another process is the writer")
+
     async def take_writer_lock(self) -> None:
         """As `acquire_writer_lock`, for a process that Locket says is master: whoever still holds it is ended.
 
@@ -149,6 +160,7 @@ class PostgresBackend:
         async def fetch(statement: str, *parameters: object) -> list[Any]:
             return await self._cross(self._fetch, statement, *parameters)
 
+        await check_keys(fetch, self._keyring)
         async for table, rows, undecodable in changes(fetch, self._keyring, seen):
             yield rows
             await self._drop(table, undecodable)
@@ -212,6 +224,26 @@ class PostgresBackend:
             self._on_dropped(
                 DroppedRow(table=table.name, key=error.key, reason=error.reason, deleted=deleted)
             )
+
+    async def _cross_aside(self, work: Callable[["asyncpg.Connection[Any]"], Awaitable[T]]) -> T:
+        """Run ``work`` on a connection that is made for it, whatever the other one is doing."""
+
+        async def run() -> T:
+            connection = await self._dsn.connect(timeout_s=self._connect_s, command_timeout=self._statement_s)
+            try:
+                return await work(connection)
+            finally:
+                await connection.close(timeout=CLOSE_S)
+
+        try:
+            result: T = await aio_as_trio(run)()
+        except asyncpg.PostgresError as error:
+            if not _is_passing(error):
+                raise BatchRefused(refusal(error)) from error
+            raise BackendUnavailable(driver_text(error)) from error
+        except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
+            raise BackendUnavailable(str(error) or type(error).__name__) from error
+        return result
 
     async def _cross(self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``work`` under asyncio and give its failures their meaning.
@@ -319,6 +351,14 @@ class PostgresBackend:
 
     async def _ensure_configurations(self) -> None:
         await schema.ensure_configurations(await self._connected())
+
+    async def _record_key_label(self, connection: "asyncpg.Connection[Any]") -> bool:
+        return await schema.configure_as_writer(
+            connection,
+            schema.KEY_LABEL_ID,
+            self._keyring.active_label,
+            writer=(WRITER_TOKEN_ID, self._token),
+        )
 
     async def _stored_key_label(self) -> str:
         return await schema.stored_key_label(await self._writer())

@@ -92,6 +92,21 @@ async def configure(connection: "Connection[Any]", row_id: str, value: str) -> N
     )
 
 
+async def configure_as_writer(
+    connection: "Connection[Any]", row_id: str, value: str, *, writer: tuple[str, str]
+) -> bool:
+    """As `configure`, but only if the row ``writer[0]`` has the value ``writer[1]``; whether it did."""
+    done = await connection.fetchval(
+        "INSERT INTO configurations (id, value)"
+        " SELECT $1, $2 WHERE EXISTS (SELECT FROM configurations WHERE id = $3 AND value = $4)"
+        " ON CONFLICT (id) DO UPDATE SET value = excluded.value RETURNING true",
+        row_id,
+        value,
+        *writer,
+    )
+    return bool(done)
+
+
 async def _configured(connection: "Connection[Any]", row_id: str) -> str | None:
     value: str | None = await connection.fetchval("SELECT value FROM configurations WHERE id = $1", row_id)
     return value
