@@ -4,8 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 URL ?=
+SEED ?=
+SEEDS ?= 20
+ONLY ?=
 
-.PHONY: help setup serve test test-fast check format proto perf clean
+.PHONY: help setup serve test test-fast check sim format proto perf clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -35,6 +38,9 @@ test: $(STAMP) check  ## everything, as CI runs it
 
 test-fast: $(STAMP)  ## the suite that needs seconds: no Postgres, nothing slow
 	$(BIN)/python -m pytest -m 'not postgres and not slow'
+
+sim: $(STAMP)  ## the simulated fleet with more seeds (SEEDS=50), or one again (SEED=7 ONLY=chaos)
+	SIM_SEED=$(SEED) SIM_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation $(if $(ONLY),-k $(ONLY))
 
 proto: $(STAMP)  ## regenerate bbs/models/pb from its .proto files
 	$(BIN)/python tools/generate_protos.py

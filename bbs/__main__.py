@@ -2,6 +2,6 @@
 
 import sys
 
-from bbs.cli import main
+from bbs.entry import main
 
 sys.exit(main())

@@ -12,6 +12,7 @@ import trio
 from bbs import __version__
 from bbs.certs import CertificatesExist, make_development_certs
 from bbs.config import Config, ConfigInvalid, TaskSettings
+from bbs.config.report import check_config
 from bbs.embedded_postgres import EmbeddedPostgresFailed
 from bbs.log import LagerSink, Level, Logger, root_logger
 from bbs.peers.opened import AuctioneerSettings
@@ -35,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: str = arguments.command
     if command == "certs":
         return _certs(arguments.directory)
+    if command == "check-config":
+        return check_config(arguments.file)
     return _serve(arguments)
 
 
@@ -94,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(run.add_argument_group("tasks and the calls they cause"), TaskSettings)
     _add_settings(run.add_argument_group("limits of the HTTP server"), Limits)
 
+    check = commands.add_parser("check-config", help="say what is wrong with a configuration of upstream's")
+    check.add_argument("file", metavar="FILE", help="the file that `bbs -config FILE` is to be started with")
     certs = commands.add_parser("certs", help="make a development CA, a server and a client certificate")
     certs.add_argument("directory", metavar="DIR", type=Path)
     return parser

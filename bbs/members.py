@@ -63,7 +63,8 @@ async def run_members(
 ) -> list[Exit]:
     """Run ``members`` until ``stop`` is set or one of them ends; returns how each ended, in that order.
 
-    ``on_started`` is called when all are ready, or, as upstream's does, when the first has ended before that.
+    ``on_started`` is called when all are ready. If it never comes to that it is called in the end all the same: upstream
+    tells of its start then, just before it tells of its end.
 
     Cancellation:
       Cancels all members at once.
@@ -103,12 +104,46 @@ async def run_members(
             while not (running.ready.is_set() or stop.is_set() or exits):
                 news = trio.Event()
                 await news.wait()
-        on_started()
+        is_started = len(started) == len(members) and started[-1].ready.is_set()
+        if is_started:
+            on_started()
         while not (stop.is_set() or exits):
             news = trio.Event()
             await news.wait()
         for running in reversed(started):
             running.stop.set()
             await running.ended.wait()
+        if not is_started:
+            on_started()
         nursery.cancel_scope.cancel()
     return exits
+
+
+def as_member(start: Callable[..., Awaitable[object]]) -> Callable[[trio.Event, Ready], Awaitable[None]]:
+    """What ``nursery.start`` takes, as a member: cancelled to stop it."""
+
+    async def run(stop: trio.Event, ready: Ready) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(start)
+            ready()
+            await stop.wait()
+            nursery.cancel_scope.cancel()
+
+    return run
+
+
+async def unless(stop: trio.Event, work: Callable[[], Awaitable[None]]) -> bool:
+    """Do ``work`` unless ``stop`` is set before it is done; whether it is done."""
+    is_done = False
+
+    async def do() -> None:
+        nonlocal is_done
+        await work()
+        is_done = True
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(do)
+        await stop.wait()
+        nursery.cancel_scope.cancel()
+    return is_done

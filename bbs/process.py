@@ -5,9 +5,8 @@ while it waits. ``store`` starts before whatever writes and ends after it, and l
 is released. Names and order are upstream's, but for ``store``, which it has no need of (spec: config.md §4, §6).
 """
 
-import gc
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Final
 
 import trio
 
+from bbs import garbage
 from bbs.config import TaskSettings
 from bbs.convergence.loop import ConvergenceLoop
 from bbs.convergence.lrps import LRPConvergence
@@ -24,7 +24,7 @@ from bbs.debug_server import MetricsPage, serve_debug
 from bbs.health_server import serve_health
 from bbs.listen import listen
 from bbs.log import LagerSink, Logger
-from bbs.members import Member, Ready
+from bbs.members import Member, Ready, as_member, root_cause, unless
 from bbs.models.errors import Unrecoverable
 from bbs.peers.effects import Effects
 from bbs.peers.interfaces import Cells
@@ -32,12 +32,16 @@ from bbs.peers.opened import Peers
 from bbs.peers.task_effects import TaskEffects
 from bbs.routes.context import Context
 from bbs.routes.http import Call, Hooks, HTTPServer, Limits, Peer
+from bbs.routes.http.handshakes import tell_on_stderr
+from bbs.routes.request_log import AccessLog, RequestLog
 from bbs.routes.table import route_table
 from bbs.routes.tasks import TaskResolution
 from bbs.store.backend import BackendUnavailable, BatchRefused, DroppedRow
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import DSN
+from bbs.store.health_check import HealthCheck, HealthCheckSettings, PostgresProbe
 from bbs.store.postgres import PostgresBackend
+from bbs.store.reencryption import ReencryptionFailed, seal_anew
 from bbs.store.store import BATCH_ROWS_MAX, WRITE_RETRY_S, Store
 from bbs.sync.event_hub import EventHubs
 from bbs.sync.lock import Lock, LockLost
@@ -48,9 +52,6 @@ FOLLOW_INTERVAL_S: Final = 10.0
 
 PRESENCE_POLL_S: Final = 5.0
 """Pause between looks for cells that are gone, besides those of convergence."""
-
-GC_YOUNG_OBJECTS: Final = 50_000
-"""New objects between two young collections. A request makes about a hundred, none of them in a cycle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,17 @@ class Settings:
     update_workers: int = 1000
     convergence_workers: int = 20
     presence_poll_s: float = PRESENCE_POLL_S
+    debug_lrp_start_heartbeats: bool = False
+    health_check: HealthCheckSettings | None = None
     tasks: TaskSettings = field(default_factory=TaskSettings)
+
+
+class KeyLabelUnknown(Exception):
+    """The database's values are sealed with a key that we are not given. The text is upstream's."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__(f"Existing encryption key version ({label}) is not among the known keys")
+        self.label = label
 
 
 class Process:
@@ -86,9 +97,10 @@ class Process:
         *,
         dsn: DSN,
         keyring: Keyring,
-        tls: ssl.SSLContext | None,
+        tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None,
         sink: LagerSink,
-        metrics_page: MetricsPage | None,
+        access_log: AccessLog | None = None,
+        metrics_page: MetricsPage | None = None,
         peers: Peers,
         watched: Cells,
         lock: Lock | None,
@@ -102,10 +114,20 @@ class Process:
         self._sink = sink
         self._metrics_page = metrics_page
         self._stop = stop
-        self._backend = PostgresBackend(dsn, keyring, on_dropped=partial(_tell_of_dropped, log))
+        self._dsn = dsn
+        self._keyring = keyring
+        self._migration_log = log.session("migration-manager")
+        self._backend = PostgresBackend(
+            dsn,
+            keyring,
+            on_dropped=partial(_tell_of_dropped, log),
+            on_migration=lambda action, data: self._migration_log.info(action, data),
+        )
         self._standby = PostgresBackend(dsn, keyring, on_dropped=lambda row: None)
         self._has_read_ahead = trio.Event()
         self._is_open = False
+        self._is_migrated = trio.Event()
+        self._stored_key_label = ""
         self._port: int | None = None
         self._hubs = EventHubs(log=log)
         self._store = Store(
@@ -126,10 +148,14 @@ class Process:
             max_task_retries=settings.tasks.max_task_retries,
         )
         self._http = HTTPServer(
-            route_table(context, on_unrecoverable=self._give_up),
+            route_table(
+                context,
+                on_unrecoverable=self._give_up,
+                debug_lrp_start_heartbeats=settings.debug_lrp_start_heartbeats,
+            ),
             tls=tls,
             gate=lambda: self._is_open,
-            hooks=_hooks(log),
+            hooks=self._hooks(access_log),
             limits=settings.limits,
             fast_lane=settings.fast_lane,
         )
@@ -177,10 +203,12 @@ class Process:
             debug = partial(
                 serve_debug, settings.debug_address, sink=self._sink, metrics=self._metrics_page, log=log
             )
-            members.append(Member("debug-server", _as_member(debug)))
+            members.append(Member("debug-server", as_member(debug)))
+        if settings.health_check is not None:
+            members.append(Member("db-healthcheck", self._check_database))
         if settings.health_address is not None:
             health = partial(serve_health, settings.health_address, log=log)
-            members.append(Member("healthcheck", _as_member(health)))
+            members.append(Member("healthcheck", as_member(health)))
         return [
             *members,
             Member("lock", self._be_sole_writer if self._lock is None else self._hold_lock),
@@ -188,6 +216,7 @@ class Process:
             Member("workpool", self._call_back),
             Member("server", self._serve),
             Member("migration-manager", self._take_over),
+            Member("encryptor", self._rotate_keys),
             Member("hub-maintainer", self._keep_hubs),
             Member("converger", self._converge),
         ]
@@ -210,7 +239,7 @@ class Process:
     async def _be_sole_writer(self, stop: trio.Event, ready: Ready) -> None:
         self._log.info("waiting-for-writer-lock")
         async with self._reading_ahead():
-            if not await _unless(stop, self._backend.acquire_writer_lock):
+            if not await unless(stop, self._backend.acquire_writer_lock):
                 return
         self._log.info("acquired-writer-lock")
         ready()
@@ -277,12 +306,16 @@ class Process:
 
     async def _take_over(self, stop: trio.Event, ready: Ready) -> None:
         """Make the database ours, and memory what the database is; then the gate opens."""
-        log = self._log.session("migration-manager")
+        log = self._migration_log
         log.info("starting")
-        if not await _unless(stop, self._load):
-            return
-        self._is_open = True
+        try:
+            if not await unless(stop, self._load):
+                return
+        except Exception as error:
+            log.error("migration-failed", error=root_cause(error))
+            raise
         log.info("finished-migrations")
+        self._is_migrated.set()
         ready()
         await stop.wait()
         log.info("migration-interrupt")
@@ -293,13 +326,52 @@ class Process:
             await self._backend.acquire_writer_lock()
         else:
             await self._backend.take_writer_lock()
+        self._stored_key_label = await self._backend.stored_key_label()
+        if self._key_is_unknown():
+            return  # it is for the encryptor to say so; until then nothing is read, and nobody answered
         began = perf_counter()
-        gc.disable()  # it would walk the growing tables again and again, and there is nothing to find
-        rows = await self._store.load()
-        gc.freeze()
-        gc.enable()
-        gc.set_threshold(GC_YOUNG_OBJECTS, 20, 100)
+        with garbage.loading():
+            rows = await self._store.load()
         self._log.info("loaded", rows=rows, duration=int((perf_counter() - began) * 1e9))
+        self._is_open = True
+
+    def _key_is_unknown(self) -> bool:
+        return bool(self._stored_key_label) and self._stored_key_label not in self._keyring.labels
+
+    async def _rotate_keys(self, stop: trio.Event, ready: Ready) -> None:
+        """Have all values sealed with the active key. A stop waits until they are (spec: storage.md §4)."""
+        log = self._log.session("encryptor")
+        log.info("starting")
+        stored, active = self._stored_key_label, self._keyring.active_label
+        if self._key_is_unknown():
+            log.error("unknown-encryption-key-lable", {"existing-key-label": stored})
+            raise KeyLabelUnknown(stored)
+        ready()
+        if stored != active:
+            labels = {"desired-key-label": active, "existing-key-label": stored}
+            log.info("encryption-started", labels)
+            began = perf_counter()
+            try:
+                await seal_anew(self._store)
+            except ReencryptionFailed as error:
+                log.error("encryption-failed", labels, error=error)
+            else:
+                await self._backend.record_key_label()
+            log.info("encryption-finished", {**labels, "total_time": int((perf_counter() - began) * 1e9)})
+        await stop.wait()
+
+    async def _check_database(self, stop: trio.Event, ready: Ready) -> None:
+        assert self._settings.health_check is not None
+        probe = PostgresProbe(self._dsn, connect_s=self._settings.health_check.timeout_s)
+        check = HealthCheck(probe.attempt, self._settings.health_check, log=self._log)
+        ready()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(check.run, self._is_migrated)
+                await stop.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            await probe.aclose()
 
     async def _keep_hubs(self, stop: trio.Event, ready: Ready) -> None:
         log = self._log.session("hub-maintainer")
@@ -319,6 +391,27 @@ class Process:
             await stop.wait()
             nursery.cancel_scope.cancel()
 
+    def _hooks(self, access_log: AccessLog | None) -> Hooks:
+        log, requests = self._log, RequestLog(self._log, access_log=access_log)
+
+        def on_bug(bug: Exception, call: Call) -> None:
+            log.fatal("handler-failed", error=bug, request=call.target, remote_addr=call.remote_addr)
+
+        def on_connection_failed(failure: Exception, peer: Peer) -> None:
+            log.fatal("connection-failed", error=failure, remote_addr=peer.remote_addr)
+
+        def on_accept_failed(failure: OSError) -> None:
+            log.error("accept-failed", error=failure)
+
+        return Hooks(
+            on_bug=on_bug,
+            on_connection_failed=on_connection_failed,
+            on_accept_failed=on_accept_failed,
+            on_request_begin=requests.begin,
+            on_request_end=requests.end,
+            on_handshake_failed=tell_on_stderr,
+        )
+
     def _cells_changed(self, came: frozenset[str], went: frozenset[str]) -> None:
         """Do not let the instances of a lost cell wait for the next pass. One that comes can."""
         if went:
@@ -330,49 +423,6 @@ class Process:
         self._stop.set()
 
 
-def _as_member(start: "Callable[..., Awaitable[object]]") -> Callable[[trio.Event, Ready], Awaitable[None]]:
-    """What ``nursery.start`` takes, as a member: cancelled to stop it."""
-
-    async def run(stop: trio.Event, ready: Ready) -> None:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(start)
-            ready()
-            await stop.wait()
-            nursery.cancel_scope.cancel()
-
-    return run
-
-
-async def _unless(stop: trio.Event, work: Callable[[], Awaitable[None]]) -> bool:
-    """Do ``work`` unless ``stop`` is set before it is done; whether it is done."""
-    is_done = False
-
-    async def do() -> None:
-        nonlocal is_done
-        await work()
-        is_done = True
-        nursery.cancel_scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(do)
-        await stop.wait()
-        nursery.cancel_scope.cancel()
-    return is_done
-
-
 def _tell_of_dropped(log: Logger, row: DroppedRow) -> None:
     action = "deleted-undecodable-row" if row.deleted else "failed-reading-row"
     log.error(action, error=row.reason, table=row.table, key=list(row.key))
-
-
-def _hooks(log: Logger) -> Hooks:
-    def on_bug(bug: Exception, call: Call) -> None:
-        log.fatal("handler-failed", error=bug, request=call.target, remote_addr=call.remote_addr)
-
-    def on_connection_failed(failure: Exception, peer: Peer) -> None:
-        log.fatal("connection-failed", error=failure, remote_addr=peer.remote_addr)
-
-    def on_accept_failed(failure: OSError) -> None:
-        log.error("accept-failed", error=failure)
-
-    return Hooks(on_bug=on_bug, on_connection_failed=on_connection_failed, on_accept_failed=on_accept_failed)

@@ -17,7 +17,6 @@ ARROWS = {
     "convergence": {"lifecycle", "models", "store", "sync", "peers", "log"},
     "routes": {"lifecycle", "models", "store", "sync", "peers", "convergence", "log"},
     "metrics": {"models", "log", "tls", "grpc_tls"},
-    "config": set(),
     "client": {"models", "tls"},
 }
 

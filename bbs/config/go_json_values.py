@@ -10,8 +10,8 @@ This is not `bbs.models.go_json`: that one must keep the bytes of values, this o
 import codecs
 import json
 import re
-from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, TypeAlias, cast
 
 from bbs.config.errors import ConfigUnreadable
 from bbs.config.go_duration import BadDuration, parse_duration
@@ -33,7 +33,7 @@ class Object(list[tuple[str, "Value"]]):
     """The members in their order; keys may repeat."""
 
 
-Value: TypeAlias = "None | bool | str | Number | list[Value] | Object"
+Value: TypeAlias = "bool | str | Number | list[Value] | Object | None"
 Reader: TypeAlias = Callable[[Value, object], object]
 
 
@@ -141,7 +141,7 @@ def read_texts(value: Value, before: object) -> object:
         return None
     if isinstance(value, Object) or not isinstance(value, list):
         raise _wrong("a list of texts", value)
-    return tuple(read_text(item, "") for item in value)
+    return tuple(read_text(cast(Value, item), "") for item in value)
 
 
 def read_text_map(value: Value, before: object) -> object:
@@ -151,7 +151,8 @@ def read_text_map(value: Value, before: object) -> object:
     if not isinstance(value, Object):
         raise _wrong("an object whose values are texts", value)
     assert isinstance(before, Mapping)
-    return {**before, **{clean(key): read_text(item, "") for key, item in value}}
+    members: Iterable[tuple[str, Value]] = value
+    return {**before, **{clean(key): read_text(item, "") for key, item in members}}
 
 
 _TIME_FORMATS: Final = {"unix-epoch": "unix-epoch", "0": "unix-epoch", "rfc3339": "rfc3339", "1": "rfc3339"}

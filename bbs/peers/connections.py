@@ -6,7 +6,7 @@ hosts, and closes those of a host that is not called any more only when it is. W
 
 import ssl
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,10 +28,15 @@ class _Host:
 
 
 class Connections:
-    """``network`` is what connects, the real one unless a test says otherwise."""
+    """``tls`` may be asked anew for each connection. ``network`` connects, the real one unless a test says otherwise."""
 
-    def __init__(self, *, tls: ssl.SSLContext, network: httpcore.AsyncNetworkBackend | None = None) -> None:
-        self._tls = tls
+    def __init__(
+        self,
+        *,
+        tls: ssl.SSLContext | Callable[[], ssl.SSLContext],
+        network: httpcore.AsyncNetworkBackend | None = None,
+    ) -> None:
+        self._tls: Callable[[], ssl.SSLContext] = (lambda: tls) if isinstance(tls, ssl.SSLContext) else tls
         self._dialler = _Dialler(network or httpcore.TrioBackend())
         self._hosts: OrderedDict[str, _Host] = OrderedDict()
 
@@ -47,7 +52,7 @@ class Connections:
         host.used_at = trio.current_time()  # from now on it is not stale
         self._hosts.move_to_end(key)
         connection = await _idle_one(host) or httpcore.AsyncHTTPConnection(
-            url.origin, ssl_context=self._tls, keepalive_expiry=IDLE_S, network_backend=self._dialler
+            url.origin, ssl_context=self._tls(), keepalive_expiry=IDLE_S, network_backend=self._dialler
         )
         host.busy.add(connection)
         try:

@@ -11,7 +11,7 @@ import math
 import os
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final
@@ -79,7 +79,11 @@ class HTTPClient:
     """Calls peers of one kind. ``timeout_s`` bounds a whole call; 0 is upstream's word for no bound."""
 
     def __init__(
-        self, *, tls: ssl.SSLContext, timeout_s: float, network: httpcore.AsyncNetworkBackend | None = None
+        self,
+        *,
+        tls: ssl.SSLContext | Callable[[], ssl.SSLContext],
+        timeout_s: float,
+        network: httpcore.AsyncNetworkBackend | None = None,
     ) -> None:
         self._timeout_s = timeout_s or math.inf
         self._connections = Connections(tls=tls, network=network)

@@ -1,5 +1,6 @@
 """The peers of a configuration, opened: clients with their TLS, and stand-ins for peers that are not there yet."""
 
+import ssl
 from collections.abc import AsyncIterator, Callable, Set
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -48,11 +49,13 @@ async def open_peers(
     communication_timeout_s: float,
     callback_workers: int,
     log: Logger,
+    contexts: Callable[[TLSFiles], Callable[[], ssl.SSLContext]] | None = None,
 ) -> AsyncIterator[Peers]:
     """Clients for all peers; their connections are closed in the end.
 
     ``identity`` is what callback receivers see of us, and judge them by, and ``reps_tls`` the same for reps; without
     either, we show no certificate and trust the system's roots. Without ``cells`` none ever announces itself.
+    ``contexts`` makes of files what is asked for a context at each new connection; by default, always the same.
 
     Raises:
       TLSFilesInvalid: a file can't be used.
@@ -60,11 +63,13 @@ async def open_peers(
     async with AsyncExitStack() as stack:
 
         def client(tls: TLSFiles | None) -> HTTPClient:
-            context = (
-                client_context(ca_file=tls.ca_file, cert_file=tls.cert_file, key_file=tls.key_file)
-                if tls is not None
-                else client_context(ca_file=None, cert_file=None, key_file=None)
-            )
+            context: ssl.SSLContext | Callable[[], ssl.SSLContext]
+            if tls is None:
+                context = client_context(ca_file=None, cert_file=None, key_file=None)
+            elif contexts is None:
+                context = client_context(ca_file=tls.ca_file, cert_file=tls.cert_file, key_file=tls.key_file)
+            else:
+                context = contexts(tls)
             http = HTTPClient(tls=context, timeout_s=communication_timeout_s)
             stack.push_async_callback(http.aclose)
             return http

@@ -91,7 +91,7 @@ async def test_a_stop_while_one_is_not_ready_starts_no_other(autojump_clock: tri
 
         exits = await run_members(members, stop=stop, on_started=diary.started)
 
-    assert diary.entries == ["start a", "ready a", "start lock", "started", "stopped early lock", "stop a"]
+    assert diary.entries == ["start a", "ready a", "start lock", "stopped early lock", "stop a", "started"]
     assert failures(exits) == []
 
 
@@ -109,7 +109,7 @@ async def test_one_that_fails_before_it_is_ready_counts_as_started_all_the_same(
         on_started=diary.started,
     )
 
-    assert diary.entries == ["start a", "ready a", "started", "stop a"]
+    assert diary.entries == ["start a", "ready a", "stop a", "started"]
     assert [exit_.name for exit_ in exits] == ["server", "a"]
 
 

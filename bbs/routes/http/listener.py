@@ -66,13 +66,13 @@ class ListenerStatistics:
 
 
 class HTTPServer:
-    """Both lanes behind one listener. To be made inside a Trio run."""
+    """Both lanes behind one listener. To be made inside a Trio run. ``tls`` may be asked anew for each connection."""
 
     def __init__(
         self,
         table: RouteTable,
         *,
-        tls: ssl.SSLContext | None,
+        tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None,
         gate: Callable[[], bool],
         hooks: Hooks,
         limits: Limits = DEFAULT_LIMITS,
@@ -83,7 +83,7 @@ class HTTPServer:
             table, limits=limits, gate=gate, on_bug=hooks.on_bug, on_request=self._count_request
         )
         """The slow lane's application: pages that are no RPC are added to it."""
-        self._tls = tls
+        self._tls = (lambda: tls) if isinstance(tls, ssl.SSLContext) else tls
         self._hooks = hooks
         self._limits = limits
         self._slow_lane = SlowLane(
@@ -175,7 +175,7 @@ class HTTPServer:
             if self._tls is None:
                 await self._serve_in_lane(stream, peer)
             else:
-                secured = await self._handshake(stream, self._tls, peer)
+                secured = await self._handshake(stream, self._tls(), peer)
                 if secured is not None:
                     await self._serve_in_lane(secured, Peer(peer.remote_addr, secured))
         except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):

@@ -1,0 +1,140 @@
+"""What a server starts with and an operator hardly meant: for ``bbs check-config``. spec: config.md §2"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from bbs.config.upstream import KNOWN_KEYS, UpstreamConfig
+
+SECOND_NS = 1_000_000_000
+
+OLD_KEYS = frozenset(
+    (
+        "consul_cluster",
+        "rep_require_tls",
+        "cell_registrations_locket_enabled",
+        "locks_locket_enabled",
+        "skip_consul_lock",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    key: str
+    text: str
+
+
+def cautions(config: UpstreamConfig, *, unknown: Iterable[str], repeated: Iterable[str]) -> Iterator[Caution]:
+    """``unknown`` are the keys of the file that nobody reads, ``repeated`` those that stand there more than once."""
+    for key in unknown:
+        yield Caution(key, _about_unknown(key))
+    for key in repeated:
+        yield Caution(key, "stands there more than once: the last one counts")
+    for key, given in (
+        ("advertise_url", config.advertise_url),
+        ("desired_lrp_creation_timeout", config.desired_lrp_creation_timeout_ns),
+    ):
+        if given:
+            yield Caution(key, "has no effect, here as upstream")
+    for key, given in (
+        ("db_read_timeout", config.db_read_timeout_ns),
+        ("db_write_timeout", config.db_write_timeout_ns),
+        ("sql_ca_cert_file", config.sql_ca_cert_file),
+        ("sql_enable_identity_verification", config.sql_enable_identity_verification),
+    ):
+        if given:
+            yield Caution(
+                key,
+                "has no effect with Postgres: say it in database_connection_string (sslmode, sslrootcert)",
+            )
+    for key, given in (
+        ("max_open_database_connections", config.max_open_database_connections),
+        ("max_idle_database_connections", config.max_idle_database_connections),
+        ("max_database_connection_lifetime", config.max_database_connection_lifetime_ns),
+    ):
+        if given:
+            yield Caution(
+                key, "has no effect: this server writes through one connection and reads from memory"
+            )
+    yield from _lock(config)
+    yield from _workers(config)
+    yield from _intervals(config)
+    reps = (config.rep_ca_cert, config.rep_client_cert, config.rep_client_key)
+    if any(reps) and not all(reps):
+        yield Caution(
+            "rep_ca_cert, rep_client_cert, rep_client_key",
+            "one is missing, so the others are ignored: reps are called without a certificate of ours",
+        )
+    if config.auctioneer_address.endswith("/"):
+        yield Caution("auctioneer_address", "ends with a slash, which makes paths like //v1/lrps")
+    if not config.debug_address:
+        yield Caution("debug_address", "is not set: no log-level changes at run time, and no page of metrics")
+    if 0 < config.max_data_string_length < 12:
+        yield Caution(
+            "max_data_string_length", "leaves no room for the mark of what was cut; upstream dies of it"
+        )
+
+
+def _lock(config: UpstreamConfig) -> Iterator[Caution]:
+    ttl_ns, retry_ns = config.lock_ttl_ns, config.lock_retry_interval_ns
+    if ttl_ns < SECOND_NS:
+        yield Caution(
+            "lock_ttl",
+            'is below one second, which Locket refuses: this server never becomes master; use "15s"',
+        )
+    elif retry_ns >= ttl_ns:
+        yield Caution(
+            "lock_retry_interval", 'is not below lock_ttl: the lock expires between renewals; use "5s"'
+        )
+    if retry_ns <= 0:
+        yield Caution("lock_retry_interval", 'is zero: the lock is lost at its first renewal; use "5s"')
+    if config.db_connection_timeout_ns <= 0:
+        yield Caution(
+            "db_connection_timeout",
+            'is zero: it bounds the calls to Locket too, so no cell is ever found; use "30s"',
+        )
+
+
+def _workers(config: UpstreamConfig) -> Iterator[Caution]:
+    if config.update_workers < 1:
+        yield Caution("update_workers", "is zero: desired instances are created by convergence only")
+    if config.convergence_workers < 1:
+        yield Caution("convergence_workers", "is zero: convergence finds out what to do, and does nothing")
+
+
+def _intervals(config: UpstreamConfig) -> Iterator[Caution]:
+    for key, given, what in (
+        ("converge_repeat_interval", config.converge_repeat_interval_ns, "convergence runs without a pause"),
+        (
+            "kick_task_duration",
+            config.kick_task_duration_ns,
+            "every completed task is called back in each pass",
+        ),
+        (
+            "expire_pending_task_duration",
+            config.expire_pending_task_duration_ns,
+            "pending tasks fail in the next pass",
+        ),
+        (
+            "expire_completed_task_duration",
+            config.expire_completed_task_duration_ns,
+            "completed tasks go in the next pass",
+        ),
+        (
+            "communication_timeout",
+            config.communication_timeout_ns,
+            "a peer that hangs holds its caller for ever",
+        ),
+    ):
+        if given <= 0:
+            yield Caution(key, f"is zero: {what}")
+
+
+def _about_unknown(key: str) -> str:
+    name = key.rpartition(".")[2]
+    if name in OLD_KEYS:
+        return "is of an older release and ignored"
+    known = [key for keys in KNOWN_KEYS.values() for key in keys]
+    close = get_close_matches(name.lower(), known, n=1, cutoff=0.8)
+    return "is unknown and ignored" + (f"; did you mean {close[0]}?" if close else "")

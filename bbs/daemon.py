@@ -1,0 +1,316 @@
+"""``bbs -config FILE``: upstream's server, from its configuration to its exit code. spec: config.md §4-6
+
+First everything is checked and connected that can be, in upstream's order; nobody is answered yet, and a signal simply
+ends the process. Then the members run.
+"""
+
+import signal
+import ssl
+import sys
+import traceback
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final, NoReturn
+
+import trio
+import trio_asyncio
+
+from bbs.certificates import Certificate, Certificates, client_certificate, server_certificate
+from bbs.config import checks
+from bbs.config.errors import ConfigInvalid
+from bbs.config.go_duration import format_duration
+from bbs.config.serving import TaskSettings
+from bbs.config.upstream import UpstreamConfig, load
+from bbs.listen import ListenFailed
+from bbs.log import (
+    LagerSink,
+    Level,
+    Logger,
+    TimeFormat,
+    data_processors,
+    null_logger,
+    root_logger,
+    stdout_stream,
+)
+from bbs.members import failures, root_cause, run_members, trace
+from bbs.models.errors import BBSError
+from bbs.peers.locket import GRPCLocket, LocketSettings, LocketUnreachable, open_locket
+from bbs.peers.opened import AuctioneerSettings, open_peers
+from bbs.peers.presences import Presences
+from bbs.process import KeyLabelUnknown, Process, Settings
+from bbs.routes.request_log import AccessLogPathInvalid, open_access_log
+from bbs.store.backend import BackendUnavailable, BatchRefused, WriterLockLost
+from bbs.store.crypto import Keyring
+from bbs.store.dsn import parse_dsn
+from bbs.store.health_check import HealthCheckFailed, HealthCheckSettings
+from bbs.store.key_check import KeysDoNotFit
+from bbs.store.postgres import PostgresBackend
+from bbs.store.schema import SchemaError
+from bbs.sync.lock import Lock, LockLost
+from bbs.tls import TLSFiles, TLSFilesInvalid
+
+SECOND_NS: Final = 1_000_000_000
+
+EXPECTED: Final = (
+    BackendUnavailable,
+    BatchRefused,
+    BBSError,
+    HealthCheckFailed,
+    KeyLabelUnknown,
+    KeysDoNotFit,
+    ListenFailed,
+    LockLost,
+    SchemaError,
+    WriterLockLost,
+)
+"""Failures of members whose text says it all. Any other is a bug, and its traceback is wanted."""
+
+
+class Refused(Exception):
+    """The server does not start, and has said why."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__()
+        self.exit_code = exit_code
+
+
+def run(path: str) -> int:
+    """Be upstream's server with the configuration at ``path``; returns the exit code."""
+    _name_process("bbs")
+    try:
+        config = load(path)
+        for problem in checks.problems(config):
+            if problem.step > checks.LOGGER:
+                break
+            raise ConfigInvalid(f"{problem.error} ({problem.key}: {problem.advice})")
+    except ConfigInvalid as invalid:
+        print(f"panic: {invalid}", file=sys.stderr, flush=True)
+        return checks.EXIT_FATAL
+    sink = LagerSink(
+        stdout_stream(),
+        min_level=Level.from_config(config.log_level),
+        time_format=TimeFormat.from_config(config.time_format),
+        processors=data_processors(
+            max_data_string_length=config.max_data_string_length,
+            redact_secrets=config.redact_secrets,
+            redact_patterns=config.redact_patterns,
+        ),
+    )
+    log = root_logger(config.session_name, sink)
+    log.info("starting")
+    try:
+        return trio.run(_run, config, sink, log)
+    except BaseExceptionGroup as group:
+        refused, rest = group.split(Refused)
+        if rest is not None or refused is None:
+            raise
+        cause = root_cause(refused)
+        assert isinstance(cause, Refused)
+        return cause.exit_code
+    except Refused as refused_alone:
+        return refused_alone.exit_code
+
+
+async def _run(config: UpstreamConfig, sink: LagerSink, log: Logger) -> int:
+    stop = trio.Event()
+    async with _assembled(config, sink, log, stop) as assembled, trio.open_nursery() as nursery:
+        nursery.start_soon(assembled.certificates.watch)
+        await nursery.start(_obey_signals, assembled, stop)
+        exits = await run_members(
+            assembled.process.members(), stop=stop, on_started=lambda: log.info("started")
+        )
+        nursery.cancel_scope.cancel()
+    went_wrong = failures(exits)
+    for failure in went_wrong:
+        if not isinstance(root_cause(failure), EXPECTED):
+            traceback.print_exception(failure)
+    if went_wrong:
+        log.error("exited-with-failure", error=trace(exits))
+        return checks.EXIT_FAILED
+    log.info("exited")
+    return 0
+
+
+class _Assembled:
+    """A process with everything around it that phase A has opened."""
+
+    def __init__(self) -> None:
+        self.stop_signal: int = signal.SIGINT
+        self.process: Process
+        self.certificates: Certificates
+
+
+@asynccontextmanager
+async def _assembled(
+    config: UpstreamConfig, sink: LagerSink, log: Logger, stop: trio.Event
+) -> AsyncIterator[_Assembled]:
+    """Everything that comes before the first member, step by step (spec: config.md §4, phase A).
+
+    Raises:
+      Refused: a step failed, and its reason is in the log.
+    """
+    assembled = _Assembled()
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(trio_asyncio.open_loop())
+        _check(config, log, after=checks.LOGGER, through=checks.DATABASE)
+        dsn = parse_dsn(config.database_connection_string)
+        keyring = Keyring(config.encryption_keys, config.active_key_label)
+        probe = PostgresBackend(dsn, keyring, on_dropped=lambda row: None)
+        try:
+            await probe.prepare()
+        except BackendUnavailable as error:
+            _refuse(log, "sql-failed-to-connect", str(error))
+        except BatchRefused as error:
+            _refuse(log, "sql-failed-create-configurations-table", str(error))
+        finally:
+            await probe.aclose()
+        _check(config, log, after=checks.DATABASE, through=checks.AUCTIONEER)
+        access_log = None
+        if config.access_log_path:
+            try:
+                access_log = stack.enter_context(open_access_log(config.access_log_path))
+            except AccessLogPathInvalid as error:
+                log.error("invalid-access-log-path", {"access-log-path": config.access_log_path}, error=error)
+                raise Refused(checks.EXIT_FAILED) from error
+        _check(config, log, after=checks.AUCTIONEER, through=checks.SERVER_TLS)
+        _check(config, log, after=checks.SERVER_TLS, through=checks.LOCKET)
+        locket = await _connected_to_locket(config, log, stack)
+        _check(config, log, after=checks.LOCKET, through=checks.UUID)
+        log.info("report-interval", value=format_duration(config.report_interval_ns))
+        _check(config, log, after=checks.UUID, through=checks.MEMBERS)
+
+        certificates: list[Certificate] = []
+
+        def contexts(files: TLSFiles) -> Callable[[], ssl.SSLContext]:
+            certificates.append(client_certificate(files))
+            return certificates[-1].context
+
+        server = server_certificate(checks.server_files(config))
+        lookup_s = config.db_connection_timeout_ns / SECOND_NS
+        peers = await stack.enter_async_context(
+            open_peers(
+                auctioneer=AuctioneerSettings(
+                    address=config.auctioneer_address,
+                    tls=checks.auctioneer_files(config),
+                    require_tls=config.auctioneer_require_tls,
+                ),
+                identity=checks.server_files(config),
+                reps_tls=checks.rep_files(config),
+                cells=Presences(locket, deadline_s=lookup_s, log=log),
+                communication_timeout_s=config.communication_timeout_ns / SECOND_NS,
+                callback_workers=config.task_callback_workers,
+                log=log,
+                contexts=contexts,
+            )
+        )
+        assembled.certificates = Certificates([server, *certificates], log=log)
+        assembled.process = Process(
+            _settings(config),
+            dsn=dsn,
+            keyring=keyring,
+            tls=server.context,
+            peers=peers,
+            watched=Presences(locket, deadline_s=lookup_s, log=null_logger()),
+            lock=Lock(
+                locket,
+                owner=config.uuid,
+                ttl_s=config.lock_ttl_ns // SECOND_NS,
+                retry_interval_s=config.lock_retry_interval_ns / SECOND_NS,
+                log=log,
+                stop_signal=lambda: assembled.stop_signal,
+            ),
+            sink=sink,
+            access_log=access_log,
+            log=log,
+            stop=stop,
+        )
+        yield assembled
+
+
+async def _connected_to_locket(config: UpstreamConfig, log: Logger, stack: AsyncExitStack) -> GRPCLocket:
+    settings = LocketSettings(
+        address=config.locket_address,
+        tls=checks.locket_files(config),
+        keepalive_time_s=config.locket_client_keepalive_time,
+        keepalive_timeout_s=config.locket_client_keepalive_timeout,
+    )
+    try:
+        return await stack.enter_async_context(open_locket(settings, log=log))
+    except (LocketUnreachable, TLSFilesInvalid) as error:
+        _refuse(log, "failed-to-create-locket-client", str(error))
+
+
+def _settings(config: UpstreamConfig) -> Settings:
+    health_check = HealthCheckSettings()
+    return Settings(
+        listen_address=config.listen_address or ":0",
+        health_address=config.health_address,
+        debug_address=config.debug_address or None,
+        update_workers=config.update_workers,
+        convergence_workers=config.convergence_workers,
+        debug_lrp_start_heartbeats=config.debug_lrp_start_heartbeats,
+        health_check=HealthCheckSettings(
+            timeout_s=config.health_check_timeout_ns / SECOND_NS or health_check.timeout_s,
+            failure_threshold=config.health_check_failure_threshold or health_check.failure_threshold,
+            interval_s=config.health_check_interval_ns / SECOND_NS or health_check.interval_s,
+        )
+        if config.enable_db_health_check
+        else None,
+        tasks=TaskSettings(
+            max_task_retries=config.max_task_retries,
+            task_callback_workers=config.task_callback_workers,
+            communication_timeout_s=config.communication_timeout_ns / SECOND_NS,
+            converge_repeat_interval_s=config.converge_repeat_interval_ns / SECOND_NS,
+            kick_task_duration_s=config.kick_task_duration_ns / SECOND_NS,
+            expire_pending_task_duration_s=config.expire_pending_task_duration_ns / SECOND_NS,
+            expire_completed_task_duration_s=config.expire_completed_task_duration_ns / SECOND_NS,
+        ),
+    )
+
+
+def _check(config: UpstreamConfig, log: Logger, *, after: int, through: int) -> None:
+    for problem in checks.problems(config):
+        if problem.step > through:
+            return
+        if problem.step <= after:
+            continue
+        if not problem.action:
+            print(f"panic: {problem.error}", file=sys.stderr, flush=True)
+        elif problem.exit_code == checks.EXIT_FAILED:
+            log.error(problem.action, dict(problem.data), error=problem.error)
+        else:
+            if problem.action == "failed-to-create-locket-client":
+                log.error("failed-to-open-tls-config", error=problem.error)
+            _refuse(log, problem.action, problem.error, dict(problem.data))
+        raise Refused(problem.exit_code)
+
+
+def _refuse(log: Logger, action: str, error: str, data: dict[str, object] | None = None) -> NoReturn:
+    """Upstream's fatal end: a line in the log, and a panic."""
+    log.fatal(action, data, error=error or None)
+    print(f"panic: {error or action}", file=sys.stderr, flush=True)
+    raise Refused(checks.EXIT_FATAL)
+
+
+async def _obey_signals(
+    assembled: _Assembled,
+    stop: trio.Event,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """SIGINT and SIGTERM stop the server, the first of them for good; SIGHUP has certificates read again."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        task_status.started()
+        async for number in signals:
+            if number == signal.SIGHUP:
+                assembled.certificates.reload()
+            else:
+                assembled.stop_signal = number
+                stop.set()
+
+
+def _name_process(name: str) -> None:
+    """What ``ps`` and ``lsof`` call this process; upstream's scripts look for it (spec: config.md §5)."""
+    with suppress(OSError):  # not Linux
+        Path("/proc/self/comm").write_text(name)

@@ -1,0 +1,152 @@
+"""Asks the database now and then whether it is well, for those who want a master that is not to give way to another.
+
+Each round is some attempts, one right after the other, of which one has to succeed; a round that fails ends the process
+(spec: metrics-and-logs.md §6, storage.md §1.6, config.md §2.3).
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from math import ceil
+from time import time_ns
+from typing import Any, NoReturn
+
+import asyncpg
+import trio
+from trio_asyncio import aio_as_trio
+
+from bbs.log import Logger
+from bbs.store.dsn import DSN
+from bbs.store.postgres import driver_text
+
+CLOSE_S = 1.0
+
+
+class AttemptFailed(Exception):
+    """One attempt; the text is upstream's, with the driver's words at its end."""
+
+
+class HealthCheckFailed(Exception):
+    """No attempt of a round succeeded; the text has a line for each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheckSettings:
+    """Upstream's settings, with its defaults. A negative ``failure_threshold`` is a round without attempts: all well."""
+
+    timeout_s: float = 5.0
+    failure_threshold: int = 3
+    interval_s: float = 10.0
+
+
+class HealthCheck:
+    """``attempt`` returns if the database is well, and raises `AttemptFailed` if not. It is cancelled when it hangs."""
+
+    def __init__(
+        self, attempt: Callable[[], Awaitable[None]], settings: HealthCheckSettings, *, log: Logger
+    ) -> None:
+        self._attempt = attempt
+        self._settings = settings
+        self._log = log.session("db-health-check-runner")
+
+    async def run(self, may_begin: trio.Event) -> NoReturn:
+        """Wait for ``may_begin`` (the database is ready for us), then check until cancelled.
+
+        Raises:
+          HealthCheckFailed: a round failed.
+        """
+        self._log.info("waiting-for-db-migrations")
+        await may_begin.wait()
+        self._log.info("starting")
+        interval_s, due = self._settings.interval_s, trio.current_time()
+        while True:
+            # One round at a time: ticks that pass during a long one are left out.
+            due += interval_s * max(1, ceil((trio.current_time() - due) / interval_s))
+            await trio.sleep_until(due)
+            await self._round()
+
+    async def _round(self) -> None:
+        failures = []
+        for number in range(1, self._settings.failure_threshold + 1):
+            try:
+                with trio.fail_after(self._settings.timeout_s):
+                    await self._attempt()
+            except trio.TooSlowError:
+                failure = f"timed out after {self._settings.timeout_s:g}s while executing DB health check"
+                self._log.error("health-check-timed-out", error=failure, attempt=number)
+            except AttemptFailed as error:
+                failure = str(error)
+                self._log.error("failed-health-check", error=failure, attempt=number)
+            else:
+                self._log.debug("health-check-succeeded")
+                return
+            failures.append(failure)
+        if not failures:
+            return
+        text = "\n".join(failures)
+        self._log.error(
+            "health-check-attempts-exceeded", {"max-attempts": self._settings.failure_threshold}, error=text
+        )
+        self._log.error("database-failure-detected-restarting-bbs", error=text)
+        raise HealthCheckFailed(text)
+
+
+class PostgresProbe:
+    """What an attempt does: note the time in ``bbs_health_check`` and read it back, on a connection of its own."""
+
+    def __init__(self, dsn: DSN, *, connect_s: float, now_ns: Callable[[], int] = time_ns) -> None:
+        self._dsn = dsn
+        self._connect_s = connect_s
+        self._now_ns = now_ns
+        self._connection: asyncpg.Connection[Any] | None = None
+
+    async def attempt(self) -> None:
+        """One attempt.
+
+        Raises:
+          AttemptFailed: the database did not do as asked.
+        Cancellation:
+          Breaks the statement off.
+        """
+        step = "upserting"
+        try:
+            await aio_as_trio(self._note)()
+            step = "querying for"
+            await aio_as_trio(self._read)()
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            self._abandon()
+            raise AttemptFailed(f"failed {step} health check time: {_words(error)}") from error
+        except BaseException:
+            self._abandon()
+            raise
+
+    async def aclose(self) -> None:
+        """Close the connection, if there is one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with trio.move_on_after(CLOSE_S, shield=True):
+                await aio_as_trio(connection.close)(timeout=CLOSE_S)
+
+    def _abandon(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    async def _note(self) -> None:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._dsn.connect(timeout_s=self._connect_s)
+        await self._connection.execute(
+            "INSERT INTO bbs_health_check (id, time) VALUES (1, $1)"
+            " ON CONFLICT (id) DO UPDATE SET time = excluded.time",
+            self._now_ns(),
+        )
+
+    async def _read(self) -> None:
+        assert self._connection is not None
+        if await self._connection.fetchval("SELECT time FROM bbs_health_check WHERE id = 1") is None:
+            raise OSError("sql: no rows in result set")
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, asyncpg.PostgresError):
+        return driver_text(error)
+    return str(error) or type(error).__name__

@@ -1,0 +1,210 @@
+"""``bbs -config FILE`` as a process, with a Locket in another one and a real Postgres."""
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trio
+
+from bbs.certs import DevelopmentCerts, make_development_certs
+from bbs.client import ClientConfig, InternalBBSClient
+
+WAIT_MAX_S = 60.0
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@dataclass
+class Surroundings:
+    """What daemons share. ``locket`` is the Locket's process."""
+
+    tmp_path: Path
+    certs: DevelopmentCerts
+    database_url: str
+    locket: trio.Process
+    locket_address: str
+
+    def config(self, uuid: str, **changes: Any) -> dict[str, Any]:
+        """A configuration that works, with free ports of its own."""
+        certs = {name: str(path) for name, path in zip(_CERT_NAMES, self.certs.paths(), strict=True)}
+        return {
+            "session_name": "bbs",
+            "uuid": uuid,
+            "listen_address": f"127.0.0.1:{free_port()}",
+            "health_address": f"127.0.0.1:{free_port()}",
+            "ca_file": certs["ca"],
+            "cert_file": certs["server"],
+            "key_file": certs["server_key"],
+            "locket_address": self.locket_address,
+            "locket_ca_cert_file": certs["ca"],
+            "locket_client_cert_file": certs["client"],
+            "locket_client_key_file": certs["client_key"],
+            "lock_ttl": "2s",
+            "lock_retry_interval": "500ms",
+            "database_driver": "postgres",
+            "database_connection_string": self.database_url,
+            "db_connection_timeout": "30s",
+            "encryption_keys": {"label": "key"},
+            "active_key_label": "label",
+            "auctioneer_address": f"http://127.0.0.1:{free_port()}",
+            "communication_timeout": "1s",
+            "converge_repeat_interval": "30s",
+            "kick_task_duration": "30s",
+            "expire_pending_task_duration": "30m",
+            "expire_completed_task_duration": "2m",
+            "convergence_workers": 20,
+            "update_workers": 1000,
+            "task_callback_workers": 10,
+            "max_task_retries": 3,
+            "report_interval": "1m",
+            "log_level": "debug",
+            **changes,
+        }
+
+
+_CERT_NAMES = ("ca", "server", "server_key", "client", "client_key")
+
+
+@dataclass
+class Daemon:
+    """A process and its log. Lines are read as they come; those that are no JSON stay as text in ``other``."""
+
+    process: trio.Process
+    config: dict[str, Any]
+    certs: DevelopmentCerts
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    other: list[str] = field(default_factory=list)
+    _news: trio.Event = field(default_factory=trio.Event)
+    ended: bool = False
+
+    def messages(self) -> list[str]:
+        return [line["message"].removeprefix("bbs.") for line in self.lines]
+
+    def data_of(self, message: str) -> dict[str, Any]:
+        """The data of the first line with that message."""
+        found: dict[str, Any] = next(
+            line["data"] for line in self.lines if line["message"].removeprefix("bbs.") == message
+        )
+        return found
+
+    async def logs(self, message: str) -> dict[str, Any]:
+        """Wait for that message; its data."""
+        with trio.fail_after(WAIT_MAX_S):
+            while message not in self.messages():
+                assert not self.ended, "\n".join([*map(str, self.lines[-20:]), *self.other])
+                self._news = trio.Event()
+                await self._news.wait()
+        return self.data_of(message)
+
+    async def exit_code(self) -> int:
+        """Wait for the end of the process, and of its output."""
+        with trio.fail_after(WAIT_MAX_S):
+            while not self.ended:
+                self._news = trio.Event()
+                await self._news.wait()
+            return await self.process.wait()
+
+    async def stop(self) -> int:
+        self.process.terminate()
+        return await self.exit_code()
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[InternalBBSClient]:
+        config = ClientConfig(
+            url=f"https://{self.config['listen_address']}",
+            is_tls=True,
+            ca_file=str(self.certs.ca_cert),
+            cert_file=str(self.certs.client_cert),
+            key_file=str(self.certs.client_key),
+            retries=1,
+            request_timeout_s=30,
+        )
+        async with InternalBBSClient.connect(config) as client:
+            yield client
+
+    async def health_status(self) -> int:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            return (await http.get(f"http://{self.config['health_address']}/ping")).status_code
+
+    def api_is_open(self) -> bool:
+        host, port = self.config["listen_address"].split(":")
+        with socket.socket() as probe:
+            return probe.connect_ex((host, int(port))) == 0
+
+    async def read(self) -> None:
+        assert self.process.stdout is not None
+        rest = b""
+        async for piece in self.process.stdout:
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                try:
+                    self.lines.append(json.loads(line))
+                except ValueError:
+                    self.other.append(line.decode(errors="replace"))
+            self._news.set()
+        self.ended = True
+        self._news.set()
+
+
+@asynccontextmanager
+async def surroundings(tmp_path: Path, database_url: str) -> AsyncIterator[Surroundings]:
+    certs = make_development_certs(tmp_path / "certs")
+    process, address = await start_locket(certs)
+    around = Surroundings(tmp_path, certs, database_url, process, address)
+    try:
+        yield around
+    finally:
+        await _end(around.locket)
+
+
+async def start_locket(certs: DevelopmentCerts, address: str = "127.0.0.1:0") -> tuple[trio.Process, str]:
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-m", "tests.locket_server", *map(str, certs.paths()[:3]), address],
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    line = b""
+    with trio.fail_after(WAIT_MAX_S):
+        while not line.endswith(b"\n"):
+            piece = await process.stdout.receive_some()
+            assert piece, "the Locket did not start"
+            line += piece
+    return process, line.decode().strip()
+
+
+@asynccontextmanager
+async def daemon(around: Surroundings, config: dict[str, Any]) -> AsyncIterator[Daemon]:
+    """Killed in the end, if it has not ended by then."""
+    file = around.tmp_path / f"{config.get('uuid', 'bbs')}.json"
+    file.write_text(json.dumps(config))
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-m", "bbs", "-config", str(file)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    running = Daemon(process, config, around.certs)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(running.read)
+            yield running
+            nursery.cancel_scope.cancel()
+    finally:
+        await _end(process)
+
+
+async def _end(process: trio.Process) -> None:
+    with trio.CancelScope(shield=True):  # a killed process ends at once
+        process.kill()
+        await process.wait()

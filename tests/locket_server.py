@@ -1,0 +1,25 @@
+"""``python -m tests.locket_server CA CERT KEY [ADDRESS]``: the embedded Locket as a process of its own.
+
+Prints its address, then serves until it is killed.
+"""
+
+import sys
+
+import trio
+
+from bbs.log import null_logger
+from bbs.sync.embedded_locket import embedded_locket
+from bbs.sync.locket_table import LocketTable
+from bbs.tls import TLSFiles
+
+
+async def serve(ca: str, cert: str, key: str, address: str = "127.0.0.1:0") -> None:
+    tls = TLSFiles(ca_file=ca, cert_file=cert, key_file=key)
+    table = LocketTable(trio.current_time)
+    async with embedded_locket(table, address, tls=tls, log=null_logger()) as bound:
+        print(bound, flush=True)
+        await trio.sleep_forever()
+
+
+if __name__ == "__main__":
+    trio.run(serve, *sys.argv[1:])

@@ -1,0 +1,165 @@
+"""The database's health check, and when it ends the process (spec: metrics-and-logs.md §6)."""
+
+from collections.abc import Iterable
+
+import pytest
+import trio
+import trio.testing
+
+from bbs.members import root_cause
+from bbs.store.dsn import parse_dsn
+from bbs.store.health_check import (
+    AttemptFailed,
+    HealthCheck,
+    HealthCheckFailed,
+    HealthCheckSettings,
+    PostgresProbe,
+)
+from tests.convergence.log_lines import LogLines
+from tests.store.worlds import PostgresWorld
+
+
+class Database:
+    """One answer per attempt, the last for ever: well, ill, or none at all. ``asked_at_s`` are the times of attempts."""
+
+    def __init__(self, answers: Iterable[str]) -> None:
+        self.answers = list(answers)
+        self.asked_at_s: list[float] = []
+
+    async def attempt(self) -> None:
+        self.asked_at_s.append(trio.current_time())
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer == "ill":
+            raise AttemptFailed("failed upserting health check time: no")
+        if answer == "hangs":
+            await trio.sleep_forever()
+
+
+async def check(
+    database: Database,
+    lines: LogLines,
+    *,
+    for_s: float,
+    failure_threshold: int = 3,
+    timeout_s: float = 5,
+) -> None:
+    settings = HealthCheckSettings(timeout_s=timeout_s, failure_threshold=failure_threshold, interval_s=10)
+    may_begin = trio.Event()
+    may_begin.set()
+    with trio.move_on_after(for_s):
+        await HealthCheck(database.attempt, settings, log=lines.log).run(may_begin)
+
+
+async def test_nothing_is_asked_before_the_migrations_are_done(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    database, lines = Database(["well"]), LogLines()
+
+    with trio.move_on_after(100):
+        await HealthCheck(database.attempt, HealthCheckSettings(), log=lines.log).run(trio.Event())
+
+    assert database.asked_at_s == []
+    assert lines.messages() == ["db-health-check-runner.waiting-for-db-migrations"]
+
+
+async def test_a_database_that_is_well_is_asked_once_per_interval(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    database = Database(["well"])
+
+    await check(database, LogLines(), for_s=35)
+
+    assert database.asked_at_s == pytest.approx([10, 20, 30])
+
+
+async def test_one_success_makes_up_for_the_failures_before_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    database, lines = Database(["ill", "hangs", "well"]), LogLines()
+
+    await check(database, lines, for_s=25)
+
+    assert database.asked_at_s == pytest.approx([10, 10, 15, 20])
+    assert lines.messages()[2:] == [
+        "db-health-check-runner.failed-health-check",
+        "db-health-check-runner.health-check-timed-out",
+    ]
+    assert lines.lines()[3]["data"]["error"] == "timed out after 5s while executing DB health check"
+
+
+async def test_a_round_without_a_success_ends_the_process(autojump_clock: trio.testing.MockClock) -> None:
+    database, lines = Database(["ill", "hangs", "ill"]), LogLines()
+
+    with pytest.raises(HealthCheckFailed) as failed:
+        await check(database, lines, for_s=100)
+
+    assert str(failed.value).splitlines() == [
+        "failed upserting health check time: no",
+        "timed out after 5s while executing DB health check",
+        "failed upserting health check time: no",
+    ]
+    assert trio.current_time() == pytest.approx(15)
+    assert lines.messages()[-2:] == [
+        "db-health-check-runner.health-check-attempts-exceeded",
+        "db-health-check-runner.database-failure-detected-restarting-bbs",
+    ]
+    assert lines.lines()[-2]["data"]["max-attempts"] == 3
+
+
+async def test_a_negative_threshold_is_a_round_without_attempts(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    database = Database(["ill"])
+
+    await check(database, LogLines(), for_s=100, failure_threshold=-1)
+
+    assert database.asked_at_s == []
+
+
+async def test_ticks_during_a_long_round_are_left_out(autojump_clock: trio.testing.MockClock) -> None:
+    database = Database(["hangs", "hangs", "well", "well"])
+
+    await check(database, LogLines(), for_s=35, timeout_s=7)
+
+    assert database.asked_at_s == pytest.approx([10, 17, 24, 30])
+
+
+@pytest.mark.postgres
+async def test_a_real_database_is_noted_and_read(postgres: PostgresWorld, database_url: str) -> None:
+    await postgres.open_writer()
+    probe = PostgresProbe(parse_dsn(database_url), connect_s=5, now_ns=lambda: 42)
+
+    for _ in range(2):
+        await probe.attempt()
+
+    assert await postgres.fetchval("SELECT time FROM bbs_health_check WHERE id = 1") == 42
+    await postgres.execute("ALTER TABLE bbs_health_check RENAME TO gone")
+    with pytest.raises(AttemptFailed) as failed:
+        await probe.attempt()
+    assert str(failed.value) == (
+        "failed upserting health check time:"
+        ' ERROR: relation "bbs_health_check" does not exist (SQLSTATE 42P01)'
+    )
+    await postgres.execute("ALTER TABLE gone RENAME TO bbs_health_check")
+    await probe.attempt()
+    await probe.aclose()
+
+
+@pytest.mark.postgres
+async def test_a_statement_that_hangs_is_broken_off(postgres: PostgresWorld, database_url: str) -> None:
+    await postgres.open_writer()
+    probe = PostgresProbe(parse_dsn(database_url), connect_s=5)
+    await probe.attempt()
+    await postgres.execute("BEGIN")
+    await postgres.execute("LOCK TABLE bbs_health_check IN EXCLUSIVE MODE")
+    settings = HealthCheckSettings(timeout_s=0.1, failure_threshold=2, interval_s=0.1)
+    may_begin = trio.Event()
+    may_begin.set()
+
+    with trio.fail_after(10), pytest.raises((HealthCheckFailed, BaseExceptionGroup)) as failed:
+        await HealthCheck(probe.attempt, settings, log=LogLines().log).run(may_begin)
+
+    assert str(root_cause(failed.value)).count("timed out after 0.1s") == 2
+    await postgres.execute("ROLLBACK")
+    await probe.attempt()
+    await probe.aclose()

@@ -1,0 +1,409 @@
+"""``bbs -config FILE``: start, standby, takeover, end (spec: config.md §4-6, locking-and-presence.md §3)."""
+
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from tests.daemons import Daemon, Surroundings, daemon, start_locket, surroundings
+
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+
+
+@pytest.fixture
+async def around(tmp_path: Path, database_url: str) -> AsyncIterator[Surroundings]:
+    async with surroundings(tmp_path, database_url) as around:
+        yield around
+
+
+async def domains(bbs: Daemon) -> list[str]:
+    async with bbs.client() as client:
+        return sorted(await client.domains())
+
+
+async def upsert(bbs: Daemon, domain: str) -> None:
+    async with bbs.client() as client:
+        await client.upsert_domain(domain, ttl_s=0)
+
+
+async def test_a_first_start_and_a_clean_stop(around: Surroundings) -> None:
+    async with daemon(around, around.config("a", debug_address="127.0.0.1:0")) as bbs:
+        await bbs.logs("started")
+
+        assert await bbs.health_status() == 200
+        await upsert(bbs, "cf-apps")
+        assert await domains(bbs) == ["cf-apps"]
+        assert await bbs.stop() == 0
+
+        assert_order(
+            bbs.messages(),
+            "starting",
+            "report-interval",
+            "locket-lock.started",
+            "locket-lock.acquired-lock",
+            "task-completion-workpool.started",
+            "migration-manager.starting",
+            "migration-manager.running-migration",
+            "migration-manager.completed-migration",
+            "migration-manager.finished-migrations",
+            "encryptor.starting",
+            "encryptor.encryption-started",
+            "encryptor.encryption-finished",
+            "hub-maintainer.started",
+            "converger-process.started",
+            "started",
+            "migration-manager.migration-interrupt",
+            "locket-lock.signalled",
+            "locket-lock.released-lock",
+            "locket-lock.completed",
+            "exited",
+        )
+        assert bbs.data_of("report-interval") == {"value": "1m0s"}
+        assert bbs.data_of("locket-lock.signalled")["signal"] == signal.SIGTERM
+        assert bbs.other == []
+
+
+def assert_order(messages: list[str], *expected: str) -> None:
+    """Each expected message comes after the one before it."""
+    rest = iter(messages)
+    for message in expected:
+        assert message in rest, (message, messages)
+
+
+async def test_a_standby_is_not_there_to_clients_and_takes_over_from_a_master_that_stops(
+    around: Surroundings,
+) -> None:
+    async with daemon(around, around.config("a")) as first:
+        await first.logs("started")
+        await upsert(first, "from-first")
+        async with daemon(around, around.config("b")) as second:
+            await second.logs("read-ahead")
+            assert await second.health_status() == 200
+            assert not second.api_is_open()
+
+            assert await first.stop() == 0
+            await second.logs("started")
+            assert await domains(second) == ["from-first"]
+            await upsert(second, "from-second")
+
+            async with daemon(around, around.config("a")) as third:
+                await third.logs("read-ahead")
+                assert await second.stop() == 0
+                await third.logs("started")
+                assert await domains(third) == ["from-first", "from-second"]
+
+
+async def test_a_standby_that_is_stopped_never_was_master(around: Surroundings) -> None:
+    async with daemon(around, around.config("a")) as first:
+        await first.logs("started")
+        async with daemon(around, around.config("b")) as second:
+            await second.logs("locket-lock.started")
+            await second.logs("read-ahead")
+
+            assert await second.stop() == 0
+
+            assert_order(
+                second.messages(),
+                "locket-lock.started",
+                "locket-lock.signalled",
+                "locket-lock.failed-to-release-lock",
+                "started",
+                "exited",
+            )
+            assert "lock-collision" in second.data_of("locket-lock.failed-to-release-lock")["error"]
+        assert await domains(first) == []
+
+
+async def test_a_standby_takes_over_from_a_master_that_was_killed(around: Surroundings) -> None:
+    async with daemon(around, around.config("a")) as first, daemon(around, around.config("b")) as second:
+        await first.logs("started")
+        await upsert(first, "acknowledged")
+
+        first.process.kill()
+
+        await second.logs("started")
+        assert await domains(second) == ["acknowledged"]
+
+
+async def test_no_write_of_a_master_that_slept_through_its_lock_lands(around: Surroundings) -> None:
+    async with daemon(around, around.config("a")) as first, daemon(around, around.config("b")) as second:
+        await first.logs("started")
+        await upsert(first, "before")
+        async with first.client() as client:
+            await client.ping()  # a connection that is open when the process stops
+            first.process.send_signal(signal.SIGSTOP)
+            await second.logs("started")
+            await upsert(second, "meanwhile")
+
+            async def write_late() -> None:
+                with pytest.raises(Exception, match=r".*"):  # whatever the client makes of it
+                    await client.upsert_domain("too-late", ttl_s=0)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(write_late)
+                first.process.send_signal(signal.SIGCONT)
+                assert await first.exit_code() == 1
+
+        assert await domains(second) == ["before", "meanwhile"]
+        assert "exited-with-failure" in first.messages()
+        assert await second.stop() == 0
+        async with daemon(around, around.config("c")) as third:
+            await third.logs("started")
+            assert await domains(third) == ["before", "meanwhile"]
+
+
+async def test_a_master_without_locket_ends_and_writes_nothing_more(around: Surroundings) -> None:
+    async with daemon(around, around.config("a")) as bbs:
+        await bbs.logs("started")
+
+        around.locket.kill()
+
+        assert await bbs.exit_code() == 1
+        assert_order(bbs.messages(), "locket-lock.lost-lock", "exited-with-failure")
+        error = bbs.data_of("exited-with-failure")["error"]
+        assert error.startswith("Exit trace for group:\nlock exited with error: lost lock (request ")
+        assert "\nserver exited with nil\n" in error
+
+
+async def test_a_standby_outlives_locket_and_becomes_master_when_it_is_back(around: Surroundings) -> None:
+    async with daemon(around, around.config("a")) as first:
+        await first.logs("started")
+        async with daemon(around, around.config("b")) as second:
+            await second.logs("read-ahead")
+            around.locket.kill()
+            assert await first.exit_code() == 1
+            await second.logs("locket-lock.failed-to-acquire-lock")
+
+            around.locket, _ = await start_locket(around.certs, around.locket_address)
+
+            await second.logs("started")
+            assert await second.stop() == 0
+
+
+async def test_a_restart_with_the_same_uuid_works_at_once(around: Surroundings) -> None:
+    config = around.config("a")
+    for _ in range(2):
+        async with daemon(around, config) as bbs:
+            await bbs.logs("started")
+            await upsert(bbs, "d")
+            bbs.process.kill()
+            await bbs.exit_code()
+
+
+async def test_keys_are_rotated_by_restarts(around: Surroundings) -> None:
+    old, both, new = {"old": "1"}, {"old": "1", "new": "2"}, {"new": "2"}
+    for keys, label in ((old, "old"), (both, "new"), (new, "new")):
+        config = around.config("a", encryption_keys=keys, active_key_label=label)
+        async with daemon(around, config) as bbs:
+            await bbs.logs("started")
+            if label == "old":
+                async with bbs.client() as client:
+                    from tests.records import desired_message
+
+                    await client.desire_lrp(desired_message("p"))
+            if keys == both:
+                bbs.process.send_signal(signal.SIGINT)  # obeyed once all is sealed anew
+                assert await bbs.exit_code() == 0
+                assert bbs.data_of("encryptor.encryption-finished")["existing-key-label"] == "old"
+                continue
+            async with bbs.client() as client:
+                assert [lrp.process_guid for lrp in await client.desired_lrps()] == ["p"]
+            assert await bbs.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("keys", "error"),
+    [
+        pytest.param(
+            {"new": "2"}, "Existing encryption key version (old) is not among the known keys", id="missing"
+        ),
+        pytest.param({"old": "mistyped"}, 'under "old"', id="wrong"),
+    ],
+)
+async def test_keys_that_do_not_fit_end_it_before_anything_is_lost(
+    around: Surroundings, keys: dict[str, str], error: str
+) -> None:
+    from tests.records import desired_message
+
+    async with daemon(
+        around, around.config("a", encryption_keys={"old": "1"}, active_key_label="old")
+    ) as bbs:
+        await bbs.logs("started")
+        async with bbs.client() as client:
+            await client.desire_lrp(desired_message("p"))
+        assert await bbs.stop() == 0
+
+    config = around.config("a", encryption_keys=keys, active_key_label=next(iter(keys)))
+    async with daemon(around, config) as bbs:
+        assert await bbs.exit_code() == 1
+        assert error in bbs.data_of("exited-with-failure")["error"]
+        assert "mistyped" not in str(bbs.lines)
+
+    async with daemon(
+        around, around.config("a", encryption_keys={"old": "1"}, active_key_label="old")
+    ) as bbs:
+        await bbs.logs("started")
+        async with bbs.client() as client:
+            assert len(await client.desired_lrps()) == 1
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    return changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "exit_code", "message"),
+    [
+        pytest.param(changed(uuid=""), 2, "invalid-uuid", id="no uuid"),
+        pytest.param(changed(locket_address=""), 2, "invalid-locket-config", id="no Locket address"),
+        pytest.param(changed(health_address=""), 2, "failed-invalid-health-address", id="no health address"),
+        pytest.param(
+            changed(health_address="127.0.0.1:nope"), 2, "failed-invalid-health-port", id="bad port"
+        ),
+        pytest.param(changed(encryption_keys={}), 2, "cannot-setup-encryption", id="no keys"),
+        pytest.param(changed(database_driver=""), 2, "no-database-configured", id="no database"),
+        pytest.param(changed(database_driver="oracle"), 2, "invalid-driver-name", id="bad driver"),
+        pytest.param(
+            changed(database_connection_string="postgres://u:secret@127.0.0.1:1/d"),
+            2,
+            "sql-failed-to-connect",
+            id="no Postgres there",
+        ),
+        pytest.param(
+            changed(auctioneer_address=""), 2, "auctioneer-address-validation-failed", id="auctioneer"
+        ),
+        pytest.param(
+            changed(auctioneer_ca_cert="x", auctioneer_client_key="y"),
+            2,
+            "failed-to-construct-auctioneer-client",
+            id="auctioneer CA and key without certificate",
+        ),
+        pytest.param(changed(ca_file="nope"), 2, "tls-configuration-failed", id="no CA"),
+        pytest.param(changed(access_log_path="/nope/x"), 1, "invalid-access-log-path", id="access log"),
+        pytest.param(
+            changed(locket_address="127.0.0.1:1"), 2, "failed-to-create-locket-client", id="no Locket there"
+        ),
+    ],
+)
+async def test_what_cannot_start_says_why(
+    around: Surroundings, changes: dict[str, Any], exit_code: int, message: str
+) -> None:
+    async with daemon(around, {**around.config("a"), **changes}) as bbs:
+        assert await bbs.exit_code() == exit_code
+
+    assert message in bbs.messages()
+    assert "started" not in bbs.messages()
+    assert "secret" not in str(bbs.lines) + str(bbs.other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        pytest.param(changed(log_level="loud"), "unknown log level: loud", id="log level"),
+        pytest.param(changed(lock_ttl=5), "lock_ttl", id="a duration that is a number"),
+        pytest.param(changed(redact_secrets=True, redact_patterns=["("]), "redact_patterns", id="pattern"),
+        pytest.param(changed(report_interval="0s"), "non-positive interval", id="report interval"),
+    ],
+)
+async def test_what_cannot_even_log_panics(around: Surroundings, changes: dict[str, Any], text: str) -> None:
+    async with daemon(around, {**around.config("a"), **changes}) as bbs:
+        assert await bbs.exit_code() == 2
+
+    assert text in "\n".join(bbs.other)
+    assert "started" not in bbs.messages()
+
+
+async def test_a_port_in_use_ends_it_cleanly(around: Surroundings) -> None:
+    async with daemon(around, around.config("a")) as first:
+        await first.logs("started")
+        config = around.config("b", health_address=first.config["health_address"])
+        async with daemon(around, config) as second:
+            assert await second.exit_code() == 1
+            error = second.data_of("exited-with-failure")["error"]
+            assert f"listen tcp {config['health_address']}: bind: address already in use" in error
+
+
+async def test_a_newer_database_is_refused(around: Surroundings) -> None:
+    from tests.test_processes import in_database
+
+    await in_database(
+        around.database_url, "CREATE TABLE configurations (id varchar(255) PRIMARY KEY, value varchar(255))"
+    )
+    await in_database(
+        around.database_url,
+        """INSERT INTO configurations VALUES ('version', '{"CurrentVersion":1772581988}')""",
+    )
+    async with daemon(around, around.config("a")) as bbs:
+        assert await bbs.exit_code() == 1
+
+    assert (
+        "Existing DB version (1772581988) exceeds bbs version (1772581987)"
+        in (bbs.data_of("exited-with-failure")["error"])
+    )
+    assert_order(bbs.messages(), "migration-manager.migration-failed", "started", "exited-with-failure")
+
+
+async def test_a_table_that_is_gone_ends_it_without_a_failure(around: Surroundings) -> None:
+    from tests.test_processes import in_database
+
+    async with daemon(around, around.config("a")) as bbs:
+        await bbs.logs("started")
+        await in_database(around.database_url, "DROP TABLE domains")
+        with pytest.raises(Exception, match="Unrecoverable"):
+            await upsert(bbs, "d")
+
+        assert await bbs.exit_code() == 0
+        assert "unrecoverable-error" in bbs.messages()
+
+
+async def test_a_database_that_is_ill_ends_it_if_it_is_to_be_watched(around: Surroundings) -> None:
+    from tests.test_processes import in_database
+
+    config = around.config(
+        "a", enable_db_health_check=True, health_check_interval="100ms", health_check_failure_threshold=2
+    )
+    async with daemon(around, config) as bbs:
+        await bbs.logs("started")
+        await bbs.logs("db-health-check-runner.health-check-succeeded")
+        await in_database(around.database_url, "DROP TABLE bbs_health_check")
+
+        assert await bbs.exit_code() == 1
+        assert (
+            "db-healthcheck exited with error: failed upserting health check time"
+            in (bbs.data_of("exited-with-failure")["error"])
+        )
+
+
+async def test_certificates_are_replaced_on_a_hangup(around: Surroundings) -> None:
+    from bbs.certs import make_development_certs
+
+    async with daemon(around, around.config("a")) as bbs:
+        await bbs.logs("started")
+        async with bbs.client() as client:
+            await client.ping()
+            others = make_development_certs(around.tmp_path / "others")
+            for ours, theirs in zip(around.certs.paths(), others.paths(), strict=True):
+                ours.write_bytes(theirs.read_bytes())
+            bbs.process.send_signal(signal.SIGHUP)
+            await bbs.logs("certificates.reloaded")
+            await client.ping()  # on the connection that was open before
+        assert await domains(bbs) == []  # with the new CA on both sides
+
+        around.certs.server_cert.write_text("nonsense")
+        bbs.process.send_signal(signal.SIGHUP)
+        await bbs.logs("certificates.failed-to-reload")
+        assert await domains(bbs) == []
+
+
+async def test_both_kinds_of_requests_are_in_the_access_log(around: Surroundings) -> None:
+    path = around.tmp_path / "access.log"
+    async with daemon(around, around.config("a", access_log_path=str(path))) as bbs:
+        await bbs.logs("started")
+        assert await domains(bbs) == []
+        assert await bbs.stop() == 0
+
+    assert path.read_text().count('"message":"bbs-access.request.done"') == 1
+    assert '"request":"/v1/domains/list"' in path.read_text()
