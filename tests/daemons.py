@@ -166,7 +166,7 @@ async def surroundings(tmp_path: Path, database_url: str) -> AsyncIterator[Surro
     try:
         yield around
     finally:
-        await _end(around.locket)
+        await end(around.locket)
 
 
 async def start_locket(certs: DevelopmentCerts, address: str = "127.0.0.1:0") -> tuple[trio.Process, str]:
@@ -201,10 +201,13 @@ async def daemon(around: Surroundings, config: dict[str, Any]) -> AsyncIterator[
             yield running
             nursery.cancel_scope.cancel()
     finally:
-        await _end(process)
+        await end(process)
 
 
-async def _end(process: trio.Process) -> None:
+async def end(process: trio.Process) -> None:
+    """Kill it, and let go of what we read of it."""
     with trio.CancelScope(shield=True):  # a killed process ends at once
         process.kill()
         await process.wait()
+        if process.stdout is not None:
+            await process.stdout.aclose()

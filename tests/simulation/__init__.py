@@ -13,6 +13,8 @@ client. Nothing in here uses real time, sockets, threads or chance that is not d
     cloud_controller.py     what is desired, and which domain is fresh
     route_emitter.py   a mirror of the server's rows made of events alone, and the promises that events keep
     invariants.py      what has to be true at every second, and what at quiet moments
+    watches.py         what some scenarios want besides
+    seeds.py           which seeds a scenario runs with
     test_simulated_*.py     the scenarios
 
 Replaying. A failing run says which seed it had, and what happened last. The same scenario with the same seed does the

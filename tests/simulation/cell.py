@@ -3,7 +3,7 @@
 The rep announces the cell in Locket, takes what the auctioneer places, and tells the BBS what becomes of each container:
 claim, start, crash, remove. Every 30 s it goes over everything (its *bulk loop*): what it runs is claimed or started
 again, what the BBS says belongs to somebody else is stopped, and rows of containers that it does not have are removed.
-While it evacuates it asks for each container, every 10 s, whether it may go.
+While it evacuates it asks for each container, every 10 s, whether it may go, and gives up after ten minutes.
 """
 
 from collections.abc import Awaitable, Callable
@@ -32,6 +32,8 @@ PRESENCE_TTL_S: Final = 15
 PRESENCE_RENEWAL_S: Final = 5.0
 BULK_INTERVAL_S: Final = 30.0
 EVACUATION_POLL_S: Final = 10.0
+EVACUATION_S_MAX: Final = 600.0
+"""Then the cell ends, whatever it still keeps up."""
 CREATION_S: Final = (0.5, 4.0)
 GRACE_S: Final = 2.0
 """How long a container that is told to stop goes on serving."""
@@ -67,14 +69,18 @@ class Cell:
         random: Random,
         tell: Tell,
         capacity: int = CAPACITY,
+        creation_s: tuple[float, float] = CREATION_S,
     ) -> None:
         self.cell_id: Final = cell_id
         self.zone: Final = zone
         self.address: Final = f"10.0.0.{cell_id}"
         self.capacity = capacity
+        self.creation_s = creation_s
         self.containers: dict[str, Container] = {}
         self.is_up = False
         self.is_evacuating = False
+        self.is_announced = False
+        """Whether the last try to renew its presence worked."""
         self._network = network
         self._locket = locket
         self._behaviour = behaviour
@@ -93,7 +99,7 @@ class Cell:
         assert not self.is_up
         self._boots += 1
         self._power, self._drained = trio.CancelScope(), trio.Event()
-        self.is_up, self.is_evacuating = True, False
+        self.is_up, self.is_evacuating, self.is_announced = True, False, False
         presence = Resource.presence(
             self.cell_id, owner=f"{self.cell_id}-boot-{self._boots}", value=self._presence()
         )
@@ -184,7 +190,7 @@ class Cell:
         if not await self._claim(container):
             self._forget(container)
             return
-        with trio.move_on_after(self._random.uniform(*CREATION_S)):
+        with trio.move_on_after(self._random.uniform(*self.creation_s)):
             await container.stop_wanted.wait()
         if container.stop_wanted.is_set():
             await self._end(container)
@@ -232,8 +238,8 @@ class Cell:
         """Say that it runs. If it belongs to another one, it stops."""
         report = container.report(self.address, self.zone)
         async with container.talking:
-            if container.stop_wanted.is_set():
-                return
+            if container.stop_wanted.is_set() or self.is_evacuating:
+                return  # a draining cell asks about what runs, and says nothing else of it
             outcome = await self._try(
                 what,
                 container,
@@ -284,7 +290,10 @@ class Cell:
                     presence, ttl_s=PRESENCE_TTL_S, deadline_s=PRESENCE_RENEWAL_S, wait_for_ready=False
                 )
             except LocketError as error:
+                self.is_announced = False
                 self._tell(f"{self.cell_id} presence: {error.code}")
+            else:
+                self.is_announced = True
             await trio.sleep(PRESENCE_RENEWAL_S)
 
     async def _withdraw(self, presence: Resource) -> None:
@@ -327,10 +336,12 @@ class Cell:
 
     async def _evacuate(self) -> None:
         self._tell(f"{self.cell_id} evacuates {len(self.containers)} containers")
-        while self.containers:
-            for container in list(self.containers.values()):
-                await self._evacuate_container(container)
-            await trio.sleep(EVACUATION_POLL_S)
+        with trio.move_on_after(EVACUATION_S_MAX):
+            while self.containers:
+                for container in list(self.containers.values()):
+                    await self._evacuate_container(container)
+                await trio.sleep(EVACUATION_POLL_S)
+        self._tell(f"{self.cell_id} ends with {len(self.containers)} containers")
         self._drained.set()
 
     async def _evacuate_container(self, container: Container) -> None:

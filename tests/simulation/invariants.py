@@ -31,7 +31,9 @@ def quiet(
     Every desired instance runs exactly once, in a container and in a row that agree; there are no other containers and
     no other rows; who follows the events knows exactly that, and routes to it.
     """
-    problems = [f"{cell.cell_id} is draining" for cell in cells if cell.is_up and cell.is_evacuating]
+    up = [cell for cell in cells if cell.is_up]
+    problems = [f"{cell.cell_id} is draining" for cell in up if cell.is_evacuating]
+    problems += [f"{cell.cell_id} is not announced" for cell in up if not cell.is_announced]
     rows = _rows_by_instance(tables.actual_lrps.rows.values())
     containers = _containers_by_instance(cells)
     for at in sorted(wanted | rows.keys() | containers.keys()):

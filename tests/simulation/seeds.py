@@ -16,7 +16,9 @@ def seeds(few: int) -> list[int]:
     return list(range(int(os.environ.get("SIM_SEEDS") or few)))
 
 
-def simulated(*, few: int = 2, settle_s: float | None = 300, **fleet: Any) -> Callable[[Scenario], Any]:
+def simulated(
+    *, few: int = 2, slow: bool = False, settle_s: float | None = 300, **fleet: Any
+) -> Callable[[Scenario], Any]:
     """A scenario as a test, in a ``fleet`` of its own for each seed; in the end the fleet comes to rest."""
 
     def as_test(scenario: Scenario) -> Any:
@@ -26,6 +28,7 @@ def simulated(*, few: int = 2, settle_s: float | None = 300, **fleet: Any) -> Ca
         # Not `functools.wraps`: pytest would look through it, for a fixture called ``world``.
         test.__name__ = getattr(scenario, "__name__", "test")
         test.__doc__ = scenario.__doc__
-        return pytest.mark.parametrize("seed", seeds(few))(test)
+        marked = pytest.mark.parametrize("seed", seeds(few))(test)
+        return pytest.mark.slow(marked) if slow else marked
 
     return as_test

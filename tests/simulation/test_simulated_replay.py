@@ -6,19 +6,19 @@ import sys
 
 import pytest
 
-from tests.simulation.test_simulated_lifecycles import chaos
+from tests.simulation.test_simulated_lifecycles import CHAOTIC, chaos
 from tests.simulation.world import simulate
 
 TRACE_DIGEST = """
 from hashlib import sha256
-from tests.simulation.test_simulated_lifecycles import chaos
+from tests.simulation.test_simulated_lifecycles import CHAOTIC, chaos
 from tests.simulation.world import simulate
-print(sha256("\\n".join(simulate(chaos, seed=3, settle_s=None, cells=6, emitters=2)).encode()).hexdigest())
+print(sha256("\\n".join(simulate(chaos, seed=3, settle_s=None, **CHAOTIC)).encode()).hexdigest())
 """
 
 
 def trace_of(seed: int) -> list[str]:
-    return simulate(chaos, seed=seed, settle_s=None, cells=6, emitters=2)
+    return simulate(chaos, seed=seed, settle_s=None, **CHAOTIC)
 
 
 def test_the_same_seed_does_the_same_and_another_does_not() -> None:

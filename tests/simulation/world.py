@@ -21,11 +21,11 @@ from bbs.store.tables import Tables
 from bbs.sync.locket_table import LocalLocket, LocketTable, expire_on_time
 from tests.simulation import invariants
 from tests.simulation.auctioneer import Auctioneer, Reps
-from tests.simulation.cell import HEARTBEAT, Cell
+from tests.simulation.cell import CAPACITY, CREATION_S, HEARTBEAT, Cell
 from tests.simulation.cloud_controller import CloudController
 from tests.simulation.determinism import generator, run_in_virtual_time
 from tests.simulation.network import Network
-from tests.simulation.route_emitter import RouteEmitter
+from tests.simulation.route_emitter import GroupListener, RouteEmitter
 from tests.simulation.server import BBS, Surroundings
 
 EPOCH_NS: Final = 1_700_000_000_000_000_000
@@ -46,7 +46,8 @@ class World:
         cells: int,
         zones: int = 2,
         emitters: int = 1,
-        capacity: int = 250,
+        capacity: int = CAPACITY,
+        creation_s: tuple[float, float] = CREATION_S,
         latency_s: tuple[float, float] = (0.0005, 0.01),
     ) -> None:
         self.seed: Final = seed
@@ -69,6 +70,7 @@ class World:
                 random=generator(seed, cell_id),
                 tell=self.tell,
                 capacity=capacity,
+                creation_s=creation_s,
             )
         self.auctioneer = Auctioneer(
             self.cells, self.presences, self.network, generator(seed, "auctioneer"), self.tell
@@ -78,6 +80,7 @@ class World:
             RouteEmitter(f"emitter-{n}", self.network, self.tell, on_event=self._on_event)
             for n in range(emitters)
         ]
+        self.listener = GroupListener(self.network)
         self.watchers: list[Callable[[], Iterator[str]]] = []
         """What a scenario wants to hold all the time besides: gives what is wrong."""
         self._nursery = nursery
@@ -102,6 +105,7 @@ class World:
         start(self.auctioneer.run)
         for emitter in self.emitters:
             start(emitter.run)
+        start(self.listener.run)
         for cell_id in self.cells:
             await self.boot(cell_id)
         start(self._look_all_the_time)
@@ -151,10 +155,10 @@ class World:
 
     async def kill_bbs(self) -> None:
         self.tell("bbs killed")
-        self.network.break_connections()
+        self.break_connections()
         self._bbs_scope.cancel()
         await trio.sleep(1)
-        self.network.break_connections()
+        self.break_connections()
 
     async def restart_bbs(self) -> None:
         """Another process loads what the one before has left; nothing that was visible may be lost."""
@@ -173,8 +177,15 @@ class World:
         for cell_id in cell_ids:
             self.tell(f"{cell_id} dies")
             self.cells[cell_id].die()
-            self.network.break_connections(cell_id)
+            self.break_connections(cell_id)
         await trio.sleep(0.1)
+
+    def break_connections(self, host: str | None = None) -> None:
+        """Break those of ``host``, or all there are."""
+        self.network.break_connections(host)
+        for emitter in self.emitters:
+            if host in (None, emitter.name):
+                emitter.is_in_step = False  # it will notice with its next read
 
     def cut_from_locket(self, *names: str) -> None:
         for name in names:
@@ -239,6 +250,7 @@ class World:
         for watch in self.watchers:
             wrong += watch()
         assert not wrong, _text("broken", wrong)
+        assert not self.bbs.hubs.statistics().ended_untold, "events could not be told"
         for bug in self._around.bugs:
             raise AssertionError("the server says that it has a bug") from bug
 
