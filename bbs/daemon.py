@@ -34,6 +34,9 @@ from bbs.log import (
     stdout_stream,
 )
 from bbs.members import failures, root_cause, run_members, trace
+from bbs.metrics.emitter import Emitter
+from bbs.metrics.loggregator import LoggregatorSettings, open_loggregator
+from bbs.metrics.metrics import Metrics, Reporting
 from bbs.models.errors import BBSError
 from bbs.peers.locket import GRPCLocket, LocketSettings, LocketUnreachable, open_locket
 from bbs.peers.opened import AuctioneerSettings, open_peers
@@ -153,7 +156,9 @@ async def _assembled(
     assembled = _Assembled()
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(trio_asyncio.open_loop())
-        _check(config, log, after=checks.LOGGER, through=checks.DATABASE)
+        _check(config, log, after=checks.LOGGER, through=checks.METRICS)
+        metrics = await _metrics(config, log, stack)
+        _check(config, log, after=checks.METRICS, through=checks.DATABASE)
         dsn = parse_dsn(config.database_connection_string)
         keyring = Keyring(config.encryption_keys, config.active_key_label)
         probe = PostgresBackend(dsn, keyring, on_dropped=lambda row: None)
@@ -221,11 +226,42 @@ async def _assembled(
                 stop_signal=lambda: assembled.stop_signal,
             ),
             sink=sink,
+            metrics=metrics,
             access_log=access_log,
             log=log,
             stop=stop,
         )
         yield assembled
+
+
+async def _metrics(config: UpstreamConfig, log: Logger, stack: AsyncExitStack) -> Metrics:
+    given, advanced = config.loggregator, config.advanced_metrics
+    loggregator = await stack.enter_async_context(
+        open_loggregator(
+            LoggregatorSettings(
+                tls=checks.loggregator_files(config),
+                api_host=given.loggregator_api_host,
+                api_port=given.loggregator_api_port,
+                batch_max_size=given.loggregator_batch_max_size,
+                batch_flush_interval_s=given.batch_flush_interval_ns / SECOND_NS,
+            ),
+            log=log,
+        )
+    )
+    emitter = Emitter(
+        loggregator,
+        origin=given.loggregator_job_origin,
+        source_id=given.loggregator_source_id,
+        instance_id=given.loggregator_instance_id,
+        log=log,
+    )
+    routes = advanced.route_config
+    reporting = Reporting(
+        report_interval_s=config.report_interval_ns / SECOND_NS,
+        request_count=(routes.request_count or ()) if advanced.enabled else (),
+        request_latency=(routes.request_latency or ()) if advanced.enabled else (),
+    )
+    return Metrics(emitter, reporting, log=log)
 
 
 async def _connected_to_locket(config: UpstreamConfig, log: Logger, stack: AsyncExitStack) -> GRPCLocket:

@@ -6,7 +6,7 @@ is released. Names and order are upstream's, but for ``store``, which it has no 
 """
 
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,23 +15,26 @@ from typing import Final
 
 import trio
 
-from bbs import garbage
+from bbs import __version__, garbage
 from bbs.config import TaskSettings
 from bbs.convergence.loop import ConvergenceLoop
 from bbs.convergence.lrps import LRPConvergence
 from bbs.convergence.tasks import TaskConvergence
-from bbs.debug_server import MetricsPage, serve_debug
+from bbs.debug_server import serve_debug
 from bbs.health_server import serve_health
 from bbs.listen import listen
 from bbs.log import LagerSink, Logger
-from bbs.members import Member, Ready, as_member, root_cause, unless
+from bbs.members import Member, Ready, all_started, as_member, root_cause, unless
+from bbs.metrics.gauges import gauges
+from bbs.metrics.metrics import Metrics, Sources
+from bbs.metrics.prometheus import page
 from bbs.models.errors import Unrecoverable
 from bbs.peers.effects import Effects
 from bbs.peers.interfaces import Cells
 from bbs.peers.opened import Peers
 from bbs.peers.task_effects import TaskEffects
 from bbs.routes.context import Context
-from bbs.routes.http import Call, Hooks, HTTPServer, Limits, Peer
+from bbs.routes.http import Call, EventStream, Hooks, HTTPServer, Limits, Peer, Route
 from bbs.routes.http.handshakes import tell_on_stderr
 from bbs.routes.request_log import AccessLog, RequestLog
 from bbs.routes.table import route_table
@@ -99,8 +102,8 @@ class Process:
         keyring: Keyring,
         tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None,
         sink: LagerSink,
+        metrics: Metrics,
         access_log: AccessLog | None = None,
-        metrics_page: MetricsPage | None = None,
         peers: Peers,
         watched: Cells,
         lock: Lock | None,
@@ -112,7 +115,7 @@ class Process:
         self._lock = lock
         self._log = log
         self._sink = sink
-        self._metrics_page = metrics_page
+        self._metrics = metrics
         self._stop = stop
         self._dsn = dsn
         self._keyring = keyring
@@ -136,6 +139,9 @@ class Process:
             write_retry_s=settings.write_retry_s,
             batch_rows_max=settings.batch_rows_max,
             on_trouble=lambda trouble: log.error("database-unavailable", error=trouble),
+            on_batch=lambda batch: metrics.batch_committed(
+                outcomes=batch.outcomes, rows=batch.rows, waited_s=batch.waited_s, took_s=batch.took_s
+            ),
         )
         self._effects = Effects(auctioneer=peers.auctioneer, reps=peers.reps, cells=peers.cells, log=log)
         self._context = context = Context(
@@ -144,6 +150,9 @@ class Process:
             effects=self._effects,
             log=log,
             callbacks=peers.callbacks,
+            app_log=lambda process_guid, error: metrics.emitter.app_log(
+                process_guid, type(error).__name__, str(error)
+            ),
             update_workers=settings.update_workers,
             max_task_retries=settings.tasks.max_task_retries,
         )
@@ -197,11 +206,15 @@ class Process:
         return self._port if self._is_open else None
 
     def members(self) -> list[Member]:
-        settings, log = self._settings, self._log
-        members = []
+        """All members, in the order in which they start."""
+        settings, log, metrics, sources = self._settings, self._log, self._metrics, self._sources()
+        metrics_page = page(metrics, sources, version=__version__)
+        members = [
+            Member("metrics", as_member(partial(all_started, metrics.run_runtime, metrics.loop_lag.run)))
+        ]
         if settings.debug_address is not None:
             debug = partial(
-                serve_debug, settings.debug_address, sink=self._sink, metrics=self._metrics_page, log=log
+                serve_debug, settings.debug_address, sink=self._sink, metrics=metrics_page, log=log
             )
             members.append(Member("debug-server", as_member(debug)))
         if settings.health_check is not None:
@@ -209,17 +222,66 @@ class Process:
         if settings.health_address is not None:
             health = partial(serve_health, settings.health_address, log=log)
             members.append(Member("healthcheck", as_member(health)))
+
+        def notifier(name: str, session: str, *work: Callable[[], Awaitable[object]]) -> Member:
+            return Member(name, as_member(partial(all_started, *work, log=log.session(session))))
+
         return [
             *members,
+            notifier(
+                "periodic-filedescriptor-metrics", "file-descriptor-notifier", metrics.run_file_descriptors
+            ),
+            notifier("lock-held-metrics", "lock-held-metrics-notifier", metrics.run_lock_held),
             Member("lock", self._be_sole_writer if self._lock is None else self._hold_lock),
+            Member("set-lock-held-metrics", self._set_lock_held),
             Member("store", self._write),
             Member("workpool", self._call_back),
             Member("server", self._serve),
             Member("migration-manager", self._take_over),
             Member("encryptor", self._rotate_keys),
             Member("hub-maintainer", self._keep_hubs),
+            Member("bbs-election-metrics", self._tell_of_election),
+            notifier("periodic-metrics", "metrics-notifier", metrics.run_requests),
             Member("converger", self._converge),
+            Member(
+                "lrp-stat-metron-notifier",
+                as_member(partial(all_started, partial(metrics.run_lrps, sources))),
+            ),
+            Member(
+                "task-stat-metron-notifier",
+                as_member(partial(all_started, partial(metrics.run_tasks, sources))),
+            ),
+            notifier(
+                "db-stat-metron-notifier", "db-stat-metron-notifier", partial(metrics.run_database, sources)
+            ),
         ]
+
+    def _sources(self) -> Sources:
+        return Sources(
+            lrps=self.lrp_convergence.statistics,
+            tasks=self.task_convergence.statistics,
+            task_counts=self._context.task_counts.statistics,
+            database=self._backend.query_statistics,
+            gauges=gauges(
+                store=self._store,
+                effects=self._effects,
+                http=self._http,
+                hubs=self._hubs,
+                callbacks=self._peers.callbacks,
+                sink=self._sink,
+            ),
+        )
+
+    async def _set_lock_held(self, stop: trio.Event, ready: Ready) -> None:
+        self._metrics.is_master = True
+        self._log.session("set-lock-held-metron-notifier").info("started")
+        ready()
+        await stop.wait()
+
+    async def _tell_of_election(self, stop: trio.Event, ready: Ready) -> None:
+        self._metrics.elected()
+        ready()
+        await stop.wait()
 
     async def _hold_lock(self, stop: trio.Event, ready: Ready) -> None:
         """Be the one master that Locket knows, and write no longer than that."""
@@ -308,12 +370,14 @@ class Process:
         """Make the database ours, and memory what the database is; then the gate opens."""
         log = self._migration_log
         log.info("starting")
+        began = perf_counter()
         try:
             if not await unless(stop, self._load):
                 return
         except Exception as error:
             log.error("migration-failed", error=root_cause(error))
             raise
+        self._metrics.migrated(perf_counter() - began)
         log.info("finished-migrations")
         self._is_migrated.set()
         ready()
@@ -357,6 +421,7 @@ class Process:
                 log.error("encryption-failed", labels, error=error)
             else:
                 await self._backend.record_key_label()
+            self._metrics.reencrypted(perf_counter() - began)
             log.info("encryption-finished", {**labels, "total_time": int((perf_counter() - began) * 1e9)})
         await stop.wait()
 
@@ -393,6 +458,7 @@ class Process:
 
     def _hooks(self, access_log: AccessLog | None) -> Hooks:
         log, requests = self._log, RequestLog(self._log, access_log=access_log)
+        counts = self._metrics.requests
 
         def on_bug(bug: Exception, call: Call) -> None:
             log.fatal("handler-failed", error=bug, request=call.target, remote_addr=call.remote_addr)
@@ -403,12 +469,16 @@ class Process:
         def on_accept_failed(failure: OSError) -> None:
             log.error("accept-failed", error=failure)
 
+        def on_request_end(route: Route, call: Call, duration_ns: int) -> None:
+            requests.end(route, call, duration_ns)
+            counts.ended(route.name, duration_ns, is_stream=isinstance(route.endpoint, EventStream))
+
         return Hooks(
             on_bug=on_bug,
             on_connection_failed=on_connection_failed,
             on_accept_failed=on_accept_failed,
             on_request_begin=requests.begin,
-            on_request_end=requests.end,
+            on_request_end=on_request_end,
             on_handshake_failed=tell_on_stderr,
         )
 

@@ -11,6 +11,9 @@ from bbs.embedded_postgres import embedded_postgres
 from bbs.listen import AddressInvalid, ListenFailed, PortUnknown
 from bbs.log import LagerSink, Logger, null_logger
 from bbs.members import failures, root_cause, run_members
+from bbs.metrics.emitter import Emitter
+from bbs.metrics.loggregator import NoLoggregator
+from bbs.metrics.metrics import Metrics, Reporting
 from bbs.peers.opened import open_peers
 from bbs.peers.presences import Presences
 from bbs.process import Process, Settings
@@ -65,7 +68,7 @@ async def serve(
             keyring=local_keyring(config.data_dir),
             tls=tls,
             sink=sink,
-            metrics_page=None,
+            metrics=Metrics(Emitter(NoLoggregator(), log=log), Reporting(), log=log),
             peers=peers,
             watched=Presences(locket, deadline_s=LOOKUP_S, log=null_logger()),
             lock=None,

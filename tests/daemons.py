@@ -38,7 +38,7 @@ class Surroundings:
 
     def config(self, uuid: str, **changes: Any) -> dict[str, Any]:
         """A configuration that works, with free ports of its own."""
-        certs = {name: str(path) for name, path in zip(_CERT_NAMES, self.certs.paths(), strict=True)}
+        certs = {name: str(path) for name, path in zip(CERT_NAMES, self.certs.paths(), strict=True)}
         return {
             "session_name": "bbs",
             "uuid": uuid,
@@ -74,7 +74,7 @@ class Surroundings:
         }
 
 
-_CERT_NAMES = ("ca", "server", "server_key", "client", "client_key")
+CERT_NAMES = ("ca", "server", "server_key", "client", "client_key")
 
 
 @dataclass

@@ -16,7 +16,7 @@ ARROWS = {
     "peers": {"models", "log", "tls", "grpc_tls"},
     "convergence": {"lifecycle", "models", "store", "sync", "peers", "log"},
     "routes": {"lifecycle", "models", "store", "sync", "peers", "convergence", "log"},
-    "metrics": {"models", "log", "tls", "grpc_tls"},
+    "metrics": {"models", "log", "tls", "grpc_tls", "convergence", "store", "routes", "peers", "sync"},
     "client": {"models", "tls"},
 }
 

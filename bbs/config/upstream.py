@@ -263,7 +263,7 @@ def _reader(hint: Any) -> Reader | None:
     return {str: read_text, bool: read_bool, int: read_int}.get(hint)
 
 
-_KEYS: Final = {
+_KEYS: Final[Mapping[type, Mapping[str, _Key]]] = {
     record: _keys(record) for record in (UpstreamConfig, AdvancedMetrics, RouteConfig, LoggregatorConfig)
 }
 
@@ -285,7 +285,7 @@ class _Decoding:
     def decode(self, before: Record, members: Iterable[tuple[str, Value]], *, prefix: str) -> Record:
         """``before`` with what ``members`` say, in their order: the last of several wins, nested objects add up."""
         record = type(before)
-        keys = _KEYS[record]
+        keys = _KEYS[cast("Any", record)]
         values = {setting.name: getattr(before, setting.name) for setting in fields(cast("Any", before))}
         seen = set()
         for spelling, value in members:

@@ -53,10 +53,13 @@ class RPC(Generic[RequestT]):
     """A handler that decodes, validates, and hands the request and the trace id to ``handle``.
 
     ``on_unrecoverable`` is told of a refusal that this process cannot recover from; the answer still goes out.
-    ``beside_invalid`` goes with the error that answers a request that can't be read or is not valid.
+    ``beside_invalid`` goes with the error that answers a request that can't be read or is not valid, and
+    ``on_invalid`` is told of it, with as much of the request as could be read.
     """
 
-    __slots__ = ("_beside_invalid", "_handle", "_log", "_on_unrecoverable", "_request_class")
+    __slots__ = (
+        "_beside_invalid", "_handle", "_log", "_on_invalid", "_on_unrecoverable", "_request_class",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -65,12 +68,14 @@ class RPC(Generic[RequestT]):
         *,
         on_unrecoverable: Callable[[Unrecoverable], None],
         beside_invalid: bytes = b"",
+        on_invalid: Callable[[RequestT, BBSError], None] | None = None,
         log: HandlerLog | None = None,
     ) -> None:
         self._request_class = request_class
         self._handle = handle
         self._on_unrecoverable = on_unrecoverable
         self._beside_invalid = beside_invalid
+        self._on_invalid = on_invalid
         self._log = log
 
     def logged(self, log: HandlerLog) -> "RPC[RequestT]":
@@ -80,15 +85,19 @@ class RPC(Generic[RequestT]):
             self._handle,
             on_unrecoverable=self._on_unrecoverable,
             beside_invalid=self._beside_invalid,
+            on_invalid=self._on_invalid,
             log=log,
         )
 
     async def __call__(self, call: Call) -> Answer:
         log = self._log
+        request = None
         try:
             request = decode(self._request_class, call.body)
             validate(request)
         except BBSError as error:
+            if self._on_invalid is not None:
+                self._on_invalid(request or self._request_class(), error)
             if log is not None:
                 log.invalid(call, error)
             return refusal(error) + self._beside_invalid
@@ -119,9 +128,18 @@ def rpc(
     *,
     on_unrecoverable: Callable[[Unrecoverable], None],
     beside_invalid: bytes = b"",
+    on_invalid: Callable[[RequestT, BBSError], None] | None = None,
 ) -> Unary:
     """An endpoint of an `RPC`."""
-    return Unary(RPC(request_class, handle, on_unrecoverable=on_unrecoverable, beside_invalid=beside_invalid))
+    return Unary(
+        RPC(
+            request_class,
+            handle,
+            on_unrecoverable=on_unrecoverable,
+            beside_invalid=beside_invalid,
+            on_invalid=on_invalid,
+        )
+    )
 
 
 async def joined(records: Sequence[RecordT], framed: Callable[[RecordT], bytes]) -> list[bytes]:

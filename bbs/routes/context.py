@@ -6,6 +6,7 @@ from os import urandom
 from time import time_ns
 
 from bbs.log import Logger
+from bbs.models.errors import BBSError
 from bbs.models.outcome import Outcome, RequestAuction
 from bbs.peers.effects import Effects, lrp_start
 from bbs.peers.interfaces import TaskCallbacks
@@ -27,6 +28,7 @@ def _new_guid() -> str:
 class Context:
     """``now_ns`` is the wall clock, in Unix nanoseconds.
 
+    ``app_log`` tells the developers of a process' app that a request about it was refused as it stood.
     ``update_workers`` and ``max_task_retries`` are upstream's settings of these names.
     """
 
@@ -36,6 +38,7 @@ class Context:
     log: Logger
     callbacks: TaskCallbacks = field(default_factory=NoCallbacks)
     task_counts: TaskCounts = field(default_factory=TaskCounts)
+    app_log: Callable[[str, BBSError], None] = lambda process_guid, error: None
     update_workers: int = 1000
     max_task_retries: int = 3
     now_ns: Callable[[], int] = time_ns

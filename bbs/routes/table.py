@@ -147,8 +147,26 @@ def route_table(
                 "desired_lrps/get_by_process_guid.r2",
                 unary(by_guid, desired_reads.by_process_guid_r2),
             ),
-            post("DesireDesiredLRP", "desired_lrp/desire.r2", unary(pb.DesireLRPRequest, desired.desire)),
-            post("UpdateDesireLRP", "desired_lrp/update", unary(pb.UpdateDesiredLRPRequest, desired.update)),
+            post(
+                "DesireDesiredLRP",
+                "desired_lrp/desire.r2",
+                unary(
+                    pb.DesireLRPRequest,
+                    desired.desire,
+                    on_invalid=lambda request, error: context.app_log(
+                        request.desired_lrp.process_guid, error
+                    ),
+                ),
+            ),
+            post(
+                "UpdateDesireLRP",
+                "desired_lrp/update",
+                unary(
+                    pb.UpdateDesiredLRPRequest,
+                    desired.update,
+                    on_invalid=lambda request, error: context.app_log(request.process_guid, error),
+                ),
+            ),
             post("RemoveDesiredLRP", "desired_lrp/remove", unary(pb.RemoveDesiredLRPRequest, desired.remove)),
             post("Tasks", "tasks/list.r3", unary(pb.TasksRequest, task_reads.tasks)),
             post("TaskByGuid", "tasks/get_by_task_guid.r3", unary(pb.TaskByGuidRequest, task_reads.by_guid)),

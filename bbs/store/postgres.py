@@ -33,6 +33,7 @@ from bbs.store.codec import TABLES, Policy, Table, Undecodable, Values
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import DSN
 from bbs.store.key_check import check_keys
+from bbs.store.query_statistics import QueryCounts, QueryStatistics
 from bbs.store.statements import Operation, batch_statement
 
 WRITER_LOCK: Final = 0x62627377_72697465
@@ -103,6 +104,7 @@ class PostgresBackend:
         self._session_pid: int | None = None
         self._locked_session_pid: int | None = None
         self._connects = 0
+        self._queries = QueryCounts()
         self._closed = False
         self._fenced: str | None = None
         self._on_migration = on_migration
@@ -215,6 +217,10 @@ class PostgresBackend:
             connects=self._connects, connected=self._is_connected() and self._holds_lock
         )
 
+    def query_statistics(self) -> QueryStatistics:
+        """What went to the database; the maxima begin anew."""
+        return self._queries.take(open_connections=int(self._is_connected()))
+
     async def _drop(self, table: Table, undecodable: Sequence[Undecodable]) -> None:
         doomed = [error.key for error in undecodable if error.policy is Policy.DELETE]
         if doomed:
@@ -256,7 +262,8 @@ class PostgresBackend:
         if self._fenced is not None:
             raise WriterLockLost(self._fenced)
         try:
-            result: T = await aio_as_trio(work)(*args, **kwargs)
+            with self._queries.counted():
+                result: T = await aio_as_trio(work)(*args, **kwargs)
         except asyncpg.PostgresError as error:
             if not _is_passing(error):
                 raise BatchRefused(refusal(error)) from error

@@ -19,8 +19,6 @@ TTL_S, RETRY_S = 15, 5.0
 COLLISION = LocketError(Code.ALREADY_EXISTS, "lock-collision")
 AWAY = LocketError(Code.UNAVAILABLE, "connection refused")
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
 
 @dataclass
 class Answer:
@@ -141,7 +139,7 @@ async def stop(running: Running) -> None:
 
 
 async def test_a_free_lock_is_taken_at_once_renewed_and_released(
-    running: Running, nursery: trio.Nursery
+    running: Running, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     await run_for(running, 11, nursery)
     assert running.lock.is_held
@@ -159,7 +157,9 @@ async def test_a_free_lock_is_taken_at_once_renewed_and_released(
     assert [line["log_level"] for line in running.lines.lines] == [Level.INFO] * 5
 
 
-async def test_every_call_has_a_uuid_of_its_own(running: Running, nursery: trio.Nursery) -> None:
+async def test_every_call_has_a_uuid_of_its_own(
+    running: Running, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     await run_for(running, 16, nursery)
     await stop(running)
 
@@ -167,7 +167,7 @@ async def test_every_call_has_a_uuid_of_its_own(running: Running, nursery: trio.
 
 
 async def test_a_standby_says_once_who_holds_the_lock_and_takes_it_when_it_is_free(
-    running: Running, nursery: trio.Nursery
+    running: Running, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     running.locket.script = [Answer(COLLISION), Answer(COLLISION), Answer(COLLISION)]
 
@@ -187,7 +187,7 @@ async def test_a_standby_says_once_who_holds_the_lock_and_takes_it_when_it_is_fr
 
 
 async def test_a_standby_that_cannot_even_learn_the_holder_says_so(
-    running: Running, nursery: trio.Nursery
+    running: Running, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     running.locket.script = [Answer(AWAY)]
     running.locket.fetched = LocketError(Code.UNAVAILABLE, "still")
@@ -203,7 +203,7 @@ async def test_a_standby_that_cannot_even_learn_the_holder_says_so(
 
 
 async def test_a_standby_outlives_a_dead_locket_and_says_so_each_time(
-    running: Running, nursery: trio.Nursery
+    running: Running, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     running.locket.script = [Answer(COLLISION), TIMES_OUT, TIMES_OUT]
 
@@ -231,7 +231,7 @@ async def test_a_standby_outlives_a_dead_locket_and_says_so_each_time(
     ],
 )
 async def test_one_renewal_that_fails_loses_the_lock(
-    running: Running, nursery: trio.Nursery, failure: Answer, how: str, at_s: float
+    running: Running, nursery: trio.Nursery, failure: Answer, how: str, at_s: float, autojump_clock: MockClock
 ) -> None:
     running.locket.script = [OK, failure]
 
@@ -250,7 +250,7 @@ async def test_one_renewal_that_fails_loses_the_lock(
 
 
 async def test_a_standby_that_is_stopped_releases_what_it_never_had(
-    running: Running, nursery: trio.Nursery
+    running: Running, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     running.locket.script = [Answer(COLLISION)]
     running.locket.released = COLLISION
@@ -259,13 +259,16 @@ async def test_a_standby_that_is_stopped_releases_what_it_never_had(
     await stop(running)
 
     assert trio.current_time() == 2
-    assert running.ready_at == running.lost == []
+    assert not running.ready_at
+    assert not running.lost
     assert running.said[-3:] == ["signalled", "failed-to-release-lock", "completed"]
     assert running.data_of("failed-to-release-lock")["error"] == str(COLLISION)
 
 
 @pytest.mark.parametrize("call", ["first", "renewal"])
-async def test_a_stop_does_not_break_off_a_call(running: Running, nursery: trio.Nursery, call: str) -> None:
+async def test_a_stop_does_not_break_off_a_call(
+    running: Running, nursery: trio.Nursery, call: str, autojump_clock: MockClock
+) -> None:
     running.locket.script = [Answer(takes_s=3)] if call == "first" else [OK, Answer(takes_s=3)]
 
     await run_for(running, 1 if call == "first" else 6, nursery)
@@ -276,7 +279,7 @@ async def test_a_stop_does_not_break_off_a_call(running: Running, nursery: trio.
 
 
 async def test_a_renewal_that_fails_loses_the_lock_even_while_stopping(
-    running: Running, nursery: trio.Nursery
+    running: Running, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     running.locket.script = [OK, TIMES_OUT]
 
@@ -287,7 +290,9 @@ async def test_a_renewal_that_fails_loses_the_lock_even_while_stopping(
     assert len(running.lost) == 1
 
 
-async def test_a_cancelled_lock_is_left_to_expire(running: Running, nursery: trio.Nursery) -> None:
+async def test_a_cancelled_lock_is_left_to_expire(
+    running: Running, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     with trio.move_on_after(3):
         await running.run()
 
@@ -316,7 +321,9 @@ class Fleet:
             self.masters.append((trio.current_time(), f"not {owner}"))
 
 
-async def test_a_standby_takes_over_within_an_interval_of_a_clean_stop(nursery: trio.Nursery) -> None:
+async def test_a_standby_takes_over_within_an_interval_of_a_clean_stop(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     fleet = Fleet()
     stop_a = trio.Event()
     nursery.start_soon(fleet.serve, "a", LocalLocket(fleet.table), stop_a)
@@ -330,7 +337,9 @@ async def test_a_standby_takes_over_within_an_interval_of_a_clean_stop(nursery: 
     nursery.cancel_scope.cancel()
 
 
-async def test_a_master_cut_off_gives_up_before_its_lock_expires(nursery: trio.Nursery) -> None:
+async def test_a_master_cut_off_gives_up_before_its_lock_expires(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     fleet = Fleet()
     cut_off = LocalLocket(fleet.table)
     nursery.start_soon(fleet.serve, "a", cut_off, trio.Event())
@@ -345,7 +354,9 @@ async def test_a_master_cut_off_gives_up_before_its_lock_expires(nursery: trio.N
     nursery.cancel_scope.cancel()
 
 
-async def test_a_restart_with_the_same_uuid_takes_the_lock_at_once(nursery: trio.Nursery) -> None:
+async def test_a_restart_with_the_same_uuid_takes_the_lock_at_once(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     fleet = Fleet()
     with trio.move_on_after(1):
         await fleet.serve("a", LocalLocket(fleet.table), trio.Event())
@@ -357,7 +368,9 @@ async def test_a_restart_with_the_same_uuid_takes_the_lock_at_once(nursery: trio
     nursery.cancel_scope.cancel()
 
 
-async def test_without_a_retry_interval_the_lock_is_lost_at_once(nursery: trio.Nursery) -> None:
+async def test_without_a_retry_interval_the_lock_is_lost_at_once(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     fleet = Fleet()
     await fleet.serve("a", LocalLocket(fleet.table), trio.Event(), retry_s=0)
 

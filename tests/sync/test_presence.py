@@ -3,8 +3,8 @@
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 
-import pytest
 import trio
+from trio.testing import MockClock
 
 from bbs.log import LagerSink, Logger, null_logger, root_logger
 from bbs.models.errors import UnknownError
@@ -16,8 +16,6 @@ from bbs.sync.presence import PresenceWatch
 from tests.peers.conftest import Lines
 
 INTERVAL_S = 5.0
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
 @dataclass
@@ -60,7 +58,9 @@ class Watched:
         ]
 
 
-async def test_cells_that_came_and_went_between_two_looks_are_told(nursery: trio.Nursery) -> None:
+async def test_cells_that_came_and_went_between_two_looks_are_told(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     watched = Watched(ScriptedCells({"c1", "c2"}))
     nursery.start_soon(watched.watch().run)
     await trio.sleep(1)
@@ -78,7 +78,9 @@ async def test_cells_that_came_and_went_between_two_looks_are_told(nursery: trio
     nursery.cancel_scope.cancel()
 
 
-async def test_while_nobody_can_say_nothing_is_told_and_that_is_said_once(nursery: trio.Nursery) -> None:
+async def test_while_nobody_can_say_nothing_is_told_and_that_is_said_once(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     watched = Watched(ScriptedCells({"c1"}))
     nursery.start_soon(watched.watch().run)
     await trio.sleep(1)
@@ -97,7 +99,9 @@ async def test_while_nobody_can_say_nothing_is_told_and_that_is_said_once(nurser
     nursery.cancel_scope.cancel()
 
 
-async def test_a_first_look_that_fails_is_not_taken_for_an_empty_fleet(nursery: trio.Nursery) -> None:
+async def test_a_first_look_that_fails_is_not_taken_for_an_empty_fleet(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     watched = Watched(ScriptedCells(UnknownError("locket is away")))
     nursery.start_soon(watched.watch().run)
     await trio.sleep(1)
@@ -108,7 +112,7 @@ async def test_a_first_look_that_fails_is_not_taken_for_an_empty_fleet(nursery: 
     nursery.cancel_scope.cancel()
 
 
-async def test_a_watch_that_is_woken_looks_at_once(nursery: trio.Nursery) -> None:
+async def test_a_watch_that_is_woken_looks_at_once(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     watched = Watched(ScriptedCells({"c1"}))
     watch = watched.watch()
     nursery.start_soon(watch.run)
@@ -123,7 +127,9 @@ async def test_a_watch_that_is_woken_looks_at_once(nursery: trio.Nursery) -> Non
     nursery.cancel_scope.cancel()
 
 
-async def test_what_happens_during_a_look_is_looked_at_again(nursery: trio.Nursery) -> None:
+async def test_what_happens_during_a_look_is_looked_at_again(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     watched = Watched(ScriptedCells({"c1"}))
     watch = watched.watch()
     nursery.start_soon(watch.run)
@@ -140,7 +146,9 @@ async def test_what_happens_during_a_look_is_looked_at_again(nursery: trio.Nurse
     nursery.cancel_scope.cancel()
 
 
-async def test_a_cell_that_expires_in_our_own_locket_is_noticed_at_once(nursery: trio.Nursery) -> None:
+async def test_a_cell_that_expires_in_our_own_locket_is_noticed_at_once(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     watched = Watched()
     table = LocketTable(trio.current_time)
     cells = Presences(LocalLocket(table), deadline_s=1, log=quiet())

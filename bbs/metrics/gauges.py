@@ -1,0 +1,56 @@
+"""What the server's parts tell of themselves beyond upstream's metrics: queues, subscribers, connections."""
+
+from functools import partial
+
+from bbs.log import LagerSink
+from bbs.metrics.metrics import Gauge
+from bbs.models.events import Hub
+from bbs.peers.callbacks import HTTPTaskCallbacks
+from bbs.peers.effects import Effects
+from bbs.routes.http import HTTPServer
+from bbs.store.store import Store
+from bbs.sync.event_hub import EventHubs
+
+
+def gauges(
+    *,
+    store: Store,
+    effects: Effects,
+    http: HTTPServer,
+    hubs: EventHubs,
+    callbacks: HTTPTaskCallbacks,
+    sink: LagerSink,
+) -> dict[str, Gauge]:
+    """By their names for Prometheus, without the prefix."""
+    in_store, in_effects, in_http, in_hubs = (
+        store.statistics,
+        effects.statistics,
+        http.statistics,
+        hubs.statistics,
+    )
+    found: dict[str, Gauge] = {
+        "staged_rows": ("Rows waiting for the database", lambda: in_store().staged_rows),
+        "failed_writes": (
+            "Decisions that could not be written, since the start",
+            lambda: in_store().failed_outcomes,
+        ),
+        "write_retries": ("Transactions tried again, since the start", lambda: in_store().retries),
+        "connections": ("Open connections", lambda: in_http().connections),
+        "streams": ("Open event streams", lambda: in_http().streams),
+        "refused_connections": ("Connections over the limit, since the start", lambda: in_http().refused),
+        "events_published": ("Events that had a receiver, since the start", lambda: in_hubs().published),
+        "subscribers_cut_off": ("Subscribers that were too slow, since the start", lambda: in_hubs().cut_off),
+        "queued_rep_calls": ("Calls to reps that wait", lambda: in_effects().queued),
+        "dropped_rep_calls": ("Calls to reps dropped, since the start", lambda: in_effects().dropped),
+        "failed_peer_calls": ("Calls to peers that failed, since the start", lambda: in_effects().failed),
+        "queued_callbacks": ("Task callbacks that wait", lambda: callbacks.statistics().queued),
+        "log_lines_lost": ("Lines that could not be written, since the start", lambda: sink.lines_lost),
+    }
+    for hub in Hub:
+        text = f"Subscribers of the {hub.name.lower()} events"
+        found[f"subscribers_{hub.name.lower()}"] = (text, partial(_subscribers, hubs, hub))
+    return found
+
+
+def _subscribers(hubs: EventHubs, hub: Hub) -> float:
+    return hubs.statistics().subscribers.get(hub, 0)

@@ -1,0 +1,164 @@
+"""``bbs check-config FILE`` and the command lines around it (spec: config.md §1, §2)."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bbs.certs import make_development_certs
+from bbs.cli import main
+from bbs.config import checks
+from bbs.config.upstream import decode
+from bbs.entry import FlagWrong, HelpWanted, config_path
+from tests.daemons import CERT_NAMES
+
+Changes = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Changes:
+    paths = make_development_certs(tmp_path_factory.mktemp("certs")).paths()
+    certs = dict(zip(CERT_NAMES, map(str, paths), strict=True))
+    return {
+        "health_address": "127.0.0.1:8890", "debug_address": "127.0.0.1:17017", "uuid": "a", "log_level": "info",
+        "ca_file": certs["ca"], "cert_file": certs["server"], "key_file": certs["server_key"],
+        "locket_address": "127.0.0.1:8891", "locket_ca_cert_file": certs["ca"],
+        "locket_client_cert_file": certs["client"], "locket_client_key_file": certs["client_key"],
+        "lock_ttl": "15s", "lock_retry_interval": "5s", "report_interval": "1m", "database_driver": "postgres",
+        "database_connection_string": "postgres://u:hush@h/d", "db_connection_timeout": "30s",
+        "encryption_keys": {"l": "hush"}, "active_key_label": "l", "auctioneer_address": "https://a:9016",
+        "update_workers": 1, "convergence_workers": 1, "task_callback_workers": 1, "communication_timeout": "10s",
+        "converge_repeat_interval": "30s", "kick_task_duration": "30s", "expire_pending_task_duration": "30m",
+        "expire_completed_task_duration": "2m",
+    }  # fmt: skip
+
+
+def check(tmp_path: Path, config: Changes, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    file = tmp_path / "bbs.json"
+    file.write_text(json.dumps(config))
+    code = main(["check-config", str(file)])
+    printed = capsys.readouterr()
+    assert "hush" not in printed.out + printed.err
+    return code, printed.out
+
+
+def test_a_good_file(tmp_path: Path, good: Changes, capsys: pytest.CaptureFixture[str]) -> None:
+    code, printed = check(tmp_path, good, capsys)
+
+    assert code == 0
+    assert printed == f"{tmp_path / 'bbs.json'}: a server starts with this\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "action", "exit_code"),
+    [
+        ({"log_level": ""}, "", 2),
+        ({"redact_secrets": True, "redact_patterns": ["("]}, "", 2),
+        ({"loggregator": {"loggregator_ca_path": "nope"}}, "failed-to-initialize-metron-client", 1),
+        ({"health_address": "x"}, "failed-invalid-health-address", 2),
+        ({"health_address": "x:nope"}, "failed-invalid-health-port", 2),
+        ({"encryption_keys": {}}, "cannot-setup-encryption", 2),
+        ({"active_key_label": "other"}, "cannot-setup-encryption", 2),
+        ({"database_connection_string": ""}, "no-database-configured", 2),
+        ({"database_driver": "mysql"}, "invalid-driver-name", 2),
+        ({"database_connection_string": "sslmode=nope password=hush"}, "invalid-db-connection-string", 2),
+        ({"sql_ca_cert_file": "nope"}, "failed-to-read-sql-ca-file", 2),
+        (
+            {"rep_ca_cert": "a", "rep_client_cert": "b", "rep_client_key": "c"},
+            "new-rep-client-factory-failed",
+            2,
+        ),
+        ({"auctioneer_address": ""}, "auctioneer-address-validation-failed", 2),
+        ({"auctioneer_client_key": "nope"}, "failed-to-construct-auctioneer-client", 2),
+        ({"key_file": "nope"}, "tls-configuration-failed", 2),
+        ({"locket_address": ""}, "invalid-locket-config", 2),
+        ({"locket_ca_cert_file": ""}, "failed-to-create-locket-client", 2),
+        ({"uuid": ""}, "invalid-uuid", 2),
+        ({"report_interval": "0s"}, "", 2),
+        ({"task_callback_workers": 0}, "exited-with-failure", 1),
+    ],
+)
+def test_one_thing_is_wrong(
+    tmp_path: Path,
+    good: Changes,
+    capsys: pytest.CaptureFixture[str],
+    changes: Changes,
+    action: str,
+    exit_code: int,
+) -> None:
+    bad = {**good, **changes}
+    code, printed = check(tmp_path, bad, capsys)
+
+    assert code == 1
+    assert next(iter(changes)).split(".")[0].split("_")[0] in printed
+    assert "1 error" in printed
+    (problem,) = checks.problems(decode(json.dumps(bad).encode()).config)
+    assert (problem.action, problem.exit_code) == (action, exit_code)
+
+
+def test_problems_come_in_the_order_of_upstreams_start() -> None:
+    steps = [problem.step for problem in checks.problems(decode(b"{}").config)]
+
+    assert steps == sorted(steps)
+    assert len(steps) >= 9
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"lock_tll": "1s"}, "lock_tll is unknown and ignored; did you mean lock_ttl?"),
+        ({"consul_cluster": "x"}, "consul_cluster is of an older release and ignored"),
+        ({"advertise_url": "x"}, "advertise_url has no effect"),
+        ({"lock_ttl": "500ms"}, "never becomes master"),
+        ({"lock_retry_interval": "20s"}, "is not below lock_ttl"),
+        ({"db_connection_timeout": "0"}, "no cell is ever found"),
+        ({"convergence_workers": 0}, "does nothing"),
+        ({"converge_repeat_interval": "0"}, "without a pause"),
+        ({"rep_ca_cert": "x"}, "one is missing"),
+        ({"auctioneer_address": "https://a/"}, "ends with a slash"),
+        ({"max_data_string_length": 5}, "upstream dies of it"),
+    ],
+)
+def test_cautions_do_not_keep_a_server_from_starting(
+    tmp_path: Path, good: Changes, capsys: pytest.CaptureFixture[str], changes: Changes, text: str
+) -> None:
+    code, printed = check(tmp_path, {**good, **changes}, capsys)
+
+    assert code == 0
+    assert text in printed
+
+
+def test_what_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check-config", str(tmp_path / "nope")]) == 2
+    assert "no such file or directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-config", "f"), ("-config=f",), ("--config", "f"), ("--config=f",), ("-config", "x", "-config=f"),
+        ("-config", "f", "rest", "-nope"), ("-config", "f", "--", "-nope"),
+    ],
+)  # fmt: skip
+def test_spellings_of_the_one_flag(arguments: tuple[str, ...]) -> None:
+    assert config_path(arguments) == "f"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("-nope",), "flag provided but not defined: -nope"),
+        (("-config",), "flag needs an argument: -config"),
+        (("---config",), "bad flag syntax: ---config"),
+    ],
+)
+def test_command_lines_that_are_not_upstreams(arguments: tuple[str, ...], error: str) -> None:
+    with pytest.raises(FlagWrong, match=error):
+        config_path(arguments)
+
+
+@pytest.mark.parametrize("flag", ["-h", "-help"])
+def test_help(flag: str) -> None:
+    with pytest.raises(HelpWanted):
+        config_path((flag,))
