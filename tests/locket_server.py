@@ -4,6 +4,7 @@ Prints its address, then serves until it is killed.
 """
 
 import sys
+from functools import partial
 
 import trio
 
@@ -22,4 +23,4 @@ async def serve(ca: str, cert: str, key: str, address: str = "127.0.0.1:0") -> N
 
 
 if __name__ == "__main__":
-    trio.run(serve, *sys.argv[1:])
+    trio.run(partial(serve, *sys.argv[1:]))

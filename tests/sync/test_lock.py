@@ -175,7 +175,7 @@ async def test_a_standby_says_once_who_holds_the_lock_and_takes_it_when_it_is_fr
     await stop(running)
 
     assert [at for at, _ in running.locket.calls] == [0, 0, 5, 10, 15, 16]
-    assert running.locket.calls[1] == (0, "fetch bbs None")
+    assert running.locket.calls[1] == (0.0, "fetch bbs None")
     assert running.ready_at == [15]
     assert running.said == [
         "started", "failed-to-acquire-lock", "acquired-lock", "signalled", "released-lock", "completed",
@@ -274,7 +274,7 @@ async def test_a_stop_does_not_break_off_a_call(
     await run_for(running, 1 if call == "first" else 6, nursery)
     await stop(running)
 
-    assert running.locket.calls[-1] == (3 if call == "first" else 8, "release")
+    assert running.locket.calls[-1] == (3.0 if call == "first" else 8.0, "release")
     assert len(running.ready_at) == 1
 
 
