@@ -1,0 +1,53 @@
+"""The wheel and the sdist that we would give away, installed and run; and the files around them."""
+
+import re
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from bbs import __version__
+from bbs.config.upstream import KNOWN_KEYS
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+def run(*command: str | Path, cwd: Path | None = None, expect: int = 0) -> str:
+    done = subprocess.run(
+        list(map(str, command)), cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_the_wheel_made_from_the_sdist_installs_and_runs(tmp_path: Path) -> None:
+    """Its dependencies are those of this environment, to be quick; pip checks that they are the ones it names."""
+    run(sys.executable, "-m", "build", "--outdir", tmp_path / "dist", REPOSITORY)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    assert len(list((tmp_path / "dist").glob("*.tar.gz"))) == 1
+    run(sys.executable, "-m", "venv", tmp_path / "venv")
+    python = tmp_path / "venv/bin/python"
+    run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", wheel)
+    site_packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+    # After the wheel's own directory, so that what is run is the wheel.
+    (site_packages / "zz-dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+
+    bbs = tmp_path / "venv/bin/bbs"
+    assert run(bbs, "--version", cwd=tmp_path).strip() == f"bbs {__version__}"
+    where = run(python, "-c", "import bbs; print(bbs.__file__)", cwd=tmp_path).strip()
+    assert Path(where).is_relative_to(site_packages)
+    (tmp_path / "empty.json").write_text("{}")
+    assert "encryption_keys" in run(bbs, "check-config", tmp_path / "empty.json", cwd=tmp_path, expect=1)
+    assert "no such file" in run(bbs, "-config", tmp_path / "nope", cwd=tmp_path, expect=2)
+
+
+def test_the_example_of_a_bosh_job_names_keys_that_there_are() -> None:
+    template = (REPOSITORY / "packaging/bosh/templates/bbs.json.erb").read_text()
+    keys = set(re.findall(r"^ {4,6}(\w+): ", template, re.MULTILINE))
+
+    known = {key for keys in KNOWN_KEYS.values() for key in keys}
+    assert keys <= known
+    assert {"locket_address", "encryption_keys", "loggregator"} <= keys
