@@ -91,9 +91,10 @@ class Finder:
         return keys
 
     async def _find_uneven(self, sets: LRPSets) -> None:
-        """Of processes with another number of ordinary rows than desired, what lacks and what is too much.
+        """Of processes whose ordinary rows are not those desired, what lacks and what is too much.
 
-        A process that has the right number with the wrong indices is not looked at: upstream's way, and its clients'.
+        Upstream looks only at those with another number of rows than desired, and leaves holes for ever where the
+        number is right and the indices are wrong.
         """
         fresh = fresh_domains(self._tables, now_ns=self._now_ns)
 
@@ -109,7 +110,7 @@ class Finder:
                 extra = sorted(index for index in taken if index >= desired.instances)
                 sets.extra += _ordinary_keys(process_guid, extra)
 
-        await _look_at_each(self._attention.surplus, look)
+        await _look_at_each(self._attention.surplus.keys() | self._attention.beyond.keys(), look)
 
     async def _find_orphans(self, sets: LRPSets) -> None:
         """Rows that nobody desires, where the domain says that this is no omission. To exist is enough for it here."""

@@ -34,7 +34,7 @@ class Attention:
     """
 
     __slots__ = (
-        "_counts", "_desired", "_rows_of", "crashed", "crashing", "desired_instances", "nowhere", "orphans",
+        "_counts", "_desired", "_rows_of", "beyond", "crashed", "crashing", "desired_instances", "nowhere", "orphans",
         "routes_drifted", "surplus", "suspects", "tags_drifted", "unclaimed",
     )  # fmt: skip
 
@@ -50,6 +50,10 @@ class Attention:
         self.surplus: dict[str, int] = {}
         """By process guid, how many ordinary rows there are beyond those desired. Negative if there are fewer; where
         it is 0 there is no entry, and where nothing is desired the number is that of the rows."""
+
+        self.beyond: dict[str, int] = {}
+        """By process guid, how many ordinary rows have an index beyond those desired. Where there are as many rows as
+        desired, they are what is wrong: each stands for an index that lacks its row."""
 
         self.orphans: Index[ActualLRP] = Index(lambda lrp: lrp.domain)
         """By their domain, ordinary and suspect rows that nobody desires. They are in none of the files of ordinary
@@ -102,7 +106,7 @@ class Attention:
             self.desired_instances += more
             _add_to(self.surplus, process_guid, -more)
         if before is not None and after is not None:
-            if before.routes == after.routes and before.metric_tags == after.metric_tags:
+            if not more and before.routes == after.routes and before.metric_tags == after.metric_tags:
                 return
         elif before is after:
             return
@@ -136,9 +140,12 @@ class Attention:
         if desired is None:
             if presence is not EVACUATING:
                 self.orphans.add(key, lrp)
-        elif presence is not ORDINARY:
             return
-        elif state is UNCLAIMED:
+        if presence is not ORDINARY:
+            return
+        if lrp.index >= desired.instances:
+            _add_to(self.beyond, key.process_guid, 1)
+        if state is UNCLAIMED:
             self.unclaimed.add(key, lrp.since_ns)
         elif state is RUNNING:
             if routes_differ(desired, lrp):
@@ -156,9 +163,12 @@ class Attention:
         if desired is None:
             if presence is not EVACUATING:
                 self.orphans.discard(key, lrp)
-        elif presence is not ORDINARY:
             return
-        elif state is UNCLAIMED:
+        if presence is not ORDINARY:
+            return
+        if lrp.index >= desired.instances:
+            _add_to(self.beyond, key.process_guid, -1)
+        if state is UNCLAIMED:
             self.unclaimed.discard(key, lrp.since_ns)
         elif state is RUNNING:
             self.routes_drifted.pop(key, None)

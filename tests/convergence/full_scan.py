@@ -123,7 +123,7 @@ def find(world: World, cells: Set[str], now_ns: int) -> Sets:
     missing, extra = set(), set()
     for guid, desired in world.desired.items():
         indices = {lrp.index for lrp in ordinary if lrp.process_guid == guid}
-        if len(indices) != desired.instances:
+        if indices != set(range(desired.instances)):  # upstream compares numbers, and leaves holes
             missing |= {(guid, index) for index in range(desired.instances) if index not in indices}
             if desired.domain in fresh(world, now_ns):
                 extra |= {(guid, index) for index in indices if index >= desired.instances}

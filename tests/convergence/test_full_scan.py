@@ -225,6 +225,7 @@ def filed(attention: Attention) -> dict[str, object]:
         "counts": {(p, s): attention.count(p, s) for p in Presence for s in (UNCLAIMED, CLAIMED, RUNNING, CRASHED)},
         "desired instances": attention.desired_instances,
         "surplus": attention.surplus,
+        "beyond": attention.beyond,
         "orphans": {name: {lrp.key for lrp in rows} for name, rows in attention.orphans.items()},
         "unclaimed": set(attention.unclaimed.before(2**64)),
         "crashed": {count: set(queue.before(2**64)) for count, queue in attention.crashed.items()},
@@ -251,6 +252,10 @@ def scanned(world: World) -> dict[str, object]:
     }
     orphans = [lrp for lrp in rows if lrp.presence is not E and lrp.process_guid not in world.desired]
     surplus = {guid: sum(lrp.process_guid == guid for lrp in ordinary) - instances(guid) for guid in guids}
+    beyond = {
+        guid: sum(lrp.process_guid == guid and lrp.index >= desired.instances for lrp in ordinary)
+        for guid, desired in world.desired.items()
+    }
     crashing = [lrp.process_guid for lrp in ordinary if lrp.state is CRASHED]
     return {
         "counts": {
@@ -260,6 +265,7 @@ def scanned(world: World) -> dict[str, object]:
         },
         "desired instances": sum(map(instances, guids)),
         "surplus": {guid: count for guid, count in surplus.items() if count},
+        "beyond": {guid: count for guid, count in beyond.items() if count},
         "orphans": {
             name: {lrp.key for lrp in orphans if lrp.domain == name} for name in {lrp.domain for lrp in orphans}
         },

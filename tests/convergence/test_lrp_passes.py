@@ -63,7 +63,16 @@ class Case:
 SUSPECTED = "- ; iX(O RUN a->S RUN a), iC(O UNC)"
 CASES = [
     Case("I1", "", "O UNC - new1#0", events="gC{O UNC} ; iC(O UNC)", calls=["auction[0]"], counts={"missing": 1}),
-    Case("I2: the count gate", "O UNC - e#0 since=N-1s; [5] O UNC - f#0 since=N-1s", n=2),
+    Case(
+        "I2: as many as desired, but not those; upstream does nothing",
+        "O UNC - e#0 since=N-1s; [5] O UNC - f#0 since=N-1s",
+        "[1] O UNC - new1#0",
+        gone="[5] O UNC - f#0 since=N-1s",
+        events="gR{O UNC}, gC{O UNC} ; iR(O UNC), iC(O UNC)",
+        calls=["auction[1]"],
+        counts={"missing": 1, "extra": 1},
+        n=2,
+    ),
     Case(
         "I3",
         "O RUN a@c1 e#2; [4] O CLA b@c1 f#1",
