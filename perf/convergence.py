@@ -19,6 +19,7 @@ from uuid import uuid4
 
 import trio
 
+from bbs import garbage
 from bbs.convergence.lrps import LRPConvergence
 from bbs.log import null_logger
 from bbs.models import pb
@@ -33,9 +34,6 @@ from bbs.peers.stub import StubPeers
 from bbs.store.backend import Seen
 from bbs.store.store import Store
 from perf.figures import JSON, number, table
-
-GC_YOUNG_OBJECTS: Final = 50_000
-"""As the server sets it."""
 
 NOW_NS: Final = 1_700_000_000_000_000_000
 INSTANCES_PER_PROCESS: Final = 4
@@ -243,16 +241,13 @@ async def _measure(fleet: ConvergedFleet, say: Callable[[str], None]) -> Converg
 async def _store(fleet: ConvergedFleet, say: Callable[[str], None]) -> AsyncIterator[Store]:
     """A store with the fleet in it, out of the garbage collector's sight as in a server."""
     store = Store(ForgetfulBackend(), publish=lambda announcements: None)
-    gc.disable()
-    began = perf_counter()
-    rows = [put(record) for record in fleet.records()]
-    made = perf_counter()
-    store.committed.apply(rows)
-    say(f"{len(rows):,} records made in {made - began:.1f} s, filed in {perf_counter() - made:.2f} s")
-    del rows
-    gc.freeze()
-    gc.enable()
-    gc.set_threshold(GC_YOUNG_OBJECTS, 20, 100)
+    with garbage.loading():
+        began = perf_counter()
+        rows = [put(record) for record in fleet.records()]
+        made = perf_counter()
+        store.committed.apply(rows)
+        say(f"{len(rows):,} records made in {made - began:.1f} s, filed in {perf_counter() - made:.2f} s")
+        del rows
     async with trio.open_nursery() as nursery:
         await nursery.start(store.run)
         yield store
