@@ -5,13 +5,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import trio
+from prometheus_client.parser import text_string_to_metric_families
 
 from bbs.certs import make_development_certs
 from bbs.client import TransportError
 from bbs.models.errors import BBSError
-from tests.daemons import Daemon, Surroundings, daemon, end, start_locket, surroundings
+from bbs.tls import TLSFiles
+from tests.daemons import Daemon, Surroundings, daemon, end, free_port, start_locket, surroundings
+from tests.metrics.agent import agent
 from tests.records import desired_message
 from tests.test_processes import in_database
 
@@ -403,3 +407,51 @@ async def test_both_kinds_of_requests_are_in_the_access_log(around: Surroundings
 
     assert path.read_text().count('"message":"bbs-access.request.done"') == 1
     assert '"request":"/v1/domains/list"' in path.read_text()
+
+
+async def test_metrics_reach_a_real_agent_and_the_debug_port(around: Surroundings) -> None:
+    certs = make_development_certs(around.tmp_path / "metron", hosts=("metron",))
+    tls = TLSFiles(ca_file=certs.ca_cert, cert_file=certs.server_cert, key_file=certs.server_key)
+    with agent(tls) as running:
+        config = around.config(
+            "a",
+            report_interval="200ms",
+            debug_address=f"127.0.0.1:{free_port()}",
+            loggregator={
+                "loggregator_api_port": running.port,
+                "loggregator_ca_path": str(certs.ca_cert),
+                "loggregator_cert_path": str(certs.client_cert),
+                "loggregator_key_path": str(certs.client_key),
+                "loggregator_job_origin": "bbs",
+                "loggregator_source_id": "bbs-source",
+            },
+        )
+        async with daemon(around, config) as bbs:
+            await bbs.logs("started")
+            await upsert(bbs, "d")
+            await running.until(20)
+            async with httpx.AsyncClient(trust_env=False) as http:
+                page = (await http.get(f"http://{config['debug_address']}/metrics")).text
+                level = await http.post(f"http://{config['debug_address']}/log-level", content="error")
+            assert level.status_code == 200
+            assert await bbs.stop() == 0
+
+    envelopes = running.envelopes()
+    names = {name for envelope in envelopes for name in [*envelope.gauge.metrics, envelope.counter.name]}
+    assert {
+        "LockHeld", "OpenFileDescriptors", "BBSMasterElected", "MigrationDuration", "EncryptionDuration",
+        "RequestCount", "RequestLatency",
+    } <= names  # fmt: skip
+    assert {envelope.source_id for envelope in envelopes} == {"bbs-source"}
+    assert {envelope.tags["origin"] for envelope in envelopes} == {"bbs"}
+    families = {family.name for family in text_string_to_metric_families(page)}
+    assert {"bbs_lock_held", "bbs_request_duration_seconds", "bbs_batch_rows", "bbs_lrps_running"} <= families
+    assert "exited" not in bbs.messages()  # the log was down to errors by then
+
+
+async def test_certificates_for_metrics_that_cannot_be_read_end_it(around: Surroundings) -> None:
+    config = around.config("a", loggregator={"loggregator_ca_path": "nope"})
+    async with daemon(around, config) as bbs:
+        assert await bbs.exit_code() == 1
+
+    assert "failed-to-initialize-metron-client" in bbs.messages()
