@@ -64,7 +64,7 @@ class Keyring:
       BadKeys: no keys, no active label, a label that is empty or longer than 127 bytes, or an active label without key.
     """
 
-    __slots__ = ("_ciphers", "_encrypt", "_fitting", "_header", "_nonce", "active_label")
+    __slots__ = ("_ciphers", "_encrypt", "_header", "_nonce", "active_label")
 
     def __init__(
         self, keys: Mapping[str, str], active_label: str, *, nonce: Callable[[], bytes] | None = None
@@ -84,7 +84,6 @@ class Keyring:
         self._ciphers = {
             label.encode(): AESGCM(sha256(passphrase.encode()).digest()) for label, passphrase in keys.items()
         }
-        self._fitting: set[bytes] = set()
         active = active_label.encode()
         self._encrypt = self._ciphers[active].encrypt
         self._header = bytes((len(active),)) + active
@@ -93,11 +92,6 @@ class Keyring:
     @property
     def labels(self) -> frozenset[str]:
         return frozenset(label.decode() for label in self._ciphers)
-
-    @property
-    def fitting_labels(self) -> frozenset[str]:
-        """Labels whose key has opened a stored value since the start, and so is the right one."""
-        return frozenset(label.decode() for label in self._fitting)
 
     def seal(self, plaintext: bytes) -> str:
         """The column text for ``plaintext``, made with the active key and a nonce of its own."""
@@ -130,8 +124,6 @@ class Keyring:
         if cipher is None:
             raise KeyUnknown(label.decode(errors="replace"))
         try:
-            plaintext = cipher.decrypt(sealed[label_end:nonce_end], sealed[nonce_end:], None)
+            return cipher.decrypt(sealed[label_end:nonce_end], sealed[nonce_end:], None)
         except (InvalidTag, ValueError) as error:
             raise KeyDoesNotFit(label.decode(errors="replace")) from error
-        self._fitting.add(label)
-        return plaintext

@@ -32,7 +32,7 @@ from bbs.store.changes import SLICE_ROWS, changes
 from bbs.store.codec import TABLES, Policy, Table, Undecodable, Values
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import DSN
-from bbs.store.key_check import ShutValues, check_keys
+from bbs.store.key_check import check_keys
 from bbs.store.query_statistics import QueryCounts, QueryStatistics
 from bbs.store.statements import Operation, batch_statement
 
@@ -163,20 +163,10 @@ class PostgresBackend:
             return await self._cross(self._fetch, statement, *parameters)
 
         await check_keys(fetch, self._keyring)
-        shut = ShutValues(self._keyring)
-        to_drop: list[tuple[Table, list[Undecodable]]] = []
         async for table, rows, undecodable in changes(fetch, self._keyring, seen):
-            shut.look_at(rows, undecodable)
-            for error in undecodable:
-                error.strip()
-            if undecodable:
-                to_drop.append((table, undecodable))
             yield rows
-            await trio.lowlevel.checkpoint()
-        # Only now: before all rows have been read, nobody knows whether a key is wrong or a row is damaged.
-        shut.refuse()
-        for table, undecodable in to_drop:
             await self._drop(table, undecodable)
+            await trio.lowlevel.checkpoint()
 
     async def follow(self, seen: Seen) -> AsyncIterator[list[Row]]:
         """As `Source.follow`: for a process that has not taken the writer lock."""
