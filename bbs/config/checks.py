@@ -4,6 +4,7 @@ The server runs the checks between the steps that open connections, and stops at
 runs them all. Neither repeats a secret.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ EXIT_FATAL = 2
 
 # Steps of upstream's start (spec: config.md §4). Those between are no business of the configuration alone.
 LOGGER, METRICS, HEALTH_ADDRESS, ENCRYPTION, DATABASE, REPS, AUCTIONEER = 2, 3, 4, 5, 6, 9, 10
-SERVER_TLS, LOCKET, UUID, TICKERS, MEMBERS = 12, 13, 14, 15, 16
+ACCESS_LOG, SERVER_TLS, LOCKET, UUID, TICKERS, MEMBERS = 11, 12, 13, 14, 15, 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,7 @@ def problems(config: UpstreamConfig) -> Iterator[Problem]:
         _database,
         _reps,
         _auctioneer,
+        _access_log,
         _server_tls,
         _locket,
         _uuid,
@@ -262,6 +264,30 @@ def _auctioneer(config: UpstreamConfig) -> Iterator[Problem]:
         )
 
 
+def _access_log(config: UpstreamConfig) -> Iterator[Problem]:
+    """Does not open the file, which would make it: that is for the server to do."""
+    path = config.access_log_path
+    if not path:
+        return
+    error = ""
+    if os.path.isdir(path):
+        error = "is a directory"
+    elif not os.path.exists(path) and not os.path.isdir(os.path.dirname(path) or "."):
+        error = "no such file or directory"
+    elif not os.access(path if os.path.exists(path) else os.path.dirname(path) or ".", os.W_OK):
+        error = "permission denied"
+    if error:
+        yield Problem(
+            step=ACCESS_LOG,
+            action="invalid-access-log-path",
+            error=f"open {path}: {error}",
+            key="access_log_path",
+            advice="give a file in a directory that this user may write to, or leave the key out",
+            exit_code=EXIT_FAILED,
+            data=(("access-log-path", path),),
+        )
+
+
 def _server_tls(config: UpstreamConfig) -> Iterator[Problem]:
     files = server_files(config)
     try:
@@ -319,6 +345,20 @@ def _tickers(config: UpstreamConfig) -> Iterator[Problem]:
 
 
 def _members(config: UpstreamConfig) -> Iterator[Problem]:
+    for key, address in (("debug_address", config.debug_address), ("listen_address", config.listen_address)):
+        if not address:
+            continue  # no debug server; any free port
+        try:
+            split_address(address)
+        except (AddressInvalid, PortUnknown) as error:
+            yield Problem(
+                step=MEMBERS,
+                action="exited-with-failure",
+                error=f"listen tcp: {error}",
+                key=key,
+                advice="give host:port, for example 0.0.0.0:8889",
+                exit_code=EXIT_FAILED,
+            )
     if config.task_callback_workers < 1:
         yield Problem(
             step=MEMBERS,

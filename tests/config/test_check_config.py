@@ -71,12 +71,16 @@ def test_a_good_file(tmp_path: Path, good: Changes, capsys: pytest.CaptureFixtur
         ),
         ({"auctioneer_address": ""}, "auctioneer-address-validation-failed", 2),
         ({"auctioneer_client_key": "nope"}, "failed-to-construct-auctioneer-client", 2),
+        ({"access_log_path": "/nope/access.log"}, "invalid-access-log-path", 1),
+        ({"access_log_path": "/"}, "invalid-access-log-path", 1),
         ({"key_file": "nope"}, "tls-configuration-failed", 2),
         ({"locket_address": ""}, "invalid-locket-config", 2),
         ({"locket_ca_cert_file": ""}, "failed-to-create-locket-client", 2),
         ({"uuid": ""}, "invalid-uuid", 2),
         ({"report_interval": "0s"}, "", 2),
         ({"task_callback_workers": 0}, "exited-with-failure", 1),
+        ({"debug_address": "127.0.0.1"}, "exited-with-failure", 1),
+        ({"listen_address": "0.0.0.0:nope"}, "exited-with-failure", 1),
     ],
 )
 def test_one_thing_is_wrong(
@@ -127,6 +131,15 @@ def test_cautions_do_not_keep_a_server_from_starting(
 
     assert code == 0
     assert text in printed
+
+
+def test_an_access_log_that_can_be_made_is_not_made(
+    tmp_path: Path, good: Changes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _ = check(tmp_path, {**good, "access_log_path": str(tmp_path / "access.log")}, capsys)
+
+    assert code == 0
+    assert not (tmp_path / "access.log").exists()
 
 
 def test_what_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

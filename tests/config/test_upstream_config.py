@@ -26,6 +26,20 @@ from bbs.config.upstream import UpstreamConfig, decode, load
         pytest.param(
             '{"time_format":"0"}', "time_format", "unix-epoch", id="time format as a number in a text"
         ),
+        pytest.param('{"\u017fe\u017f\u017fion_name":"a"}', "session_name", "a", id="the long s folds"),
+        pytest.param('{"loc\u212aet_address":"a"}', "locket_address", "a", id="the Kelvin sign folds"),
+        pytest.param('{"acce\u00df_log_path":"a"}', "access_log_path", "", id="the sharp s does not"),
+        pytest.param('{"uuid":"a","uuid":null}', "uuid", "a", id="null leaves what came before"),
+        pytest.param(
+            '{"encryption_keys":{"a":"1","b":"1"},"encryption_keys":{"b":"2"}}',
+            "encryption_keys",
+            {"a": "1", "b": "2"},
+            id="maps add up",
+        ),
+        pytest.param('{"redact_patterns":["a",null]}', "redact_patterns", ("a", ""), id="null in a list"),
+        pytest.param(
+            '{"update_workers":9223372036854775807}', "update_workers", (1 << 63) - 1, id="the largest"
+        ),
         pytest.param("null", "uuid", "", id="null is an empty configuration"),
         pytest.param(
             '{"encryption_keys":{"a":"\\ud800"}}', "encryption_keys", {"a": "\ufffd"}, id="half a character"
@@ -55,6 +69,16 @@ def test_nested_objects() -> None:
         ('{"require_ssl":"true"}', "require_ssl"),
         ('{"update_workers":"10"}', "update_workers"),
         ('{"update_workers":1.5}', "update_workers"),
+        ('{"update_workers":1.0}', "update_workers"),
+        ('{"update_workers":1e3}', "update_workers"),
+        ('{"update_workers":true}', "update_workers"),
+        ('{"update_workers":9223372036854775808}', "update_workers"),
+        ('{"update_workers":' + "9" * 5000 + "}", "update_workers"),
+        ('{"uuid":10}', "uuid"),
+        ('{"redact_patterns":{}}', "redact_patterns"),
+        ('{"encryption_keys":{"a":1}}', "encryption_keys"),
+        ('{"loggregator":{"BatchFlushInterval":"1s"}}', "loggregator.BatchFlushInterval"),
+        ('{"time_format":0.0}', "time_format"),
         ('{"lock_ttl":10}', "lock_ttl"),
         ('{"lock_ttl":null}', "lock_ttl"),
         ('{"lock_ttl":"5"}', "lock_ttl"),
@@ -72,6 +96,28 @@ def test_wrong_types(text: str, key: str) -> None:
 def test_what_is_not_json_is_unreadable(text: str) -> None:
     with pytest.raises(ConfigUnreadable):
         decode(text.encode())
+
+
+def test_a_passphrase_with_bytes_that_are_no_text_makes_gos_key() -> None:
+    """Go replaces each bad byte; who replaced a run of them at once would derive another key."""
+    config = decode(b'{"encryption_keys":{"a":"\xe4\xb8z"}}').config
+
+    assert config.encryption_keys == {"a": "\ufffd\ufffdz"}
+
+
+def test_a_second_nested_object_adds_to_the_first() -> None:
+    text = b'{"loggregator":{"loggregator_api_port":1},"Loggregator":{"loggregator_api_host":"h"}}'
+
+    loggregator = decode(text).config.loggregator
+
+    assert (loggregator.loggregator_api_host, loggregator.loggregator_api_port) == ("h", 1)
+
+
+def test_odd_keys_are_reported_as_they_are_spelt() -> None:
+    found = decode(b'{"uiud":1,"uuid":"a","UUID":"b","loggregator":{"x":{}},"Consul_cluster":""}')
+
+    assert found.unknown == ("uiud", "loggregator.x", "Consul_cluster")
+    assert found.repeated == ("uuid",)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
