@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 setup: $(STAMP)  ## virtual environment with the package in editable mode
-	@if [ -d .git ]; then ln -sf ../../.githooks/pre-commit .git/hooks/pre-commit; fi
+	@if [ -d .git ]; then mkdir -p .git/hooks && ln -sf ../../.githooks/pre-commit .git/hooks/pre-commit; fi
 
 serve: $(STAMP)  ## start a server on its embedded default (http://127.0.0.1:8889, data in ./bbs-data)
 	@$(BIN)/bbs serve
