@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 import trio
 
 from bbs.log import Logger
-from bbs.tls import TLSFiles, TLSFilesInvalid, client_context, server_context
+from bbs.tls import TLSFiles, client_context, server_context
 
 LOOK_INTERVAL_S: Final = 10.0
 """Pause between looks at the files, for those who replace them and send no signal."""
@@ -81,7 +81,8 @@ class Certificates:
             about = {"cert-file": os.fspath(certificate.files.cert_file)}
             try:
                 certificate.reload()
-            except TLSFilesInvalid as error:
+            except Exception as error:
+                # Whatever is in the files, or wrong with how they were read: what was read before goes on being used.
                 self._log.error("failed-to-reload", about, error=error)
             else:
                 self._log.info("reloaded", about)

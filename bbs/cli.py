@@ -14,7 +14,9 @@ from bbs.certs import CertificatesExist, make_development_certs
 from bbs.config import Config, ConfigInvalid, TaskSettings
 from bbs.config.report import check_config
 from bbs.embedded_postgres import EmbeddedPostgresFailed
+from bbs.last_words import exited_with_failure, unraisable_errors_told
 from bbs.log import LagerSink, Level, Logger, root_logger
+from bbs.members import root_cause
 from bbs.peers.opened import AuctioneerSettings
 from bbs.routes.http import Limits
 from bbs.server import serve
@@ -25,6 +27,8 @@ from bbs.tls import TLSFiles, TLSFilesInvalid
 
 EXIT_FAILED = 1
 EXIT_REFUSED = 2
+EXIT_INTERRUPTED = 130
+"""As a shell counts an interrupt that came before there was anything to stop."""
 
 NO_DATABASE = (BadConnectionString, SchemaError, BackendUnavailable)
 CANNOT_START = (ConfigInvalid, TLSFilesInvalid, EmbeddedPostgresFailed, *NO_DATABASE)
@@ -151,14 +155,19 @@ def _serve(arguments: argparse.Namespace) -> int:
     sink = LagerSink(stderr, min_level=Level[arguments.log_level.upper()])
     log = root_logger("bbs", sink)
     try:
-        trio.run(_serve_until_signalled, _config(arguments), log, sink)
-    except (ConfigInvalid, BaseExceptionGroup) as error:
-        cause = _first(error)
+        with unraisable_errors_told(log):
+            trio.run(_serve_until_signalled, _config(arguments), log, sink)
+    except BaseException as error:
+        # The end of the process, whatever it was: nothing is left that a failure could leave half done.
+        cause = root_cause(error)
+        if isinstance(cause, KeyboardInterrupt):
+            return EXIT_INTERRUPTED
         if isinstance(cause, WriterLockLost):
             log.error("exited-with-failure", error=cause)
             return EXIT_FAILED
         if not isinstance(cause, CANNOT_START):
-            raise
+            exited_with_failure(log, str(cause), bug=error)
+            return EXIT_FAILED
         what = (
             f"cannot use the database: {cause}; check --database-url"
             if isinstance(cause, NO_DATABASE)
@@ -230,10 +239,3 @@ async def _stop_on_signal(
         task_status.started()
         async for _ in signals:  # a second signal hurries nothing: what is in flight is being answered
             stop.set()
-
-
-def _first(error: BaseException) -> BaseException:
-    """What went wrong first, out of the groups that nurseries wrap it in."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

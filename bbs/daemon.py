@@ -7,21 +7,23 @@ ends the process. Then the members run.
 import signal
 import ssl
 import sys
-import traceback
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
 import trio
-import trio_asyncio
 
+from bbs.asyncio_loop import open_asyncio_loop
 from bbs.certificates import Certificate, Certificates, client_certificate, server_certificate
 from bbs.config import checks
 from bbs.config.errors import ConfigInvalid
 from bbs.config.go_duration import format_duration
 from bbs.config.serving import TaskSettings
 from bbs.config.upstream import UpstreamConfig, load
+from bbs.last_words import exited_with_failure, first_of, unraisable_errors_told
 from bbs.listen import ListenFailed
 from bbs.log import (
     LagerSink,
@@ -33,7 +35,7 @@ from bbs.log import (
     root_logger,
     stdout_stream,
 )
-from bbs.members import failures, root_cause, run_members, trace
+from bbs.members import Member, all_started, as_member, failures, root_cause, run_members, trace
 from bbs.metrics.emitter import Emitter
 from bbs.metrics.loggregator import LoggregatorSettings, open_loggregator
 from bbs.metrics.metrics import Metrics, Reporting
@@ -67,7 +69,7 @@ EXPECTED: Final = (
     SchemaError,
     WriterLockLost,
 )
-"""Failures of members whose text says it all. Any other is a bug, and its traceback is wanted."""
+"""Failures of members whose text says it all. Any other is a bug, and where it was raised is wanted too."""
 
 
 class Refused(Exception):
@@ -102,34 +104,33 @@ def run(path: str) -> int:
     )
     log = root_logger(config.session_name, sink)
     log.info("starting")
-    try:
-        return trio.run(_run, config, sink, log)
-    except BaseExceptionGroup as group:
-        refused, rest = group.split(Refused)
-        if rest is not None or refused is None:
-            raise
-        cause = root_cause(refused)
-        assert isinstance(cause, Refused)
-        return cause.exit_code
-    except Refused as refused_alone:
-        return refused_alone.exit_code
+    with unraisable_errors_told(log):
+        try:
+            return trio.run(_run, config, sink, log)
+        except BaseException as failure:
+            # The end of the process, whatever it was: nothing is left that a failure could leave half done.
+            refused = first_of(Refused, failure)
+            if refused is not None:
+                return refused.exit_code
+            exited_with_failure(log, str(root_cause(failure)), bug=failure)
+            return checks.EXIT_FAILED
 
 
 async def _run(config: UpstreamConfig, sink: LagerSink, log: Logger) -> int:
     stop = trio.Event()
     async with _assembled(config, sink, log, stop) as assembled, trio.open_nursery() as nursery:
-        nursery.start_soon(assembled.certificates.watch)
         await nursery.start(_obey_signals, assembled, stop)
+        certificates = Member("certificates", as_member(partial(all_started, assembled.certificates.watch)))
         exits = await run_members(
-            assembled.process.members(), stop=stop, on_started=lambda: log.info("started")
+            [certificates, *assembled.process.members()],
+            stop=stop,
+            on_started=lambda: log.info("started"),
         )
         nursery.cancel_scope.cancel()
     went_wrong = failures(exits)
-    for failure in went_wrong:
-        if not isinstance(root_cause(failure), EXPECTED):
-            traceback.print_exception(failure)
     if went_wrong:
-        log.error("exited-with-failure", error=trace(exits))
+        bugs = [failure for failure in went_wrong if not isinstance(root_cause(failure), EXPECTED)]
+        exited_with_failure(log, trace(exits), bug=bugs[0] if bugs else None)
         return checks.EXIT_FAILED
     log.info("exited")
     return 0
@@ -155,7 +156,7 @@ async def _assembled(
     """
     assembled = _Assembled()
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(trio_asyncio.open_loop())
+        await stack.enter_async_context(open_asyncio_loop(log))
         _check(config, log, after=checks.LOGGER, through=checks.METRICS)
         metrics = await _metrics(config, log, stack)
         _check(config, log, after=checks.METRICS, through=checks.DATABASE)
@@ -224,6 +225,7 @@ async def _assembled(
                 retry_interval_s=config.lock_retry_interval_ns / SECOND_NS,
                 log=log,
                 stop_signal=lambda: assembled.stop_signal,
+                now_s=_seconds_since_boot,
             ),
             sink=sink,
             metrics=metrics,
@@ -344,6 +346,11 @@ async def _obey_signals(
             else:
                 assembled.stop_signal = number
                 stop.set()
+
+
+def _seconds_since_boot() -> float:
+    """A clock that also counts while the process, or the whole machine, is asleep."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _name_process(name: str) -> None:

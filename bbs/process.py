@@ -45,6 +45,7 @@ from bbs.store.dsn import DSN
 from bbs.store.health_check import HealthCheck, HealthCheckSettings, PostgresProbe
 from bbs.store.postgres import PostgresBackend
 from bbs.store.reencryption import ReencryptionFailed, seal_anew
+from bbs.store.schema import SchemaError
 from bbs.store.store import BATCH_ROWS_MAX, WRITE_RETRY_S, Store
 from bbs.sync.event_hub import EventHubs
 from bbs.sync.lock import Lock, LockLost
@@ -52,6 +53,9 @@ from bbs.sync.presence import PresenceWatch
 
 FOLLOW_INTERVAL_S: Final = 10.0
 """Pause between a standby's looks at the database."""
+
+GIVE_BACK_S: Final = 2.0
+"""How long a process that is broken off tries to give its lock back."""
 
 PRESENCE_POLL_S: Final = 5.0
 """Pause between looks for cells that are gone, besides those of convergence."""
@@ -163,7 +167,7 @@ class Process:
                 debug_lrp_start_heartbeats=settings.debug_lrp_start_heartbeats,
             ),
             tls=tls,
-            gate=lambda: self._is_open,
+            gate=self._may_answer,
             hooks=self._hooks(access_log),
             limits=settings.limits,
             fast_lane=settings.fast_lane,
@@ -199,6 +203,10 @@ class Process:
         self.presence_watch = PresenceWatch(
             watched, poll_interval_s=settings.presence_poll_s, on_change=self._cells_changed, log=log
         )
+
+    def _may_answer(self) -> bool:
+        """Whether memory is the truth: all rows are loaded, and nobody else can be master yet."""
+        return self._is_open and (self._lock is None or not self._lock.may_have_run_out)
 
     @property
     def port(self) -> int | None:
@@ -297,6 +305,14 @@ class Process:
             except LockLost as lost:
                 self._backend.fence(str(lost))
                 raise
+            except trio.Cancelled:
+                # All members are broken off at once, for a failure outside them. Nothing is written from here on, so
+                # nobody has to wait until the lock expires.
+                self._backend.fence("this process is ending")
+                if self._metrics.is_master:
+                    with trio.CancelScope(deadline=trio.current_time() + GIVE_BACK_S, shield=True):
+                        await self._lock.give_back()
+                raise
 
     async def _be_sole_writer(self, stop: trio.Event, ready: Ready) -> None:
         self._log.info("waiting-for-writer-lock")
@@ -319,7 +335,8 @@ class Process:
                 while True:
                     try:
                         rows = await self._store.follow(self._standby)
-                    except (BackendUnavailable, BatchRefused) as trouble:
+                    except (BackendUnavailable, BatchRefused, SchemaError) as trouble:
+                        # What keeps us from being master will be said when we are to be.
                         self._log.debug("failed-to-read-ahead", error=trouble)
                     else:
                         self._log.debug("read-ahead", rows=rows)

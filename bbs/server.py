@@ -4,8 +4,8 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 import trio
-import trio_asyncio
 
+from bbs.asyncio_loop import open_asyncio_loop
 from bbs.config import Config, ConfigInvalid, local_keyring
 from bbs.embedded_postgres import embedded_postgres
 from bbs.listen import AddressInvalid, ListenFailed, PortUnknown
@@ -45,7 +45,7 @@ async def serve(
         else None
     )
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(trio_asyncio.open_loop())
+        await stack.enter_async_context(open_asyncio_loop(log))
         database_url = config.database_url
         if database_url is None:
             database_url = (await stack.enter_async_context(embedded_postgres(config.data_dir))).dsn

@@ -8,7 +8,7 @@ between two of its own is the stall. It slows the pass down, so durations are me
 """
 
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence, Set
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -51,7 +51,7 @@ class ForgetfulBackend:
     async def acquire_writer_lock(self) -> None:
         await trio.lowlevel.checkpoint()
 
-    async def load(self, seen: Seen) -> AsyncIterator[list[Row]]:
+    async def load(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
         await trio.lowlevel.checkpoint()
         nothing: Sequence[list[Row]] = ()
         for rows in nothing:
@@ -59,6 +59,12 @@ class ForgetfulBackend:
 
     async def write(self, rows: Sequence[Row]) -> None:
         await trio.sleep(COMMIT_S)
+
+    def watch_session(self, on_lost: Callable[[], None]) -> None:
+        """There is none to lose."""
+
+    async def hold(self) -> None:
+        await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()

@@ -154,8 +154,17 @@ async def test_no_write_of_a_master_that_slept_through_its_lock_lands(around: Su
                 with pytest.raises((BBSError, TransportError)):
                     await client.upsert_domain("too-late", ttl_s=0)
 
+            async def read_late() -> None:
+                async with first.client() as other:
+                    with pytest.raises((BBSError, TransportError)):
+                        await other.domains()
+
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(write_late)
+                nursery.start_soon(read_late)
+                await trio.sleep(
+                    0.2
+                )  # both are in the sleeper's sockets by now; if not, they come later still
                 first.process.send_signal(signal.SIGCONT)
                 assert await first.exit_code() == 1
             assert "exited-with-failure" in first.messages()

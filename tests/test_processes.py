@@ -11,10 +11,11 @@ from tempfile import TemporaryDirectory
 import asyncpg
 import pytest
 import trio
-import trio_asyncio
 from trio_asyncio import aio_as_trio
 
+from bbs.asyncio_loop import open_asyncio_loop
 from bbs.embedded_postgres import embedded_postgres_blocking
+from bbs.log import null_logger
 from bbs.models import pb
 from bbs.models.errors import UnknownError
 from bbs.store.postgres import WRITER_LOCK
@@ -44,7 +45,7 @@ async def in_database(url: str, statement: str) -> list[asyncpg.Record]:
         finally:
             await connection.close()
 
-    async with trio_asyncio.open_loop():
+    async with open_asyncio_loop(null_logger()):
         rows: list[asyncpg.Record] = await aio_as_trio(execute)()
         return rows
 

@@ -5,7 +5,7 @@ has lost the lock finds out before it writes again. `bbs.store.postgres` is the 
 keeps the same promises without a database.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
@@ -76,7 +76,7 @@ class Seen:
 class Source(Protocol):
     """Where a standby reads while another process writes."""
 
-    def follow(self, seen: Seen) -> AsyncIterator[list[Row]]:
+    def follow(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
         """What has changed since ``seen``, which is brought up to date as the slices are taken.
 
         Rows that can't be read are passed over in silence: they are for the writer to deal with.
@@ -107,7 +107,7 @@ class Backend(Protocol):
           Safe at any time; call again or close.
         """
 
-    def load(self, seen: Seen) -> AsyncIterator[list[Row]]:
+    def load(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
         """All rows of all tables but those ``seen``, in slices small enough to handle without a checkpoint.
 
         Rows ``seen`` and now gone come without a record. Those that can't be read are left out, and reported as
@@ -128,6 +128,17 @@ class Backend(Protocol):
 
         Cancellation:
           It may have happened or not.
+        """
+
+    def watch_session(self, on_lost: Callable[[], None]) -> None:
+        """Have ``on_lost`` called as soon as the session that holds the writer lock ends by somebody else's hand."""
+
+    async def hold(self) -> None:
+        """Make sure that the writer lock is ours, and was nobody else's: connect anew if need be.
+
+        Raises:
+          BackendUnavailable, BatchRefused: nobody can say; call again.
+          WriterLockLost: somebody else is master.
         """
 
     async def aclose(self) -> None:

@@ -4,7 +4,8 @@ A process that loads for the first time pages through whole rows. One that has r
 and versions, a small part of the work, and fetches only rows that are new or have another version.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import Any, Final
 
 from bbs.models.outcome import Record, Row
@@ -29,7 +30,7 @@ Slice = tuple[Table, list[Row], list[Undecodable]]
 """Rows of one table that can be read, or are gone, and what is wrong with the others."""
 
 
-async def changes(fetch: Fetch, keyring: Keyring, seen: Seen) -> AsyncIterator[Slice]:
+async def changes(fetch: Fetch, keyring: Keyring, seen: Seen) -> AsyncGenerator[Slice, None]:
     """Everything that is not as ``seen``, which is brought up to date slice by slice.
 
     Rows that can't be read are never seen, so they come again each time.
@@ -37,18 +38,20 @@ async def changes(fetch: Fetch, keyring: Keyring, seen: Seen) -> AsyncIterator[S
     for record_class, table in TABLES.items():
         versions = seen.versions[record_class]
         if not versions:
-            async for page in _pages(fetch, table, PAGE_ROWS, whole=True):
-                for slice_ in _slices(page):
-                    yield _read(record_class, slice_, keyring, seen)
+            async with aclosing(_pages(fetch, table, PAGE_ROWS, whole=True)) as pages:
+                async for page in pages:
+                    for slice_ in _slices(page):
+                        yield _read(record_class, slice_, keyring, seen)
             continue
         gone = dict.fromkeys(versions)
         changed: list[Values] = []
-        async for page in _pages(fetch, table, PAGE_KEYS, whole=False):
-            for *key_values, version in page:
-                key = tuple(key_values)
-                gone.pop(key, None)
-                if versions.get(key) != version:
-                    changed.append(key)
+        async with aclosing(_pages(fetch, table, PAGE_KEYS, whole=False)) as pages:
+            async for page in pages:
+                for *key_values, version in page:
+                    key = tuple(key_values)
+                    gone.pop(key, None)
+                    if versions.get(key) != version:
+                        changed.append(key)
         for begin in range(0, len(changed), PAGE_ROWS):
             keys = zip(*changed[begin : begin + PAGE_ROWS], strict=True)
             page = await fetch(rows_statement(table), *map(list, keys))
@@ -58,7 +61,7 @@ async def changes(fetch: Fetch, keyring: Keyring, seen: Seen) -> AsyncIterator[S
             yield table, [seen.gone(record_class, key) for key in keys_gone], []
 
 
-async def _pages(fetch: Fetch, table: Table, rows: int, *, whole: bool) -> AsyncIterator[list[Any]]:
+async def _pages(fetch: Fetch, table: Table, rows: int, *, whole: bool) -> AsyncGenerator[list[Any], None]:
     after: Values = ()
     while page := await fetch(page_statement(table, first=not after, whole=whole), *after, rows):
         after = tuple(page[-1][: table.key_columns])

@@ -71,13 +71,6 @@ _FINAL_ANSWERS: Final = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InsufficientPrivilegeError,
 )
-_FAILURES: Final = (
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    OSError,
-    TimeoutError,
-)
 
 
 class BadConnectionString(ValueError):
@@ -129,7 +122,7 @@ class DSN:
         """Connect to the first server that lets us. Runs under asyncio. ``timeout_s`` is the most for one attempt.
 
         Raises:
-          asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError: of the last attempt.
+          Exception: whatever the last attempt failed with; `bbs.store.driver_errors` knows what it means.
         """
         if self.connect_timeout_s is not None:
             timeout_s = min(timeout_s, self.connect_timeout_s)
@@ -138,7 +131,9 @@ class DSN:
                 return await _connect(**self.arguments(attempt), timeout=timeout_s, **more)
             except _FINAL_ANSWERS:
                 raise
-            except _FAILURES:
+            except Exception:
+                # Also what a server makes the driver stumble over: the next one may do better, and the last one's
+                # failure is raised.
                 continue
         return await _connect(**self.arguments(self.attempts[-1]), timeout=timeout_s, **more)
 

@@ -4,6 +4,7 @@ Each round is some attempts, one right after the other, of which one has to succ
 (spec: metrics-and-logs.md §6, storage.md §1.6, config.md §2.3).
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from math import ceil
@@ -15,8 +16,8 @@ import trio
 from trio_asyncio import aio_as_trio
 
 from bbs.log import Logger
+from bbs.store.driver_errors import words
 from bbs.store.dsn import DSN
-from bbs.store.postgres import driver_text
 
 CLOSE_S = 1.0
 
@@ -112,9 +113,10 @@ class PostgresProbe:
             await aio_as_trio(self._note)()
             step = "querying for"
             await aio_as_trio(self._read)()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except (Exception, asyncio.CancelledError) as error:
+            # Whatever it was, it is for the number of failed attempts to decide what follows from it.
             self._abandon()
-            raise AttemptFailed(f"failed {step} health check time: {_words(error)}") from error
+            raise AttemptFailed(f"failed {step} health check time: {words(error)}") from error
         except BaseException:
             self._abandon()
             raise
@@ -124,7 +126,11 @@ class PostgresProbe:
         connection, self._connection = self._connection, None
         if connection is not None:
             with trio.move_on_after(CLOSE_S, shield=True):
-                await aio_as_trio(connection.close)(timeout=CLOSE_S)
+                try:
+                    await aio_as_trio(connection.close)(timeout=CLOSE_S)
+                except Exception:
+                    # Whatever the driver stumbled over, the end of the session is all that is still wanted of it.
+                    connection.terminate()
 
     def _abandon(self) -> None:
         connection, self._connection = self._connection, None
@@ -144,9 +150,3 @@ class PostgresProbe:
         assert self._connection is not None
         if await self._connection.fetchval("SELECT time FROM bbs_health_check WHERE id = 1") is None:
             raise OSError("sql: no rows in result set")
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, asyncpg.PostgresError):
-        return driver_text(error)
-    return str(error) or type(error).__name__

@@ -5,7 +5,7 @@ a restart reads through the same codec as a real one. All waiting is in Trio's t
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -86,6 +86,7 @@ class MemoryBackend:
         self._lock_poll_s = lock_poll_s
         self._became_writer = False
         self._closed = False
+        self._on_session_lost: Callable[[], None] = lambda: None
 
     async def acquire_writer_lock(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -94,7 +95,7 @@ class MemoryBackend:
                 return
             await trio.sleep(self._lock_poll_s)
 
-    async def load(self, seen: Seen) -> AsyncIterator[list[Row]]:
+    async def load(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
         for table in TABLES.values():
             stored = self._disk.rows[table.name]
             everything = list(stored.values())
@@ -121,6 +122,13 @@ class MemoryBackend:
             self.lose_session()
             raise BackendUnavailable("the connection broke")
 
+    def watch_session(self, on_lost: Callable[[], None]) -> None:
+        self._on_session_lost = on_lost
+
+    async def hold(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._require_lock()
+
     async def aclose(self) -> None:
         self._closed = True
         self.lose_session()
@@ -130,6 +138,8 @@ class MemoryBackend:
         """Let go of the lock, as when the connection breaks or the process dies. The next write tries to take it again."""
         if self._disk.holder is self:
             self._disk.holder = None
+            if not self._closed:
+                self._on_session_lost()
 
     def _apply(self, rows: Sequence[Row]) -> None:
         for (record_class, key), record in rows:

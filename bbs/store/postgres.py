@@ -1,7 +1,7 @@
 """The store's database: one connection to Postgres that holds the writer lock, and every write goes through it.
 
 asyncpg runs on asyncio and the server on Trio, so whoever uses this must be inside ``async with
-trio_asyncio.open_loop():`` (`bbs.server` opens one for the whole process). A batch crosses over once.
+open_asyncio_loop(log):`` (`bbs.asyncio_loop`; one serves the whole process). A batch crosses over once.
 
 One writer. The connection holds a session advisory lock (`WRITER_LOCK`), so no other process' statement can run
 between ours, nor can our own: after a broken connection the lock is free only when the server has finished or undone
@@ -16,7 +16,8 @@ for TCP keep-alives, and a process that reconnects ends its own former session f
 import asyncio
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -24,13 +25,13 @@ import asyncpg
 import trio
 from trio_asyncio import aio_as_trio
 
-from bbs.models.errors import BBSError, InvalidRequest, ResourceExists, UnknownError, Unrecoverable
 from bbs.models.outcome import Row
 from bbs.store import schema
-from bbs.store.backend import BackendUnavailable, BatchRefused, DroppedRow, Seen, WriterLockLost
+from bbs.store.backend import BatchRefused, DroppedRow, Seen, WriterLockLost
 from bbs.store.changes import SLICE_ROWS, changes
 from bbs.store.codec import TABLES, Policy, Table, Undecodable, Values
 from bbs.store.crypto import Keyring
+from bbs.store.driver_errors import driver_text, meaning
 from bbs.store.dsn import DSN
 from bbs.store.key_check import check_keys
 from bbs.store.query_statistics import QueryCounts, QueryStatistics
@@ -108,6 +109,7 @@ class PostgresBackend:
         self._closed = False
         self._fenced: str | None = None
         self._on_migration = on_migration
+        self._on_session_lost: Callable[[], None] = lambda: None
 
     # What follows runs under Trio, up to the next such line.
 
@@ -158,17 +160,24 @@ class PostgresBackend:
         self._fenced = reason
         self._abandon()
 
-    async def load(self, seen: Seen) -> AsyncIterator[list[Row]]:
+    def watch_session(self, on_lost: Callable[[], None]) -> None:
+        self._on_session_lost = on_lost
+
+    async def hold(self) -> None:
+        await self._cross(self._writer)
+
+    async def load(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
         async def fetch(statement: str, *parameters: object) -> list[Any]:
             return await self._cross(self._fetch, statement, *parameters)
 
         await check_keys(fetch, self._keyring)
-        async for table, rows, undecodable in changes(fetch, self._keyring, seen):
-            yield rows
-            await self._drop(table, undecodable)
-            await trio.lowlevel.checkpoint()
+        async with aclosing(changes(fetch, self._keyring, seen)) as slices:
+            async for table, rows, undecodable in slices:
+                yield rows
+                await self._drop(table, undecodable)
+                await trio.lowlevel.checkpoint()
 
-    async def follow(self, seen: Seen) -> AsyncIterator[list[Row]]:
+    async def follow(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
         """As `Source.follow`: for a process that has not taken the writer lock."""
         assert not self._holds_lock, "whoever holds the lock loads"
 
@@ -176,9 +185,10 @@ class PostgresBackend:
             return await self._cross(self._fetch_unlocked, statement, *parameters)
 
         if await self._cross(self._schema_is_ours):
-            async for _, rows, _ in changes(fetch, self._keyring, seen):
-                yield rows
-                await trio.lowlevel.checkpoint()
+            async with aclosing(changes(fetch, self._keyring, seen)) as slices:
+                async for _, rows, _ in slices:
+                    yield rows
+                    await trio.lowlevel.checkpoint()
         else:
             for rows in seen.forget():
                 yield rows
@@ -235,7 +245,7 @@ class PostgresBackend:
         """Run ``work`` on a connection that is made for it, whatever the other one is doing."""
 
         async def run() -> T:
-            connection = await self._dsn.connect(timeout_s=self._connect_s, command_timeout=self._statement_s)
+            connection = await self._connect()
             try:
                 return await work(connection)
             finally:
@@ -243,12 +253,8 @@ class PostgresBackend:
 
         try:
             result: T = await aio_as_trio(run)()
-        except asyncpg.PostgresError as error:
-            if not _is_passing(error):
-                raise BatchRefused(refusal(error)) from error
-            raise BackendUnavailable(driver_text(error)) from error
-        except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
-            raise BackendUnavailable(str(error) or type(error).__name__) from error
+        except (Exception, asyncio.CancelledError) as error:
+            raise meaning(error) from error
         return result
 
     async def _cross(self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -264,20 +270,13 @@ class PostgresBackend:
         try:
             with self._queries.counted():
                 result: T = await aio_as_trio(work)(*args, **kwargs)
-        except asyncpg.PostgresError as error:
-            if not _is_passing(error):
-                raise BatchRefused(refusal(error)) from error
-            self._abandon()
-            raise BackendUnavailable(driver_text(error)) from error
-        except (
-            asyncpg.InterfaceError,
-            asyncpg.InternalClientError,
-            OSError,
-            TimeoutError,
-            EOFError,
-        ) as error:
-            self._abandon()
-            raise BackendUnavailable(str(error) or type(error).__name__) from error
+        except (Exception, asyncio.CancelledError) as error:
+            failure = meaning(error)
+            if not isinstance(failure, BatchRefused):
+                self._abandon()
+            if failure is error:
+                raise
+            raise failure from error
         except BaseException:
             self._abandon()
             raise
@@ -289,22 +288,32 @@ class PostgresBackend:
         self._connection = None
         self._holds_lock = False
 
+    def _terminated(self, connection: object) -> None:
+        """The driver's word that a session is over. One that we let go of ourselves is nobody's loss."""
+        if connection is self._connection and self._holds_lock and not self._closed:
+            self._on_session_lost()
+
     def _is_connected(self) -> bool:
         return self._connection is not None and not self._connection.is_closed()
 
     # What follows runs under asyncio.
 
+    async def _connect(self, **more: Any) -> "asyncpg.Connection[Any]":
+        """A new session. A server that refuses us is as good as away: its words are about us, and not about a row."""
+        try:
+            return await self._dsn.connect(
+                timeout_s=self._connect_s, command_timeout=self._statement_s, **more
+            )
+        except asyncpg.PostgresError as error:
+            raise ConnectionError(driver_text(error)) from error
+
     async def _connected(self) -> "asyncpg.Connection[Any]":
         if self._connection is not None and not self._connection.is_closed():
             return self._connection
         self._abandon()
-        try:
-            # Our statements are few and always the same, so they may stay prepared for as long as the session lasts.
-            self._connection = connection = await self._dsn.connect(
-                timeout_s=self._connect_s, command_timeout=self._statement_s, max_cached_statement_lifetime=0
-            )
-        except asyncpg.PostgresError as error:
-            raise ConnectionError(driver_text(error)) from error
+        # Our statements are few and always the same, so they may stay prepared for as long as the session lasts.
+        self._connection = connection = await self._connect(max_cached_statement_lifetime=0)
+        connection.add_termination_listener(self._terminated)
         self._connects += 1
         row = await connection.fetchrow(_SESSION)
         assert row is not None
@@ -406,47 +415,8 @@ class PostgresBackend:
                 # Closing alone does not wait until the server has let go of the lock.
                 await connection.execute("SELECT pg_advisory_unlock_all()", timeout=CLOSE_S / 2)
             await connection.close(timeout=CLOSE_S / 2)
-        except (
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
-            asyncpg.InternalClientError,
-            OSError,
-            TimeoutError,
-        ):
+        except Exception:
+            # Whatever the driver stumbled over, the end of the session is all that is still wanted of it.
             connection.terminate()
         finally:
             self._holds_lock = False
-
-
-# Server errors after which the same batch can be sent again: connection trouble, a rollback for the sake of others, too
-# many connections, a statement that was cancelled, a lock not to be had, a server that has become a standby, or
-# statements prepared for tables that have since been changed.
-_PASSING_CLASSES: Final = ("08", "40", "57P")
-_PASSING_STATES: Final = frozenset(("53300", "57014", "55P03", "25006"))
-
-
-def _is_passing(error: asyncpg.PostgresError) -> bool:
-    state = error.sqlstate or ""
-    return (
-        state.startswith(_PASSING_CLASSES)
-        or state in _PASSING_STATES
-        or isinstance(error, asyncpg.InvalidCachedStatementError)
-    )
-
-
-def driver_text(error: asyncpg.PostgresError) -> str:
-    """A server error as upstream's driver words it (spec: storage.md §6)."""
-    return f"{getattr(error, 'severity', None) or 'ERROR'}: {error.args[0]} (SQLSTATE {error.sqlstate})"
-
-
-def refusal(error: asyncpg.PostgresError) -> BBSError:
-    """What a request is answered with after a server error (spec: storage.md §6)."""
-    match error.sqlstate:
-        case "23505":
-            return ResourceExists()
-        case "22001":
-            return InvalidRequest()
-        case "42P01":
-            return Unrecoverable.because(driver_text(error))
-        case _:
-            return UnknownError(driver_text(error))

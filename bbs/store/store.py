@@ -12,7 +12,8 @@ every such row is written again (`_mend`), as soon as the database is back, and 
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
@@ -120,6 +121,8 @@ class Store:
         # The newest staged outcome about each guid, for those whose answer rests on it.
         self._newest: dict[str, _Staged] = {}
         self._mend: set[RowKey] = set()
+        self._session_is_lost = False
+        backend.watch_session(self._session_was_lost)
         self._has_ended = False
         self._work = trio.Event()
         self._idle = trio.Event()
@@ -147,11 +150,12 @@ class Store:
         self._seen = Seen()  # from now on we know of every change
         return count
 
-    async def _apply_all(self, slices: AsyncIterator[list[Row]]) -> int:
+    async def _apply_all(self, slices: AsyncGenerator[list[Row], None]) -> int:
         count = 0
-        async for rows in slices:
-            self.committed.apply(rows)
-            count += len(rows)
+        async with aclosing(slices):
+            async for rows in slices:
+                self.committed.apply(rows)
+                count += len(rows)
         return count
 
     async def commit(self, outcome: Outcome, *, about: str) -> None:
@@ -240,20 +244,29 @@ class Store:
             self._has_ended = True
             self._fail([*self._in_flight, *self._queue], lambda: StoreUnavailable(ENDED))
 
+    def _session_was_lost(self) -> None:
+        """Do not wait for the next write to find out whether somebody else has become master."""
+        self._session_is_lost = True
+        self._work.set()
+
     async def _wait_for_work(self) -> None:
         self._work = trio.Event()
         self._idle.set()
-        if self._mend:
-            try:
-                await self._backend.write(self._latest(()))
-            except BackendUnavailable as trouble:
-                self._on_trouble(trouble)
-                with trio.move_on_after(RETRY_PAUSE_MAX_S):
-                    await self._work.wait()
-            else:
-                self._mend.clear()
-        else:
+        if not (self._mend or self._session_is_lost):
             await self._work.wait()
+            return
+        try:
+            if self._mend:
+                await self._backend.write(self._latest(()))
+            else:
+                await self._backend.hold()
+        except (BackendUnavailable, BatchRefused) as trouble:
+            self._on_trouble(trouble)
+            with trio.move_on_after(RETRY_PAUSE_MAX_S):
+                await self._work.wait()
+        else:
+            self._mend.clear()
+            self._session_is_lost = False
 
     def _take_batch(self) -> list[_Staged]:
         batch = [self._queue.popleft()]

@@ -6,6 +6,7 @@ just once gives up at once, long before its time is over: whoever takes the lock
 
 import signal
 from collections.abc import Callable
+from math import inf
 from typing import Final
 from uuid import uuid4
 
@@ -29,7 +30,8 @@ class LockLost(Exception):
 class Lock:
     """``owner`` is this server's uuid, which no other's may be. ``ttl_s`` is in whole seconds, as Locket takes it.
 
-    ``stop_signal`` tells which signal the process is stopping by; it only appears in the log.
+    ``stop_signal`` tells which signal the process is stopping by; it only appears in the log. ``now_s`` is a clock that
+    goes on while the process is stopped.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Lock:
         retry_interval_s: float,
         log: Logger,
         stop_signal: Callable[[], int] = lambda: signal.SIGINT,
+        now_s: Callable[[], float] = trio.current_time,
     ) -> None:
         self._locket = locket
         self._resource = Resource.lock(KEY, owner=owner)
@@ -48,11 +51,22 @@ class Lock:
         self._retry_interval_s = retry_interval_s
         self._log = log.session("locket-lock", lock=_described(self._resource), ttl_in_seconds=ttl_s)
         self._stop_signal = stop_signal
+        self._now_s = now_s
         self._is_held = False
+        self._granted_until_s = -inf
 
     @property
     def is_held(self) -> bool:
         return self._is_held
+
+    @property
+    def may_have_run_out(self) -> bool:
+        """Whether somebody else may have it by now: so long ago was it asked for when it was last granted.
+
+        A process that was not let run (stopped, swapped out, its machine paused) finds this out before its next
+        renewal can fail.
+        """
+        return self._now_s() >= self._granted_until_s
 
     async def run(self, stop: trio.Event, ready: Callable[[], None]) -> None:
         """Take the lock, call ``ready``, keep the lock until ``stop`` is set, and release it; also if it is not ours.
@@ -63,7 +77,7 @@ class Lock:
         Raises:
           LockLost: a renewal failed, for whatever reason.
         Cancellation:
-          Leaves the lock to expire.
+          Leaves the lock to expire, or to `give_back`.
         """
         try:
             await self._acquire_or_explain(ready)
@@ -73,6 +87,15 @@ class Lock:
         finally:
             self._is_held = False
             self._log.info("completed")
+
+    async def give_back(self) -> None:
+        """Release the lock after `run` was cancelled. For whoever has made sure that nothing more is written."""
+        try:
+            await self._locket.release(self._resource)
+        except LocketError as error:
+            self._log.error("failed-to-release-lock", error=error)
+        else:
+            self._log.info("released-lock")
 
     async def _acquire_or_explain(self, ready: Callable[[], None]) -> None:
         self._log.info("started")
@@ -108,14 +131,10 @@ class Lock:
 
     async def _release(self) -> None:
         self._log.info("signalled", signal=int(self._stop_signal()))
-        try:
-            await self._locket.release(self._resource)
-        except LocketError as error:
-            self._log.error("failed-to-release-lock", error=error)
-        else:
-            self._log.info("released-lock")
+        await self.give_back()
 
     async def _ask(self, request_uuid: str, *, deadline_s: float | None, wait_for_ready: bool) -> None:
+        asked_s = self._now_s()  # Locket's count begins later, so ours is over first
         await self._locket.lock(
             self._resource,
             ttl_s=self._ttl_s,
@@ -123,6 +142,7 @@ class Lock:
             deadline_s=deadline_s,
             wait_for_ready=wait_for_ready,
         )
+        self._granted_until_s = asked_s + self._ttl_s
 
     def _acquired(self, ready: Callable[[], None]) -> None:
         self._is_held = True

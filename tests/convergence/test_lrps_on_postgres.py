@@ -6,8 +6,8 @@ from dataclasses import replace
 from functools import partial
 
 import trio
-import trio_asyncio
 
+from bbs.asyncio_loop import open_asyncio_loop
 from bbs.convergence.lrps import LRPConvergence
 from bbs.log import null_logger
 from bbs.models.actual_lrp import ActualLRPState, Presence
@@ -63,7 +63,7 @@ async def test_a_pass_is_durable(database_url: str) -> None:
         replace(read_row("O UNC - e#0"), process_guid="orphan"),
         replace(read_row("E RUN x@c9 e#0"), process_guid="drained"),
     ]
-    async with trio_asyncio.open_loop():
+    async with open_asyncio_loop(null_logger()):
         async with opened_store(database_url) as store:
             async with trio.open_nursery() as nursery:
                 for record in given:

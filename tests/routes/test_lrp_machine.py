@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import trio
-import trio_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from bbs.asyncio_loop import open_asyncio_loop
 from bbs.convergence.lrps import LRPConvergence
 from bbs.log import null_logger
 from bbs.models import pb
@@ -352,7 +352,7 @@ def test_some_sequences_on_postgres(database_url: str, steps: list[Step]) -> Non
             await backend.aclose()
 
     async def run() -> None:
-        async with trio_asyncio.open_loop():
+        async with open_asyncio_loop(null_logger()):
             await hold(steps, open_backend)
             async with open_backend() as backend:  # the next example's database is empty again
                 left = [row.record async for rows in backend.load(Seen()) for row in rows]

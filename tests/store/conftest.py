@@ -5,15 +5,16 @@ from typing import Any
 
 import asyncpg
 import pytest
-import trio_asyncio
 from trio_asyncio import aio_as_trio
 
+from bbs.asyncio_loop import open_asyncio_loop
+from bbs.log import null_logger
 from tests.store.worlds import MemoryWorld, PostgresWorld
 
 
 @pytest.fixture
 async def postgres(database_url: str) -> AsyncIterator[PostgresWorld]:
-    async with trio_asyncio.open_loop():
+    async with open_asyncio_loop(null_logger()):
         connection = await aio_as_trio(asyncpg.connect)(database_url)
         world = PostgresWorld(database_url, connection)
         yield world

@@ -220,3 +220,36 @@ async def test_a_closed_backend_stays_closed(world: Any) -> None:
 
     with pytest.raises(trio.ClosedResourceError):
         await writer.write([put(actual_lrp())])
+
+
+async def test_a_session_that_somebody_ends_is_noticed_at_once(world: Any) -> None:
+    writer = await world.open_writer()
+    lost = trio.Event()
+    writer.watch_session(lost.set)
+
+    await world.break_connection(writer)
+    with trio.fail_after(5):
+        await lost.wait()
+
+    await writer.hold()
+    await writer.write([put(actual_lrp())])
+
+
+async def test_holding_on_to_a_lock_that_somebody_else_has_had_fails(world: Any) -> None:
+    former = await world.open_writer()
+    await world.break_connection(former)
+    await world.open_writer()
+
+    with pytest.raises(WriterLockLost):
+        await former.hold()
+
+
+async def test_a_session_that_we_close_is_not_lost(world: Any) -> None:
+    writer = await world.open_writer()
+    lost = trio.Event()
+    writer.watch_session(lost.set)
+
+    await writer.aclose()
+    await trio.testing.wait_all_tasks_blocked(0.05)
+
+    assert not lost.is_set()

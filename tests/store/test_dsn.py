@@ -7,10 +7,11 @@ from typing import Any
 
 import asyncpg
 import pytest
-import trio_asyncio
 import trustme
 from trio_asyncio import aio_as_trio
 
+from bbs.asyncio_loop import open_asyncio_loop
+from bbs.log import null_logger
 from bbs.store import dsn
 from bbs.store.dsn import DSN, BadConnectionString, parse_dsn
 
@@ -247,7 +248,7 @@ async def fetch(parsed: DSN, query: str) -> Any:
         finally:
             await connection.close()
 
-    async with trio_asyncio.open_loop():
+    async with open_asyncio_loop(null_logger()):
         return await aio_as_trio(connect_and_ask)()
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import asyncpg
 import pytest
-import trio_asyncio
 from trio_asyncio import aio_as_trio
 
+from bbs.asyncio_loop import open_asyncio_loop
+from bbs.log import null_logger
 from bbs.store import schema
 from bbs.store.migrations import MIGRATIONS, SCHEMA_VERSION
 from bbs.store.schema import SchemaError
@@ -133,7 +134,7 @@ class Database:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    async with trio_asyncio.open_loop():
+    async with open_asyncio_loop(null_logger()):
         connection = await aio_as_trio(asyncpg.connect)(database_url)
         yield Database(connection)
         await aio_as_trio(connection.close)()

@@ -4,7 +4,7 @@ The backend here is a door that a test opens and shuts; the real ones have their
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from bbs.models.domain import Domain
 from bbs.models.errors import BBSError, InvalidRequest
 from bbs.models.events import Hub
 from bbs.models.outcome import Announcement, Outcome, Row, RowKey, Told, delete, put
-from bbs.store.backend import BackendUnavailable, BatchRefused, Seen
+from bbs.store.backend import BackendUnavailable, BatchRefused, Seen, WriterLockLost
 from bbs.store.store import Batch, SettledByOther, Store, StoreUnavailable
 from tests.records import actual_lrp
 
@@ -30,6 +30,18 @@ class Door:
         self.open = trio.Event()
         self.faults: deque[tuple[Exception, bool]] = deque()
         self.poison: str | None = None
+        self.session_ends: Callable[[], None] = lambda: None
+        self.holds: deque[Exception] = deque()
+        self.held = 0
+
+    def watch_session(self, on_lost: Callable[[], None]) -> None:
+        self.session_ends = on_lost
+
+    async def hold(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.holds:
+            raise self.holds.popleft()
+        self.held += 1
 
     async def write(self, rows: Sequence[Row]) -> None:
         await self.open.wait()
@@ -325,3 +337,54 @@ async def test_every_durable_batch_is_told_of_with_its_waits(
     assert [(batch.outcomes, batch.rows) for batch in batches] == [(1, 1), (2, 2)]
     assert [batch.waited_s for batch in batches] == pytest.approx([0, 3.05])
     assert [batch.took_s for batch in batches] == pytest.approx([3.05, 0])
+
+
+async def test_a_session_that_is_lost_has_the_lock_looked_at_without_a_write(bench: Bench) -> None:
+    bench.door.session_ends()
+    await wait_all_tasks_blocked()
+
+    assert bench.door.held == 1
+
+
+async def test_a_session_that_cannot_be_had_again_is_asked_for_until_it_can(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    troubles: list[str] = []
+    bench = Bench(nursery, on_trouble=lambda trouble: troubles.append(str(trouble)))
+    await nursery.start(bench.store.run)
+    bench.door.holds.extend([BackendUnavailable("away"), BatchRefused(InvalidRequest())])
+
+    bench.door.session_ends()
+    await trio.sleep(10)
+
+    assert len(troubles) == 2
+    assert bench.door.held == 1
+
+
+async def test_a_write_does_not_wait_for_the_next_look_at_the_lock(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    bench = Bench(nursery)
+    await nursery.start(bench.store.run)
+    bench.door.open.set()
+    bench.door.holds.append(BackendUnavailable("away"))
+    bench.door.session_ends()
+    await wait_all_tasks_blocked()
+
+    bench.commit("d", change("d"))
+    await wait_all_tasks_blocked()
+
+    assert bench.results == {"d": "durable"}
+    assert trio.current_time() == 0
+
+
+async def test_a_store_whose_lock_somebody_else_has_had_ends_without_a_write() -> None:
+    async def run() -> None:
+        async with trio.open_nursery() as nursery:
+            bench = Bench(nursery)
+            await nursery.start(bench.store.run)
+            bench.door.holds.append(WriterLockLost("another process"))
+            bench.door.session_ends()
+
+    with pytest.RaisesGroup(WriterLockLost):
+        await run()

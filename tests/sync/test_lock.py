@@ -379,3 +379,38 @@ async def test_without_a_retry_interval_the_lock_is_lost_at_once(
 
 async def test_the_clock_of_these_tests_begins_at_zero(autojump_clock: MockClock) -> None:
     assert trio.current_time() == 0
+
+
+async def test_whether_the_lock_may_have_run_out_counts_from_before_it_was_asked_for(
+    running: Running, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    running.locket.script = [Answer(takes_s=3), Answer(takes_s=1), Answer(AWAY)]
+
+    def has_run_out() -> bool:
+        return running.lock.may_have_run_out
+
+    assert has_run_out()
+    await run_for(running, 2.9, nursery)
+    assert has_run_out()  # nobody has granted it yet
+    await running.ended.wait()
+
+    # Asked for at 0 and again at 8, 5 s after the first answer; at 14 nobody answers.
+    assert running.ready_at == [3]
+    assert trio.current_time() == 14
+    assert not has_run_out()
+    await trio.sleep_until(8 + TTL_S - 0.1)
+    assert not has_run_out()
+    await trio.sleep_until(8 + TTL_S)
+    assert has_run_out()
+
+
+async def test_a_lock_whose_run_was_cancelled_can_be_given_back(
+    running: Running, autojump_clock: MockClock
+) -> None:
+    with trio.move_on_after(1):
+        await running.lock.run(running.stop, lambda: None)
+
+    await running.lock.give_back()
+
+    assert [call for _, call in running.locket.calls] == ["lock None fails fast", "release"]
+    assert running.said == ["started", "acquired-lock", "completed", "released-lock"]

@@ -319,6 +319,8 @@ class _Connection:
             lane.on_bug(bug, call)
             return False
         if isinstance(endpoint, Unary):
+            if not lane.gate():  # shut meanwhile: what the handler read may not be the truth any more
+                return await self._refuse(NOT_READY, close=True)
             return await self._send_answer(answer, close=head.close)
         await self._send_events(source, call)
         return False

@@ -89,7 +89,10 @@ def build_app(
         try:
             match route.endpoint:
                 case Unary(handle):
-                    return _unary(await handle(call), limits)
+                    answer = await handle(call)
+                    if not gate():  # shut meanwhile: what the handler read may not be the truth any more
+                        return _refuse(NOT_READY, close=True)
+                    return _unary(answer, limits)
                 case EventStream(open_stream):
                     return _event_stream(await open_stream(call), call)
         except CannotOpenStream:

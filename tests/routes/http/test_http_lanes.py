@@ -113,6 +113,20 @@ async def test_until_the_gate_opens_every_request_gets_a_bare_503(
     assert (await wire.read_response()).body == b"now"
 
 
+async def test_an_answer_that_was_worked_out_while_the_gate_shut_is_not_given(served: Served) -> None:
+    wire = await served.connect()
+    await wire.send(post("/v1/slow"))
+    await served.world.handler_entered.wait()
+
+    served.world.ready = False
+    served.world.handler_may_go_on.set()
+    response = await wire.read_response()
+
+    assert response.status_line == "HTTP/1.1 503 Service Unavailable"
+    assert response.headers["Connection"] == "close"
+    assert response.body == b""
+
+
 async def test_a_handler_sees_body_trace_id_target_and_peer(served: Served) -> None:
     wire = await served.connect()
     await wire.send(post("/v1/echo", b"one", "x-vcap-REQUEST-id:  8d7a-3b7e \t"))

@@ -1,0 +1,170 @@
+"""Every call of the backend, cancelled at every step of its way: it can be made again, and nothing else ends.
+
+The way to Postgres is TCP, where the driver asks for TLS first (sslmode=prefer, the default): what it leaves behind when
+it is cancelled there once ended the whole process.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+
+from bbs.asyncio_loop import open_asyncio_loop
+from bbs.embedded_postgres import EmbeddedPostgres
+from bbs.log import LagerSink, Level, root_logger
+from bbs.models.outcome import put
+from bbs.store.backend import Seen
+from bbs.store.dsn import DSN, parse_dsn
+from bbs.store.health_check import PostgresProbe
+from bbs.store.postgres import PostgresBackend
+from tests.records import actual_lrp
+from tests.store.tcp_proxy import tcp_proxy
+from tests.store.worlds import KEYRING
+
+pytestmark = pytest.mark.postgres
+
+STEPS_MAX = 2000
+"""A call that is not through by then never ends."""
+
+Make = Callable[[PostgresBackend], Awaitable[object]]
+
+
+async def load(backend: PostgresBackend) -> None:
+    async for _ in backend.load(Seen()):
+        pass
+
+
+async def follow(backend: PostgresBackend) -> None:
+    async for _ in backend.follow(Seen()):
+        pass
+
+
+async def nothing(backend: PostgresBackend) -> None:
+    pass
+
+
+CALLS: dict[str, tuple[Make, Make]] = {
+    # The call, and what has to come before it.
+    "prepare": (lambda backend: backend.prepare(), nothing),
+    "acquire_writer_lock": (lambda backend: backend.acquire_writer_lock(), nothing),
+    "take_writer_lock": (lambda backend: backend.take_writer_lock(), nothing),
+    "follow": (follow, lambda backend: backend.prepare()),
+    "end_writer_session": (lambda backend: backend.end_writer_session(), nothing),
+    "stored_key_label": (
+        lambda backend: backend.stored_key_label(),
+        lambda backend: backend.acquire_writer_lock(),
+    ),
+    "record_key_label": (
+        lambda backend: backend.record_key_label(),
+        lambda backend: backend.acquire_writer_lock(),
+    ),
+    "load": (load, lambda backend: backend.acquire_writer_lock()),
+    "hold": (lambda backend: backend.hold(), lambda backend: backend.acquire_writer_lock()),
+    "write": (
+        lambda backend: backend.write([put(actual_lrp())]),
+        lambda backend: backend.acquire_writer_lock(),
+    ),
+}
+
+
+class CancelAtStep(trio.abc.Instrument):
+    """Cancels ``scope`` before the ``number``-th step of any task since it was made."""
+
+    def __init__(self, scope: trio.CancelScope, number: int) -> None:
+        self._scope = scope
+        self._left = number
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._scope.cancel()
+
+
+async def cancelled_at(step: int, call: Callable[[], Awaitable[object]]) -> bool:
+    """Whether it was cancelled: False once ``step`` is past its end."""
+    with trio.CancelScope() as scope:
+        instrument = CancelAtStep(scope, step)
+        trio.lowlevel.add_instrument(instrument)
+        try:
+            with trio.fail_after(10):
+                await call()
+        finally:
+            trio.lowlevel.remove_instrument(instrument)
+    return scope.cancelled_caught
+
+
+class Lines:
+    """Keeps the log."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+
+    def write(self, data: bytes, /) -> int:
+        self.lines.append(data)
+        return len(data)
+
+
+@asynccontextmanager
+async def over_tcp(server: EmbeddedPostgres, database_url: str, lines: Lines) -> AsyncIterator[DSN]:
+    database = database_url.split("@/")[1].split("?")[0]
+    async with (
+        tcp_proxy(server) as port,
+        open_asyncio_loop(root_logger("bbs", LagerSink(lines, min_level=Level.ERROR))),
+    ):
+        yield parse_dsn(f"postgres://postgres@127.0.0.1:{port}/{database}", {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_call_that_is_cancelled_anywhere_can_be_made_again(
+    name: str, postgres_server: EmbeddedPostgres, database_url: str
+) -> None:
+    call, before = CALLS[name]
+    steps = 0
+    async with over_tcp(postgres_server, database_url, Lines()) as dsn:
+        first = PostgresBackend(dsn, KEYRING, on_dropped=lambda row: None)
+        await first.acquire_writer_lock()  # makes the schema
+        await first.aclose()
+        for step in range(1, STEPS_MAX):
+            backend: Any = PostgresBackend(dsn, KEYRING, on_dropped=lambda row: None, lock_poll_s=0.01)
+            await before(backend)
+            was_cancelled = await cancelled_at(step, partial(call, backend))
+            with trio.fail_after(10):
+                await call(backend)
+                await backend.acquire_writer_lock()
+                await backend.write([put(actual_lrp(index=step))])
+            await backend.aclose()
+            if not was_cancelled:
+                break
+            steps = step
+        else:
+            raise AssertionError(f"{name} is not through after {STEPS_MAX} steps")
+
+    assert steps > 0, "nothing was cancelled"
+
+
+@pytest.mark.slow
+async def test_a_health_check_that_is_cancelled_anywhere_can_be_made_again(
+    postgres_server: EmbeddedPostgres, database_url: str
+) -> None:
+    lines = Lines()
+    async with over_tcp(postgres_server, database_url, lines) as dsn:
+        first = PostgresBackend(dsn, KEYRING, on_dropped=lambda row: None)
+        await first.acquire_writer_lock()
+        await first.aclose()
+        for step in range(1, STEPS_MAX):
+            probe = PostgresProbe(dsn, connect_s=5)
+            was_cancelled = await cancelled_at(step, probe.attempt)
+            with trio.fail_after(10):
+                await probe.attempt()
+            await probe.aclose()
+            if not was_cancelled:
+                break
+
+    # The driver's loose end was there, and was told once each time, with what it was about.
+    assert lines.lines
+    assert all(b'"bbs.asyncio-error-without-an-owner"' in line for line in lines.lines)
+    assert any(b"unexpected connection_lost() call" in line for line in lines.lines)

@@ -1,0 +1,153 @@
+"""What goes wrong inside or beside a running server: it goes on, or it ends as it should (spec: config.md §4, §6)."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.daemons import Surroundings, daemon, surroundings
+from tests.test_daemon import assert_order, domains, upsert
+from tests.test_processes import in_database
+
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+
+RUN = "import sys; from bbs.entry import main; sys.exit(main())"
+
+
+@pytest.fixture
+async def around(tmp_path: Path, database_url: str) -> AsyncIterator[Surroundings]:
+    async with surroundings(tmp_path, database_url) as around:
+        yield around
+
+
+FAIL_SOON = """
+import trio
+async def fail_soon(*args, **kwargs):
+    await trio.sleep(0.5)
+    raise {failure}
+"""
+
+PLACES = {
+    "a member": "from bbs.certificates import Certificates; Certificates.watch = fail_soon",
+    "a member that only the master has": "from bbs.metrics.metrics import Metrics; Metrics.run_requests = fail_soon",
+    "the committer": "from bbs.store.store import Store; Store._wait_for_work = fail_soon",
+    "a task beside all members": """
+import bbs.daemon
+obey_signals = bbs.daemon._obey_signals
+async def obey_and_fail(*args, task_status):
+    task_status.started()
+    await fail_soon()
+bbs.daemon._obey_signals = obey_and_fail
+""",
+}
+
+FAILURES = {
+    "an exception": "IndexError('of ours')",
+    "one of asyncio's that is no Exception": "__import__('asyncio').CancelledError()",
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "failure"),
+    [*((place, "an exception") for place in PLACES), ("a member", "one of asyncio's that is no Exception")],
+)
+async def test_a_bug_ends_it_with_a_word_and_gives_the_lock_back(
+    around: Surroundings, place: str, failure: str
+) -> None:
+    code = FAIL_SOON.format(failure=FAILURES[failure]) + PLACES[place] + "\n" + RUN
+    config = around.config("a", lock_ttl="60s")
+    async with daemon(around, config, program=("-c", code)) as bbs:
+        assert await bbs.exit_code() == 1
+
+        assert_order(bbs.messages(), "locket-lock.acquired-lock", "locket-lock.released-lock")
+        assert bbs.messages()[-1] == "exited-with-failure"
+        line = bbs.data_of("exited-with-failure")
+        assert "fail_soon" in line["trace"]
+        assert bbs.other == []
+
+    async with daemon(around, around.config("b")) as next_master:
+        with trio.fail_after(30):  # half of what the lock had left
+            await next_master.logs("started")
+
+
+async def test_health_checks_that_time_out_at_a_healthy_database_do_not_end_it(around: Surroundings) -> None:
+    """Each of them cancels an attempt to connect."""
+    config = around.config(
+        "a",
+        enable_db_health_check=True,
+        health_check_timeout="1ms",
+        health_check_interval="10ms",
+        health_check_failure_threshold=100_000,
+    )
+    async with daemon(around, config) as bbs:
+        await bbs.logs("started")
+        await trio.sleep(3)  # a few hundred of them
+
+        await upsert(bbs, "d")
+        assert await domains(bbs) == ["d"]
+        assert bbs.messages().count("db-health-check-runner.health-check-timed-out") > 50
+        assert await bbs.stop() == 0
+
+
+async def writer_session(around: Surroundings, statement: str) -> None:
+    """``statement`` of every session that holds the writer lock."""
+    await in_database(
+        around.database_url,
+        f"SELECT {statement}(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted AND database ="
+        " (SELECT oid FROM pg_database WHERE datname = current_database())",
+    )
+
+
+async def test_an_idle_master_whose_session_an_administrator_ends_takes_it_again(
+    around: Surroundings,
+) -> None:
+    async with daemon(around, around.config("a")) as bbs:
+        await bbs.logs("started")
+
+        await writer_session(around, "pg_terminate_backend")
+        with trio.fail_after(10):
+            # Postgres has no event for it.
+            while not await sessions(around):  # noqa: ASYNC110
+                await trio.sleep(0.02)
+
+        await upsert(bbs, "d")
+        assert "database-unavailable" not in bbs.messages()
+        assert await bbs.stop() == 0
+
+
+async def sessions(around: Surroundings) -> int:
+    [row] = await in_database(
+        around.database_url,
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND database ="
+        " (SELECT oid FROM pg_database WHERE datname = current_database())",
+    )
+    count: int = row[0]
+    return count
+
+
+async def test_an_idle_master_notices_at_once_that_another_server_has_become_one(
+    around: Surroundings,
+) -> None:
+    """Two servers with one uuid: Locket takes them for one, and only the database can tell."""
+    async with daemon(around, around.config("a")) as first:
+        await first.logs("started")
+        await upsert(first, "before")
+        second_config = around.config("a")
+        (around.tmp_path / "second").mkdir()
+        elsewhere = Surroundings(
+            around.tmp_path / "second",
+            around.certs,
+            around.database_url,
+            around.locket,
+            around.locket_address,
+        )
+        async with daemon(elsewhere, second_config) as second:
+            await second.logs("migration-manager.finished-migrations")
+
+            with trio.fail_after(2):  # no write was needed, and no renewal of a lock
+                assert await first.exit_code() == 1
+
+            error = first.data_of("exited-with-failure")["error"]
+            assert "store exited with error: another process was the writer" in error
+            assert await domains(second) == ["before"]
