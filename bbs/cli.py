@@ -14,7 +14,7 @@ from bbs.certs import CertificatesExist, make_development_certs
 from bbs.config import Config, ConfigInvalid, TaskSettings
 from bbs.config.report import check_config
 from bbs.embedded_postgres import EmbeddedPostgresFailed
-from bbs.last_words import exited_with_failure, unraisable_errors_told
+from bbs.last_words import dump_stacks_on_quit, exited_with_failure, unraisable_errors_told
 from bbs.log import LagerSink, Level, Logger, root_logger
 from bbs.members import root_cause
 from bbs.peers.opened import AuctioneerSettings
@@ -151,6 +151,7 @@ def _certs(directory: Path) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    dump_stacks_on_quit()
     stderr = open(2, "wb", buffering=0, closefd=False)  # noqa: SIM115 - open for as long as the process
     sink = LagerSink(stderr, min_level=Level[arguments.log_level.upper()])
     log = root_logger("bbs", sink)

@@ -23,7 +23,7 @@ from bbs.config.errors import ConfigInvalid
 from bbs.config.go_duration import format_duration
 from bbs.config.serving import TaskSettings
 from bbs.config.upstream import UpstreamConfig, load
-from bbs.last_words import exited_with_failure, first_of, unraisable_errors_told
+from bbs.last_words import dump_stacks_on_quit, exited_with_failure, first_of, unraisable_errors_told
 from bbs.listen import ListenFailed
 from bbs.log import (
     LagerSink,
@@ -83,6 +83,7 @@ class Refused(Exception):
 def run(path: str) -> int:
     """Be upstream's server with the configuration at ``path``; returns the exit code."""
     _name_process("bbs")
+    dump_stacks_on_quit()
     try:
         config = load(path)
         for problem in checks.problems(config):

@@ -4,13 +4,22 @@ A failure that we know has a text that says it all. Any other is a bug: the line
 is to mend it.
 """
 
+import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from types import FrameType
+from typing import Final, TypeVar
 
+from bbs import profiles
 from bbs.log import Logger
+
+EXIT_STACK_DUMP: Final = 2
+
+STACK_DUMP_MAX_S: Final = 5
+"""How long a dump may take that nobody reads."""
 
 Failure = TypeVar("Failure", bound=BaseException)
 
@@ -37,6 +46,26 @@ def first_of(kind: type[Failure], failure: BaseException) -> Failure | None:
             if found is not None:
                 return found
     return None
+
+
+def dump_stacks_on_quit() -> None:
+    """Have SIGQUIT end the process as it ends a Go program: all stacks on standard error, exit code 2 (spec: config.md
+    §6). For a server that hangs: what it was doing is the last that it can tell.
+    """
+    signal.signal(signal.SIGQUIT, _dump_stacks)
+
+
+def _dump_stacks(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(STACK_DUMP_MAX_S)
+    try:
+        text = profiles.task_tree()
+    except RuntimeError:  # no event loop is running
+        text = profiles.threads()
+    rest = f"SIGQUIT: quit\n\n{text}\n".encode()
+    while rest:
+        rest = rest[os.write(2, rest) :]
+    os._exit(EXIT_STACK_DUMP)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -17,7 +16,6 @@ from bbs.tls import TLSFiles
 from tests.daemons import Daemon, Surroundings, daemon, end, free_port, start_locket, surroundings
 from tests.metrics.agent import agent
 from tests.records import desired_message
-from tests.test_processes import in_database
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
@@ -267,127 +265,6 @@ async def test_keys_that_do_not_fit_end_it_before_anything_is_lost(
             assert len(await client.desired_lrps()) == 1
 
 
-def changed(**changes: Any) -> dict[str, Any]:
-    return changes
-
-
-@pytest.mark.parametrize(
-    ("changes", "exit_code", "message"),
-    [
-        pytest.param(changed(uuid=""), 2, "invalid-uuid", id="no uuid"),
-        pytest.param(changed(locket_address=""), 2, "invalid-locket-config", id="no Locket address"),
-        pytest.param(changed(health_address=""), 2, "failed-invalid-health-address", id="no health address"),
-        pytest.param(
-            changed(health_address="127.0.0.1:nope"), 2, "failed-invalid-health-port", id="bad port"
-        ),
-        pytest.param(changed(encryption_keys={}), 2, "cannot-setup-encryption", id="no keys"),
-        pytest.param(changed(database_driver=""), 2, "no-database-configured", id="no database"),
-        pytest.param(changed(database_driver="oracle"), 2, "invalid-driver-name", id="bad driver"),
-        pytest.param(
-            changed(database_connection_string="postgres://u:secret@127.0.0.1:1/d"),
-            2,
-            "sql-failed-to-connect",
-            id="no Postgres there",
-        ),
-        pytest.param(
-            changed(auctioneer_address=""), 2, "auctioneer-address-validation-failed", id="auctioneer"
-        ),
-        pytest.param(
-            changed(auctioneer_ca_cert="x", auctioneer_client_key="y"),
-            2,
-            "failed-to-construct-auctioneer-client",
-            id="auctioneer CA and key without certificate",
-        ),
-        pytest.param(changed(ca_file="nope"), 2, "tls-configuration-failed", id="no CA"),
-        pytest.param(changed(access_log_path="/nope/x"), 1, "invalid-access-log-path", id="access log"),
-        pytest.param(
-            changed(locket_address="127.0.0.1:1"), 2, "failed-to-create-locket-client", id="no Locket there"
-        ),
-    ],
-)
-async def test_what_cannot_start_says_why(
-    around: Surroundings, changes: dict[str, Any], exit_code: int, message: str
-) -> None:
-    async with daemon(around, {**around.config("a"), **changes}) as bbs:
-        assert await bbs.exit_code() == exit_code
-
-    assert message in bbs.messages()
-    assert "started" not in bbs.messages()
-    assert "secret" not in str(bbs.lines) + str(bbs.other)
-
-
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        pytest.param(changed(log_level="loud"), "unknown log level: loud", id="log level"),
-        pytest.param(changed(lock_ttl=5), "lock_ttl", id="a duration that is a number"),
-        pytest.param(changed(redact_secrets=True, redact_patterns=["("]), "redact_patterns", id="pattern"),
-        pytest.param(changed(report_interval="0s"), "non-positive interval", id="report interval"),
-    ],
-)
-async def test_what_cannot_even_log_panics(around: Surroundings, changes: dict[str, Any], text: str) -> None:
-    async with daemon(around, {**around.config("a"), **changes}) as bbs:
-        assert await bbs.exit_code() == 2
-
-    assert text in "\n".join(bbs.other)
-    assert "started" not in bbs.messages()
-
-
-async def test_a_port_in_use_ends_it_cleanly(around: Surroundings) -> None:
-    async with daemon(around, around.config("a")) as first:
-        await first.logs("started")
-        config = around.config("b", health_address=first.config["health_address"])
-        async with daemon(around, config) as second:
-            assert await second.exit_code() == 1
-            error = second.data_of("exited-with-failure")["error"]
-            assert f"listen tcp {config['health_address']}: bind: address already in use" in error
-
-
-async def test_a_newer_database_is_refused(around: Surroundings) -> None:
-    await in_database(
-        around.database_url, "CREATE TABLE configurations (id varchar(255) PRIMARY KEY, value varchar(255))"
-    )
-    await in_database(
-        around.database_url,
-        """INSERT INTO configurations VALUES ('version', '{"CurrentVersion":1772581988}')""",
-    )
-    async with daemon(around, around.config("a")) as bbs:
-        assert await bbs.exit_code() == 1
-
-    assert (
-        "Existing DB version (1772581988) exceeds bbs version (1772581987)"
-        in (bbs.data_of("exited-with-failure")["error"])
-    )
-    assert_order(bbs.messages(), "migration-manager.migration-failed", "started", "exited-with-failure")
-
-
-async def test_a_table_that_is_gone_ends_it_without_a_failure(around: Surroundings) -> None:
-    async with daemon(around, around.config("a")) as bbs:
-        await bbs.logs("started")
-        await in_database(around.database_url, "DROP TABLE domains")
-        with pytest.raises(Exception, match="Unrecoverable"):
-            await upsert(bbs, "d")
-
-        assert await bbs.exit_code() == 0
-        assert "unrecoverable-error" in bbs.messages()
-
-
-async def test_a_database_that_is_ill_ends_it_if_it_is_to_be_watched(around: Surroundings) -> None:
-    config = around.config(
-        "a", enable_db_health_check=True, health_check_interval="100ms", health_check_failure_threshold=2
-    )
-    async with daemon(around, config) as bbs:
-        await bbs.logs("started")
-        await bbs.logs("db-health-check-runner.health-check-succeeded")
-        await in_database(around.database_url, "DROP TABLE bbs_health_check")
-
-        assert await bbs.exit_code() == 1
-        assert (
-            "db-healthcheck exited with error: failed upserting health check time"
-            in (bbs.data_of("exited-with-failure")["error"])
-        )
-
-
 async def test_certificates_are_replaced_on_a_hangup(around: Surroundings) -> None:
     async with daemon(around, around.config("a")) as bbs:
         await bbs.logs("started")
@@ -456,11 +333,3 @@ async def test_metrics_reach_a_real_agent_and_the_debug_port(around: Surrounding
     families = {family.name for family in text_string_to_metric_families(page)}
     assert {"bbs_lock_held", "bbs_request_duration_seconds", "bbs_batch_rows", "bbs_lrps_running"} <= families
     assert "exited" not in bbs.messages()  # the log was down to errors by then
-
-
-async def test_certificates_for_metrics_that_cannot_be_read_end_it(around: Surroundings) -> None:
-    config = around.config("a", loggregator={"loggregator_ca_path": "nope"})
-    async with daemon(around, config) as bbs:
-        assert await bbs.exit_code() == 1
-
-    assert "failed-to-initialize-metron-client" in bbs.messages()
