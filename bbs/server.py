@@ -10,7 +10,7 @@ from bbs.config import Config, ConfigInvalid, local_keyring
 from bbs.embedded_postgres import embedded_postgres
 from bbs.listen import AddressInvalid, ListenFailed, PortUnknown
 from bbs.log import LagerSink, Logger, null_logger
-from bbs.members import failures, root_cause, run_members
+from bbs.members import root_cause, run_members
 from bbs.metrics.emitter import Emitter
 from bbs.metrics.loggregator import NoLoggregator
 from bbs.metrics.metrics import Metrics, Reporting
@@ -21,6 +21,9 @@ from bbs.store.dsn import parse_dsn
 from bbs.sync.embedded_locket import embedded_locket
 from bbs.sync.locket_table import LocalLocket, LocketTable
 from bbs.tls import server_context
+
+LISTEN_FLAGS = {"healthcheck": "--health-listen", "debug-server": "--debug-listen"}
+"""What says where a member listens, if not ``--listen``."""
 
 LOOKUP_S = 10.0
 """For a look at a Locket in the same process: it answers at once."""
@@ -89,11 +92,14 @@ async def serve(
                 ready(f"{'https' if tls else 'http'}://{_host(config.listen_address)}:{process.port}")
 
         exits = await run_members(process.members(), stop=stop, on_started=started)
-    for failure in failures(exits):
-        cause = root_cause(failure)
+    for exit_ in exits:
+        if exit_.failure is None:
+            continue
+        cause = root_cause(exit_.failure)
         if isinstance(cause, AddressInvalid | PortUnknown | ListenFailed):
-            raise ConfigInvalid(f"cannot listen: {cause}; choose another --listen") from cause
-        raise failure
+            flag = LISTEN_FLAGS.get(exit_.name, "--listen")
+            raise ConfigInvalid(f"cannot listen: {cause}; choose another {flag}") from cause
+        raise exit_.failure
     log.info("exited")
 
 

@@ -180,8 +180,11 @@ def _pem_blocks(pem: bytes) -> Iterator[_PEMBlock]:
 
 
 def _read(path: StrPath) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except ValueError as error:  # a NUL in the path, or what this system's paths can't spell
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), os.fspath(path)) from error
 
 
 def _reason(error: OSError) -> str:

@@ -187,7 +187,7 @@ async def start_locket(certs: DevelopmentCerts, address: str = "127.0.0.1:0") ->
 @asynccontextmanager
 async def daemon(around: Surroundings, config: dict[str, Any]) -> AsyncIterator[Daemon]:
     """Killed in the end, if it has not ended by then."""
-    file = around.tmp_path / f"{config.get('uuid', 'bbs')}.json"
+    file = around.tmp_path / f"{config.get('uuid', 'bbs')[:20]}.json"
     file.write_text(json.dumps(config))
     process = await trio.lowlevel.open_process(
         [sys.executable, "-m", "bbs", "-config", str(file)],
