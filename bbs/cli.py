@@ -16,7 +16,7 @@ from bbs.config import Config, ConfigInvalid, TaskSettings
 from bbs.config.checks.addresses import url_error
 from bbs.config.checks.values import CALLBACK_WORKERS_MAX
 from bbs.config.report import check_config
-from bbs.embedded_postgres import EmbeddedPostgresFailed
+from bbs.embedded_postgres import EmbeddedPostgresFailed, EmbeddedPostgresLost
 from bbs.listen import AddressInvalid, PortUnknown, split_address
 from bbs.log import LagerSink, Level, Logger, root_logger
 from bbs.peers.opened import AuctioneerSettings
@@ -170,7 +170,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         trio.run(_serve_until_signalled, _config(arguments), log, sink)
     except (ConfigInvalid, BaseExceptionGroup) as error:
         cause = _first(error)
-        if isinstance(cause, WriterLockLost):
+        if isinstance(cause, WriterLockLost | EmbeddedPostgresLost):
             log.error("exited-with-failure", error=cause)
             return EXIT_FAILED
         if not isinstance(cause, CANNOT_START):

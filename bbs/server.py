@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import NoReturn
 
 import trio
 import trio_asyncio
 
 from bbs.config import Config, ConfigInvalid, local_keyring
-from bbs.embedded_postgres import embedded_postgres
+from bbs.embedded_postgres import EmbeddedPostgres, embedded_postgres
 from bbs.listen import AddressInvalid, ListenFailed, PortUnknown
 from bbs.log import LagerSink, Logger, null_logger
-from bbs.members import root_cause, run_members
+from bbs.members import Member, as_member, root_cause, run_members
 from bbs.metrics.emitter import Emitter
 from bbs.metrics.loggregator import NoLoggregator
 from bbs.metrics.metrics import Metrics, Reporting
@@ -39,6 +40,7 @@ async def serve(
     Raises:
       ConfigInvalid, TLSFilesInvalid, EmbeddedPostgresFailed, SchemaError, BackendUnavailable: it cannot start.
       WriterLockLost: another process writes to the database now; nothing was written since it does.
+      EmbeddedPostgresLost: it died while the server ran, and can't be started again.
     """
     tls = (
         server_context(
@@ -49,9 +51,10 @@ async def serve(
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(trio_asyncio.open_loop())
-        database_url = config.database_url
+        database_url, postgres = config.database_url, list[Member]()
         if database_url is None:
-            database_url = (await stack.enter_async_context(embedded_postgres(config.data_dir))).dsn
+            embedded = await stack.enter_async_context(embedded_postgres(config.data_dir))
+            database_url, postgres = embedded.dsn, [_kept_running(embedded, log)]
         table = LocketTable(trio.current_time)
         locket = LocalLocket(table)
         peers = await stack.enter_async_context(
@@ -91,7 +94,7 @@ async def serve(
                 log.info("started")
                 ready(f"{'https' if tls else 'http'}://{_host(config.listen_address)}:{process.port}")
 
-        exits = await run_members(process.members(), stop=stop, on_started=started)
+        exits = await run_members([*postgres, *process.members()], stop=stop, on_started=started)
     for exit_ in exits:
         if exit_.failure is None:
             continue
@@ -101,6 +104,16 @@ async def serve(
             raise ConfigInvalid(f"cannot listen: {cause}; choose another {flag}") from cause
         raise exit_.failure
     log.info("exited")
+
+
+def _kept_running(postgres: EmbeddedPostgres, log: Logger) -> Member:
+    """Started before, and stopped after, all members that want the database."""
+
+    async def keep(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        task_status.started()
+        await postgres.keep_running(log=log)
+
+    return Member("embedded-postgres", as_member(keep))
 
 
 def _settings(config: Config) -> Settings:

@@ -1,11 +1,14 @@
 """The server as a process: how it starts, refuses to, loses its database, and ends."""
 
+import math
+import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -349,6 +352,105 @@ async def test_a_database_that_is_away_stops_no_read_and_loses_no_write(tmp_path
                 )
 
     assert [guid for (guid,) in rows] == ["after", "before"]
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """Not in pytest's own directory, which another session on this machine would close to Postgres' user."""
+    with TemporaryDirectory(prefix="bbs-home-") as directory:
+        yield Path(directory)
+
+
+def kill_postmaster(data_dir: Path) -> None:
+    """That of ``bbs serve`` on ``data_dir``, as soon as there is one."""
+    pid = int((data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
+    os.kill(pid, signal.SIGKILL)
+
+
+async def wait_for_lines(log: Path, message: str, times: int) -> None:
+    with trio.fail_after(60):
+        while (await trio.Path(log).read_text()).count(f'"bbs.{message}"') < times:  # noqa: ASYNC110 - tells nobody
+            await trio.sleep(0.05)
+
+
+@pytest.mark.postgres
+@pytest.mark.slow
+async def test_an_embedded_postgres_that_is_killed_under_writes_comes_back_and_nothing_is_lost(
+    home: Path,
+) -> None:
+    acknowledged: list[str] = []
+    tell, told = trio.open_memory_channel[str](math.inf)
+    is_over = trio.Event()
+    async with running_bbs(home) as bbs, bbs.client() as client:
+
+        async def write(writer: int) -> None:
+            for number in count():
+                if is_over.is_set():
+                    return
+                guid = f"{writer}-{number}"
+                await client.desire_lrp(desired_message(guid))
+                acknowledged.append(guid)
+                tell.send_nowait(guid)
+
+        async with trio.open_nursery() as writers:
+            for writer in range(8):
+                writers.start_soon(write, writer)
+            for number in range(1, 4):
+                for _ in range(100):
+                    await told.receive()
+                kill_postmaster(home / "data")
+                await wait_for_lines(home / "bbs.log", "embedded-postgres-started-again", number)
+            is_over.set()
+
+        in_memory = sorted(lrp.process_guid for lrp in await client.desired_lrps())
+        assert in_memory == sorted(acknowledged)
+        assert await bbs.stop() == 0
+
+    log = (home / "bbs.log").read_text()
+    assert log.count('"bbs.embedded-postgres-died"') == 3
+    assert "Traceback" not in log
+    with embedded_postgres_blocking(home / "data") as postgres:
+        assert sorted(guid for (guid,) in await in_database(postgres.dsn, ROWS)) == in_memory
+
+
+@pytest.mark.postgres
+@pytest.mark.slow
+async def test_an_embedded_postgres_that_cannot_be_started_again_ends_the_server(home: Path) -> None:
+    async with running_bbs(home) as bbs, bbs.client() as client:
+        await client.desire_lrp(desired_message("before"))
+        (home / "data" / "postgres" / "postgresql.auto.conf").write_text("garbage\n")
+        kill_postmaster(home / "data")
+        with trio.fail_after(60):
+            code = await bbs.process.wait()
+
+    log = (home / "bbs.log").read_text()
+    assert code == 1
+    assert log.count('"bbs.embedded-postgres-start-failed"') == 5
+    assert '"bbs.exited-with-failure"' in log
+    assert "could not be started again" in log
+    assert "Traceback" not in log
+
+    (home / "data" / "postgres" / "postgresql.auto.conf").write_text("")
+    async with running_bbs(home) as bbs, bbs.client() as client:
+        assert [lrp.process_guid for lrp in await client.desired_lrps()] == ["before"]
+        assert await bbs.stop() == 0
+
+
+@pytest.mark.postgres
+@pytest.mark.slow
+async def test_a_stop_while_the_embedded_postgres_is_away_is_clean_and_bounded(home: Path) -> None:
+    async with running_bbs(home, "--write-retry-s", "2") as bbs, bbs.client() as client:
+        await client.desire_lrp(desired_message("before"))
+        (home / "data" / "postgres" / "postgresql.auto.conf").write_text("garbage\n")
+        kill_postmaster(home / "data")
+        await wait_for_lines(home / "bbs.log", "embedded-postgres-start-failed", 1)
+        with trio.fail_after(30):
+            assert await bbs.stop() == 0
+
+    log = (home / "bbs.log").read_text()
+    assert '"bbs.exited"' in log
+    assert "Traceback" not in log
+    assert not (home / "data" / "postgres.socket").is_symlink()
 
 
 @pytest.mark.slow
