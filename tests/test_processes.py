@@ -196,6 +196,22 @@ def test_a_data_directory_that_cannot_be_used_is_explained(
     assert complaint in told
 
 
+def test_a_data_directory_that_postgres_cannot_use_is_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    data.write_text("")
+
+    code = main(
+        ["serve", "--data-dir", str(data), "--listen", "127.0.0.1:0", "--locket-listen", "127.0.0.1:0"]
+    )
+
+    assert code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("bbs serve: cannot run Postgres in ")
+    assert "choose another data directory" in told
+
+
 @pytest.mark.parametrize("flag", ["--health-listen", "--debug-listen"])
 @pytest.mark.slow
 def test_the_flag_of_a_port_in_use_is_named(flag: str, tmp_path: Path, database_url: str) -> None:

@@ -113,7 +113,9 @@ class Postmaster:
                 yield from self._make_cluster(bin_dir)
             yield from self._start_postmaster(bin_dir)
         except OSError as error:
-            raise self._cannot_run(error) from error
+            raise EmbeddedPostgresFailed(
+                f"{self._cannot_run(error)}; choose another data directory"
+            ) from error
 
     async def wait_ended(self) -> str:
         """Wait for the end of the process that was started last; how it ended, in words."""

@@ -96,6 +96,9 @@ def test_a_good_file(tmp_path: Path, good: Changes, capsys: pytest.CaptureFixtur
         ({"access_log_path": "/tmp/a\0b"}, "invalid-access-log-path", 1),
         ({"access_log_path": f"/tmp/{'a' * 5000}"}, "invalid-access-log-path", 1),
         ({"ca_file": "a\0b"}, "tls-configuration-failed", 2),
+        ({"ca_file": "/dev/zero"}, "tls-configuration-failed", 2),
+        ({"cert_file": "/dev/zero"}, "tls-configuration-failed", 2),
+        ({"sql_ca_cert_file": "/dev/zero"}, "failed-to-parse-sql-ca", 2),
         ({"cert_file": "a\0b"}, "tls-configuration-failed", 2),
         ({"sql_ca_cert_file": "a\0b"}, "failed-to-read-sql-ca-file", 2),
         ({"locket_client_key_file": "a\0b"}, "failed-to-create-locket-client", 2),
@@ -258,6 +261,8 @@ def test_an_access_log_that_can_be_made_is_not_made(
 def test_what_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-config", str(tmp_path / "nope")]) == 2
     assert "no such file or directory" in capsys.readouterr().err
+    assert main(["check-config", "/dev/zero"]) == 2
+    assert "it has more than 16777216 bytes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from bbs.config.checks.problem import (
     Problem,
 )
 from bbs.config.upstream import UpstreamConfig
-from bbs.tls import TLSFiles, TLSFilesInvalid, client_context, server_context
+from bbs.tls import FILE_BYTES_MAX, TLSFiles, TLSFilesInvalid, client_context, server_context
 
 
 def loggregator_files(config: UpstreamConfig) -> TLSFiles | None:
@@ -72,7 +72,7 @@ def database_ca(config: UpstreamConfig) -> Iterator[Problem]:
         return
     try:
         with open(path, "rb") as file:
-            content = file.read()
+            content = file.read(FILE_BYTES_MAX)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         yield Problem(
