@@ -6,15 +6,19 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Final
 
 import trio
 
 from bbs import __version__
 from bbs.certs import CertificatesExist, make_development_certs
 from bbs.config import Config, ConfigInvalid, TaskSettings
+from bbs.config.checks.addresses import url_error
+from bbs.config.checks.values import CALLBACK_WORKERS_MAX
 from bbs.config.report import check_config
-from bbs.embedded_postgres import EmbeddedPostgresFailed
+from bbs.embedded_postgres import EmbeddedPostgresFailed, EmbeddedPostgresLost
 from bbs.last_words import dump_stacks_on_quit, exited_with_failure, unraisable_errors_told
+from bbs.listen import AddressInvalid, PortUnknown, split_address
 from bbs.log import LagerSink, Level, Logger, root_logger
 from bbs.members import root_cause
 from bbs.peers.opened import AuctioneerSettings
@@ -23,6 +27,7 @@ from bbs.server import serve
 from bbs.store.backend import BackendUnavailable, WriterLockLost
 from bbs.store.dsn import BadConnectionString
 from bbs.store.schema import SchemaError
+from bbs.store.store import STAGED_ROWS_MAX
 from bbs.tls import TLSFiles, TLSFilesInvalid
 
 EXIT_FAILED = 1
@@ -81,7 +86,10 @@ def _parser() -> argparse.ArgumentParser:
         "--no-fast-lane", action="store_true", help="serve everything through Quart and Hypercorn"
     )
     run.add_argument(
-        "--batch-rows-max", metavar="N", type=_number(int, may_be_zero=False), default=defaults.batch_rows_max
+        "--batch-rows-max",
+        metavar="N",
+        type=_number(int, may_be_zero=False, most=STAGED_ROWS_MAX),
+        default=defaults.batch_rows_max,
     )
     run.add_argument(
         "--write-retry-s",
@@ -125,13 +133,21 @@ def _add_settings(group: "argparse._ArgumentGroup", settings: type[Limits] | typ
         )
 
 
-def _number(kind: type[int] | type[float], *, may_be_zero: bool) -> Callable[[str], int | float]:
+NUMBER_MAX: Final = 10**9
+"""Of seconds, bytes and all else: 31 years, a gigabyte. No flag is for more, and what is beyond it may overflow."""
+
+
+def _number(
+    kind: type[int] | type[float], *, may_be_zero: bool, most: int = NUMBER_MAX
+) -> Callable[[str], int | float]:
     """What argparse reads a finite number with."""
 
     def parse(text: str) -> int | float:
         value = kind(text)
         if not 0 <= value < float("inf") or (value == 0 and not may_be_zero):
             raise ValueError
+        if value > most:
+            raise argparse.ArgumentTypeError(f"{text:.40} is too much: at most {most}")
         return value
 
     # What argparse calls it in its complaint.
@@ -163,7 +179,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         cause = root_cause(error)
         if isinstance(cause, KeyboardInterrupt):
             return EXIT_INTERRUPTED
-        if isinstance(cause, WriterLockLost):
+        if isinstance(cause, WriterLockLost | EmbeddedPostgresLost):
             log.error("exited-with-failure", error=cause)
             return EXIT_FAILED
         if not isinstance(cause, CANNOT_START):
@@ -180,8 +196,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _config(arguments: argparse.Namespace) -> Config:
-    if arguments.task_callback_workers < 1:
-        raise ConfigInvalid("--task-callback-workers must be at least 1: somebody has to call back")
+    _check(arguments)
     return Config(
         listen_address=arguments.listen,
         locket_listen_address=arguments.locket_listen,
@@ -206,6 +221,35 @@ def _config(arguments: argparse.Namespace) -> Config:
         else None,
         log_level=arguments.log_level,
     )
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """What can be said about the flags before anything is started.
+
+    Raises:
+      ConfigInvalid: one of them can't be meant.
+    """
+    if not 1 <= arguments.task_callback_workers <= CALLBACK_WORKERS_MAX:
+        raise ConfigInvalid(
+            "--task-callback-workers must be at least 1, since somebody has to call back, and at most"
+            f" {CALLBACK_WORKERS_MAX}"
+        )
+    for flag, address in (
+        ("--listen", arguments.listen),
+        ("--locket-listen", arguments.locket_listen),
+        ("--health-listen", arguments.health_listen),
+        ("--debug-listen", arguments.debug_listen),
+    ):
+        try:
+            split_address("127.0.0.1:0" if address is None else address)
+        except (AddressInvalid, PortUnknown) as error:
+            raise ConfigInvalid(f"{flag}: {error}; give host:port, for example 127.0.0.1:8889") from error
+    if arguments.auctioneer_address and (error_text := url_error(arguments.auctioneer_address)):
+        raise ConfigInvalid(
+            f"--auctioneer-address is {error_text}; give its URL, for example https://host:9016"
+        )
+    if "\0" in str(arguments.data_dir):
+        raise ConfigInvalid("--data-dir contains a NUL character; give another directory")
 
 
 def _tls_files(arguments: argparse.Namespace, *names: str) -> TLSFiles | None:

@@ -269,7 +269,7 @@ async def _metrics(config: UpstreamConfig, log: Logger, stack: AsyncExitStack) -
 
 async def _connected_to_locket(config: UpstreamConfig, log: Logger, stack: AsyncExitStack) -> GRPCLocket:
     settings = LocketSettings(
-        address=config.locket_address,
+        address=checks.locket_target(config.locket_address),
         tls=checks.locket_files(config),
         keepalive_time_s=config.locket_client_keepalive_time,
         keepalive_timeout_s=config.locket_client_keepalive_timeout,

@@ -28,6 +28,8 @@ def split_address(address: str) -> tuple[str, int]:
       AddressInvalid, PortUnknown: with Go's text.
     """
     host, colon, port = address.rpartition(":")
+    if any(character <= " " or character == "\x7f" for character in host):
+        raise AddressInvalid(f"address {address!r}: invalid character in host name")
     if not colon or "]" in port:
         raise AddressInvalid(f"address {address}: missing port in address")
     if host.startswith("[") and host.endswith("]"):
@@ -37,13 +39,26 @@ def split_address(address: str) -> tuple[str, int]:
     if not port:
         return host, 0
     if port.isascii() and port.isdecimal():
-        if int(port) > 0xFFFF:
+        if len(port.lstrip("0")) > 5 or int(port) > 0xFFFF:
             raise PortUnknown(f"address {port}: invalid port")
         return host, int(port)
     try:
         return host, socket.getservbyname(port, "tcp")
-    except OSError:
-        raise PortUnknown(f"lookup tcp/{port}: unknown port") from None
+    except (OSError, ValueError):  # a NUL in it
+        raise PortUnknown(f"lookup tcp/{_quoted(port)}: unknown port") from None
+
+
+def overlap(one: tuple[str, int], other: tuple[str, int]) -> bool:
+    """Whether only one of them can be listened on at a time; port 0 never gets in the way."""
+    (host, port), (other_host, other_port) = one, other
+    if port != other_port or not port:
+        return False
+    hosts = {host, other_host}
+    return len(hosts) == 1 or "" in hosts or ("0.0.0.0" in hosts and not any(":" in each for each in hosts))
+
+
+def _quoted(text: str) -> str:
+    return text if text.isprintable() else repr(text)
 
 
 async def listen(address: str) -> list[trio.SocketListener]:
@@ -57,7 +72,7 @@ async def listen(address: str) -> list[trio.SocketListener]:
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         return await open_listeners(shown)
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):  # the latter: a name that IDNA does not know
         raise ListenFailed(f"listen tcp: lookup {host}: no such host") from None
     except OSError as error:
         number = error.errno or (error.__cause__.errno if isinstance(error.__cause__, OSError) else None)

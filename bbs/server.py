@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import NoReturn
 
 import trio
 
 from bbs.asyncio_loop import open_asyncio_loop
 from bbs.config import Config, ConfigInvalid, local_keyring
-from bbs.embedded_postgres import embedded_postgres
+from bbs.embedded_postgres import EmbeddedPostgres, embedded_postgres
 from bbs.listen import AddressInvalid, ListenFailed, PortUnknown
 from bbs.log import LagerSink, Logger, null_logger
-from bbs.members import failures, root_cause, run_members
+from bbs.members import Member, as_member, root_cause, run_members
 from bbs.metrics.emitter import Emitter
 from bbs.metrics.loggregator import NoLoggregator
 from bbs.metrics.metrics import Metrics, Reporting
@@ -21,6 +22,9 @@ from bbs.store.dsn import parse_dsn
 from bbs.sync.embedded_locket import embedded_locket
 from bbs.sync.locket_table import LocalLocket, LocketTable
 from bbs.tls import server_context
+
+LISTEN_FLAGS = {"healthcheck": "--health-listen", "debug-server": "--debug-listen"}
+"""What says where a member listens, if not ``--listen``."""
 
 LOOKUP_S = 10.0
 """For a look at a Locket in the same process: it answers at once."""
@@ -36,6 +40,7 @@ async def serve(
     Raises:
       ConfigInvalid, TLSFilesInvalid, EmbeddedPostgresFailed, SchemaError, BackendUnavailable: it cannot start.
       WriterLockLost: another process writes to the database now; nothing was written since it does.
+      EmbeddedPostgresLost: it died while the server ran, and can't be started again.
     """
     tls = (
         server_context(
@@ -46,9 +51,10 @@ async def serve(
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(open_asyncio_loop(log))
-        database_url = config.database_url
+        database_url, postgres = config.database_url, list[Member]()
         if database_url is None:
-            database_url = (await stack.enter_async_context(embedded_postgres(config.data_dir))).dsn
+            embedded = await stack.enter_async_context(embedded_postgres(config.data_dir))
+            database_url, postgres = embedded.dsn, [_kept_running(embedded, log)]
         table = LocketTable(trio.current_time)
         locket = LocalLocket(table)
         peers = await stack.enter_async_context(
@@ -88,13 +94,26 @@ async def serve(
                 log.info("started")
                 ready(f"{'https' if tls else 'http'}://{_host(config.listen_address)}:{process.port}")
 
-        exits = await run_members(process.members(), stop=stop, on_started=started)
-    for failure in failures(exits):
-        cause = root_cause(failure)
+        exits = await run_members([*postgres, *process.members()], stop=stop, on_started=started)
+    for exit_ in exits:
+        if exit_.failure is None:
+            continue
+        cause = root_cause(exit_.failure)
         if isinstance(cause, AddressInvalid | PortUnknown | ListenFailed):
-            raise ConfigInvalid(f"cannot listen: {cause}; choose another --listen") from cause
-        raise failure
+            flag = LISTEN_FLAGS.get(exit_.name, "--listen")
+            raise ConfigInvalid(f"cannot listen: {cause}; choose another {flag}") from cause
+        raise exit_.failure
     log.info("exited")
+
+
+def _kept_running(postgres: EmbeddedPostgres, log: Logger) -> Member:
+    """Started before, and stopped after, all members that want the database."""
+
+    async def keep(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        task_status.started()
+        await postgres.keep_running(log=log)
+
+    return Member("embedded-postgres", as_member(keep))
 
 
 def _settings(config: Config) -> Settings:

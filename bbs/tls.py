@@ -23,6 +23,9 @@ StrPath: TypeAlias = str | os.PathLike[str]
 TLS12_SUITES: Final = ("ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-AES128-GCM-SHA256")
 
 
+FILE_BYTES_MAX: Final = 16 * 1024 * 1024
+"""A hundred times the CAs of a whole system. What has no end, such as ``/dev/zero``, is no certificate."""
+
 _PEM_BLOCK: Final = re.compile(
     rb"^-----BEGIN (?P<kind>[^\r\n]*)-----[ \t]*\r?\n(?P<text>.*?)^-----END (?P=kind)-----[ \t]*\r?$",
     re.MULTILINE | re.DOTALL,
@@ -180,8 +183,14 @@ def _pem_blocks(pem: bytes) -> Iterator[_PEMBlock]:
 
 
 def _read(path: StrPath) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
+    try:
+        with open(path, "rb") as file:
+            content = file.read(FILE_BYTES_MAX + 1)
+    except ValueError as error:  # a NUL in the path, or what this system's paths can't spell
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), os.fspath(path)) from error
+    if len(content) > FILE_BYTES_MAX:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), os.fspath(path))
+    return content
 
 
 def _reason(error: OSError) -> str:

@@ -189,7 +189,7 @@ async def daemon(
     around: Surroundings, config: dict[str, Any], *, program: Sequence[str] = ("-m", "bbs")
 ) -> AsyncIterator[Daemon]:
     """Killed in the end, if it has not ended by then. ``program`` is what Python is to run."""
-    file = around.tmp_path / f"{config.get('uuid', 'bbs')}.json"
+    file = around.tmp_path / f"{config.get('uuid', 'bbs')[:20]}.json"
     file.write_text(json.dumps(config))
     process = await trio.lowlevel.open_process(
         [sys.executable, *program, "-config", str(file)],

@@ -1,10 +1,14 @@
 """The server as a process: how it starts, refuses to, loses its database, and ends."""
 
+import math
+import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +18,8 @@ import trio
 from trio_asyncio import aio_as_trio
 
 from bbs.asyncio_loop import open_asyncio_loop
+from bbs.cli import main
+from bbs.config.serving import KEYS_FILE
 from bbs.embedded_postgres import embedded_postgres_blocking
 from bbs.log import null_logger
 from bbs.models import pb
@@ -82,6 +88,143 @@ def test_a_bad_command_line_is_explained(arguments: tuple[str, ...], complaint: 
     assert complaint in result.stderr
     assert "Traceback" not in result.stderr
     assert not result.stdout
+
+
+def exit_code(*arguments: str) -> object:
+    """Of a command line in this process, as the system would see it."""
+    try:
+        return main(arguments)
+    except SystemExit as refused:  # argparse's way
+        return refused.code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        pytest.param(("--listen", "127.0.0.1:99999"), "--listen: address 99999: invalid port", id="a port"),
+        pytest.param(("--listen", "a b:1"), "--listen: address 'a b:1': invalid character", id="a host"),
+        pytest.param(("--listen", ""), "--listen: address : missing port", id="an empty address"),
+        pytest.param(("--health-listen", "x"), "--health-listen: address x: missing port", id="health"),
+        pytest.param(("--debug-listen", "x:nope"), "--debug-listen: lookup tcp/nope: unknown port", id="debug"),
+        pytest.param(("--locket-listen", "::1:80"), "--locket-listen: address ::1:80: too many", id="Locket"),
+        pytest.param(("--listen", "x:1\0"), "--listen: lookup tcp/'1\\x00': unknown port", id="a NUL"),
+        pytest.param(("--data-dir", "a\0b"), "--data-dir contains a NUL", id="a NUL in a path"),
+        pytest.param(("--database-url", "x=\0"), "--database-url", id="a NUL in a URL"),
+        pytest.param(("--database-url", "garbage"), "cannot use the database: no key=value", id="no URL"),
+        pytest.param(("--auctioneer-address", "banana"), "is not an http or https URL", id="no auctioneer"),
+        pytest.param(("--auctioneer-address", "http://[::1"), "is not a URL", id="half an IPv6 address"),
+        pytest.param(("--task-callback-workers", "0"), "at least 1", id="nobody to call back"),
+        pytest.param(("--ca-file", "\0", "--cert-file", "\0", "--key-file", "\0"), "invalid argument", id="files"),
+        pytest.param(("--body-timeout-s", "nan"), "invalid positive float value: 'nan'", id="not a number"),
+        pytest.param(("--body-timeout-s", "inf"), "invalid positive float value: 'inf'", id="infinity"),
+        pytest.param(("--body-timeout-s", "1e400"), "invalid positive float value: '1e400'", id="1e400"),
+        pytest.param(("--body-timeout-s", "-1"), "invalid positive float value: '-1'", id="negative"),
+        pytest.param(("--kick-task-duration-s", "1e300"), "1e300 is too much: at most 1000000000", id="1e300"),
+        pytest.param(("--receive-bytes", "9" * 30), "is too much: at most", id="a huge count"),
+        pytest.param(("--receive-bytes", "9" * 5000), "invalid positive int value", id="a count of 5000 digits"),
+        pytest.param(("--batch-rows-max", "100001"), "100001 is too much: at most 100000", id="a batch"),
+        pytest.param(("--write-retry-s", "1e10"), "1e10 is too much", id="a wait of centuries"),
+    ],
+)  # fmt: skip
+def test_flags_that_cannot_be_meant_are_refused_before_anything_starts(
+    arguments: tuple[str, ...], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process: a command line of the system's cannot hold a NUL."""
+    beside = (
+        "--data-dir",
+        str(tmp_path),
+        "--locket-listen",
+        "127.0.0.1:0",
+        "--database-url",
+        "host=h user=u",
+    )
+    assert exit_code("serve", *beside, *arguments) == 2
+    assert complaint in capsys.readouterr().err
+    assert not (tmp_path / "postgres").exists()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "complaint"),
+    [
+        pytest.param(lambda data: data.write_text(""), "choose another --data-dir", id="a file for a directory"),
+        pytest.param(lambda data: (data / KEYS_FILE).mkdir(parents=True), "Is a directory", id="a directory for keys"),
+        *(
+            pytest.param(
+                lambda data, content=content: (data.mkdir(), (data / KEYS_FILE).write_bytes(content)),
+                "does not hold usable encryption keys",
+                id=f"keys: {content[:20]!r}",
+            )
+            for content in (
+                b"",
+                b"\xff\xfe",
+                b"null",
+                b"[1]",
+                b"[" * 100_000,
+                b"9" * 5000,
+                b'{"encryption_keys": [], "active_key_label": "a"}',
+                b'{"encryption_keys": {"a": 1}, "active_key_label": "a"}',
+                b'{"encryption_keys": {"a": "\\ud800"}, "active_key_label": "a"}',
+                b'{"encryption_keys": {"a": "b"}, "active_key_label": []}',
+                b'{"encryption_keys": {"a": "b"}, "active_key_label": "c"}',
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_a_data_directory_that_cannot_be_used_is_explained(
+    prepare: Callable[[Path], object],
+    complaint: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = tmp_path / "data"
+    prepare(data)
+
+    code = main(
+        [
+            "serve",
+            "--data-dir",
+            str(data),
+            "--locket-listen",
+            "127.0.0.1:0",
+            "--database-url",
+            "host=h user=u",
+        ]
+    )
+
+    assert code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("bbs serve: ")
+    assert complaint in told
+
+
+def test_a_data_directory_that_postgres_cannot_use_is_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    data.write_text("")
+
+    code = main(
+        ["serve", "--data-dir", str(data), "--listen", "127.0.0.1:0", "--locket-listen", "127.0.0.1:0"]
+    )
+
+    assert code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("bbs serve: cannot run Postgres in ")
+    assert "choose another data directory" in told
+
+
+@pytest.mark.parametrize("flag", ["--health-listen", "--debug-listen"])
+@pytest.mark.slow
+def test_the_flag_of_a_port_in_use_is_named(flag: str, tmp_path: Path, database_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = run(
+            *("serve", "--listen", "127.0.0.1:0", "--locket-listen", "127.0.0.1:0"),
+            *("--database-url", database_url, "--data-dir", str(tmp_path)),
+            *(flag, f"127.0.0.1:{taken.getsockname()[1]}"),
+        )
+
+    assert result.returncode == 2
+    assert f"bind: address already in use; choose another {flag}" in result.stderr
 
 
 def test_certificates_are_made_once(tmp_path: Path) -> None:
@@ -226,6 +369,105 @@ async def test_a_database_that_is_away_stops_no_read_and_loses_no_write(tmp_path
                 )
 
     assert [guid for (guid,) in rows] == ["after", "before"]
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """Not in pytest's own directory, which another session on this machine would close to Postgres' user."""
+    with TemporaryDirectory(prefix="bbs-home-") as directory:
+        yield Path(directory)
+
+
+def kill_postmaster(data_dir: Path) -> None:
+    """That of ``bbs serve`` on ``data_dir``, as soon as there is one."""
+    pid = int((data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
+    os.kill(pid, signal.SIGKILL)
+
+
+async def wait_for_lines(log: Path, message: str, times: int) -> None:
+    with trio.fail_after(60):
+        while (await trio.Path(log).read_text()).count(f'"bbs.{message}"') < times:  # noqa: ASYNC110 - tells nobody
+            await trio.sleep(0.05)
+
+
+@pytest.mark.postgres
+@pytest.mark.slow
+async def test_an_embedded_postgres_that_is_killed_under_writes_comes_back_and_nothing_is_lost(
+    home: Path,
+) -> None:
+    acknowledged: list[str] = []
+    tell, told = trio.open_memory_channel[str](math.inf)
+    is_over = trio.Event()
+    async with running_bbs(home) as bbs, bbs.client() as client:
+
+        async def write(writer: int) -> None:
+            for number in count():
+                if is_over.is_set():
+                    return
+                guid = f"{writer}-{number}"
+                await client.desire_lrp(desired_message(guid))
+                acknowledged.append(guid)
+                tell.send_nowait(guid)
+
+        async with trio.open_nursery() as writers:
+            for writer in range(8):
+                writers.start_soon(write, writer)
+            for number in range(1, 4):
+                for _ in range(100):
+                    await told.receive()
+                kill_postmaster(home / "data")
+                await wait_for_lines(home / "bbs.log", "embedded-postgres-started-again", number)
+            is_over.set()
+
+        in_memory = sorted(lrp.process_guid for lrp in await client.desired_lrps())
+        assert in_memory == sorted(acknowledged)
+        assert await bbs.stop() == 0
+
+    log = (home / "bbs.log").read_text()
+    assert log.count('"bbs.embedded-postgres-died"') == 3
+    assert "Traceback" not in log
+    with embedded_postgres_blocking(home / "data") as postgres:
+        assert sorted(guid for (guid,) in await in_database(postgres.dsn, ROWS)) == in_memory
+
+
+@pytest.mark.postgres
+@pytest.mark.slow
+async def test_an_embedded_postgres_that_cannot_be_started_again_ends_the_server(home: Path) -> None:
+    async with running_bbs(home) as bbs, bbs.client() as client:
+        await client.desire_lrp(desired_message("before"))
+        (home / "data" / "postgres" / "postgresql.auto.conf").write_text("garbage\n")
+        kill_postmaster(home / "data")
+        with trio.fail_after(60):
+            code = await bbs.process.wait()
+
+    log = (home / "bbs.log").read_text()
+    assert code == 1
+    assert log.count('"bbs.embedded-postgres-start-failed"') == 5
+    assert '"bbs.exited-with-failure"' in log
+    assert "could not be started again" in log
+    assert "Traceback" not in log
+
+    (home / "data" / "postgres" / "postgresql.auto.conf").write_text("")
+    async with running_bbs(home) as bbs, bbs.client() as client:
+        assert [lrp.process_guid for lrp in await client.desired_lrps()] == ["before"]
+        assert await bbs.stop() == 0
+
+
+@pytest.mark.postgres
+@pytest.mark.slow
+async def test_a_stop_while_the_embedded_postgres_is_away_is_clean_and_bounded(home: Path) -> None:
+    async with running_bbs(home, "--write-retry-s", "2") as bbs, bbs.client() as client:
+        await client.desire_lrp(desired_message("before"))
+        (home / "data" / "postgres" / "postgresql.auto.conf").write_text("garbage\n")
+        kill_postmaster(home / "data")
+        await wait_for_lines(home / "bbs.log", "embedded-postgres-start-failed", 1)
+        with trio.fail_after(30):
+            assert await bbs.stop() == 0
+
+    log = (home / "bbs.log").read_text()
+    assert '"bbs.exited"' in log
+    assert "Traceback" not in log
+    assert not (home / "data" / "postgres.socket").is_symlink()
 
 
 @pytest.mark.slow

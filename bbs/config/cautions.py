@@ -4,9 +4,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from bbs.config.go_json_values import folded
 from bbs.config.upstream import KNOWN_KEYS, UpstreamConfig
 
 SECOND_NS = 1_000_000_000
+MILLISECOND_NS = 1_000_000
+
+UNKNOWN_TOLD_MAX = 100
+"""Looking for the key that was meant takes a fraction of a millisecond each."""
+
+KEY_SHOWN_CHARS_MAX = 100
 
 OLD_KEYS = frozenset(
     (
@@ -15,6 +22,7 @@ OLD_KEYS = frozenset(
         "cell_registrations_locket_enabled",
         "locks_locket_enabled",
         "skip_consul_lock",
+        "loggregator_use_v2_api",
     )
 )
 
@@ -27,8 +35,11 @@ class Caution:
 
 def cautions(config: UpstreamConfig, *, unknown: Iterable[str], repeated: Iterable[str]) -> Iterator[Caution]:
     """``unknown`` are the keys of the file that nobody reads, ``repeated`` those that stand there more than once."""
-    for key in unknown:
-        yield Caution(key, _about_unknown(key))
+    unknown = tuple(unknown)
+    for key in unknown[:UNKNOWN_TOLD_MAX]:
+        yield Caution(_shown(key), _about_unknown(key))
+    if len(unknown) > UNKNOWN_TOLD_MAX:
+        yield Caution(f"{len(unknown) - UNKNOWN_TOLD_MAX} more keys", "are unknown and ignored")
     for key in repeated:
         yield Caution(key, "stands there more than once: the last one counts")
     for key, given in (
@@ -37,9 +48,17 @@ def cautions(config: UpstreamConfig, *, unknown: Iterable[str], repeated: Iterab
     ):
         if given:
             yield Caution(key, "has no effect, here as upstream")
-    for key, given in (
+    for key, timeout_ns in (
         ("db_read_timeout", config.db_read_timeout_ns),
         ("db_write_timeout", config.db_write_timeout_ns),
+    ):
+        if timeout_ns:
+            yield Caution(
+                key,
+                "has no effect with Postgres: this server gives each statement ten seconds; for less, say"
+                " statement_timeout in database_connection_string",
+            )
+    for key, given in (
         ("sql_ca_cert_file", config.sql_ca_cert_file),
         ("sql_enable_identity_verification", config.sql_enable_identity_verification),
     ):
@@ -88,19 +107,28 @@ def _lock(config: UpstreamConfig) -> Iterator[Caution]:
             "lock_retry_interval", 'is not below lock_ttl: the lock expires between renewals; use "5s"'
         )
     if retry_ns <= 0:
-        yield Caution("lock_retry_interval", 'is zero: the lock is lost at its first renewal; use "5s"')
+        what = _how_little(retry_ns)
+        yield Caution("lock_retry_interval", f'{what}: the lock is lost at its first renewal; use "5s"')
     if config.db_connection_timeout_ns <= 0:
+        what = _how_little(config.db_connection_timeout_ns)
         yield Caution(
             "db_connection_timeout",
-            'is zero: it bounds the calls to Locket too, so no cell is ever found; use "30s"',
+            f'{what}: it bounds the calls to Locket too, so no cell is ever found; use "30s"',
+        )
+    if config.locket_client_keepalive_timeout < 0:
+        yield Caution(
+            "locket_client_keepalive_timeout",
+            "is negative: a call that lasts as long as the keep-alive time is broken off; use 20",
         )
 
 
 def _workers(config: UpstreamConfig) -> Iterator[Caution]:
     if config.update_workers < 1:
-        yield Caution("update_workers", "is zero: desired instances are created by convergence only")
+        what = _how_little(config.update_workers)
+        yield Caution("update_workers", f"{what}: desired instances are created by convergence only")
     if config.convergence_workers < 1:
-        yield Caution("convergence_workers", "is zero: convergence finds out what to do, and does nothing")
+        what = _how_little(config.convergence_workers)
+        yield Caution("convergence_workers", f"{what}: convergence finds out what to do, and does nothing")
 
 
 def _intervals(config: UpstreamConfig) -> Iterator[Caution]:
@@ -128,13 +156,38 @@ def _intervals(config: UpstreamConfig) -> Iterator[Caution]:
         ),
     ):
         if given <= 0:
-            yield Caution(key, f"is zero: {what}")
+            yield Caution(key, f"{_how_little(given)}: {what}")
+    if 0 < config.report_interval_ns < SECOND_NS:
+        yield Caution("report_interval", 'is below one second: metrics are all this server does; use "1m"')
+    if config.enable_db_health_check and config.health_check_timeout_ns < 0:
+        yield Caution(
+            "health_check_timeout",
+            'is negative: each check fails, and the server with the first round; use "5s"',
+        )
+    if config.health_check_failure_threshold < 0:
+        yield Caution("health_check_failure_threshold", "is negative: the database is never checked")
+    flush_ns = config.loggregator.batch_flush_interval_ns
+    if flush_ns and flush_ns < 10 * MILLISECOND_NS:
+        yield Caution(
+            "loggregator.BatchFlushInterval",
+            "is below 10 ms, and taken for that; it is a number of nanoseconds: 100000000 is a tenth of a second",
+        )
+
+
+def _how_little(given: int) -> str:
+    return "is negative" if given < 0 else "is zero"
+
+
+def _shown(key: str) -> str:
+    return key if len(key) <= KEY_SHOWN_CHARS_MAX else f"{key[:KEY_SHOWN_CHARS_MAX]}..."
 
 
 def _about_unknown(key: str) -> str:
     name = key.rpartition(".")[2]
-    if name in OLD_KEYS:
+    if folded(name) in OLD_KEYS:
         return "is of an older release and ignored"
+    if len(name) > KEY_SHOWN_CHARS_MAX:
+        return "is unknown and ignored"
     known = [key for keys in KNOWN_KEYS.values() for key in keys]
     close = get_close_matches(name.lower(), known, n=1, cutoff=0.8)
     return "is unknown and ignored" + (f"; did you mean {close[0]}?" if close else "")

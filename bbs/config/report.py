@@ -1,6 +1,7 @@
 """``bbs check-config FILE``: what a server would refuse the file for, and what it would start with all the same."""
 
 import sys
+from typing import TextIO
 
 from bbs.config.cautions import cautions
 from bbs.config.checks import problems
@@ -10,6 +11,10 @@ from bbs.config.upstream import decode, read_file
 EXIT_PROBLEMS = 1
 EXIT_UNREADABLE = 2
 
+UNCHECKED = (
+    "cannot be checked, which is a fault of this program's; please report it with the file, without secrets"
+)
+
 
 def check_config(path: str) -> int:
     """Print all problems and cautions; returns the exit code: 0 a server starts with it, 1 not, 2 it can't be read.
@@ -17,22 +22,40 @@ def check_config(path: str) -> int:
     What only a connection can tell (database, Locket) is not asked. Secrets are not printed.
     """
     try:
-        decoded = decode(read_file(path))
+        return _report(path)
     except ConfigInvalid as error:
-        print(f"{path}: {error}", file=sys.stderr)
-        return EXIT_UNREADABLE
+        _print(f"{path}: {error}", sys.stderr)
+    except Exception as bug:
+        # Nothing goes on after it. Whoever checks a file is to read a sentence, also about what nobody foresaw.
+        _print(f"{path}: {UNCHECKED} ({type(bug).__name__}: {bug})", sys.stderr)
+    return EXIT_UNREADABLE
+
+
+def _report(path: str) -> int:
+    decoded = decode(read_file(path))
     count = len(decoded.wrong)
     for wrong in decoded.wrong:
-        print(f"{path}: error: {wrong.key} {wrong.explanation}")
+        _print(f"{path}: error: {wrong.key} {wrong.explanation}")
     wrong_keys = {wrong.key for wrong in decoded.wrong}
     for problem in problems(decoded.config):
-        if problem.key not in wrong_keys:
+        if wrong_keys.isdisjoint(problem.key.split(", ")):
             count += 1
-            print(f"{path}: error: {problem.key}: {problem.error or problem.action}; {problem.advice}")
+            _print(f"{path}: error: {problem.key}: {problem.error or problem.action}; {problem.advice}")
     for caution in cautions(decoded.config, unknown=decoded.unknown, repeated=decoded.repeated):
-        print(f"{path}: caution: {caution.key} {caution.text}")
+        _print(f"{path}: caution: {caution.key} {caution.text}")
     if count:
-        print(f"{path}: a server would not start with this: {count} error{'s' if count > 1 else ''}")
+        _print(f"{path}: a server would not start with this: {count} error{'s' if count > 1 else ''}")
         return EXIT_PROBLEMS
-    print(f"{path}: a server starts with this")
+    _print(f"{path}: a server starts with this")
     return 0
+
+
+def _print(line: str, stream: TextIO | None = None) -> None:
+    """One line, whatever is in it: the file may hold what moves a terminal's cursor, or what it can't show."""
+    stream = sys.stdout if stream is None else stream
+    shown = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in line
+    )
+    encoding = stream.encoding or "ascii"
+    print(shown.encode(encoding, "backslashreplace").decode(encoding), file=stream)

@@ -97,7 +97,7 @@ def local_keyring(data_dir: Path) -> Keyring:
         raise ConfigInvalid(
             f"cannot keep encryption keys in {path}: {error.strerror}; choose another --data-dir"
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigInvalid(
             f"{path} does not hold usable encryption keys ({error}); restore it: without it the data cannot be read"
         ) from error

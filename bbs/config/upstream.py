@@ -39,6 +39,8 @@ TimeFormatName = Annotated[str, read_time_format]
 Texts = Annotated[tuple[str, ...] | None, read_texts]
 TextMap = Annotated[Mapping[str, str], read_text_map]
 
+FILE_BYTES_MAX: Final = 16 * 1024 * 1024
+
 # The one key that is not named for its field: Go had no other name for it.
 BATCH_FLUSH_INTERVAL: Final = "BatchFlushInterval"
 
@@ -204,13 +206,18 @@ def read_file(path: str) -> bytes:
     """
     try:
         with open(path, "rb") as file:
-            return file.read()
+            content = file.read(FILE_BYTES_MAX + 1)
     except IsADirectoryError as error:
         raise ConfigUnreadable(f"read {path}: is a directory") from error
     except ValueError as error:  # a NUL in it
         raise ConfigUnreadable(f"open {path!r}: invalid argument") from error
     except OSError as error:
         raise ConfigUnreadable(f"open {path}: {os.strerror(error.errno or 0).lower()}") from error
+    if len(content) > FILE_BYTES_MAX:
+        raise ConfigUnreadable(
+            f"read {path}: it has more than {FILE_BYTES_MAX} bytes, so it is no configuration"
+        )
+    return content
 
 
 def decode(content: bytes) -> Decoded:

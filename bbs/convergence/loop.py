@@ -46,7 +46,7 @@ class ConvergenceLoop:
         """
         task_status.started()
         while True:
-            with trio.move_on_after(self._repeat_interval_s):
+            with trio.move_on_after(max(0.0, self._repeat_interval_s)):  # a negative one is over, as in Go
                 await self._wanted_now.wait()
             self._wanted_now = trio.Event()
             log = self._log.session("executing-convergence")

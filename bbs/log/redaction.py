@@ -5,6 +5,7 @@ and sources alone. Numbers stay as exact as they are; upstream's pass through a 
 """
 
 import re
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final
@@ -169,8 +170,16 @@ def compiled(pattern: str) -> re.Pattern[str]:
     """
     translated = "".join(_translated(token, pattern) for token in _TOKEN.findall(pattern))
     try:
-        return re.compile(translated, re.ASCII)
-    except (re.error, OverflowError, RecursionError) as error:
+        with warnings.catch_warnings():
+            # Python's doubts about sets like `[[a]` are not about RE2, which reads them as we compile them.
+            warnings.simplefilter("ignore")
+            return re.compile(translated, re.ASCII)
+    except (
+        re.error,
+        OverflowError,
+        RecursionError,
+        ValueError,
+    ) as error:  # ValueError: a number of 5,000 digits
         raise PatternInvalid(f"error parsing regexp: {error}: `{pattern}`") from error
 
 

@@ -28,6 +28,9 @@ UNSENT_BATCHES_MAX: Final = 20
 
 CLOSE_S: Final = 1.0
 
+FLUSH_MIN_S: Final = 0.01
+"""A shorter interval, or a negative one, is taken for this: without a pause the event loop would do little else."""
+
 Envelope = envelope_pb2.Envelope
 
 
@@ -46,7 +49,10 @@ class LoggregatorSettings:
 
     @property
     def address(self) -> str:
-        return f"{self.api_host or '127.0.0.1'}:{self.api_port}" if self.api_port else "localhost:3458"
+        if not self.api_port:
+            return "localhost:3458"
+        host = self.api_host or "127.0.0.1"
+        return f"[{host}]:{self.api_port}" if ":" in host else f"{host}:{self.api_port}"
 
 
 class Loggregator(Protocol):
@@ -140,7 +146,7 @@ class _GRPCLoggregator:
     def __init__(self, channel: grpc.Channel, settings: LoggregatorSettings, *, log: Logger) -> None:
         self._channel = channel
         self._batch_max = settings.batch_max_size or 100
-        self._flush_s = settings.batch_flush_interval_s or 0.1
+        self._flush_s = max(settings.batch_flush_interval_s or 0.1, FLUSH_MIN_S)
         self._log = log
         self._waiting: deque[Envelope] = deque()
         self._full = trio.Event()

@@ -76,7 +76,7 @@ def reason_of(status: int) -> str:
 
 
 class HTTPClient:
-    """Calls peers of one kind. ``timeout_s`` bounds a whole call; 0 is upstream's word for no bound."""
+    """Calls peers of one kind. ``timeout_s`` bounds a whole call; 0, or less, is upstream's word for no bound."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class HTTPClient:
         timeout_s: float,
         network: httpcore.AsyncNetworkBackend | None = None,
     ) -> None:
-        self._timeout_s = timeout_s or math.inf
+        self._timeout_s = timeout_s if timeout_s > 0 else math.inf
         self._connections = Connections(tls=tls, network=network)
 
     async def send(self, method: str, url: str, *, headers: Headers = (), body: bytes | None = None) -> int:

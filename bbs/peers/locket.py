@@ -7,7 +7,6 @@ gRPC makes its calls from threads of its own. A call's end is handed to Trio's t
 cancelled too. All its threads are gone soon after the channel is closed.
 """
 
-import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -29,6 +28,11 @@ CONNECT_MAX_S: Final = 10
 KEEPALIVE_TIME_MIN_S: Final = 10
 KEEPALIVE_TIMEOUT_S: Final = 20
 """If nothing is said about it."""
+
+MILLISECONDS_MAX: Final = (1 << 31) - 1
+
+DEADLINE_MAX_S: Final = 1e9
+"""A deadline farther away than 31 years is none: gRPC takes one beyond the year 2262 for one that has passed."""
 
 ResponseT = TypeVar("ResponseT", bound=Message)
 
@@ -174,8 +178,8 @@ async def open_locket(settings: LocketSettings, *, log: Logger) -> AsyncIterator
 
 def _open_channel(settings: LocketSettings) -> grpc.Channel:
     options: list[tuple[str, Any]] = [
-        ("grpc.keepalive_time_ms", max(settings.keepalive_time_s, KEEPALIVE_TIME_MIN_S) * 1000),
-        ("grpc.keepalive_timeout_ms", (settings.keepalive_timeout_s or KEEPALIVE_TIMEOUT_S) * 1000),
+        ("grpc.keepalive_time_ms", _milliseconds(max(settings.keepalive_time_s, KEEPALIVE_TIME_MIN_S))),
+        ("grpc.keepalive_timeout_ms", _milliseconds(settings.keepalive_timeout_s or KEEPALIVE_TIMEOUT_S)),
         # Go pings for as long as a call takes, however quiet the line is.
         ("grpc.http2.max_pings_without_data", 0),
         # Go's backoff, with upstream's limit to an attempt.
@@ -189,6 +193,11 @@ def _open_channel(settings: LocketSettings) -> grpc.Channel:
     if settings.tls is None:
         return grpc.insecure_channel(settings.address, options=options)
     return grpc.secure_channel(settings.address, channel_credentials(settings.tls), options=options)
+
+
+def _milliseconds(seconds: int) -> int:
+    """As far as gRPC can count them: 24 days. A negative time is over at once, as in Go."""
+    return min(max(seconds * 1000, 1), MILLISECONDS_MAX)
 
 
 async def _connect(channel: grpc.Channel) -> None:
@@ -282,7 +291,7 @@ async def _call(
 
     call = method.future(
         request,
-        timeout=None if deadline_s is None or math.isinf(deadline_s) else deadline_s,
+        timeout=None if deadline_s is None or deadline_s > DEADLINE_MAX_S else deadline_s,
         metadata=tuple(metadata),
         wait_for_ready=wait_for_ready,
     )

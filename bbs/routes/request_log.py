@@ -62,6 +62,8 @@ def open_access_log(path: str) -> Iterator[AccessLog]:
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    except ValueError as error:  # a NUL in it
+        raise AccessLogPathInvalid(f"open {path}: invalid argument") from error
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise AccessLogPathInvalid(f"open {path}: {reason[0].lower()}{reason[1:]}") from error

@@ -21,6 +21,7 @@ import asyncpg
 SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 SOCKET_FOLDERS: Final = ("/var/run/postgresql", "/tmp")
 DEFAULT_PORT: Final = 5432
+SECONDS_DIGITS_MAX: Final = 9
 NO_FILE: Final = "/dev/null/none"
 """Given no path at all, asyncpg would look around for itself."""
 
@@ -154,6 +155,7 @@ def parse_dsn(text: str, environment: Mapping[str, str] | None = None) -> DSN:
     given = _from_url(text) if text.startswith(("postgres://", "postgresql://")) else _from_keywords(text)
     settings |= _from_service({**settings, **given}, environment)
     settings |= given
+    _refuse_unsendable(settings)
     user = settings.get("user") or _operating_system_user()
     mode = settings.get("default_query_exec_mode", EXEC_MODES[0])
     if mode not in EXEC_MODES:
@@ -182,6 +184,18 @@ def parse_dsn(text: str, environment: Mapping[str, str] | None = None) -> DSN:
         target_session_attrs=session,
         server_settings={key: value for key, value in settings.items() if key not in CLIENT_KEYS},
     )
+
+
+def _refuse_unsendable(settings: Mapping[str, str]) -> None:
+    """A NUL ends a text in Postgres' protocol, and in the system's calls."""
+    for key, value in settings.items():
+        if "\0" in key or "\0" in value:
+            raise BadConnectionString(f"the value of {key!r:.40} contains a NUL character")
+    for host in settings.get("host", "").split(","):
+        try:
+            host.startswith("/") or host.encode("idna")
+        except UnicodeError as error:
+            raise BadConnectionString(f"host {host!r:.80} is no name that could be looked up") from error
 
 
 def _from_keywords(text: str) -> dict[str, str]:
@@ -281,7 +295,7 @@ def _servers(settings: Mapping[str, str]) -> list[tuple[str, int]]:
 
 
 def _port(text: str) -> int:
-    if text.isascii() and text.isdecimal() and 0 < int(text) < 65536:
+    if text.isascii() and text.isdecimal() and len(text.lstrip("0")) <= 5 and 0 < int(text) < 65536:
         return int(text)
     raise BadConnectionString(f"{text!r:.20} is not a port")
 
@@ -306,7 +320,7 @@ def _seconds(text: str | None) -> float | None:
     """A timeout; none and 0 mean there is no limit."""
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal()):
+    if not (text.isascii() and text.isdecimal()) or len(text) > SECONDS_DIGITS_MAX:
         raise BadConnectionString(f"connect_timeout {text!r:.20} is not a number of seconds")
     return float(text) or None
 

@@ -69,7 +69,7 @@ class HealthCheck:
         failures = []
         for number in range(1, self._settings.failure_threshold + 1):
             try:
-                with trio.fail_after(self._settings.timeout_s):
+                with trio.fail_after(max(0.0, self._settings.timeout_s)):  # a negative one is over, as in Go
                     await self._attempt()
             except trio.TooSlowError:
                 failure = f"timed out after {self._settings.timeout_s:g}s while executing DB health check"

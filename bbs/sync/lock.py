@@ -151,7 +151,7 @@ class Lock:
 
     @staticmethod
     async def _stopped_within(seconds: float, stop: trio.Event) -> bool:
-        with trio.move_on_after(seconds):
+        with trio.move_on_after(max(0.0, seconds)):  # a negative one is over at once, as in Go
             await stop.wait()
         return stop.is_set()
 

