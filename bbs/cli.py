@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -14,7 +15,7 @@ from bbs.certs import CertificatesExist, make_development_certs
 from bbs.config import Config, ConfigInvalid, TaskSettings
 from bbs.config.report import check_config
 from bbs.embedded_postgres import EmbeddedPostgresFailed
-from bbs.log import LagerSink, Level, Logger, root_logger
+from bbs.log import LagerSink, Level, LineWriters, Logger, StandardStreams, root_logger, standard_streams
 from bbs.peers.opened import AuctioneerSettings
 from bbs.routes.http import Limits
 from bbs.server import serve
@@ -22,6 +23,8 @@ from bbs.store.backend import BackendUnavailable, WriterLockLost
 from bbs.store.dsn import BadConnectionString
 from bbs.store.schema import SchemaError
 from bbs.tls import TLSFiles, TLSFilesInvalid
+
+SESSION = "bbs"
 
 EXIT_FAILED = 1
 EXIT_REFUSED = 2
@@ -38,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _certs(arguments.directory)
     if command == "check-config":
         return check_config(arguments.file)
-    return _serve(arguments)
+    with standard_streams(log="stderr") as streams:
+        return _serve(arguments, streams)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -146,12 +150,12 @@ def _certs(directory: Path) -> int:
     return 0
 
 
-def _serve(arguments: argparse.Namespace) -> int:
-    stderr = open(2, "wb", buffering=0, closefd=False)  # noqa: SIM115 - open for as long as the process
-    sink = LagerSink(stderr, min_level=Level[arguments.log_level.upper()])
-    log = root_logger("bbs", sink)
+def _serve(arguments: argparse.Namespace, streams: StandardStreams) -> int:
+    sink = LagerSink(streams.log, min_level=Level[arguments.log_level.upper()])
+    streams.log.notice = partial(sink.dropped_notice, SESSION)
+    log = root_logger(SESSION, sink)
     try:
-        trio.run(_serve_until_signalled, _config(arguments), log, sink)
+        trio.run(_serve_until_signalled, _config(arguments), log, sink, streams.writers)
     except (ConfigInvalid, BaseExceptionGroup) as error:
         cause = _first(error)
         if isinstance(cause, WriterLockLost):
@@ -209,7 +213,7 @@ def _tls_files(arguments: argparse.Namespace, *names: str) -> TLSFiles | None:
     return TLSFiles(ca_file=files[0], cert_file=files[1], key_file=files[2])
 
 
-async def _serve_until_signalled(config: Config, log: Logger, sink: LagerSink) -> None:
+async def _serve_until_signalled(config: Config, log: Logger, sink: LagerSink, writers: LineWriters) -> None:
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         await nursery.start(_stop_on_signal, stop)
@@ -217,6 +221,7 @@ async def _serve_until_signalled(config: Config, log: Logger, sink: LagerSink) -
             config,
             log=log,
             sink=sink,
+            writers=writers,
             stop=stop,
             ready=lambda url: print(f"listening on {url}", flush=True),
         )

@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -27,11 +28,12 @@ from bbs.log import (
     LagerSink,
     Level,
     Logger,
+    StandardStreams,
     TimeFormat,
     data_processors,
     null_logger,
     root_logger,
-    stdout_stream,
+    standard_streams,
 )
 from bbs.members import failures, root_cause, run_members, trace
 from bbs.metrics.emitter import Emitter
@@ -54,6 +56,10 @@ from bbs.sync.lock import Lock, LockLost
 from bbs.tls import TLSFiles, TLSFilesInvalid
 
 SECOND_NS: Final = 1_000_000_000
+
+PHASE_A_WRITE_S: Final = 1.0
+"""How long a step of phase A waits until its line is out: a signal may end the process at the next one. Readers that are
+there take microseconds; without any the start is late by this much, once."""
 
 EXPECTED: Final = (
     BackendUnavailable,
@@ -81,6 +87,11 @@ class Refused(Exception):
 def run(path: str) -> int:
     """Be upstream's server with the configuration at ``path``; returns the exit code."""
     _name_process("bbs")
+    with standard_streams(log="stdout") as streams:
+        return _run_beside(streams, path)
+
+
+def _run_beside(streams: StandardStreams, path: str) -> int:
     try:
         config = load(path)
         for problem in checks.problems(config):
@@ -90,8 +101,9 @@ def run(path: str) -> int:
     except ConfigInvalid as invalid:
         print(f"panic: {invalid}", file=sys.stderr, flush=True)
         return checks.EXIT_FATAL
+    streams.log.write_through(PHASE_A_WRITE_S)
     sink = LagerSink(
-        stdout_stream(),
+        streams.log,
         min_level=Level.from_config(config.log_level),
         time_format=TimeFormat.from_config(config.time_format),
         processors=data_processors(
@@ -100,10 +112,11 @@ def run(path: str) -> int:
             redact_patterns=config.redact_patterns,
         ),
     )
+    streams.log.notice = partial(sink.dropped_notice, config.session_name)
     log = root_logger(config.session_name, sink)
     log.info("starting")
     try:
-        return trio.run(_run, config, sink, log)
+        return trio.run(_run, config, sink, log, streams)
     except BaseExceptionGroup as group:
         refused, rest = group.split(Refused)
         if rest is not None or refused is None:
@@ -115,11 +128,12 @@ def run(path: str) -> int:
         return refused_alone.exit_code
 
 
-async def _run(config: UpstreamConfig, sink: LagerSink, log: Logger) -> int:
+async def _run(config: UpstreamConfig, sink: LagerSink, log: Logger, streams: StandardStreams) -> int:
     stop = trio.Event()
-    async with _assembled(config, sink, log, stop) as assembled, trio.open_nursery() as nursery:
+    async with _assembled(config, sink, log, streams, stop) as assembled, trio.open_nursery() as nursery:
         nursery.start_soon(assembled.certificates.watch)
         await nursery.start(_obey_signals, assembled, stop)
+        streams.log.write_behind()
         exits = await run_members(
             assembled.process.members(), stop=stop, on_started=lambda: log.info("started")
         )
@@ -146,7 +160,7 @@ class _Assembled:
 
 @asynccontextmanager
 async def _assembled(
-    config: UpstreamConfig, sink: LagerSink, log: Logger, stop: trio.Event
+    config: UpstreamConfig, sink: LagerSink, log: Logger, streams: StandardStreams, stop: trio.Event
 ) -> AsyncIterator[_Assembled]:
     """Everything that comes before the first member, step by step (spec: config.md §4, phase A).
 
@@ -174,7 +188,7 @@ async def _assembled(
         access_log = None
         if config.access_log_path:
             try:
-                access_log = stack.enter_context(open_access_log(config.access_log_path))
+                access_log = open_access_log(config.access_log_path, streams.writers)
             except AccessLogPathInvalid as error:
                 log.error("invalid-access-log-path", {"access-log-path": config.access_log_path}, error=error)
                 raise Refused(checks.EXIT_FAILED) from error
@@ -226,6 +240,7 @@ async def _assembled(
                 stop_signal=lambda: assembled.stop_signal,
             ),
             sink=sink,
+            lines=streams.writers.statistics,
             metrics=metrics,
             access_log=access_log,
             log=log,

@@ -9,7 +9,7 @@ import trio_asyncio
 from bbs.config import Config, ConfigInvalid, local_keyring
 from bbs.embedded_postgres import embedded_postgres
 from bbs.listen import AddressInvalid, ListenFailed, PortUnknown
-from bbs.log import LagerSink, Logger, null_logger
+from bbs.log import LagerSink, LineWriters, Logger, null_logger
 from bbs.members import failures, root_cause, run_members
 from bbs.metrics.emitter import Emitter
 from bbs.metrics.loggregator import NoLoggregator
@@ -27,7 +27,13 @@ LOOKUP_S = 10.0
 
 
 async def serve(
-    config: Config, *, log: Logger, sink: LagerSink, stop: trio.Event, ready: Callable[[str], None]
+    config: Config,
+    *,
+    log: Logger,
+    sink: LagerSink,
+    writers: LineWriters,
+    stop: trio.Event,
+    ready: Callable[[str], None],
 ) -> None:
     """Run a server until ``stop`` is set, then end it cleanly.
 
@@ -68,6 +74,7 @@ async def serve(
             keyring=local_keyring(config.data_dir),
             tls=tls,
             sink=sink,
+            lines=writers.statistics,
             metrics=Metrics(Emitter(NoLoggregator(), log=log), Reporting(), log=log),
             peers=peers,
             watched=Presences(locket, deadline_s=LOOKUP_S, log=null_logger()),
