@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,7 @@ from bbs.config.report import check_config
 from bbs.embedded_postgres import EmbeddedPostgresFailed, EmbeddedPostgresLost
 from bbs.last_words import dump_stacks_on_quit, exited_with_failure, unraisable_errors_told
 from bbs.listen import AddressInvalid, PortUnknown, split_address
-from bbs.log import LagerSink, Level, Logger, root_logger
+from bbs.log import LagerSink, Level, LineWriters, Logger, StandardStreams, root_logger, standard_streams
 from bbs.members import root_cause
 from bbs.peers.opened import AuctioneerSettings
 from bbs.routes.http import Limits
@@ -29,6 +30,8 @@ from bbs.store.dsn import BadConnectionString
 from bbs.store.schema import SchemaError
 from bbs.store.store import STAGED_ROWS_MAX
 from bbs.tls import TLSFiles, TLSFilesInvalid
+
+SESSION = "bbs"
 
 EXIT_FAILED = 1
 EXIT_REFUSED = 2
@@ -47,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _certs(arguments.directory)
     if command == "check-config":
         return check_config(arguments.file)
-    return _serve(arguments)
+    with standard_streams(log="stderr") as streams:
+        return _serve(arguments, streams)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -166,14 +170,14 @@ def _certs(directory: Path) -> int:
     return 0
 
 
-def _serve(arguments: argparse.Namespace) -> int:
+def _serve(arguments: argparse.Namespace, streams: StandardStreams) -> int:
     dump_stacks_on_quit()
-    stderr = open(2, "wb", buffering=0, closefd=False)  # noqa: SIM115 - open for as long as the process
-    sink = LagerSink(stderr, min_level=Level[arguments.log_level.upper()])
-    log = root_logger("bbs", sink)
+    sink = LagerSink(streams.log, min_level=Level[arguments.log_level.upper()])
+    streams.log.notice = partial(sink.dropped_notice, SESSION)
+    log = root_logger(SESSION, sink)
     try:
         with unraisable_errors_told(log):
-            trio.run(_serve_until_signalled, _config(arguments), log, sink)
+            trio.run(_serve_until_signalled, _config(arguments), log, sink, streams.writers)
     except BaseException as error:
         # The end of the process, whatever it was: nothing is left that a failure could leave half done.
         cause = root_cause(error)
@@ -263,7 +267,7 @@ def _tls_files(arguments: argparse.Namespace, *names: str) -> TLSFiles | None:
     return TLSFiles(ca_file=files[0], cert_file=files[1], key_file=files[2])
 
 
-async def _serve_until_signalled(config: Config, log: Logger, sink: LagerSink) -> None:
+async def _serve_until_signalled(config: Config, log: Logger, sink: LagerSink, writers: LineWriters) -> None:
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         await nursery.start(_stop_on_signal, stop)
@@ -271,6 +275,7 @@ async def _serve_until_signalled(config: Config, log: Logger, sink: LagerSink) -
             config,
             log=log,
             sink=sink,
+            writers=writers,
             stop=stop,
             ready=lambda url: print(f"listening on {url}", flush=True),
         )

@@ -29,11 +29,12 @@ from bbs.log import (
     LagerSink,
     Level,
     Logger,
+    StandardStreams,
     TimeFormat,
     data_processors,
     null_logger,
     root_logger,
-    stdout_stream,
+    standard_streams,
 )
 from bbs.members import Member, all_started, as_member, failures, root_cause, run_members, trace
 from bbs.metrics.emitter import Emitter
@@ -56,6 +57,10 @@ from bbs.sync.lock import Lock, LockLost
 from bbs.tls import TLSFiles, TLSFilesInvalid
 
 SECOND_NS: Final = 1_000_000_000
+
+PHASE_A_WRITE_S: Final = 1.0
+"""How long a step of phase A waits until its line is out: a signal may end the process at the next one. Readers that are
+there take microseconds; without any the start is late by this much, once."""
 
 EXPECTED: Final = (
     BackendUnavailable,
@@ -84,6 +89,11 @@ def run(path: str) -> int:
     """Be upstream's server with the configuration at ``path``; returns the exit code."""
     _name_process("bbs")
     dump_stacks_on_quit()
+    with standard_streams(log="stdout") as streams:
+        return _run_beside(streams, path)
+
+
+def _run_beside(streams: StandardStreams, path: str) -> int:
     try:
         config = load(path)
         for problem in checks.problems(config):
@@ -93,8 +103,9 @@ def run(path: str) -> int:
     except ConfigInvalid as invalid:
         print(f"panic: {invalid}", file=sys.stderr, flush=True)
         return checks.EXIT_FATAL
+    streams.log.write_through(PHASE_A_WRITE_S)
     sink = LagerSink(
-        stdout_stream(),
+        streams.log,
         min_level=Level.from_config(config.log_level),
         time_format=TimeFormat.from_config(config.time_format),
         processors=data_processors(
@@ -103,11 +114,12 @@ def run(path: str) -> int:
             redact_patterns=config.redact_patterns,
         ),
     )
+    streams.log.notice = partial(sink.dropped_notice, config.session_name)
     log = root_logger(config.session_name, sink)
     log.info("starting")
     with unraisable_errors_told(log):
         try:
-            return trio.run(_run, config, sink, log)
+            return trio.run(_run, config, sink, log, streams)
         except BaseException as failure:
             # The end of the process, whatever it was: nothing is left that a failure could leave half done.
             refused = first_of(Refused, failure)
@@ -117,10 +129,11 @@ def run(path: str) -> int:
             return checks.EXIT_FAILED
 
 
-async def _run(config: UpstreamConfig, sink: LagerSink, log: Logger) -> int:
+async def _run(config: UpstreamConfig, sink: LagerSink, log: Logger, streams: StandardStreams) -> int:
     stop = trio.Event()
-    async with _assembled(config, sink, log, stop) as assembled, trio.open_nursery() as nursery:
+    async with _assembled(config, sink, log, streams, stop) as assembled, trio.open_nursery() as nursery:
         await nursery.start(_obey_signals, assembled, stop)
+        streams.log.write_behind()
         certificates = Member("certificates", as_member(partial(all_started, assembled.certificates.watch)))
         exits = await run_members(
             [certificates, *assembled.process.members()],
@@ -148,7 +161,7 @@ class _Assembled:
 
 @asynccontextmanager
 async def _assembled(
-    config: UpstreamConfig, sink: LagerSink, log: Logger, stop: trio.Event
+    config: UpstreamConfig, sink: LagerSink, log: Logger, streams: StandardStreams, stop: trio.Event
 ) -> AsyncIterator[_Assembled]:
     """Everything that comes before the first member, step by step (spec: config.md §4, phase A).
 
@@ -176,7 +189,7 @@ async def _assembled(
         access_log = None
         if config.access_log_path:
             try:
-                access_log = stack.enter_context(open_access_log(config.access_log_path))
+                access_log = open_access_log(config.access_log_path, streams.writers)
             except AccessLogPathInvalid as error:
                 log.error("invalid-access-log-path", {"access-log-path": config.access_log_path}, error=error)
                 raise Refused(checks.EXIT_FAILED) from error
@@ -229,6 +242,7 @@ async def _assembled(
                 now_s=_seconds_since_boot,
             ),
             sink=sink,
+            lines=streams.writers.statistics,
             metrics=metrics,
             access_log=access_log,
             log=log,

@@ -6,7 +6,7 @@ is released. Names and order are upstream's, but for ``store``, which it has no 
 """
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +23,7 @@ from bbs.convergence.tasks import TaskConvergence
 from bbs.debug_server import serve_debug
 from bbs.health_server import serve_health
 from bbs.listen import listen
-from bbs.log import LagerSink, Logger
+from bbs.log import LagerSink, LineStatistics, Logger
 from bbs.members import Member, Ready, all_started, as_member, root_cause, unless
 from bbs.metrics.gauges import gauges
 from bbs.metrics.metrics import Metrics, Sources
@@ -106,6 +106,7 @@ class Process:
         keyring: Keyring,
         tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None,
         sink: LagerSink,
+        lines: Callable[[], Mapping[str, LineStatistics]],
         metrics: Metrics,
         access_log: AccessLog | None = None,
         peers: Peers,
@@ -119,6 +120,7 @@ class Process:
         self._lock = lock
         self._log = log
         self._sink = sink
+        self._lines = lines
         self._metrics = metrics
         self._stop = stop
         self._dsn = dsn
@@ -276,7 +278,7 @@ class Process:
                 http=self._http,
                 hubs=self._hubs,
                 callbacks=self._peers.callbacks,
-                sink=self._sink,
+                lines=self._lines,
             ),
         )
 

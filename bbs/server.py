@@ -10,7 +10,7 @@ from bbs.asyncio_loop import open_asyncio_loop
 from bbs.config import Config, ConfigInvalid, local_keyring
 from bbs.embedded_postgres import EmbeddedPostgres, embedded_postgres
 from bbs.listen import AddressInvalid, ListenFailed, PortUnknown
-from bbs.log import LagerSink, Logger, null_logger
+from bbs.log import LagerSink, LineWriters, Logger, null_logger
 from bbs.members import Member, as_member, root_cause, run_members
 from bbs.metrics.emitter import Emitter
 from bbs.metrics.loggregator import NoLoggregator
@@ -31,7 +31,13 @@ LOOKUP_S = 10.0
 
 
 async def serve(
-    config: Config, *, log: Logger, sink: LagerSink, stop: trio.Event, ready: Callable[[str], None]
+    config: Config,
+    *,
+    log: Logger,
+    sink: LagerSink,
+    writers: LineWriters,
+    stop: trio.Event,
+    ready: Callable[[str], None],
 ) -> None:
     """Run a server until ``stop`` is set, then end it cleanly.
 
@@ -74,6 +80,7 @@ async def serve(
             keyring=local_keyring(config.data_dir),
             tls=tls,
             sink=sink,
+            lines=writers.statistics,
             metrics=Metrics(Emitter(NoLoggregator(), log=log), Reporting(), log=log),
             peers=peers,
             watched=Presences(locket, deadline_s=LOOKUP_S, log=null_logger()),

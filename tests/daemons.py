@@ -87,6 +87,7 @@ class Daemon:
     lines: list[dict[str, Any]] = field(default_factory=list)
     other: list[str] = field(default_factory=list)
     _news: trio.Event = field(default_factory=trio.Event)
+    _may_read: trio.Event = field(default_factory=trio.Event)
     ended: bool = False
 
     def messages(self) -> list[str]:
@@ -143,10 +144,18 @@ class Daemon:
         with socket.socket() as probe:
             return probe.connect_ex((host, int(port))) == 0
 
+    def stop_reading(self) -> None:
+        """Leave the process' output where it is, but for what a read under way may still get."""
+        self._may_read = trio.Event()
+
+    def read_on(self) -> None:
+        self._may_read.set()
+
     async def read(self) -> None:
         assert self.process.stdout is not None
         rest = b""
-        async for piece in self.process.stdout:
+        while piece := await self.process.stdout.receive_some():
+            await self._may_read.wait()
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
                 try:
@@ -197,6 +206,7 @@ async def daemon(
         stderr=subprocess.STDOUT,
     )
     running = Daemon(process, config, around.certs)
+    running.read_on()
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(running.read)

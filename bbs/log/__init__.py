@@ -1,40 +1,47 @@
 """The log: lager's lines, which Diego's operators and their tools read. spec: metrics-and-logs.md, section 3
 
 A `Logger` is one session: a name, a number and the data that all its lines carry. It hands what passes the level to
-its `LagerSink`, which runs it through a chain of structlog processors and writes one line.
+its `LagerSink`, which runs it through a chain of structlog processors and makes one line of it. Lines are written beside
+the event loop, by a `LineWriter`.
 
-    log = root_logger("bbs", LagerSink(stdout_stream(), time_format=TimeFormat.RFC3339))
-    upsert = log.session("upsert", {"domain": domain})
-    upsert.info("added-domain", {"ttl": ttl_s})      # bbs.upsert.added-domain
-    upsert.error("failed-to-upsert", error=error)
+    with standard_streams(log="stdout") as streams:
+        log = root_logger("bbs", LagerSink(streams.log, time_format=TimeFormat.RFC3339))
+        upsert = log.session("upsert", {"domain": domain})
+        upsert.info("added-domain", {"ttl": ttl_s})      # bbs.upsert.added-domain
+        upsert.error("failed-to-upsert", error=error)
 
 A line below the sink's level costs one comparison. On a hot path whose data is dear to collect, ask
 ``log.enabled(Level.DEBUG)`` first.
 """
 
 from bbs.log.lager import (
-    ByteStream,
     Data,
     Emit,
     LagerSink,
+    LineStream,
     Logger,
     null_logger,
     root_logger,
-    stdout_stream,
 )
+from bbs.log.lines import LineStatistics, LineWriter, LineWriters
 from bbs.log.redaction import PatternInvalid, Redaction, Truncation, data_processors
 from bbs.log.rendering import LagerRenderer, Level, TimeFormat, go_json, json_text
+from bbs.log.standard_streams import StandardStreams, standard_streams
 
 __all__ = [
-    "ByteStream",
     "Data",
     "Emit",
     "LagerRenderer",
     "LagerSink",
     "Level",
+    "LineStatistics",
+    "LineStream",
+    "LineWriter",
+    "LineWriters",
     "Logger",
     "PatternInvalid",
     "Redaction",
+    "StandardStreams",
     "TimeFormat",
     "Truncation",
     "data_processors",
@@ -42,5 +49,5 @@ __all__ = [
     "json_text",
     "null_logger",
     "root_logger",
-    "stdout_stream",
+    "standard_streams",
 ]

@@ -19,15 +19,10 @@ Emit: TypeAlias = Callable[[Level, str], None]
 """Writes a line of a level and with a message, whose data is known already."""
 
 
-class ByteStream(Protocol):
-    """An unbuffered stream, such as ``open(path, "ab", buffering=0)``."""
+class LineStream(Protocol):
+    """Takes whole lines, such as a `LineWriter`. Must neither block nor raise."""
 
-    def write(self, data: bytes, /) -> int | None: ...
-
-
-def stdout_stream() -> ByteStream:
-    """Standard output past Python's buffers: a line is out before the next statement runs."""
-    return open(1, "wb", buffering=0, closefd=False)
+    def write(self, line: bytes, /) -> object: ...
 
 
 class LagerSink:
@@ -37,13 +32,12 @@ class LagerSink:
     redaction. They get ``{"event": message, "level": Level, "source": str, "data": dict}``, may replace ``data`` (it
     is theirs) and may drop the line with `structlog.DropEvent`.
 
-    A line is one write and blocks until it is written, as upstream's. One that cannot be written (full disk, reader
-    gone) is dropped and counted in ``lines_lost``: a log must not take down what it reports on.
+    What becomes of a line is the stream's business: a log must neither hold up nor take down what it reports on.
     """
 
     def __init__(
         self,
-        stream: ByteStream,
+        stream: LineStream,
         *,
         min_level: Level = Level.INFO,
         time_format: TimeFormat = TimeFormat.UNIX_EPOCH,
@@ -51,20 +45,16 @@ class LagerSink:
         processors: Sequence[Processor] = (),
     ) -> None:
         self.min_level = min_level
-        self._lines = _Lines(stream)
+        self._write = stream.write
         self._renderer = LagerRenderer(time_format, now_ns)
         data_processors = [each for each in processors if isinstance(each, DataProcessor)]
         self._data_processors = data_processors if len(data_processors) == len(processors) else None
         # Bound once: structlog's lazy proxy would otherwise assemble the chain anew for every line.
         self._chain: structlog.BoundLogger = structlog.wrap_logger(
-            self._lines,
+            _Wrapped(stream.write),
             processors=[*processors, self._renderer],
             wrapper_class=structlog.BoundLogger,
         ).bind()
-
-    @property
-    def lines_lost(self) -> int:
-        return self._lines.lost
 
     def emit(self, level: Level, message: str, *, source: str, data: dict[str, object]) -> None:
         """Write a line, whatever its level."""
@@ -76,12 +66,22 @@ class LagerSink:
             return lambda level, message: self.emit(level, message, source=source, data=dict(data))
         for processor in self._data_processors:
             data = processor.apply(data)
-        text, write, line = data_json(data), self._lines.msg, self._renderer.line
-        return lambda level, message: write(line(level, source, message, text))
+        text, write, line = data_json(data), self._write, self._renderer.line
+
+        def emit(level: Level, message: str) -> None:
+            write(line(level, source, message, text))
+
+        return emit
 
     def emit_rendered(self, level: Level, message: str, *, source: str, data: str) -> None:
         """Write a line whose data is JSON already, in the order and spelling of lager's, past all processors."""
-        self._lines.msg(self._renderer.line(level, source, message, data))
+        self._write(self._renderer.line(level, source, message, data))
+
+    def dropped_notice(self, source: str, number: int) -> bytes:
+        """The line that stands for so many others, which the stream had no room for."""
+        return self._renderer.line(
+            Level.ERROR, source, f"{source}.log-lines-dropped", data_json({"lines": number})
+        )
 
 
 class Logger:
@@ -232,20 +232,8 @@ def _trace(error: BaseException | str | None) -> str:
     return "".join(traceback.format_stack()[:-2])  # without this function and `fatal`
 
 
-class _Lines:
+class _Wrapped:
     """What structlog calls the wrapped logger: takes the finished bytes."""
 
-    def __init__(self, stream: ByteStream) -> None:
-        self._stream = stream
-        self.lost = 0
-
-    def msg(self, line: bytes) -> None:
-        rest = line
-        try:
-            while rest:  # a signal may cut a write short
-                written = self._stream.write(rest)
-                if written is None:  # non-blocking, and its reader is slow
-                    raise BlockingIOError
-                rest = rest[written:]
-        except OSError:
-            self.lost += 1
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self.msg = write

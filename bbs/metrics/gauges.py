@@ -1,8 +1,9 @@
 """What the server's parts tell of themselves beyond upstream's metrics: queues, subscribers, connections."""
 
+from collections.abc import Callable, Mapping
 from functools import partial
 
-from bbs.log import LagerSink
+from bbs.log import LineStatistics
 from bbs.metrics.metrics import Gauge
 from bbs.models.events import Hub
 from bbs.peers.callbacks import HTTPTaskCallbacks
@@ -19,9 +20,9 @@ def gauges(
     http: HTTPServer,
     hubs: EventHubs,
     callbacks: HTTPTaskCallbacks,
-    sink: LagerSink,
+    lines: Callable[[], Mapping[str, LineStatistics]],
 ) -> dict[str, Gauge]:
-    """By their names for Prometheus, without the prefix."""
+    """By their names for Prometheus, without the prefix. ``lines`` has all its streams already."""
     in_store, in_effects, in_http, in_hubs = (
         store.statistics,
         effects.statistics,
@@ -44,12 +45,28 @@ def gauges(
         "dropped_rep_calls": ("Calls to reps dropped, since the start", lambda: in_effects().dropped),
         "failed_peer_calls": ("Calls to peers that failed, since the start", lambda: in_effects().failed),
         "queued_callbacks": ("Task callbacks that wait", lambda: callbacks.statistics().queued),
-        "log_lines_lost": ("Lines that could not be written, since the start", lambda: sink.lines_lost),
     }
     for hub in Hub:
         text = f"Subscribers of the {hub.name.lower()} events"
         found[f"subscribers_{hub.name.lower()}"] = (text, partial(_subscribers, hubs, hub))
+    for stream in lines():
+        found |= _of_lines(stream, partial(_lines_of, lines, stream))
     return found
+
+
+def _of_lines(stream: str, of: Callable[[], LineStatistics]) -> dict[str, Gauge]:
+    return {
+        f"{stream}_lines_queued_bytes": ("Lines that wait for their reader", lambda: of().queued_bytes),
+        f"{stream}_lines_dropped": (
+            "Lines dropped since too many waited already, since the start",
+            lambda: of().dropped,
+        ),
+        f"{stream}_lines_lost": ("Lines that could not be written, since the start", lambda: of().lost),
+    }
+
+
+def _lines_of(lines: Callable[[], Mapping[str, LineStatistics]], stream: str) -> LineStatistics:
+    return lines()[stream]
 
 
 def _subscribers(hubs: EventHubs, hub: Hub) -> float:

@@ -4,12 +4,10 @@ spec: metrics-and-logs.md §3.1, §4; api.md §5. Its methods are for `bbs.route
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
-from bbs.log import LagerSink, Level, Logger, go_json, json_text
+from bbs.log import LagerSink, Level, LineWriters, Logger, go_json, json_text
 from bbs.routes.certificates import certificate_data
 from bbs.routes.http import Call, Route
 
@@ -53,9 +51,10 @@ class AccessLog:
         return f'"method":"{route.method}",{peer},"request":{request},"session":"{call.access_session}"'
 
 
-@contextmanager
-def open_access_log(path: str) -> Iterator[AccessLog]:
+def open_access_log(path: str, writers: LineWriters) -> AccessLog:
     """Open ``path`` for appending; made, if it is not there, for its owner to write and for all to read.
+
+    ``writers`` write it and close it in the end: it may be a pipe, or its disk may hang.
 
     Raises:
       AccessLogPathInvalid: it can't be opened.
@@ -67,8 +66,10 @@ def open_access_log(path: str) -> Iterator[AccessLog]:
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise AccessLogPathInvalid(f"open {path}: {reason[0].lower()}{reason[1:]}") from error
-    with open(descriptor, "ab", buffering=0) as file:
-        yield AccessLog(LagerSink(file))
+    writer = writers.open("access_log", descriptor, closes_descriptor=True)
+    sink = LagerSink(writer)
+    writer.notice = partial(sink.dropped_notice, COMPONENT)
+    return AccessLog(sink)
 
 
 class RequestLog:

@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
@@ -245,39 +245,6 @@ def test_processors_see_a_line_before_it_is_written_and_may_drop_it(out: Recorde
 
     assert [data_of(line) for line in out.writes] == [{"password": "*REDACTED*"}]
     assert given_data == {"password": "secret"}
-
-
-class Broken:
-    def write(self, data: bytes, /) -> int:
-        raise BrokenPipeError
-
-
-class Stuck:
-    def write(self, data: bytes, /) -> None:
-        return None
-
-
-@pytest.mark.parametrize("stream", [Broken, Stuck])
-def test_a_line_that_cannot_be_written_is_lost_and_counted(stream: Callable[[], Broken | Stuck]) -> None:
-    sink = LagerSink(stream())
-
-    root_logger("bbs", sink).info("x")
-
-    assert sink.lines_lost == 1
-
-
-def test_a_write_cut_short_is_continued() -> None:
-    class Slow:
-        taken = b""
-
-        def write(self, data: bytes, /) -> int:
-            self.taken += data[:10]
-            return len(data[:10])
-
-    slow = Slow()
-    root_logger("bbs", LagerSink(slow, now_ns=lambda: NOW_NS)).info("x")
-
-    assert json.loads(slow.taken)["message"] == "bbs.x"
 
 
 def test_the_null_logger_takes_everything() -> None:

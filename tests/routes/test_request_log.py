@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from bbs.log import LagerSink, Level, TimeFormat, go_json, root_logger
+from bbs.log import LagerSink, Level, LineWriters, TimeFormat, go_json, root_logger
 from bbs.routes.certificates import certificate_data
 from bbs.routes.http import Answer, Call, Peer, Route, Unary
 from bbs.routes.request_log import (
@@ -217,8 +217,8 @@ def test_the_access_log_is_appended_to(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     path.write_text("earlier\n")
 
-    with open_access_log(str(path)) as log:
-        log.begin(PING, call_from())
+    with LineWriters() as writers:
+        open_access_log(str(path), writers).begin(PING, call_from())
 
     assert path.read_text().startswith('earlier\n{"timestamp":"')
 
@@ -227,8 +227,8 @@ def test_a_new_access_log_is_for_all_to_read(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     before = os.umask(0)
     try:
-        with open_access_log(str(path)):
-            pass
+        with LineWriters() as writers:
+            open_access_log(str(path), writers)
     finally:
         os.umask(before)
 
@@ -240,7 +240,7 @@ def test_a_new_access_log_is_for_all_to_read(tmp_path: Path) -> None:
 )
 def test_a_path_that_cannot_be_opened(tmp_path: Path, name: str, reason: str) -> None:
     path = f"{tmp_path}/{name}"
-    with pytest.raises(AccessLogPathInvalid) as caught, open_access_log(path):
-        pass
+    with LineWriters() as writers, pytest.raises(AccessLogPathInvalid) as caught:
+        open_access_log(path, writers)
 
     assert str(caught.value) == f"open {path}: {reason}"

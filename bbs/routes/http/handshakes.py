@@ -47,6 +47,6 @@ def failure_line(remote_addr: str, reason: str, *, now_s: float) -> str:
 
 
 def tell_on_stderr(remote_addr: str, reason: str) -> None:
-    """For ``Hooks.on_handshake_failed``."""
+    """For ``Hooks.on_handshake_failed``. Does not block in a server's process: see `bbs.log.standard_streams`."""
     sys.stderr.write(failure_line(remote_addr, reason, now_s=time.time()))
     sys.stderr.flush()
