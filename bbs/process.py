@@ -2,7 +2,9 @@
 
 Up to ``lock`` every process runs the same members; those after it run in the master only, and a standby reads ahead
 while it waits. ``store`` starts before whatever writes and ends after it, and lets go of the database before the lock
-is released. Names and order are upstream's, but for ``store``, which it has no need of (spec: config.md §4, §6).
+is released. ``server`` ends with the last handler; ``connections``, which has the answers still under way, ends after
+the lock is released, so that no slow reader keeps the next master waiting. Names and order are upstream's, but for
+these two, ``store`` and ``connections``, which it has no need of (spec: config.md §4, §6).
 """
 
 import ssl
@@ -24,7 +26,7 @@ from bbs.debug_server import serve_debug
 from bbs.health_server import serve_health
 from bbs.listen import listen
 from bbs.log import LagerSink, Logger
-from bbs.members import Member, Ready, all_started, as_member, root_cause, unless
+from bbs.members import Member, Ready, all_started, as_member, root_cause, unless, until_stopped
 from bbs.metrics.gauges import gauges
 from bbs.metrics.metrics import Metrics, Sources
 from bbs.metrics.prometheus import page
@@ -232,6 +234,7 @@ class Process:
                 "periodic-filedescriptor-metrics", "file-descriptor-notifier", metrics.run_file_descriptors
             ),
             notifier("lock-held-metrics", "lock-held-metrics-notifier", metrics.run_lock_held),
+            Member("connections", until_stopped(self._http.keep_connections)),
             Member("lock", self._be_sole_writer if self._lock is None else self._hold_lock),
             Member("set-lock-held-metrics", self._set_lock_held),
             Member("store", self._write),
@@ -362,9 +365,7 @@ class Process:
         """Listen only now: nobody is to think that a standby can be asked (spec: api.md §1.1)."""
         listeners = await listen(self._settings.listen_address)
         self._port = listeners[0].socket.getsockname()[1]
-        async with trio.open_nursery() as nursery:
-            await nursery.start(partial(self._http.serve, listeners, stop=stop))
-            ready()
+        await until_stopped(partial(self._http.accept, listeners))(stop, ready)
 
     async def _take_over(self, stop: trio.Event, ready: Ready) -> None:
         """Make the database ours, and memory what the database is; then the gate opens."""
