@@ -10,12 +10,14 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn
 
 import trio
 import trio_asyncio
 
+from bbs import descriptors
 from bbs.certificates import Certificate, Certificates, client_certificate, server_certificate
 from bbs.config import checks
 from bbs.config.errors import ConfigInvalid
@@ -42,6 +44,7 @@ from bbs.peers.locket import GRPCLocket, LocketSettings, LocketUnreachable, open
 from bbs.peers.opened import AuctioneerSettings, open_peers
 from bbs.peers.presences import Presences
 from bbs.process import KeyLabelUnknown, Process, Settings
+from bbs.routes.http import Limits
 from bbs.routes.request_log import AccessLogPathInvalid, open_access_log
 from bbs.store.backend import BackendUnavailable, BatchRefused, WriterLockLost
 from bbs.store.crypto import Keyring
@@ -193,6 +196,7 @@ async def _assembled(
 
         server = server_certificate(checks.server_files(config))
         lookup_s = config.db_connection_timeout_ns / SECOND_NS
+        limits, shares = descriptors.claim(Limits(), log=log)
         peers = await stack.enter_async_context(
             open_peers(
                 auctioneer=AuctioneerSettings(
@@ -205,13 +209,14 @@ async def _assembled(
                 cells=Presences(locket, deadline_s=lookup_s, log=log),
                 communication_timeout_s=config.communication_timeout_ns / SECOND_NS,
                 callback_workers=config.task_callback_workers,
+                connections_max=shares.peers,
                 log=log,
                 contexts=contexts,
             )
         )
         assembled.certificates = Certificates([server, *certificates], log=log)
         assembled.process = Process(
-            _settings(config),
+            replace(_settings(config), limits=limits),
             dsn=dsn,
             keyring=keyring,
             tls=server.context,

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import trio
 import trio_asyncio
 
+from bbs import descriptors
 from bbs.config import Config, ConfigInvalid, local_keyring
 from bbs.embedded_postgres import embedded_postgres
 from bbs.listen import AddressInvalid, ListenFailed, PortUnknown
@@ -44,6 +46,7 @@ async def serve(
         if config.tls is not None
         else None
     )
+    limits, shares = descriptors.claim(config.limits, log=log)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(trio_asyncio.open_loop())
         database_url = config.database_url
@@ -59,11 +62,12 @@ async def serve(
                 cells=Presences(locket, deadline_s=LOOKUP_S, log=log),
                 communication_timeout_s=config.tasks.communication_timeout_s,
                 callback_workers=config.tasks.task_callback_workers,
+                connections_max=shares.peers,
                 log=log,
             )
         )
         process = Process(
-            _settings(config),
+            replace(_settings(config), limits=limits),
             dsn=parse_dsn(database_url),
             keyring=local_keyring(config.data_dir),
             tls=tls,
@@ -102,7 +106,6 @@ def _settings(config: Config) -> Settings:
         listen_address=config.listen_address,
         health_address=config.health_address,
         debug_address=config.debug_address,
-        limits=config.limits,
         fast_lane=config.fast_lane,
         write_retry_s=config.write_retry_s,
         batch_rows_max=config.batch_rows_max,

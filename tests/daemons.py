@@ -4,7 +4,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -185,14 +185,17 @@ async def start_locket(certs: DevelopmentCerts, address: str = "127.0.0.1:0") ->
 
 
 @asynccontextmanager
-async def daemon(around: Surroundings, config: dict[str, Any]) -> AsyncIterator[Daemon]:
-    """Killed in the end, if it has not ended by then."""
+async def daemon(
+    around: Surroundings, config: dict[str, Any], *, preexec_fn: Callable[[], None] | None = None
+) -> AsyncIterator[Daemon]:
+    """Killed in the end, if it has not ended by then. ``preexec_fn`` runs in the process before it is one of ours."""
     file = around.tmp_path / f"{config.get('uuid', 'bbs')}.json"
     file.write_text(json.dumps(config))
     process = await trio.lowlevel.open_process(
         [sys.executable, "-m", "bbs", "-config", str(file)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        preexec_fn=preexec_fn,
     )
     running = Daemon(process, config, around.certs)
     try:

@@ -169,6 +169,11 @@ class SlowConnection:
         return self.http.our_state is h11.IDLE
 
     @property
+    def is_over(self) -> bool:
+        """Whether it is only to be closed, or is so already."""
+        return self._over
+
+    @property
     def is_unserved(self) -> bool:
         """Whether a handler runs, or will once its request's body is there."""
         return self.http.our_state is h11.SEND_RESPONSE
@@ -346,7 +351,9 @@ class SlowLane:
 
     def close_longest_idle(self) -> bool:
         """Close the connection that has been without a request for longest; False if all have one."""
-        idle = [connection for connection in self._connections if connection.is_idle]
+        idle = [
+            connection for connection in self._connections if connection.is_idle and not connection.is_over
+        ]
         if not idle:
             return False
         min(idle, key=lambda connection: connection.idle_since).abort()
