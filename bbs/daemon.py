@@ -10,12 +10,14 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
 import trio
 
+from bbs import descriptors
 from bbs.asyncio_loop import open_asyncio_loop
 from bbs.certificates import Certificate, Certificates, client_certificate, server_certificate
 from bbs.config import checks
@@ -45,6 +47,7 @@ from bbs.peers.locket import GRPCLocket, LocketSettings, LocketUnreachable, open
 from bbs.peers.opened import AuctioneerSettings, open_peers
 from bbs.peers.presences import Presences
 from bbs.process import KeyLabelUnknown, Process, Settings
+from bbs.routes.http import Limits
 from bbs.routes.request_log import AccessLogPathInvalid, open_access_log
 from bbs.store.backend import BackendUnavailable, BatchRefused, WriterLockLost
 from bbs.store.crypto import Keyring
@@ -208,6 +211,7 @@ async def _assembled(
 
         server = server_certificate(checks.server_files(config))
         lookup_s = config.db_connection_timeout_ns / SECOND_NS
+        limits, shares = descriptors.claim(Limits(), log=log)
         peers = await stack.enter_async_context(
             open_peers(
                 auctioneer=AuctioneerSettings(
@@ -220,13 +224,14 @@ async def _assembled(
                 cells=Presences(locket, deadline_s=lookup_s, log=log),
                 communication_timeout_s=config.communication_timeout_ns / SECOND_NS,
                 callback_workers=config.task_callback_workers,
+                connections_max=shares.peers,
                 log=log,
                 contexts=contexts,
             )
         )
         assembled.certificates = Certificates([server, *certificates], log=log)
         assembled.process = Process(
-            _settings(config),
+            replace(_settings(config), limits=limits),
             dsn=dsn,
             keyring=keyring,
             tls=server.context,

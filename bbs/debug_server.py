@@ -14,7 +14,7 @@ from quart import request
 from quart.wrappers import Response
 from quart_trio import QuartTrio
 
-from bbs import profiles
+from bbs import descriptors, profiles
 from bbs.listen import listen, port_of
 from bbs.log import LagerSink, Level, Logger
 from bbs.routes.http import Call, Hooks, HTTPServer, Limits, Peer, RouteTable
@@ -23,7 +23,11 @@ MetricsPage = Callable[[], tuple[str, bytes]]
 """Gives the page's content type and body."""
 
 LIMITS: Final = Limits(
-    body_bytes_max=64 << 10, connections_max=100, header_timeout_s=10, idle_timeout_s=120, stop_grace_s=1
+    body_bytes_max=64 << 10,
+    connections_max=descriptors.DEBUG,
+    header_timeout_s=10,
+    idle_timeout_s=30,
+    stop_grace_s=1,
 )
 
 CPU_PROFILE_S: Final = 30.0
@@ -78,7 +82,13 @@ async def serve_debug(
     """
     listeners = await listen(address)
     server = HTTPServer(
-        RouteTable([]), tls=None, gate=lambda: True, hooks=_hooks(log), limits=LIMITS, fast_lane=False
+        RouteTable([]),
+        tls=None,
+        gate=lambda: True,
+        hooks=_hooks(log),
+        limits=LIMITS,
+        fast_lane=False,
+        makes_room=True,
     )
     _add_pages(server.app, sink, metrics)
     async with trio.open_nursery() as nursery:

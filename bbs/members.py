@@ -7,6 +7,7 @@ rely on all members before it for as long as it runs.
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
@@ -130,6 +131,17 @@ def as_member(start: Callable[..., Awaitable[object]]) -> Callable[[trio.Event, 
             ready()
             await stop.wait()
             nursery.cancel_scope.cancel()
+
+    return run
+
+
+def until_stopped(start: Callable[..., Awaitable[object]]) -> Callable[[trio.Event, Ready], Awaitable[None]]:
+    """What ``nursery.start`` takes and what ends by itself after its ``stop`` is set, as a member."""
+
+    async def run(stop: trio.Event, ready: Ready) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(start, stop=stop))
+            ready()
 
     return run
 

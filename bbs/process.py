@@ -2,12 +2,13 @@
 
 Up to ``lock`` every process runs the same members; those after it run in the master only, and a standby reads ahead
 while it waits. ``store`` starts before whatever writes and ends after it, and lets go of the database before the lock
-is released. Names and order are upstream's, but for ``store``, which it has no need of (spec: config.md §4, §6).
+is released. ``server`` ends with the last handler; ``connections``, which has the answers still under way, ends after
+the lock is released, so that no slow reader keeps the next master waiting. Names and order are upstream's, but for
+these two, ``store`` and ``connections``, which it has no need of (spec: config.md §4, §6).
 """
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
@@ -24,7 +25,7 @@ from bbs.debug_server import serve_debug
 from bbs.health_server import serve_health
 from bbs.listen import listen
 from bbs.log import LagerSink, LineStatistics, Logger
-from bbs.members import Member, Ready, all_started, as_member, root_cause, unless
+from bbs.members import Member, Ready, all_started, as_member, root_cause, unless, until_stopped
 from bbs.metrics.gauges import gauges
 from bbs.metrics.metrics import Metrics, Sources
 from bbs.metrics.prometheus import page
@@ -39,20 +40,17 @@ from bbs.routes.http.handshakes import tell_on_stderr
 from bbs.routes.request_log import AccessLog, RequestLog
 from bbs.routes.table import route_table
 from bbs.routes.tasks import TaskResolution
-from bbs.store.backend import BackendUnavailable, BatchRefused, DroppedRow
+from bbs.standby import Standby
+from bbs.store.backend import DroppedRow
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import DSN
 from bbs.store.health_check import HealthCheck, HealthCheckSettings, PostgresProbe
 from bbs.store.postgres import PostgresBackend
 from bbs.store.reencryption import ReencryptionFailed, seal_anew
-from bbs.store.schema import SchemaError
 from bbs.store.store import BATCH_ROWS_MAX, WRITE_RETRY_S, Store
 from bbs.sync.event_hub import EventHubs
 from bbs.sync.lock import Lock, LockLost
 from bbs.sync.presence import PresenceWatch
-
-FOLLOW_INTERVAL_S: Final = 10.0
-"""Pause between a standby's looks at the database."""
 
 GIVE_BACK_S: Final = 2.0
 """How long a process that is broken off tries to give its lock back."""
@@ -132,8 +130,6 @@ class Process:
             on_dropped=partial(_tell_of_dropped, log),
             on_migration=lambda action, data: self._migration_log.info(action, data),
         )
-        self._standby = PostgresBackend(dsn, keyring, on_dropped=lambda row: None)
-        self._has_read_ahead = trio.Event()
         self._is_open = False
         self._is_migrated = trio.Event()
         self._stored_key_label = ""
@@ -148,6 +144,9 @@ class Process:
             on_batch=lambda batch: metrics.batch_committed(
                 outcomes=batch.outcomes, rows=batch.rows, waited_s=batch.waited_s, took_s=batch.took_s
             ),
+        )
+        self._standby = Standby(
+            self._store, PostgresBackend(dsn, keyring, on_dropped=lambda row: None), log=log
         )
         self._effects = Effects(auctioneer=peers.auctioneer, reps=peers.reps, cells=peers.cells, log=log)
         self._context = context = Context(
@@ -242,6 +241,7 @@ class Process:
                 "periodic-filedescriptor-metrics", "file-descriptor-notifier", metrics.run_file_descriptors
             ),
             notifier("lock-held-metrics", "lock-held-metrics-notifier", metrics.run_lock_held),
+            Member("connections", until_stopped(self._http.keep_connections)),
             Member("lock", self._be_sole_writer if self._lock is None else self._hold_lock),
             Member("set-lock-held-metrics", self._set_lock_held),
             Member("store", self._write),
@@ -296,7 +296,7 @@ class Process:
     async def _hold_lock(self, stop: trio.Event, ready: Ready) -> None:
         """Be the one master that Locket knows, and write no longer than that."""
         assert self._lock is not None
-        async with self._reading_ahead() as end_reading:
+        async with self._standby.reading_ahead() as end_reading:
 
             def acquired() -> None:
                 end_reading()
@@ -318,38 +318,12 @@ class Process:
 
     async def _be_sole_writer(self, stop: trio.Event, ready: Ready) -> None:
         self._log.info("waiting-for-writer-lock")
-        async with self._reading_ahead():
+        async with self._standby.reading_ahead():
             if not await unless(stop, self._backend.acquire_writer_lock):
                 return
         self._log.info("acquired-writer-lock")
         ready()
         await stop.wait()
-
-    @asynccontextmanager
-    async def _reading_ahead(self) -> AsyncIterator[Callable[[], None]]:
-        """Keep what is in memory close to what the master writes, until the block ends or the yielded function is
-        called.
-        """
-        scope = trio.CancelScope()
-
-        async def read_ahead() -> None:
-            with scope:
-                while True:
-                    try:
-                        rows = await self._store.follow(self._standby)
-                    except (BackendUnavailable, BatchRefused, SchemaError) as trouble:
-                        # What keeps us from being master will be said when we are to be.
-                        self._log.debug("failed-to-read-ahead", error=trouble)
-                    else:
-                        self._log.debug("read-ahead", rows=rows)
-                    await trio.sleep(FOLLOW_INTERVAL_S)
-            await self._standby.aclose()
-            self._has_read_ahead.set()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(read_ahead)
-            yield scope.cancel
-            scope.cancel()
 
     async def _write(self, stop: trio.Event, ready: Ready) -> None:
         """Make decisions durable and ask peers for what they want of them, until nobody is left to decide anything."""
@@ -381,9 +355,7 @@ class Process:
         """Listen only now: nobody is to think that a standby can be asked (spec: api.md §1.1)."""
         listeners = await listen(self._settings.listen_address)
         self._port = listeners[0].socket.getsockname()[1]
-        async with trio.open_nursery() as nursery:
-            await nursery.start(partial(self._http.serve, listeners, stop=stop))
-            ready()
+        await until_stopped(partial(self._http.accept, listeners))(stop, ready)
 
     async def _take_over(self, stop: trio.Event, ready: Ready) -> None:
         """Make the database ours, and memory what the database is; then the gate opens."""
@@ -404,7 +376,7 @@ class Process:
         log.info("migration-interrupt")
 
     async def _load(self) -> None:
-        await self._has_read_ahead.wait()
+        await self._standby.has_ended.wait()
         if self._lock is None:
             await self._backend.acquire_writer_lock()
         else:

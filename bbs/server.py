@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import NoReturn
 
 import trio
 
+from bbs import descriptors
 from bbs.asyncio_loop import open_asyncio_loop
 from bbs.config import Config, ConfigInvalid, local_keyring
 from bbs.embedded_postgres import EmbeddedPostgres, embedded_postgres
@@ -55,6 +57,7 @@ async def serve(
         if config.tls is not None
         else None
     )
+    limits, shares = descriptors.claim(config.limits, log=log)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(open_asyncio_loop(log))
         database_url, postgres = config.database_url, list[Member]()
@@ -71,11 +74,12 @@ async def serve(
                 cells=Presences(locket, deadline_s=LOOKUP_S, log=log),
                 communication_timeout_s=config.tasks.communication_timeout_s,
                 callback_workers=config.tasks.task_callback_workers,
+                connections_max=shares.peers,
                 log=log,
             )
         )
         process = Process(
-            _settings(config),
+            replace(_settings(config), limits=limits),
             dsn=parse_dsn(database_url),
             keyring=local_keyring(config.data_dir),
             tls=tls,
@@ -128,7 +132,6 @@ def _settings(config: Config) -> Settings:
         listen_address=config.listen_address,
         health_address=config.health_address,
         debug_address=config.debug_address,
-        limits=config.limits,
         fast_lane=config.fast_lane,
         write_retry_s=config.write_retry_s,
         batch_rows_max=config.batch_rows_max,

@@ -4,7 +4,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -195,15 +195,22 @@ async def start_locket(certs: DevelopmentCerts, address: str = "127.0.0.1:0") ->
 
 @asynccontextmanager
 async def daemon(
-    around: Surroundings, config: dict[str, Any], *, program: Sequence[str] = ("-m", "bbs")
+    around: Surroundings,
+    config: dict[str, Any],
+    *,
+    program: Sequence[str] = ("-m", "bbs"),
+    preexec_fn: Callable[[], None] | None = None,
 ) -> AsyncIterator[Daemon]:
-    """Killed in the end, if it has not ended by then. ``program`` is what Python is to run."""
+    """Killed in the end, if it has not ended by then. ``program`` is what Python is to run, and ``preexec_fn`` runs in the
+    process before it is one of ours.
+    """
     file = around.tmp_path / f"{config.get('uuid', 'bbs')[:20]}.json"
     file.write_text(json.dumps(config))
     process = await trio.lowlevel.open_process(
         [sys.executable, *program, "-config", str(file)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        preexec_fn=preexec_fn,
     )
     running = Daemon(process, config, around.certs)
     running.read_on()

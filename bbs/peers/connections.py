@@ -1,5 +1,8 @@
 """The connections of one HTTP client: as many per host as are asked for at once, two of which are kept when idle.
 
+Over all hosts they are bounded: a call that finds none left waits for one that ends, and idle ones of other hosts make
+room for it. The wait is part of the call's time.
+
 httpcore's own pool is not used: it looks at each of its connections for each request, bounds the idle ones over all
 hosts, and closes those of a host that is not called any more only when it is. With a thousand cells that is slow twice.
 """
@@ -17,6 +20,7 @@ import trio
 DIAL_TIMEOUT_S: Final = 5.0
 IDLE_PER_HOST_MAX: Final = 2
 IDLE_S: Final = 90.0
+CONNECTIONS_MAX: Final = 1024
 CLOSE_MAX_S: Final = 1.0
 
 
@@ -35,7 +39,10 @@ class Connections:
         *,
         tls: ssl.SSLContext | Callable[[], ssl.SSLContext],
         network: httpcore.AsyncNetworkBackend | None = None,
+        connections_max: int = CONNECTIONS_MAX,
     ) -> None:
+        self._room = trio.Semaphore(connections_max)
+        self._idle = 0
         self._tls: Callable[[], ssl.SSLContext] = (lambda: tls) if isinstance(tls, ssl.SSLContext) else tls
         self._dialler = _Dialler(network or httpcore.TrioBackend())
         self._hosts: OrderedDict[str, _Host] = OrderedDict()
@@ -46,31 +53,40 @@ class Connections:
 
         It connects when it gets the request. One that the server closed while it was idle is not given out.
         """
-        await self._close_stale()
-        key = str(url.origin)
-        host = self._hosts.setdefault(key, _Host())
-        host.used_at = trio.current_time()  # from now on it is not stale
-        self._hosts.move_to_end(key)
-        connection = await _idle_one(host) or httpcore.AsyncHTTPConnection(
-            url.origin, ssl_context=self._tls(), keepalive_expiry=IDLE_S, network_backend=self._dialler
-        )
-        host.busy.add(connection)
-        try:
-            yield connection
-        finally:
-            host.busy.discard(connection)
-            host.used_at = trio.current_time()
-            # First the question whether it is closed: one that never came about calls itself idle as well.
-            if not connection.is_closed():
-                if connection.is_idle() and len(host.idle) < IDLE_PER_HOST_MAX:
-                    host.idle.append(connection)
-                else:
-                    await _close(connection)
+        async with self._room:
+            await self._close_stale()
+            key = str(url.origin)
+            host = self._hosts.setdefault(key, _Host())
+            host.used_at = trio.current_time()  # from now on it is not stale
+            self._hosts.move_to_end(key)
+            connection = await self._idle_one(host)
+            if connection is None:
+                await self._make_room()
+                connection = httpcore.AsyncHTTPConnection(
+                    url.origin,
+                    ssl_context=self._tls(),
+                    keepalive_expiry=IDLE_S,
+                    network_backend=self._dialler,
+                )
+            host.busy.add(connection)
+            try:
+                yield connection
+            finally:
+                host.busy.discard(connection)
+                host.used_at = trio.current_time()
+                # First the question whether it is closed: one that never came about calls itself idle as well.
+                if not connection.is_closed():
+                    if connection.is_idle() and len(host.idle) < IDLE_PER_HOST_MAX:
+                        host.idle.append(connection)
+                        self._idle += 1
+                    else:
+                        await _close(connection)
 
     async def aclose(self) -> None:
         """Close all connections. Calls that wait for their answer fail."""
         while self._hosts:
             _, host = self._hosts.popitem()
+            self._idle -= len(host.idle)
             for connection in (*host.idle, *host.busy):
                 await _close(connection)
 
@@ -84,18 +100,29 @@ class Connections:
                 self._hosts.move_to_end(key)
             elif oldest.used_at + IDLE_S < trio.current_time():
                 del self._hosts[key]
+                self._idle -= len(oldest.idle)
                 for connection in oldest.idle:
                     await _close(connection)
 
+    async def _idle_one(self, host: _Host) -> httpcore.AsyncHTTPConnection | None:
+        """The connection used last that still stands."""
+        while host.idle:
+            connection = host.idle.pop()
+            self._idle -= 1
+            if not connection.has_expired():
+                return connection
+            await _close(connection)
+        return None
 
-async def _idle_one(host: _Host) -> httpcore.AsyncHTTPConnection | None:
-    """The connection used last that still stands."""
-    while host.idle:
-        connection = host.idle.pop()
-        if not connection.has_expired():
-            return connection
-        await _close(connection)
-    return None
+    async def _make_room(self) -> None:
+        """For one more connection, close idle ones, those of the host first that was called longest ago."""
+        # What the semaphore has left is what may be idle, now that the one that room is made for counts as busy.
+        if self._idle <= self._room.value:
+            return
+        for host in tuple(self._hosts.values()):
+            while host.idle and self._idle > self._room.value:
+                self._idle -= 1
+                await _close(host.idle.pop(0))
 
 
 async def _close(connection: httpcore.AsyncHTTPConnection) -> None:

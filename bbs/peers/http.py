@@ -20,7 +20,7 @@ import httpcore
 import httpx
 import trio
 
-from bbs.peers.connections import CLOSE_MAX_S, Connections
+from bbs.peers.connections import CLOSE_MAX_S, CONNECTIONS_MAX, Connections
 from bbs.peers.interfaces import PeerUnavailable
 
 REQUESTS_MAX: Final = 10
@@ -84,9 +84,10 @@ class HTTPClient:
         tls: ssl.SSLContext | Callable[[], ssl.SSLContext],
         timeout_s: float,
         network: httpcore.AsyncNetworkBackend | None = None,
+        connections_max: int = CONNECTIONS_MAX,
     ) -> None:
         self._timeout_s = timeout_s if timeout_s > 0 else math.inf
-        self._connections = Connections(tls=tls, network=network)
+        self._connections = Connections(tls=tls, network=network, connections_max=connections_max)
 
     async def send(self, method: str, url: str, *, headers: Headers = (), body: bytes | None = None) -> int:
         """Send a request, follow redirects, and return the status of the last response.

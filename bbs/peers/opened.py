@@ -49,20 +49,22 @@ async def open_peers(
     communication_timeout_s: float,
     callback_workers: int,
     log: Logger,
+    connections_max: int,
     contexts: Callable[[TLSFiles], Callable[[], ssl.SSLContext]] | None = None,
 ) -> AsyncIterator[Peers]:
     """Clients for all peers; their connections are closed in the end.
 
     ``identity`` is what callback receivers see of us, and judge them by, and ``reps_tls`` the same for reps; without
     either, we show no certificate and trust the system's roots. Without ``cells`` none ever announces itself.
-    ``contexts`` makes of files what is asked for a context at each new connection; by default, always the same.
+    Of ``connections_max`` reps get the half, callbacks and the auctioneer a quarter each, so that receivers that do not
+    answer keep nobody from being called. ``contexts`` makes of files what is asked for a context at each new connection; by default, always the same.
 
     Raises:
       TLSFilesInvalid: a file can't be used.
     """
     async with AsyncExitStack() as stack:
 
-        def client(tls: TLSFiles | None) -> HTTPClient:
+        def client(tls: TLSFiles | None, *, part: int) -> HTTPClient:
             context: ssl.SSLContext | Callable[[], ssl.SSLContext]
             if tls is None:
                 context = client_context(ca_file=None, cert_file=None, key_file=None)
@@ -70,23 +72,30 @@ async def open_peers(
                 context = client_context(ca_file=tls.ca_file, cert_file=tls.cert_file, key_file=tls.key_file)
             else:
                 context = contexts(tls)
-            http = HTTPClient(tls=context, timeout_s=communication_timeout_s)
+            http = HTTPClient(
+                tls=context,
+                timeout_s=communication_timeout_s,
+                connections_max=max(1, connections_max // part),
+            )
             stack.push_async_callback(http.aclose)
             return http
 
         stub = StubPeers()
         yield Peers(
             auctioneer=stub if auctioneer is None else _auctioneer(auctioneer, client, log),
-            reps=HTTPReps(http=client(reps_tls), log=log),
+            reps=HTTPReps(http=client(reps_tls, part=2), log=log),
             cells=stub if cells is None else cells,
-            callbacks=HTTPTaskCallbacks(http=client(identity), workers=callback_workers, log=log),
+            callbacks=HTTPTaskCallbacks(http=client(identity, part=4), workers=callback_workers, log=log),
         )
 
 
 def _auctioneer(
-    settings: AuctioneerSettings, client: Callable[[TLSFiles | None], HTTPClient], log: Logger
+    settings: AuctioneerSettings, client: Callable[..., HTTPClient], log: Logger
 ) -> HTTPAuctioneer:
     has_fallback = settings.tls is not None and not settings.require_tls
     return HTTPAuctioneer(
-        settings.address, http=client(settings.tls), plain=client(None) if has_fallback else None, log=log
+        settings.address,
+        http=client(settings.tls, part=8),
+        plain=client(None, part=8) if has_fallback else None,
+        log=log,
     )

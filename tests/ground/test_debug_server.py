@@ -8,8 +8,9 @@ from functools import partial
 import h11
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
-from bbs.debug_server import serve_debug
+from bbs.debug_server import LIMITS, serve_debug
 from bbs.listen import ListenFailed
 from bbs.log import LagerSink, Level, null_logger
 
@@ -209,3 +210,16 @@ async def test_a_port_in_use_is_told_as_go_tells_it(debug: Debug) -> None:
         await serve_debug(address, sink=debug.sink, metrics=None, log=null_logger())
 
     assert str(caught.value) == f"listen tcp {address}: bind: address already in use"
+
+
+async def test_a_full_port_closes_who_was_idle_longest_and_answers_the_next(debug: Debug) -> None:
+    streams = [await trio.open_tcp_stream("127.0.0.1", debug.port) for _ in range(3 * LIMITS.connections_max)]
+    await wait_all_tasks_blocked(0.01)
+    for _ in range(3):
+        assert (await debug.ask("/log-level")).status == 200
+
+    with trio.fail_after(PATIENCE_S):
+        for stream in streams[: 2 * LIMITS.connections_max]:
+            assert await stream.receive_some() == b""
+    for stream in streams:
+        await trio.aclose_forcefully(stream)

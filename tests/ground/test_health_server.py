@@ -1,12 +1,14 @@
 """spec: metrics-and-logs.md, section 6"""
 
+import errno
 import socket
 from functools import partial
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
-from bbs.health_server import serve_health
+from bbs.health_server import CONNECTIONS_MAX, serve_health
 from bbs.listen import AddressInvalid, ListenFailed, PortUnknown, listen, port_of, split_address
 from bbs.log import null_logger
 
@@ -163,3 +165,53 @@ async def test_listeners_reuse_addresses() -> None:
     assert listeners[0].socket.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
     assert port_of(listeners) > 0
     listeners[0].socket.close()
+
+
+async def test_a_full_port_closes_who_was_silent_longest_and_answers_the_next(port: int) -> None:
+    streams = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(CONNECTIONS_MAX)]
+    await streams[0].send_all(
+        b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+    )  # the first to come is the last to have spoken
+    with trio.fail_after(PATIENCE_S):
+        assert await streams[0].receive_some() == OK
+
+        for _ in range(3):
+            assert await exchange(port, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", answer_bytes=len(OK)) == OK
+
+        assert await streams[1].receive_some() == b""
+        await streams[0].send_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert await streams[0].receive_some() == OK
+    for stream in streams:
+        await trio.aclose_forcefully(stream)
+
+
+async def test_without_a_descriptor_one_is_taken_from_who_was_silent_longest(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [listener] = await listen("127.0.0.1:0")
+    accept = listener.accept
+    failures = [OSError(errno.EMFILE, "too many open files"), OSError(errno.ECONNABORTED, "gone again")]
+
+    async def accept_at_last() -> trio.SocketStream:
+        stream = await accept()
+        if failures and silent:
+            await trio.aclose_forcefully(stream)
+            raise failures.pop(0)
+        return stream
+
+    async def the_listener(address: str) -> list[trio.SocketListener]:
+        return [listener]
+
+    silent: list[trio.SocketStream] = []
+    listener.accept = accept_at_last  # type: ignore[method-assign]  # the class is final
+    monkeypatch.setattr("bbs.health_server.listen", the_listener)
+    port: int = await nursery.start(partial(serve_health, "127.0.0.1:0", log=null_logger()))
+    silent.append(await trio.open_tcp_stream("127.0.0.1", port))
+    await wait_all_tasks_blocked(0.01)
+    for _ in range(2):
+        assert await exchange(port, answer_bytes=1) == b""
+
+    assert await exchange(port, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", answer_bytes=len(OK)) == OK
+    with trio.fail_after(PATIENCE_S):
+        assert await silent[0].receive_some() == b""
+    await silent[0].aclose()

@@ -326,6 +326,8 @@ class Scripted(httpcore.AsyncNetworkBackend):
         self.dial_s = dial_s
         self.answer_s = answer_s
         self.closed = 0
+        self.opened = 0
+        self.open_at_most = 0
 
     async def connect_tcp(
         self,
@@ -337,6 +339,8 @@ class Scripted(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         with trio.move_on_after(float("inf") if timeout is None else timeout):
             await trio.sleep(self.dial_s)
+            self.opened += 1
+            self.open_at_most = max(self.open_at_most, self.opened - self.closed)
             return ScriptedStream(self)
         raise httpcore.ConnectTimeout
 
@@ -431,6 +435,41 @@ async def test_hosts_that_are_not_called_any_more_are_forgotten(
     await http.send("POST", "http://another/")
 
     assert network.closed == 3
+
+
+async def test_connections_are_bounded_over_all_hosts_and_those_beyond_wait(
+    client_tls: ssl.SSLContext, autojump_clock: trio.testing.MockClock
+) -> None:
+    network = Scripted(answer_s=1)
+    http = HTTPClient(tls=client_tls, timeout_s=100, network=network, connections_max=3)
+    async with trio.open_nursery() as nursery:
+        for n in range(30):
+            nursery.start_soon(http.send, "POST", f"http://h{n}/")
+
+    assert network.open_at_most == 3
+    assert trio.current_time() == pytest.approx(10)
+
+    for n in range(30, 40):
+        await http.send("POST", f"http://h{n}/")
+
+    assert network.open_at_most == 3  # idle ones of other hosts made room
+    assert network.opened - network.closed == 3
+
+
+async def test_waiting_for_a_connection_is_part_of_the_calls_time(
+    client_tls: ssl.SSLContext, autojump_clock: trio.testing.MockClock
+) -> None:
+    http = HTTPClient(tls=client_tls, timeout_s=10, network=Scripted(answer_s=3600), connections_max=1)
+
+    async def is_too_slow() -> None:
+        with pytest.raises(TimedOut):
+            await http.send("POST", "http://h/")
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(is_too_slow)
+
+    assert trio.current_time() == pytest.approx(10)
 
 
 async def test_a_connection_that_we_closed_ourselves_is_told_apart(

@@ -8,6 +8,9 @@ Deadlines. Moving a cancel scope's deadline several times per request is dear, s
 present phase must be over, and one task for all of them, ``FastLane.watch``, cancels those that overstayed. What the
 cancelled connection does then depends on its phase: see ``Phase``. While a handler runs there is no deadline: what it
 waits for has its own, and an answer in preparation is never thrown away, except at the end of the stop grace.
+
+A stop closes what has no request yet, at once and silently, and tells through ``FastLane.unserved`` when the last
+handler is done. No request begins after that: a connection reads its next one only if there is no stop.
 """
 
 from collections.abc import Awaitable, Callable
@@ -46,6 +49,7 @@ from bbs.routes.http.refusals import (
     slices,
 )
 from bbs.routes.http.sockets import linger
+from bbs.routes.http.unserved import Unserved
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -58,7 +62,10 @@ class Phase(Enum):
     """What a connection is waiting for, and so what becomes of it when that takes too long."""
 
     IDLE = auto()  # a request: closed silently, also when the server stops
-    READING = auto()  # the rest of a request: answered 408, closed
+    READING_HEAD = (
+        auto()
+    )  # the rest of a header block: answered 408, closed; closed silently when the server stops
+    READING_BODY = auto()  # the rest of a body: answered 408, closed
     HANDLING = auto()  # a handler, or the next event: never too long
     SENDING = auto()  # the peer to take what we send: dropped
     HANDED_OVER = auto()  # Hypercorn, which has deadlines of its own
@@ -101,6 +108,7 @@ class FastLane:
         self.requests = 0
         self.handed_over = 0
         self.sources: Final[set[StreamSource]] = set()
+        self.unserved: Final = Unserved()
         self._connections: Final[set[_Connection]] = set()
         self._look_at_the_clocks()
 
@@ -112,6 +120,7 @@ class FastLane:
             await connection.run()
         finally:
             self._connections.discard(connection)
+            self.unserved.served(connection)
 
     async def watch(self) -> NoReturn:
         """Keep the deadlines of all connections, and the time of day that answers carry."""
@@ -120,13 +129,20 @@ class FastLane:
             self._look_at_the_clocks()
 
     def stop(self) -> None:
-        """Close idle connections now, others after the answer they are at; end event streams."""
+        """Close connections without a whole header block now, others after the answer they are at; end event streams."""
         self.stopping = True
+        self.unserved.found([connection for connection in self._connections if connection.is_unserved])
         for connection in self._connections:
-            if connection.phase is Phase.IDLE:
+            if connection.phase in (Phase.IDLE, Phase.READING_HEAD):
                 connection.cut_off()
         for source in tuple(self.sources):
             source.close()
+
+    def stop_waiting(self) -> None:
+        """Some time after ``stop``: who still owes us a body, or does not read the end of its stream, is cut off."""
+        for connection in self._connections:
+            if connection.phase is Phase.READING_BODY or connection.is_streaming:
+                connection.cut_off()
 
     def statistics(self) -> FastLaneStatistics:
         return FastLaneStatistics(
@@ -155,7 +171,7 @@ class FastLane:
 class _Connection:
     """One connection. Only ``run`` changes it, but for ``cut_off``."""
 
-    __slots__ = ("_cut_off", "_lane", "_peer", "_scope", "_stream", "deadline", "phase")
+    __slots__ = ("_cut_off", "_lane", "_peer", "_scope", "_stream", "deadline", "is_streaming", "phase")
 
     def __init__(self, lane: FastLane, stream: trio.abc.Stream, peer: Peer) -> None:
         self._lane = lane
@@ -163,8 +179,14 @@ class _Connection:
         self._peer = peer
         self._scope = trio.CancelScope()
         self._cut_off = False
+        self.is_streaming = False
         self.phase = Phase.IDLE
         self.deadline = inf
+
+    @property
+    def is_unserved(self) -> bool:
+        """Whether a handler runs that may change something, or will once its request's body is there."""
+        return self.phase is Phase.READING_BODY or (self.phase is Phase.HANDLING and not self.is_streaming)
 
     def cut_off(self) -> None:
         self._cut_off = True
@@ -179,10 +201,13 @@ class _Connection:
                 except _Refused as refused:
                     refusal = refused.refusal
             if self._scope.cancelled_caught:
-                if self.phase is not Phase.READING:
+                is_late = self.phase is Phase.READING_HEAD and not self._lane.stopping
+                if not is_late and self.phase is not Phase.READING_BODY:
                     return
                 refusal = REQUEST_TIMEOUT
             if self.phase is not Phase.HANDED_OVER:
+                self.phase = Phase.SENDING
+                self._lane.unserved.served(self)
                 await self._say_goodbye(refusal)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer is gone, and nobody else waits for this connection
@@ -194,9 +219,9 @@ class _Connection:
         lane = self._lane
         unread = b""
         while True:
+            if lane.stopping:
+                return
             if not unread:
-                if lane.stopping:
-                    return
                 self.phase = Phase.IDLE
                 self.deadline = lane.now + lane.limits.idle_timeout_s
                 unread = await self._receive()
@@ -231,7 +256,7 @@ class _Connection:
     async def _read_rest_of_head(self, start: bytes) -> tuple[bytes, int]:
         """Read on until the header block ends; returns what was read and where the block ends."""
         lane = self._lane
-        self.phase = Phase.READING
+        self.phase = Phase.READING_HEAD
         self.deadline = lane.now + lane.limits.header_timeout_s
         unread = bytearray(start)
         searched = 0
@@ -254,12 +279,13 @@ class _Connection:
     async def _read_body(self, head: Head, start: bytes) -> tuple[bytes, bytes]:
         """Read on until the body ends; returns the body and what follows it."""
         limits = self._lane.limits
-        self.phase = Phase.READING
+        self.phase = Phase.READING_BODY
         if head.content_length > limits.body_bytes_max:
             raise _Refused(BODY_TOO_LARGE)
         if head.expects_continue and not start:
-            await self._send(CONTINUE)
-            self.phase = Phase.READING
+            # Still in this phase: the request is no less unserved while we ask for its body.
+            self.deadline = self._lane.now + limits.send_stall_s
+            await self._stream.send_all(CONTINUE)
         if head.chunked:
             return await self._read_chunks(start)
 
@@ -322,6 +348,7 @@ class _Connection:
             if not lane.gate():  # shut meanwhile: what the handler read may not be the truth any more
                 return await self._refuse(NOT_READY, close=True)
             return await self._send_answer(answer, close=head.close)
+        self.is_streaming = True
         await self._send_events(source, call)
         return False
 
@@ -345,6 +372,8 @@ class _Connection:
     async def _send(self, data: bytes | memoryview) -> None:
         self.phase = Phase.SENDING
         self.deadline = self._lane.now + self._lane.limits.send_stall_s
+        if self._lane.stopping:
+            self._lane.unserved.served(self)
         await self._stream.send_all(data)
 
     # -- event streams

@@ -32,6 +32,8 @@ class Limits:
     """How long we read and discard after a refusal, so that the peer sees the refusal and not a reset."""
     stop_grace_s: float = 60.0
     """From stop to the end of the last request in flight: cancelled after that (spec: api.md 1.1)."""
+    stop_unfinished_s: float = 5.0
+    """From stop to the end of a body that is still coming (408 after that), or of an event stream that is not read."""
     connections_max: int = 10_000
     """Connections open at once: more are answered 503 (plain) or closed (TLS)."""
     receive_bytes: int = 64 << 10

@@ -1,15 +1,20 @@
 """Accepts connections and brings each to the lane that serves it.
 
-Nothing that one connection does may harm another, or the listener: whatever ends a connection ends only that one. A
-stop closes the listeners at once and then waits, for a bounded time, until the requests in flight are answered
-(spec: api.md 1.1, security.md 2).
+Nothing that one connection does may harm another, or the listener: whatever ends a connection ends only that one.
+
+A stop has two halves, so that a slow client need not hold up what depends on the handlers' end alone (spec: api.md 1.1,
+security.md 2). `HTTPServer.accept` closes the listeners and all connections that have no request, and returns when no
+handler runs any more: from then on no request changes anything. `HTTPServer.keep_connections` ends when the last answer
+is out. Times are bounded by `Limits.stop_unfinished_s` for what clients owe us, and `Limits.stop_grace_s` for the rest.
 """
 
+import errno
 import socket
 import ssl
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import trio
@@ -27,6 +32,8 @@ from bbs.routes.http.tls_stream import TLSStream
 
 # No TLS record starts with one of these; the request lines that Go recognises all do.
 PLAIN_HTTP_STARTS: Final = b"GHPO"
+# What an accept fails with when a connection that ends would help.
+NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE)
 # Practically unlimited: upstream never closes a connection for its number of requests.
 UNLIMITED_REQUESTS: Final = 1 << 62
 
@@ -66,7 +73,11 @@ class ListenerStatistics:
 
 
 class HTTPServer:
-    """Both lanes behind one listener. To be made inside a Trio run. ``tls`` may be asked anew for each connection."""
+    """Both lanes behind one listener. To be made inside a Trio run. ``tls`` may be asked anew for each connection.
+
+    Connections beyond ``Limits.connections_max`` are turned away; with ``makes_room``, which needs ``fast_lane=False``,
+    the one that has been idle longest is closed instead.
+    """
 
     def __init__(
         self,
@@ -77,7 +88,9 @@ class HTTPServer:
         hooks: Hooks,
         limits: Limits = DEFAULT_LIMITS,
         fast_lane: bool = True,
+        makes_room: bool = False,
     ) -> None:
+        assert not (makes_room and fast_lane)
         table = observed(table, begin=hooks.on_request_begin, end=hooks.on_request_end)
         self.app: Final = build_app(
             table, limits=limits, gate=gate, on_bug=hooks.on_bug, on_request=self._count_request
@@ -95,9 +108,13 @@ class HTTPServer:
             table, limits=limits, gate=gate, on_bug=hooks.on_bug, hand_over=self._slow_lane.serve
         )
         self._serve_in_lane = self._fast_lane.serve if fast_lane else self._slow_lane.serve
+        self._makes_room = makes_room
         self._connections = 0
         self._refused = 0
         self._slow_requests = 0
+        self._connection_nursery: trio.Nursery | None = None
+        self._handshakes: set[trio.CancelScope] = set()
+        self._stop = trio.Event()
 
     async def serve(
         self,
@@ -111,35 +128,84 @@ class HTTPServer:
         Cancellation:
           Is a stop too, so it takes up to ``Limits.stop_grace_s`` to take effect.
         """
-        stopped = trio.Event()
         async with trio.open_nursery() as nursery:
-            connection_nursery = await nursery.start(self._keep_connections, stopped)
-            try:
-                async with trio.open_nursery() as accept_nursery:
-                    for listener in listeners:
-                        accept_nursery.start_soon(self._accept, listener, connection_nursery)
-                    task_status.started()
-                    await stop.wait()
-                    accept_nursery.cancel_scope.cancel()
-            finally:
-                for listener in listeners:
-                    listener.socket.close()
-                stopped.set()
+            await nursery.start(partial(self.keep_connections, stop=stop))
+            await self.accept(listeners, stop=stop, task_status=task_status)
 
-    async def _keep_connections(
-        self, stopped: trio.Event, task_status: trio.TaskStatus[trio.Nursery] = trio.TASK_STATUS_IGNORED
+    async def keep_connections(
+        self, *, stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Own the connections' tasks, and give them time to end after ``stopped``."""
-        with trio.CancelScope(shield=True) as grace:
+        """Own the connections that `accept` accepts; after ``stop``, return when the last one has ended.
+
+        Cancellation:
+          As of `serve`.
+        """
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._shield_connections)
+            try:
+                task_status.started()
+                await stop.wait()
+            finally:
+                self._stop.set()
+
+    async def accept(
+        self,
+        listeners: Sequence[trio.SocketListener],
+        *,
+        stop: trio.Event,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Accept until ``stop`` is set; then close ``listeners``, and return when no handler runs any more, or ever will.
+
+        `keep_connections` must have started.
+
+        Cancellation:
+          Is a stop too, and takes effect at once: handlers may go on.
+        """
+        assert self._connection_nursery is not None
+        try:
+            async with trio.open_nursery() as accept_nursery:
+                for listener in listeners:
+                    accept_nursery.start_soon(self._accept, listener, self._connection_nursery)
+                task_status.started()
+                await stop.wait()
+                accept_nursery.cancel_scope.cancel()
+        finally:
+            for listener in listeners:
+                listener.socket.close()
+            self._stop.set()
+        # Bounded by the stop grace, which ends the handlers.
+        await self._fast_lane.unserved.wait_none_left()
+        await self._slow_lane.unserved.wait_none_left()
+
+    async def _shield_connections(
+        self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Shielded, because a request outlives the cancellation of the server: until the stop grace is over."""
+        with trio.CancelScope(shield=True):
             async with trio.open_nursery() as clock_nursery:
                 clock_nursery.start_soon(self._fast_lane.watch)
                 async with trio.open_nursery() as connection_nursery:
-                    task_status.started(connection_nursery)
-                    await stopped.wait()
-                    grace.deadline = trio.current_time() + self._limits.stop_grace_s
+                    self._connection_nursery = connection_nursery
+                    task_status.started()
+                    await self._stop.wait()
+                    for scope in self._handshakes:
+                        scope.cancel()
                     self._fast_lane.stop()
                     await self._slow_lane.stop()
+                    clock_nursery.start_soon(self._end_patience, connection_nursery)
                 clock_nursery.cancel_scope.cancel()
+
+    async def _end_patience(self, connection_nursery: trio.Nursery) -> None:
+        """Cut off whoever holds up the stop for too long."""
+        stopped_at = trio.current_time()
+        limits = self._limits
+        await trio.sleep_until(stopped_at + min(limits.stop_unfinished_s, limits.stop_grace_s))
+        self._fast_lane.stop_waiting()
+        self._slow_lane.stop_waiting()
+        await trio.sleep_until(stopped_at + limits.stop_grace_s)
+        self._slow_lane.abort()
+        connection_nursery.cancel_scope.cancel()
 
     async def _accept(self, listener: trio.SocketListener, connection_nursery: trio.Nursery) -> None:
         while True:
@@ -150,9 +216,12 @@ class HTTPServer:
             except OSError as error:
                 # Out of descriptors or memory, as a rule: connections that end will free some.
                 self._hooks.on_accept_failed(error)
+                if self._makes_room and error.errno in NO_DESCRIPTORS:
+                    self._slow_lane.close_longest_idle()
                 await trio.sleep(self._limits.accept_backoff_s)
                 continue
-            if self._connections >= self._limits.connections_max:
+            is_full = self._connections >= self._limits.connections_max
+            if is_full and not (self._makes_room and self._slow_lane.close_longest_idle()):
                 self._refused += 1
                 await self._turn_away(stream)
             else:
@@ -190,8 +259,8 @@ class HTTPServer:
     async def _handshake(
         self, stream: trio.SocketStream, tls: ssl.SSLContext, peer: Peer
     ) -> TLSStream | None:
-        """Make it a TLS stream; None if the peer won't, or speaks plain HTTP and has been told."""
-        with trio.move_on_after(self._limits.handshake_timeout_s):
+        """Make it a TLS stream; None if the peer won't, or speaks plain HTTP and has been told, or at a stop."""
+        with trio.move_on_after(self._limits.handshake_timeout_s) as scope, self._ended_by_stop(scope):
             first = await stream.socket.recv(1, socket.MSG_PEEK)
             if first and first in PLAIN_HTTP_STARTS:
                 self._tell_of_handshake(peer, PLAIN_HTTP)
@@ -206,8 +275,20 @@ class HTTPServer:
                 self._tell_of_handshake(peer, go_words(error.__cause__))
                 raise
             return secured
-        self._tell_of_handshake(peer, "i/o timeout")
+        if not self._stop.is_set():
+            self._tell_of_handshake(peer, "i/o timeout")
         return None
+
+    @contextmanager
+    def _ended_by_stop(self, scope: trio.CancelScope) -> Iterator[None]:
+        """For handshakes, which nobody misses."""
+        if self._stop.is_set():
+            scope.cancel()
+        self._handshakes.add(scope)
+        try:
+            yield
+        finally:
+            self._handshakes.discard(scope)
 
     def _tell_of_handshake(self, peer: Peer, reason: str) -> None:
         if self._hooks.on_handshake_failed is not None:

@@ -137,9 +137,10 @@ def _raw_path() -> bytes:
 
 
 async def _read_body(limits: Limits) -> bytes:
-    """Read the whole body; raises trio.TooSlowError after a pause that is too long."""
+    """Read the whole body; raises trio.TooSlowError after a pause that is too long, or when a stop can't wait for it."""
     pieces = []
     with trio.fail_after(limits.body_timeout_s) as progress:
+        _connection().reads_body(progress)
         async for piece in request.body:
             pieces.append(piece)
             progress.deadline = trio.current_time() + limits.body_timeout_s

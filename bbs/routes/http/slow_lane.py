@@ -1,33 +1,35 @@
 """Serves a connection through Hypercorn, from its start or from where the fast lane left off.
 
-Hypercorn's ``TCPServer`` is given a stream of ours in place of the socket. It first plays back the bytes already read,
-and adds what Hypercorn lacks on a Trio stream:
+Of Hypercorn only its HTTP/1.1 is used (`bbs.routes.http.hypercorn_http1`). It is given a stream of ours in place of the
+socket, which first plays back the bytes already read, and adds what Hypercorn lacks on a Trio stream:
 
 - a deadline for an incomplete header block, and one for sends;
+- a goodbye after a last answer, so that unread bytes do not turn it into a reset;
 - the end of the client's sending side is held back until requests in flight are answered. Hypercorn takes it for the
   client's death and cancels the handler; but a client that half-closes still reads, and a commit wants to be finished;
 - a way to close after an answer, or without one.
+
+How far a request has come is what h11 says: ``SEND_RESPONSE`` is our state from its whole header block to the head of
+its answer. A stop closes connections in any other state that no answer is going out on, and waits for those in it.
 """
 
 import logging
 import re
-import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from http import HTTPStatus
 from math import inf
 from typing import Any, Final, cast
-from wsgiref.handlers import format_date_time
 
 import h11
 import trio
-from hypercorn.config import Config
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, LifespanState
 
 from bbs.routes.http.endpoints import Peer, StreamSource
+from bbs.routes.http.hypercorn_http1 import HypercornHTTP1, hypercorn_config
 from bbs.routes.http.limits import Limits
-from bbs.routes.http.sockets import transport_of
+from bbs.routes.http.sockets import linger, transport_of
+from bbs.routes.http.unserved import Unserved
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -36,6 +38,8 @@ ASGIApp = Callable[[Any, Receive, Send], Awaitable[None]]
 STATE_KEY: Final = "connection"
 """Where an ASGI scope's ``state`` holds the request's ``SlowConnection``."""
 
+VERSIONS: Final = ("1.0", "1.1")
+"""What we speak. A request that claims another one is the last of its connection."""
 
 # Hypercorn does not tell h11 the reason phrase, which upstream sends.
 _BARE_STATUS: Final = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) (?=\r\n)")
@@ -57,13 +61,17 @@ class SlowConnection:
     def __init__(
         self,
         stream: trio.abc.Stream,
-        socket: trio.socket.SocketType,
         peer: Peer,
         replay: bytes,
         limits: Limits,
+        on_progress: Callable[["SlowConnection"], None],
     ) -> None:
-        self.socket: Final = socket  # Hypercorn asks it for addresses
+        transport = transport_of(stream)
+        assert isinstance(transport, trio.SocketStream)
+        self.socket: Final = transport.socket  # Hypercorn asks it for addresses
+        self.is_tls: Final = transport is not stream
         self.peer: Final = peer
+        self._on_progress = on_progress
         self._stream = stream
         self._replay = replay
         self._limits = limits
@@ -71,17 +79,23 @@ class SlowConnection:
         self._all_answered = trio.Event()
         self._head_since = inf
         """When the first byte came of a request whose head may be incomplete; inf if there is none."""
+        self._sending = trio.Lock()  # reader and writer may both come to the end
         self._waiting = trio.CancelScope()
+        self._reading_body = trio.CancelScope()
         self._over = False
         self._dropped = False
+        self._said_goodbye = False
+        self._stopping = False
         self._close_after_answer = False
         self._sources: set[StreamSource] = set()
-        self._streams_are_over = False
+        self._is_streaming = False
         self._head_is_next = True
         self._head_timed_out = False
         self._may_be_abandoned = False
-        self.request_is_complete: Callable[[], bool] = lambda: False
-        """Whether Hypercorn has read a request to its end and not yet been through with the answer."""
+        self.idle_since = trio.current_time()
+        """When the last request was over, or the connection began."""
+        self.http: h11.Connection
+        """What Hypercorn knows of the connection."""
 
     # -- for the application
 
@@ -93,6 +107,8 @@ class SlowConnection:
     def end_request(self) -> None:
         self._requests_in_flight -= 1
         self._head_is_next = True
+        self._is_streaming = False
+        self.idle_since = trio.current_time()
         if self._requests_in_flight == 0:
             for source in tuple(self._sources):
                 self.end_stream(source)  # only those whose response was never started are left
@@ -106,10 +122,15 @@ class SlowConnection:
         self._may_be_abandoned = True
         self._waiting.cancel()
 
+    def reads_body(self, scope: trio.CancelScope) -> None:
+        """The application reads a body in ``scope``, which is cancelled if a stop can't wait for it any longer."""
+        self._reading_body = scope
+
     def add_stream(self, source: StreamSource) -> None:
         """Close ``source`` when the client ends its sending side, when the server stops, and after its request."""
         self._sources.add(source)
-        if self._streams_are_over:
+        self._is_streaming = True
+        if self._stopping:
             source.close()
 
     def end_stream(self, source: StreamSource) -> None:
@@ -117,7 +138,6 @@ class SlowConnection:
         source.close()
 
     def end_streams(self) -> None:
-        self._streams_are_over = True
         for source in tuple(self._sources):
             source.close()
 
@@ -141,15 +161,54 @@ class SlowConnection:
         self._over = True
         self._waiting.cancel()
 
+    # -- for the lane
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no request: none has come, or not with its whole header block. And no answer is going out."""
+        return self.http.our_state is h11.IDLE
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is only to be closed, or is so already."""
+        return self._over
+
+    @property
+    def is_unserved(self) -> bool:
+        """Whether a handler runs, or will once its request's body is there."""
+        return self.http.our_state is h11.SEND_RESPONSE
+
+    def stop(self) -> None:
+        """Close now if there is no request, or else after the present one; end event streams."""
+        self._stopping = True
+        self.end_streams()
+        if self.is_idle:
+            self.drop()
+
+    def stop_waiting(self) -> None:
+        """Some time after ``stop``: whoever still owes us a body, or does not read the end of a stream, is cut off."""
+        if self._is_streaming:
+            self.abort()
+        elif self.http.their_state is h11.SEND_BODY:
+            self._reading_body.cancel()
+
+    def abort(self) -> None:
+        """Close at once, whatever is going on: whoever waits for the peer finds the connection gone."""
+        self.drop()
+        self.socket.close()
+
+    async def part(self) -> None:
+        """Close. After a last answer wait for the peer to notice it."""
+        if self._said_goodbye and not self._dropped:
+            with trio.move_on_after(self._limits.linger_s), suppress(*_STUMBLES):
+                await linger(self._stream, self._limits.receive_bytes)
+        await trio.aclose_forcefully(self._stream)
+
     # -- for Hypercorn
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         await trio.lowlevel.checkpoint()
-        data = b""
-        if self._replay:
-            data, self._replay = self._replay, b""
-        elif not self._over:
-            data = await self._receive()
+        data = await self._receive()
         if data:
             if self._requests_in_flight == 0 and self._head_since == inf:
                 self._head_since = trio.current_time()
@@ -158,22 +217,36 @@ class SlowConnection:
         return b""
 
     async def _receive(self) -> bytes:
-        while True:
+        data, self._replay = self._replay, b""
+        while not (self._over or self._head_timed_out or data):
             self._waiting = trio.CancelScope(deadline=self._head_since + self._limits.header_timeout_s)
             with self._waiting:
                 try:
-                    return bytes(await self._stream.receive_some(self._limits.receive_bytes))
+                    data = bytes(await self._stream.receive_some(self._limits.receive_bytes))
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     return b""
+                if not data:
+                    return b""
             # The head may have become complete while we waited: then its request took the deadline away.
-            self._head_timed_out = trio.current_time() >= self._head_since + self._limits.header_timeout_s
-            if self._over or self._head_timed_out:
-                return b""
+            self._head_timed_out = (
+                not data and trio.current_time() >= self._head_since + self._limits.header_timeout_s
+            )
+        # Bytes that overtook the end come too late all the same: no request may begin with them.
+        return b"" if self._over else data
+
+    def _request_is_complete(self) -> bool:
+        """Whether a request was read to its end, and its answer is not through."""
+        # Other than these are: done, and those of a client that would like another protocol, which nobody lets it.
+        unfinished = (h11.IDLE, h11.SEND_BODY, h11.CLOSED, h11.ERROR)
+        return self.http.their_state not in unfinished and self.http.our_state in (
+            h11.SEND_RESPONSE,
+            h11.SEND_BODY,
+        )
 
     async def _wait_for_answers(self) -> None:
         """Return when no complete request is in flight. No deadline of its own: handlers have theirs."""
         self.end_streams()
-        while self.request_is_complete() and not (self._over or self._may_be_abandoned):
+        while self._request_is_complete() and not (self._over or self._may_be_abandoned):
             self._waiting = trio.CancelScope()
             with self._waiting:
                 await self._all_answered.wait()
@@ -181,68 +254,41 @@ class SlowConnection:
     async def send_all(self, data: bytes) -> None:
         if self._dropped:
             raise trio.BrokenResourceError("dropped by the application")
+        if self._said_goodbye:
+            raise trio.ClosedResourceError
+        self._on_progress(self)
         if self._head_is_next and (status := _BARE_STATUS.match(data)):
             # h11 knows only that the request is incomplete.
             code = HTTPStatus.REQUEST_TIMEOUT if self._head_timed_out else HTTPStatus(int(status[1]))
             self._head_is_next = code < HTTPStatus.OK
             data = b"HTTP/1.1 %d %b%b" % (code, code.phrase.encode("ascii"), data[status.end() :])
         with trio.move_on_after(self._limits.send_stall_s) as stall:
-            await self._stream.send_all(data)
+            async with self._sending:
+                await self._stream.send_all(data)
         if stall.cancelled_caught:
             self.drop()
             raise trio.BrokenResourceError("the peer takes nothing")
 
     async def send_eof(self) -> None:
+        """Hypercorn has nothing more to say. An answer that has begun is sent to its end all the same: Hypercorn's reader
+        does not wait for it when it meets bytes that make no sense.
+        """
+        while self.http.our_state is h11.SEND_BODY and self._requests_in_flight and not self._over:
+            self.end_streams()
+            self._waiting = trio.CancelScope()
+            with self._waiting:
+                await self._all_answered.wait()
         self._close_soon()
-        await cast(trio.abc.HalfCloseableStream, transport_of(self._stream)).send_eof()
+        async with self._sending:
+            await cast(trio.abc.HalfCloseableStream, transport_of(self._stream)).send_eof()
+            self._said_goodbye = True
 
     async def aclose(self) -> None:
+        """Close, unless a goodbye has been said: then `part` closes, when the peer has heard it."""
         self._close_soon()
-        # Not gracefully: Hypercorn shields some of its calls, and nothing is left to be said.
-        await trio.aclose_forcefully(self._stream)
-
-
-class SlowTLSConnection(SlowConnection):
-    """The same over TLS, for Hypercorn to recognise as such. The handshake is done already."""
-
-    async def do_handshake(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-    def selected_alpn_protocol(self) -> str:
-        return "http/1.1"
-
-    @property
-    def transport_stream(self) -> trio.abc.Stream:
-        return transport_of(self._stream)
-
-
-class _TCPServer(TCPServer):
-    async def _read_data(self) -> None:
-        """Read to the end. Hypercorn would then keep the closed connection for the rest of its idle time."""
-        await super()._read_data()
-        await self.idle_task.stop()
-
-
-class _HypercornConfig(Config):
-    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
-        """As in Hypercorn, but spelt as Go spells it."""
-        return [(b"Date", format_date_time(time.time()).encode("ascii"))]
-
-
-def hypercorn_config(limits: Limits, *, keep_alive_requests_max: int) -> Config:
-    config = _HypercornConfig()
-    config.include_server_header = False
-    config.alpn_protocols = ["http/1.1"]
-    config.h11_max_incomplete_size = limits.header_bytes_max
-    config.keep_alive_timeout = limits.idle_timeout_s
-    config.keep_alive_max_requests = keep_alive_requests_max
-    config.ssl_handshake_timeout = limits.handshake_timeout_s
-    config.graceful_timeout = limits.stop_grace_s
-    # Bounds every read, also while a handler runs or a stream is quiet: `SlowConnection` and the app know better.
-    config.read_timeout = None
-    config.accesslog = None
-    config.errorlog = logging.getLogger(__name__)
-    return config
+        if not self._said_goodbye:
+            # Not gracefully: Hypercorn shields some of its calls, and nothing is left to be said.
+            await trio.aclose_forcefully(self._stream)
 
 
 class SlowLane:
@@ -250,51 +296,72 @@ class SlowLane:
 
     def __init__(self, app: ASGIApp, *, limits: Limits, keep_alive_requests_max: int) -> None:
         self.stopping = False
+        self.unserved: Final = Unserved()
         self._app = app
         self._limits = limits
         self._config = hypercorn_config(limits, keep_alive_requests_max=keep_alive_requests_max)
+        self._config.errorlog = logging.getLogger(__name__)
         self._context = WorkerContext(None)
         self._connections: set[SlowConnection] = set()
 
     async def serve(self, stream: trio.abc.Stream, peer: Peer, replay: bytes = b"") -> None:
         """Serve a connection to its end and close it. ``replay`` was read from it before."""
-        transport = transport_of(stream)
-        assert isinstance(transport, trio.SocketStream)
-        connection_class = SlowConnection if transport is stream else SlowTLSConnection
-        connection = connection_class(stream, transport.socket, peer, replay, self._limits)
-        server = _TCPServer(
-            cast(AppWrapper, self._serve_request),
+        connection = SlowConnection(stream, peer, replay, self._limits, self._on_progress)
+        http1 = HypercornHTTP1(
+            self._serve_request,
             self._config,
             self._context,
-            cast(LifespanState, {STATE_KEY: connection}),
-            cast("trio.SSLStream[trio.SocketStream]", connection),
+            connection,
+            is_tls=connection.is_tls,
+            state={STATE_KEY: connection},
         )
-
-        def request_is_complete() -> bool:
-            h11_connection = getattr(server.protocol.protocol, "connection", None)  # not with HTTP/2
-            return (
-                isinstance(h11_connection, h11.Connection)
-                and h11_connection.their_state in (h11.DONE, h11.MUST_CLOSE)
-                and h11_connection.our_state in (h11.SEND_RESPONSE, h11.SEND_BODY)
-            )
-
-        connection.request_is_complete = request_is_complete
+        connection.http = http1.h11
         if self.stopping:
-            connection.end_streams()
+            connection.stop()
         self._connections.add(connection)
         try:
-            await server
-        except* _STUMBLES:
-            pass
+            try:
+                await http1.serve()
+            except* _STUMBLES:
+                pass
+            self.unserved.served(connection)
+            await connection.part()
         finally:
             self._connections.discard(connection)
+            self.unserved.served(connection)
+            await trio.aclose_forcefully(stream)
 
     async def stop(self) -> None:
-        """Close idle connections now, others after the answer they are at; end event streams."""
+        """Close idle connections now, others after the answer they are at; end event streams. Does not block."""
         self.stopping = True
         await self._context.terminated.set()
+        self.unserved.found([connection for connection in self._connections if connection.is_unserved])
         for connection in self._connections:
-            connection.end_streams()
+            connection.stop()
+
+    def stop_waiting(self) -> None:
+        """Some time after ``stop``: see `SlowConnection.stop_waiting`."""
+        for connection in self._connections:
+            connection.stop_waiting()
+
+    def abort(self) -> None:
+        """End all connections at once, also what Hypercorn shields from cancellation."""
+        for connection in self._connections:
+            connection.abort()
+
+    def close_longest_idle(self) -> bool:
+        """Close the connection that has been without a request for longest; False if all have one."""
+        idle = [
+            connection for connection in self._connections if connection.is_idle and not connection.is_over
+        ]
+        if not idle:
+            return False
+        min(idle, key=lambda connection: connection.idle_since).abort()
+        return True
+
+    def _on_progress(self, connection: SlowConnection) -> None:
+        if self.stopping and not connection.is_unserved:
+            self.unserved.served(connection)
 
     @property
     def streams(self) -> int:
@@ -320,7 +387,8 @@ class SlowLane:
             nonlocal answered
             if message["type"] == "http.response.start":
                 headers = [(name.title(), value) for name, value in message["headers"]]
-                if self.stopping and not any(name == b"Connection" for name, _ in headers):
+                closes = self.stopping or scope["http_version"] not in VERSIONS
+                if closes and not any(name == b"Connection" for name, _ in headers):
                     headers.append((b"Connection", b"close"))
                 message = {**message, "headers": headers}
                 connection.begin_response()
@@ -333,10 +401,8 @@ class SlowLane:
             if refusal is None:
                 await self._app(scope, receive_until_answered, send_in_gos_spelling)
             else:
-                headers = [(b"Content-Length", b"0"), (b"Connection", b"close")]
-                await send({"type": "http.response.start", "status": refusal, "headers": headers})
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except _STUMBLES:
+                await _refuse(refusal, receive, send)
+        except* _STUMBLES:
             connection.drop()
         finally:
             connection.end_request()
@@ -344,6 +410,8 @@ class SlowLane:
     def _refusal(self, scope: Any) -> HTTPStatus | None:
         if scope["type"] != "http":
             return None
+        if scope["http_version"] not in VERSIONS and not _is_http2_preface(scope):
+            return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
         lengths = [int(value) for name, value in scope["headers"] if name == b"content-length"]
         if lengths and any(name == b"transfer-encoding" for name, _ in scope["headers"]):
             return HTTPStatus.BAD_REQUEST  # h11 would go by the chunks. Two framings are one too many
@@ -352,3 +420,23 @@ class SlowLane:
         if not scope["raw_path"]:
             return HTTPStatus.BAD_REQUEST  # Quart can't take it
         return None
+
+
+async def _refuse(status: HTTPStatus, receive: Receive, send: Send) -> None:
+    """Answer without a body, and close. What still comes of the request has to be taken: Hypercorn's queue is short."""
+
+    async def discard() -> None:
+        while True:
+            await receive()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(discard)
+        headers = [(b"Content-Length", b"0"), (b"Connection", b"close")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        nursery.cancel_scope.cancel()
+
+
+def _is_http2_preface(scope: Any) -> bool:
+    """What HTTP/2 begins with is made to look like a request. Go's server lets it pass: its routes know no such path."""
+    return (scope["method"], scope["raw_path"], scope["http_version"]) == ("PRI", b"*", "2.0")

@@ -165,6 +165,14 @@ class Wire:
         rest, self._unread = self._unread, b""
         return rest
 
+    async def count_to_end(self) -> int:
+        """How many bytes still come: for those that are too many to keep."""
+        count = len(self._unread)
+        with trio.fail_after(4 * PATIENCE_S):
+            while data := await self.stream.receive_some():
+                count += len(data)
+        return count
+
     async def read_response(self, *, head_only: bool = False) -> Response:
         head = await self.read_until(b"\r\n\r\n")
         status_line, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")

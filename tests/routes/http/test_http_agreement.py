@@ -17,6 +17,12 @@ from tests.routes.http.serving import Served, World, post, serving
 LIMITS = Limits(header_bytes_max=2000, body_bytes_max=1000, linger_s=0.05)
 LINE = b"POST /v1/echo HTTP/1.1\r\n"
 HOST = b"Host: a\r\n"
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+WEBSOCKET = (
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+PREFACE = b"PRI * HTTP/2.0\r\n\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 
@@ -121,6 +127,20 @@ CASES: dict[str, tuple[bytes, list[int]]] = {
     "close in a list": (echo(b"Connection: keep-alive, Close\r\n"), [200]),
     "unknown expectation": (echo(b"Expect: the unexpected\r\n"), [200]),
     "upgrade to who knows what": (echo(b"Connection: upgrade\r\n", b"Upgrade: foo\r\n"), [200]),
+    "upgrade to h2c": (echo(H2C), [200]),
+    "upgrade to h2c, with a body": (echo(H2C, b"Content-Length: 3\r\n", body=b"abc"), [200]),
+    "upgrade to h2c of an unknown path": (echo(H2C, line=b"GET /nope HTTP/1.1\r\n"), [404]),
+    "upgrade to h2c, then a request": (echo(H2C) + post("/v1/echo", b"b"), [200, 200]),
+    "upgrade to a WebSocket": (echo(WEBSOCKET), [200]),
+    "upgrade to a WebSocket by GET": (echo(WEBSOCKET, line=b"GET /nope HTTP/1.1\r\n"), [404]),
+    "upgrade to a WebSocket, then a request": (echo(WEBSOCKET) + post("/v1/echo", b"b"), [200, 200]),
+    # Versions. The preface of HTTP/2 is a request like any other, for a path that there is not, and the last one.
+    "HTTP/2 preface": (PREFACE, [404]),
+    "HTTP/2 preface with frames": (PREFACE + b"SM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", [404]),
+    "HTTP/2 preface, then a request": (PREFACE + post("/v1/echo", b"b"), [404]),
+    "preface of another path": (b"PRI /v1/echo HTTP/2.0\r\n\r\n", [505]),
+    "HTTP/2.0": (echo(line=b"POST /v1/echo HTTP/2.0\r\n"), [505]),
+    "HTTP/0.9": (echo(line=b"POST /v1/echo HTTP/0.9\r\n"), [505]),
 }
 
 

@@ -1,0 +1,55 @@
+"""What a process does while another one is master: it reads what that one writes, so as master it has little to load."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+
+from bbs.log import Logger
+from bbs.store.backend import BackendUnavailable, BatchRefused
+from bbs.store.postgres import PostgresBackend
+from bbs.store.schema import SchemaError
+from bbs.store.store import Store
+
+FOLLOW_INTERVAL_S: Final = 10.0
+"""Pause between a standby's looks at the database."""
+
+
+class Standby:
+    """Follows ``source`` into ``store``, and closes it in the end. ``has_ended`` is set when nothing is read any more."""
+
+    def __init__(self, store: Store, source: PostgresBackend, *, log: Logger) -> None:
+        self.has_ended = trio.Event()
+        self._store = store
+        self._source = source
+        self._log = log
+
+    @asynccontextmanager
+    async def reading_ahead(self) -> AsyncIterator[Callable[[], None]]:
+        """Keep what is in memory close to what the master writes, until the block ends or the yielded function is
+        called.
+        """
+        scope = trio.CancelScope()
+
+        async def read_ahead() -> None:
+            with scope:
+                await self._follow()
+            await self._source.aclose()
+            self.has_ended.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_ahead)
+            yield scope.cancel
+            scope.cancel()
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                rows = await self._store.follow(self._source)
+            except (BackendUnavailable, BatchRefused, SchemaError) as trouble:
+                # What keeps us from being master will be said when we are to be.
+                self._log.debug("failed-to-read-ahead", error=trouble)
+            else:
+                self._log.debug("read-ahead", rows=rows)
+            await trio.sleep(FOLLOW_INTERVAL_S)
