@@ -12,6 +12,7 @@ A line below the sink's level costs one comparison. On a hot path whose data is 
 ``log.enabled(Level.DEBUG)`` first.
 """
 
+from bbs.log.bounds import cut
 from bbs.log.lager import (
     ByteStream,
     Data,
@@ -37,6 +38,7 @@ __all__ = [
     "Redaction",
     "TimeFormat",
     "Truncation",
+    "cut",
     "data_processors",
     "go_json",
     "json_text",
