@@ -96,6 +96,13 @@ def _parser() -> argparse.ArgumentParser:
         default=defaults.batch_rows_max,
     )
     run.add_argument(
+        "--desired-lrp-instances-max",
+        metavar="N",
+        type=_number(int, may_be_zero=False),
+        default=defaults.desired_lrp_instances_max,
+        help="instances that one process may be desired with",
+    )
+    run.add_argument(
         "--write-retry-s",
         metavar="S",
         type=_number(float, may_be_zero=False),
@@ -213,6 +220,7 @@ def _config(arguments: argparse.Namespace) -> Config:
         fast_lane=not arguments.no_fast_lane,
         write_retry_s=arguments.write_retry_s,
         batch_rows_max=arguments.batch_rows_max,
+        desired_lrp_instances_max=arguments.desired_lrp_instances_max,
         tasks=TaskSettings(**{field.name: getattr(arguments, field.name) for field in fields(TaskSettings)}),
         auctioneer=AuctioneerSettings(
             address=arguments.auctioneer_address.rstrip("/"),

@@ -26,6 +26,7 @@ from bbs.config.go_duration import format_duration
 from bbs.config.serving import TaskSettings
 from bbs.config.upstream import UpstreamConfig, load
 from bbs.last_words import dump_stacks_on_quit, exited_with_failure, first_of, unraisable_errors_told
+from bbs.lifecycle.desired_lrps import INSTANCES_MAX
 from bbs.listen import ListenFailed
 from bbs.log import (
     LagerSink,
@@ -306,6 +307,7 @@ def _settings(config: UpstreamConfig) -> Settings:
         health_address=config.health_address,
         debug_address=config.debug_address or None,
         update_workers=config.update_workers,
+        desired_lrp_instances_max=config.desired_lrp_instances_max or INSTANCES_MAX,
         convergence_workers=config.convergence_workers,
         debug_lrp_start_heartbeats=config.debug_lrp_start_heartbeats,
         health_check=HealthCheckSettings(

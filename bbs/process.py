@@ -23,6 +23,7 @@ from bbs.convergence.lrps import LRPConvergence
 from bbs.convergence.tasks import TaskConvergence
 from bbs.debug_server import serve_debug
 from bbs.health_server import serve_health
+from bbs.lifecycle.desired_lrps import INSTANCES_MAX
 from bbs.listen import listen
 from bbs.log import LagerSink, LineStatistics, Logger
 from bbs.members import Member, Ready, all_started, as_member, root_cause, unless, until_stopped
@@ -74,6 +75,7 @@ class Settings:
     write_retry_s: float = WRITE_RETRY_S
     batch_rows_max: int = BATCH_ROWS_MAX
     update_workers: int = 1000
+    desired_lrp_instances_max: int = INSTANCES_MAX
     convergence_workers: int = 20
     presence_poll_s: float = PRESENCE_POLL_S
     debug_lrp_start_heartbeats: bool = False
@@ -159,6 +161,7 @@ class Process:
                 process_guid, type(error).__name__, str(error)
             ),
             update_workers=settings.update_workers,
+            desired_lrp_instances_max=settings.desired_lrp_instances_max,
             max_task_retries=settings.tasks.max_task_retries,
         )
         self._http = HTTPServer(
@@ -181,6 +184,7 @@ class Process:
             log=log,
             now_ns=context.now_ns,
             new_guid=context.new_guid,
+            instances_max=settings.desired_lrp_instances_max,
         )
         self.task_convergence = TaskConvergence(
             self._store,

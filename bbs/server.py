@@ -136,6 +136,7 @@ def _settings(config: Config) -> Settings:
         write_retry_s=config.write_retry_s,
         batch_rows_max=config.batch_rows_max,
         update_workers=config.update_workers,
+        desired_lrp_instances_max=config.desired_lrp_instances_max,
         convergence_workers=config.convergence_workers,
         tasks=config.tasks,
     )

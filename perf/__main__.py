@@ -96,9 +96,12 @@ def _parser() -> argparse.ArgumentParser:
     tasks.add_argument("--no-fast-lane", action="store_true", help="start our server without it")
 
     hold = commands.add_parser(
-        "hold", parents=[common, anywhere], help="how long pings wait while large lists are read"
+        "hold",
+        parents=[common, anywhere],
+        help="how long pings wait while large lists are read, and large processes changed",
     )
     hold.add_argument("--lrps", type=_positive_int, default=10_000)
+    hold.add_argument("--instances", type=_positive_int, default=50_000, help="of one large process")
     hold.add_argument("--no-fast-lane", action="store_true", help="start our server without it")
 
     convergence = commands.add_parser(
@@ -163,7 +166,7 @@ def _tasks(options: argparse.Namespace) -> tuple[Result, bool]:
 
 def _hold(options: argparse.Namespace) -> tuple[Result, bool]:
     with _bbs(options) as (credentials, _):
-        hold = measure_hold(credentials, lrps=options.lrps, say=_say)
+        hold = measure_hold(credentials, lrps=options.lrps, instances=options.instances, say=_say)
     return hold, not hold.troubles
 
 

@@ -99,6 +99,32 @@ class Fleet:
             "/v1/desired_lrp/remove", lambda i: pb.RemoveDesiredLRPRequest(process_guid=self.process_guid(i))
         )
 
+    def changes_of_large(self, instances: int) -> list[tuple[str, bytes]]:
+        """One process beside the fleet, through all that its size can be to others, by name and in order."""
+        process_guid = f"{self.prefix}large"
+        lrp = seed_lrp(process_guid)
+        lrp.instances = instances
+
+        def scale(to: int) -> bytes:
+            update = pb.DesiredLRPUpdate(instances=to)
+            return self._post(
+                "/v1/desired_lrp/update",
+                pb.UpdateDesiredLRPRequest(process_guid=process_guid, update=update),
+            )
+
+        return [
+            (
+                f"desire {instances:,} instances",
+                self._post("/v1/desired_lrp/desire.r2", pb.DesireLRPRequest(desired_lrp=lrp)),
+            ),
+            ("scale to 1", scale(1)),
+            (f"scale to {instances:,}", scale(instances)),
+            (
+                f"remove {instances:,} instances",
+                self._post("/v1/desired_lrp/remove", pb.RemoveDesiredLRPRequest(process_guid=process_guid)),
+            ),
+        ]
+
     def desired_by_guid(self) -> list[bytes]:
         return self._each(
             "/v1/desired_lrps/get_by_process_guid.r3",

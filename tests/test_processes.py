@@ -6,8 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,15 +21,18 @@ from trio_asyncio import aio_as_trio
 
 from bbs.asyncio_loop import open_asyncio_loop
 from bbs.cli import main
+from bbs.client import EventSource, InternalBBSClient
 from bbs.config.serving import KEYS_FILE
 from bbs.embedded_postgres import embedded_postgres_blocking
 from bbs.log import null_logger
 from bbs.models import pb
-from bbs.models.errors import UnknownError
+from bbs.models.errors import InvalidRequest, UnknownError
 from bbs.store.postgres import WRITER_LOCK
 from tests.peers.peer_server import peer_server
 from tests.processes import first_line, running_bbs, spawn
 from tests.records import desired_message
+
+LARGE = 5_000
 
 ROWS = "SELECT process_guid FROM desired_lrps ORDER BY process_guid"
 
@@ -499,3 +504,75 @@ async def test_a_task_is_auctioned_run_and_called_back(tmp_path: Path, database_
     assert callback.body.startswith(
         b'{"task_guid":"t","failed":false,"failure_reason":"","result":"r","created_at":'
     )
+
+
+@pytest.mark.slow
+async def test_a_large_process_is_desired_scaled_and_removed_beside_others(
+    tmp_path: Path, database_url: str
+) -> None:
+    pings = 0
+    told: Counter[str] = Counter()
+    all_removed = trio.Event()
+
+    async def ping(client: InternalBBSClient) -> None:
+        nonlocal pings
+        while True:
+            assert await client.ping()
+            pings += 1
+
+    async def read(events: EventSource) -> None:
+        async for event in events:
+            told[event.name] += 1
+            if told["actual_lrp_instance_removed"] == 2 * LARGE - 1:
+                all_removed.set()
+
+    async with AsyncExitStack() as stack:
+        bbs = await stack.enter_async_context(running_bbs(tmp_path, "--database-url", database_url))
+        client = await stack.enter_async_context(bbs.client())
+        events = await stack.enter_async_context(await client.subscribe_to_instance_events())
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        nursery.start_soon(ping, client)
+        nursery.start_soon(read, events)
+        with trio.fail_after(60):
+            for change in (
+                partial(client.desire_lrp, desired_message("p", instances=LARGE)),
+                partial(client.update_desired_lrp, "p", pb.DesiredLRPUpdate(instances=1)),
+                partial(client.update_desired_lrp, "p", pb.DesiredLRPUpdate(instances=LARGE)),
+                partial(client.remove_desired_lrp, "p"),
+            ):
+                pings = 0
+                await change()
+                assert pings > 10, "others were answered meanwhile"
+            with pytest.raises(InvalidRequest, match="Invalid field: instances: 2147483647 is more than"):
+                await client.desire_lrp(desired_message("q", instances=2**31 - 1))
+            await all_removed.wait()
+        nursery.cancel_scope.cancel()
+
+    assert told["actual_lrp_instance_created"] == 2 * LARGE - 1
+    assert await in_database(database_url, "SELECT * FROM actual_lrps") == []
+
+
+@pytest.mark.slow
+async def test_a_large_change_that_died_with_the_process_is_carried_through_by_the_next(
+    tmp_path: Path, database_url: str
+) -> None:
+    arguments = ("--database-url", database_url, "--converge-repeat-interval-s", "1")
+    async with running_bbs(tmp_path, *arguments) as bbs, bbs.client() as client:
+        await client.upsert_domain("d", ttl_s=0)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.desire_lrp, desired_message("p", instances=LARGE))
+            with trio.fail_after(30):
+                while not await client.actual_lrps():  # noqa: ASYNC110 - in another process
+                    await trio.sleep(0.01)
+            bbs.process.kill()
+            nursery.cancel_scope.cancel()
+    [(count,)] = await in_database(database_url, "SELECT count(*) FROM actual_lrps")
+    assert 0 < count < LARGE
+
+    async with running_bbs(tmp_path, *arguments) as bbs, bbs.client() as client:
+        with trio.fail_after(30):
+            while len(await client.actual_lrps()) < LARGE:  # noqa: ASYNC110 - in another process
+                await trio.sleep(0.1)
+        indices = [lrp.actual_lrp_key.index for lrp in await client.actual_lrps()]
+
+    assert sorted(indices) == list(range(LARGE))

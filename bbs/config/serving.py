@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bbs.config.errors import ConfigInvalid
+from bbs.lifecycle.desired_lrps import INSTANCES_MAX
 from bbs.lifecycle.task_convergence import TaskLimits
 from bbs.peers.opened import AuctioneerSettings
 from bbs.routes.http import Limits
@@ -59,6 +60,7 @@ class Config:
     write_retry_s: float = WRITE_RETRY_S
     batch_rows_max: int = BATCH_ROWS_MAX
     update_workers: int = 1000
+    desired_lrp_instances_max: int = INSTANCES_MAX
     convergence_workers: int = 20
     tasks: TaskSettings = field(default_factory=TaskSettings)
     auctioneer: AuctioneerSettings | None = None

@@ -5,16 +5,18 @@ the domains. What comes out is a list of instances for each kind of work. It is 
 so whoever works on an instance decides anew.
 """
 
-from collections.abc import Callable, Collection, Iterable, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 import trio
 
+from bbs.lifecycle.desired_lrps import INSTANCES_MAX
 from bbs.lifecycle.domains import is_fresh
 from bbs.lifecycle.lrp_convergence import STALE_UNCLAIMED_NS, restarts_if_crashed_before_ns
 from bbs.lifecycle.suspects import has_been_replaced, lost_its_cell
 from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, ActualLRPState, Presence
+from bbs.models.desired_lrp import DesiredLRP
 from bbs.store.tables import Tables
 
 T = TypeVar("T")
@@ -42,19 +44,28 @@ class LRPSets:
     routes_changed: list[ActualLRPKey] = field(default_factory=list)
     tags_changed: list[ActualLRPKey] = field(default_factory=list)
     missing_cells: set[str] = field(default_factory=set)
+    oversized: list[str] = field(default_factory=list)
+    """Processes with more instances desired than may be; what is missing of them are the first ones only."""
     suspects_running: int = 0
     suspects_claimed: int = 0
 
 
 class Finder:
-    """Looks for rows as of ``now_ns``, when ``cells`` announce themselves."""
+    """Looks for rows as of ``now_ns``, when ``cells`` announce themselves.
 
-    def __init__(self, tables: Tables, cells: Set[str], *, now_ns: int) -> None:
+    Of one process at most ``instances_max`` instances can be missing: the database may hold a DesiredLRP with any number,
+    written when nobody looked.
+    """
+
+    def __init__(
+        self, tables: Tables, cells: Set[str], *, now_ns: int, instances_max: int = INSTANCES_MAX
+    ) -> None:
         self._tables = tables
         self._desired = tables.desired_lrps.rows
         self._attention = tables.attention
         self._cells = cells
         self._now_ns = now_ns
+        self._instances_max = instances_max
 
     async def evacuating_to_prune(self) -> list[ActualLRPKey]:
         """Those whose cell is none of ``cells``, desired or not, whatever their domain (spec: §3.2)."""
@@ -70,6 +81,8 @@ class Finder:
     async def sets(self) -> LRPSets:
         """Everything else. Domains that have expired must be gone by now, and so must evacuating rows without cell."""
         sets, attention = LRPSets(), self._attention
+        while attention.catch_up(LOOKED_AT_IN_A_TURN):
+            await trio.lowlevel.checkpoint()
         sets.suspects_running = attention.count(Presence.SUSPECT, ActualLRPState.RUNNING)
         sets.suspects_claimed = attention.count(Presence.SUSPECT, ActualLRPState.CLAIMED)
         sets.stale = attention.unclaimed.before(self._now_ns - STALE_UNCLAIMED_NS)
@@ -98,19 +111,28 @@ class Finder:
         """
         fresh = fresh_domains(self._tables, now_ns=self._now_ns)
 
-        def look(process_guid: str) -> None:
+        turn = _Turn()
+        for process_guid in self._attention.surplus.keys() | self._attention.beyond.keys():
             desired = self._desired.get(process_guid)
-            if desired is None:
-                return
-            rows = self._tables.actual_lrps.by_process_guid[process_guid]
-            taken = {lrp.index for lrp in rows if lrp.presence is Presence.ORDINARY}
-            lacking = [index for index in range(desired.instances) if index not in taken]
-            sets.missing += _ordinary_keys(process_guid, lacking)
-            if desired.domain in fresh:
-                extra = sorted(index for index in taken if index >= desired.instances)
-                sets.extra += _ordinary_keys(process_guid, extra)
+            if desired is not None:
+                await self._compare(desired, sets, turn, is_fresh=desired.domain in fresh)
+            await turn.looked_at(1)
 
-        await _look_at_each(self._attention.surplus.keys() | self._attention.beyond.keys(), look)
+    async def _compare(self, desired: DesiredLRP, sets: LRPSets, turn: "_Turn", *, is_fresh: bool) -> None:
+        if desired.instances > self._instances_max:
+            sets.oversized.append(desired.process_guid)
+        taken: set[int] = set()
+        for rows in _slices(list(self._tables.actual_lrps.by_process_guid[desired.process_guid])):
+            taken.update(lrp.index for lrp in rows if lrp.presence is Presence.ORDINARY)
+            await turn.looked_at(len(rows))
+        for indices in _slices(range(min(desired.instances, self._instances_max))):
+            lacking = [index for index in indices if index not in taken]
+            sets.missing += _ordinary_keys(desired.process_guid, lacking)
+            await turn.looked_at(len(indices))
+        if is_fresh:
+            for extra in _slices(sorted(index for index in taken if index >= desired.instances)):
+                sets.extra += _ordinary_keys(desired.process_guid, extra)
+                await turn.looked_at(len(extra))
 
     async def _find_orphans(self, sets: LRPSets) -> None:
         """Rows that nobody desires, where the domain says that this is no omission. To exist is enough for it here."""
@@ -163,10 +185,26 @@ def fresh_domains(tables: Tables, *, now_ns: int) -> frozenset[str]:
 async def _look_at_each(candidates: Collection[T], look: Callable[[T], None]) -> None:
     """Look at a copy of ``candidates``, which may go on changing. A checkpoint for each turn, none without any."""
     if candidates:
-        waiting = list(candidates)
-        for begin in range(0, len(waiting), LOOKED_AT_IN_A_TURN):
-            for candidate in waiting[begin : begin + LOOKED_AT_IN_A_TURN]:
+        for turn in _slices(list(candidates)):
+            for candidate in turn:
                 look(candidate)
+            await trio.lowlevel.checkpoint()
+
+
+def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[begin : begin + LOOKED_AT_IN_A_TURN] for begin in range(0, len(items), LOOKED_AT_IN_A_TURN))
+
+
+class _Turn:
+    """Counts what has been looked at, so that processes large and small together make turns of one size."""
+
+    def __init__(self) -> None:
+        self._looked_at = 0
+
+    async def looked_at(self, count: int) -> None:
+        self._looked_at += count
+        if self._looked_at >= LOOKED_AT_IN_A_TURN:
+            self._looked_at = 0
             await trio.lowlevel.checkpoint()
 
 

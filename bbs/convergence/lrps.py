@@ -4,13 +4,14 @@ Outline (spec: convergence.md §2): ask which cells there are; prune domains and
 attention (`lrp_sets`); work on it (`lrp_pass`); count; ask for all auctions in one request.
 """
 
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass
 
 import trio
 
 from bbs.convergence.lrp_pass import LRPPass
 from bbs.convergence.lrp_sets import Finder, LRPSets, fresh_domains
+from bbs.lifecycle.desired_lrps import INSTANCES_MAX
 from bbs.log import Logger
 from bbs.models.actual_lrp import ActualLRPState, Presence
 from bbs.models.errors import BBSError
@@ -49,7 +50,7 @@ class LRPConvergence:
     """``present_cells`` gives the ids of the cells that announce themselves, or raises a BBSError if nobody can say.
 
     ``convergence_workers`` is upstream's setting: how many cells are asked at a time. With none there is no work done,
-    only counting.
+    only counting. ``instances_max`` bounds what a process may lack.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class LRPConvergence:
         log: Logger,
         now_ns: Callable[[], int],
         new_guid: Callable[[], str],
+        instances_max: int = INSTANCES_MAX,
     ) -> None:
         self._store = store
         self._present_cells = present_cells
@@ -70,6 +72,9 @@ class LRPConvergence:
         self._log = log
         self._now_ns = now_ns
         self._new_guid = new_guid
+        self._instances_max = instances_max
+        # Processes that the log has been told of, for as long as they are so.
+        self._oversized: frozenset[str] = frozenset()
         self._statistics = LRPConvergenceStatistics()
 
     def statistics(self) -> LRPConvergenceStatistics:
@@ -92,15 +97,28 @@ class LRPConvergence:
             self._store, self._effects, cells, log=log, now_ns=self._now_ns, new_guid=self._new_guid
         )
         await work.prune_domains()
-        finder = Finder(self._store.committed, cells, now_ns=self._now_ns())
+        finder = Finder(
+            self._store.committed, cells, now_ns=self._now_ns(), instances_max=self._instances_max
+        )
         await work.prune_evacuating(await finder.evacuating_to_prune())
         sets = await finder.sets()
+        self._tell_of_oversized(sets.oversized, log)
         if self._workers < 1:
             log.error("failed-constructing-throttler", {"max-workers": self._workers})
         else:
             await work.work_on(sets, workers=self._workers)
         self._record(sets, cells, duration_s=trio.current_time() - began)
         await work.request_auctions()
+
+    def _tell_of_oversized(self, process_guids: Sequence[str], log: Logger) -> None:
+        for process_guid in process_guids:
+            if process_guid not in self._oversized:
+                log.error(
+                    "too-many-instances-desired",
+                    process_guid=process_guid,
+                    error=f"no more than {self._instances_max} are created; scale it down or remove it",
+                )
+        self._oversized = frozenset(process_guids)
 
     def _record(self, sets: LRPSets, cells: Set[str], *, duration_s: float) -> None:
         tables = self._store.committed

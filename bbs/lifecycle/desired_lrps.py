@@ -1,10 +1,15 @@
 """Requests about what should run: desire, update, remove, and what they cause (spec: desired-lrps.md).
 
-Each request is one outcome, instances included: upstream writes the record first and every instance by itself, here
-all of it becomes durable together. The order of the announcements is still upstream's: on a desire and a remove the
+A request about few instances is one outcome: upstream writes the record first and every instance by itself, here all
+of it becomes durable together. The order of the announcements is still upstream's: on a desire and a remove the
 record's event comes first, on an update last.
 
-``rows`` are all rows of the process, by index and then presence, as the next mutation must see them.
+A request about many instances would keep everybody else waiting, so it is decided in parts by whoever handles it
+(`bbs.routes.large_processes`): the record first (`desired`, `updated`, `removed_record`), then its instances some at a
+time (`start_some`, `stop_some`, `push_to`), each on the rows as they are by then.
+
+``rows`` are the rows that a decision is about, by index and then presence, as the next mutation must see them: all of
+the process, or those of the indices in question.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +30,7 @@ from bbs.models.desired_lrp import (
     metric_tags_from_message,
     stored_routes,
 )
-from bbs.models.errors import ResourceExists, ResourceNotFound
+from bbs.models.errors import InvalidRequest, ResourceExists, ResourceNotFound
 from bbs.models.events import DesiredLRPChanged, DesiredLRPCreated, DesiredLRPRemoved, Event, Hub
 from bbs.models.outcome import (
     NOTHING,
@@ -42,6 +47,11 @@ from bbs.models.wire import encode
 ANNOTATION_CHARACTERS_MAX: Final = 10 * 1024
 """Validation has counted its bytes already."""
 
+INSTANCES_MAX: Final = 100_000
+"""Instances that one process may be desired with, unless the operator says otherwise. The largest foundations run some
+250,000 instances in all and the largest apps a few hundred each, so no app that is meant comes near it; without a bound
+one request with 2147483647 would take all memory there is."""
+
 NewEpoch = Callable[[], str]
 
 
@@ -50,13 +60,25 @@ class Circumstances:
     """What a request about a DesiredLRP brings along.
 
     ``new_epoch`` makes the uuid text of a new record's tag. ``update_workers`` is upstream's setting for how many
-    instances are created at a time; it matters only in that less than one creates none.
+    instances are created at a time; it matters only in that less than one creates none. No request may ask for more
+    than ``instances_max``.
     """
 
     now_ns: int
     new_epoch: NewEpoch
     update_workers: int
     trace_id: str
+    instances_max: int = INSTANCES_MAX
+
+
+def must_be_allowed(instances: int, at: Circumstances) -> None:
+    """Look at how many instances a request asks for, before anything is built for them.
+
+    Raises:
+      InvalidRequest: too many.
+    """
+    if instances > at.instances_max:
+        raise InvalidRequest(f"Invalid field: instances: {instances} is more than {at.instances_max}")
 
 
 def desire(
@@ -65,9 +87,20 @@ def desire(
     """A process is to run (spec: desired-lrps.md §5). Rows that are there already are adopted as they are.
 
     Raises:
-      InvalidRequest: a text does not fit its column, or a route is not valid JSON.
+      InvalidRequest: a text does not fit its column, a route is not valid JSON, or there are too many instances.
       ResourceExists: the process is desired already.
     """
+    lrp, recorded = desired(existing, message, at)
+    if lrp.instances <= 0:
+        return recorded
+    return _in_turn(recorded, start_range(lrp, range(lrp.instances), rows, at))
+
+
+def desired(
+    existing: DesiredLRP | None, message: pb.DesiredLRP, at: Circumstances
+) -> tuple[DesiredLRP, Outcome]:
+    """The record of a desire, and the outcome that is only it. Raises as `desire` does."""
+    must_be_allowed(message.instances, at)
     tag = ModificationTag(epoch=at.new_epoch(), index=0)
     lrp = desired_lrp_from_message(message, tag=tag, created_at_ns=at.now_ns)
     must_fit(lrp.process_guid, lrp.domain, lrp.log_guid)
@@ -75,10 +108,7 @@ def desire(
     must_fit(lrp.annotation, characters_max=ANNOTATION_CHARACTERS_MAX)
     if existing is not None:
         raise ResourceExists
-    recorded = Outcome(rows=(put(lrp),), announcements=(_told(DesiredLRPCreated(lrp, at.trace_id)),))
-    if lrp.instances <= 0:
-        return recorded
-    return _in_turn(recorded, start_range(lrp, range(lrp.instances), rows, at))
+    return lrp, Outcome(rows=(put(lrp),), announcements=(_told(DesiredLRPCreated(lrp, at.trace_id)),))
 
 
 def update(
@@ -88,18 +118,34 @@ def update(
 
     Raises:
       ResourceNotFound: the process is not desired.
-      InvalidRequest: a text does not fit its column, or a route is not valid JSON.
+      InvalidRequest: a text does not fit its column, a route is not valid JSON, or there are too many instances.
     """
+    after, recorded = updated(before, message, at)
+    assert before is not None
+    return _in_turn(
+        recorded,
+        _scaled(before, after, rows, at),
+        push_to(rows, pushed(before, message), trace_id=at.trace_id),
+        Outcome(announcements=(changed(before, after, at),)),
+    )
+
+
+def updated(
+    before: DesiredLRP | None, message: pb.DesiredLRPUpdate, at: Circumstances
+) -> tuple[DesiredLRP, Outcome]:
+    """The record after an update, and the outcome that is only it: untold, see `changed`. Raises as `update` does."""
     if before is None:
         raise ResourceNotFound
+    if message.HasField("instances"):
+        must_be_allowed(message.instances, at)
     after = _updated(before, message)
     must_fit(after.annotation, characters_max=ANNOTATION_CHARACTERS_MAX)
-    return _in_turn(
-        Outcome(rows=(put(after),)),
-        _scaled(before, after, rows, at),
-        _pushed(before, message, rows, at.trace_id),
-        Outcome(announcements=(_told(DesiredLRPChanged(before, after, at.trace_id)),)),
-    )
+    return after, Outcome(rows=(put(after),))
+
+
+def changed(before: DesiredLRP, after: DesiredLRP, at: Circumstances) -> Told:
+    """What is told of an update once all of it is done."""
+    return _told(DesiredLRPChanged(before, after, at.trace_id))
 
 
 def remove(lrp: DesiredLRP | None, rows: Sequence[ActualLRP], *, trace_id: str) -> Outcome:
@@ -108,15 +154,33 @@ def remove(lrp: DesiredLRP | None, rows: Sequence[ActualLRP], *, trace_id: str) 
     Raises:
       ResourceNotFound: the process is not desired.
     """
+    return _in_turn(removed_record(lrp, trace_id=trace_id), stop_from(0, rows, trace_id=trace_id))
+
+
+def removed_record(lrp: DesiredLRP | None, *, trace_id: str) -> Outcome:
+    """Only the record goes. Raises as `remove` does."""
     if lrp is None:
         raise ResourceNotFound
-    told = _told(DesiredLRPRemoved(lrp, trace_id))
-    return _in_turn(
-        Outcome(rows=(delete(lrp),), announcements=(told,)), stop_from(0, rows, trace_id=trace_id)
-    )
+    return Outcome(rows=(delete(lrp),), announcements=(_told(DesiredLRPRemoved(lrp, trace_id)),))
 
 
-def start_range(lrp: DesiredLRP, indices: range, rows: Sequence[ActualLRP], at: Circumstances) -> Outcome:
+def start_some(
+    lrp: DesiredLRP | None, indices: Sequence[int], rows: Sequence[ActualLRP], at: Circumstances
+) -> Outcome:
+    """`start_range` for some ``indices`` of a process, of which fewer may be desired by now, or none."""
+    if lrp is None:
+        return NOTHING
+    return start_range(lrp, [index for index in indices if index < lrp.instances], rows, at)
+
+
+def stop_some(lrp: DesiredLRP | None, rows: Sequence[ActualLRP], *, trace_id: str) -> Outcome:
+    """`stop_from` for some ``rows`` of a process: those that are too many by now."""
+    return stop_from(0 if lrp is None else lrp.instances, rows, trace_id=trace_id)
+
+
+def start_range(
+    lrp: DesiredLRP, indices: Sequence[int], rows: Sequence[ActualLRP], at: Circumstances
+) -> Outcome:
     """New rows for those ``indices`` that have no ordinary one, and one auction for them: even if there are none.
 
     Used by a scale-up and by a desire.
@@ -193,13 +257,16 @@ def _scaled(before: DesiredLRP, after: DesiredLRP, rows: Sequence[ActualLRP], at
     return NOTHING
 
 
-def _pushed(
-    before: DesiredLRP, message: pb.DesiredLRPUpdate, rows: Sequence[ActualLRP], trace_id: str
-) -> Outcome:
-    """New internal routes and metric tags for the cells that have instances. The rows follow when a cell reports back.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """What an update has for the cells that have instances; a part that is ``None`` is left alone by them."""
 
-    A part that did not change is ``None``, which cells leave alone; so are internal routes that the update dropped.
-    """
+    internal_routes: tuple[str, ...] | None
+    metric_tags: MetricTags | None
+
+
+def pushed(before: DesiredLRP, message: pb.DesiredLRPUpdate) -> Push | None:
+    """The internal routes and metric tags that an update changes, if any. Internal routes that it drops are left alone."""
     raw_routes = (
         message.routes.routes.get(internal_routes.INTERNAL_ROUTER) if message.HasField("routes") else None
     )
@@ -209,15 +276,26 @@ def _pushed(
     tags: MetricTags = metric_tags_from_message(message.metric_tags)
     tags_updated = metric_tags.are_updated(stored=before.metric_tags, update=tags)
     if not (routes_updated or tags_updated):
-        return NOTHING
+        return None
     try:
         hostnames = internal_routes.parse_internal_routes(raw_routes) if routes_updated else None
     except ValueError:
-        return NOTHING  # valid JSON, but not routes: upstream gives up on every instance, tags and all
+        return None  # valid JSON, but not routes: upstream gives up on every instance, tags and all
+    return Push(internal_routes=hostnames, metric_tags=tags if tags_updated else None)
+
+
+def push_to(rows: Sequence[ActualLRP], push: Push | None, *, trace_id: str) -> Outcome:
+    """Tell the cells that have instances. The rows follow when a cell reports back."""
+    if push is None:
+        return NOTHING
+    tags = push.metric_tags
     return Outcome(
         effects=tuple(
             UpdateInstance(
-                row, hostnames, metric_tags.resolved(tags, row) if tags_updated else None, trace_id
+                row,
+                push.internal_routes,
+                None if tags is None else metric_tags.resolved(tags, row),
+                trace_id,
             )
             for row in rows
             if row.presence is not Presence.EVACUATING and _has_cell(row)

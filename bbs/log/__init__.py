@@ -14,6 +14,7 @@ A line below the sink's level costs one comparison. On a hot path whose data is 
 ``log.enabled(Level.DEBUG)`` first.
 """
 
+from bbs.log.bounds import cut
 from bbs.log.lager import (
     Data,
     Emit,
@@ -44,6 +45,7 @@ __all__ = [
     "StandardStreams",
     "TimeFormat",
     "Truncation",
+    "cut",
     "data_processors",
     "go_json",
     "json_text",

@@ -15,6 +15,9 @@ from structlog.typing import Processor
 MASK: Final = "*REDACTED*"
 CUT_MARK: Final = "-(truncated)"
 
+SEARCHED_BYTES_MAX: Final = 64 * 1024
+"""Of a text that is searched for secrets, where the configuration sets no shorter length."""
+
 SECRET_KEYS: Final = re.compile("[Pp]wd|[Pp]ass")
 
 DEFAULT_PATTERNS: Final = (
@@ -106,7 +109,10 @@ def data_processors(
       PatternInvalid: one of the patterns cannot be used.
     """
     processors: list[Processor] = []
-    if max_data_string_length > 0:
+    if redact_secrets and max_data_string_length <= 0:
+        # Patterns are not let loose on texts of any length, of which only so much would be written anyway.
+        processors.append(Truncation(SEARCHED_BYTES_MAX))
+    elif max_data_string_length > 0:
         processors.append(Truncation(max_data_string_length))
     if redact_secrets:
         processors.append(Redaction(redact_patterns))

@@ -10,6 +10,8 @@ from enum import IntEnum, StrEnum
 from functools import lru_cache
 from typing import Any, Final
 
+from bbs.log.bounds import TEXT_CHARACTERS_MAX, bounded
+
 
 class Level(IntEnum):
     """Lager's levels; the number is what the epoch format writes."""
@@ -70,11 +72,13 @@ class LagerRenderer:
 
 
 def data_json(data: Mapping[str, object]) -> str:
-    """``data`` as JSON; what has no JSON form is told of instead."""
+    """``data`` as JSON, cut if it is too long; what has no JSON form is told of instead."""
     try:
-        return go_json(data)
+        text = go_json(data)
     except (TypeError, ValueError, RecursionError) as error:
-        return go_json({"lager serialisation error": str(error), "data_dump": repr(data)})
+        data = {"lager serialisation error": str(error), "data_dump": repr(data)}
+        text = go_json(data)
+    return text if len(text) <= TEXT_CHARACTERS_MAX else go_json(bounded(data))
 
 
 def _epoch_head(now_ns: int, level: Level, source: str, message: str) -> str:

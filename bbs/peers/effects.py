@@ -72,13 +72,15 @@ class Effects:
         self._performed = self._failed = self._dropped = 0
 
     def submit(self, effects: Sequence[BackgroundEffect]) -> None:
-        """Queue calls that nobody waits for. Full: dropped and counted."""
-        for effect in effects:
+        """Queue calls that nobody waits for. Full: the rest is dropped, counted, and told of with the first of them."""
+        for number, effect in enumerate(effects):
             try:
                 self._calls.put_nowait(effect.lrp.instance.cell_id, effect)
             except trio.WouldBlock:
-                self._dropped += 1
-                self._log.error("dropped-rep-call", _about(effect.lrp))
+                dropped = len(effects) - number
+                self._dropped += dropped
+                self._log.error("dropped-rep-call", _about(effect.lrp), count=dropped)
+                return
 
     async def auction(self, start: LRPStart, *, trace_id: str = "") -> None:
         """Ask for one auction and wait for the auctioneer's word. Its refusal is logged, never raised."""

@@ -10,6 +10,7 @@ from bbs.models.errors import ResourceNotFound
 from bbs.models.events import Group
 from bbs.models.wire import encode, frame
 from bbs.routes.answers import joined
+from bbs.routes.app_guids import Turns
 from bbs.routes.context import Context
 from bbs.routes.http import Answer
 from bbs.store.tables import ActualLRPTable
@@ -63,10 +64,12 @@ class ActualLRPReads:
         self, request: pb.ActualLRPsByProcessGuidsRequest, trace_id: str
     ) -> Answer:
         by_process_guid = self._table.by_process_guid
-        wanted = dict.fromkeys(request.process_guids)
-        return await joined(
-            [lrp for process_guid in wanted for lrp in by_process_guid[process_guid]], _framed
-        )
+        lrps: list[ActualLRP] = []
+        turns = Turns()
+        for process_guid in dict.fromkeys(request.process_guids):
+            lrps += by_process_guid[process_guid]
+            await turns.done(1)
+        return await joined(lrps, _framed)
 
     async def groups(self, request: pb.ActualLRPGroupsRequest, trace_id: str) -> Answer:
         lrps = select(self._table, cell_id=request.cell_id, domain=request.domain)

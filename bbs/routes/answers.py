@@ -14,6 +14,12 @@ from google.protobuf.message import Message
 from bbs.models.errors import BBSError, Unrecoverable
 from bbs.models.validation import validate
 from bbs.models.wire import decode, frame
+from bbs.routes.bodies import (
+    READERS,
+    can_be_read_at_once,
+    must_not_be_too_large,
+    must_not_have_too_many_fields,
+)
 from bbs.routes.handler_log import HandlerLog
 from bbs.routes.http import Answer, Call, Unary
 
@@ -91,13 +97,13 @@ class RPC(Generic[RequestT]):
 
     async def __call__(self, call: Call) -> Answer:
         log = self._log
-        request = None
-        try:
-            request = decode(self._request_class, call.body)
-            validate(request)
-        except BBSError as error:
+        if can_be_read_at_once(self._request_class, call.body):
+            request, error = self._read(call.body)
+        else:
+            request, error = await trio.to_thread.run_sync(self._read_large, call.body, limiter=READERS)
+        if error is not None:
             if self._on_invalid is not None:
-                self._on_invalid(request or self._request_class(), error)
+                self._on_invalid(request, error)
             if log is not None:
                 log.invalid(call, error)
             return refusal(error) + self._beside_invalid
@@ -120,6 +126,24 @@ class RPC(Generic[RequestT]):
         finally:
             if said is not None:
                 said.ended()
+
+    def _read(self, body: bytes) -> tuple[RequestT, BBSError | None]:
+        """The request, or as much of it as could be read and what is wrong with it."""
+        request = self._request_class()
+        try:
+            request = decode(self._request_class, body)
+            validate(request)
+        except BBSError as error:
+            return request, error
+        return request, None
+
+    def _read_large(self, body: bytes) -> tuple[RequestT, BBSError | None]:
+        try:
+            must_not_be_too_large(self._request_class, body)
+            must_not_have_too_many_fields(self._request_class, body)
+        except BBSError as error:
+            return self._request_class(), error
+        return self._read(body)
 
 
 def rpc(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from os import urandom
 from time import time_ns
 
+from bbs.lifecycle.desired_lrps import INSTANCES_MAX
 from bbs.log import Logger
 from bbs.models.errors import BBSError
 from bbs.models.outcome import Outcome, RequestAuction
@@ -29,7 +30,8 @@ class Context:
     """``now_ns`` is the wall clock, in Unix nanoseconds.
 
     ``app_log`` tells the developers of a process' app that a request about it was refused as it stood.
-    ``update_workers`` and ``max_task_retries`` are upstream's settings of these names.
+    ``update_workers`` and ``max_task_retries`` are upstream's settings of these names; no process may be desired with
+    more than ``desired_lrp_instances_max`` instances.
     """
 
     store: Store
@@ -40,6 +42,7 @@ class Context:
     task_counts: TaskCounts = field(default_factory=TaskCounts)
     app_log: Callable[[str, BBSError], None] = lambda process_guid, error: None
     update_workers: int = 1000
+    desired_lrp_instances_max: int = INSTANCES_MAX
     max_task_retries: int = 3
     now_ns: Callable[[], int] = time_ns
     new_guid: Callable[[], str] = field(default=_new_guid)

@@ -1,7 +1,6 @@
 """Lists of DesiredLRPs, whole and in parts (spec: api.md 8.5). All read the committed view."""
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 
 from bbs.models import pb
@@ -11,6 +10,8 @@ from bbs.models.errors import ResourceNotFound
 from bbs.models.versions import Version, desired_lrp_at, with_metrics_guid
 from bbs.models.wire import encode, frame
 from bbs.routes.answers import joined
+from bbs.routes.app_guids import Turns
+from bbs.routes.app_guids import app_guids as read_app_guids
 from bbs.routes.context import Context
 from bbs.routes.http import Answer
 from bbs.store.tables import DesiredLRPTable
@@ -24,23 +25,28 @@ def _framed_r2(lrp: DesiredLRP) -> bytes:
     return frame(LIST_ELEMENT, encode(with_metrics_guid(desired_lrp_at(Version.V2, lrp.message()))))
 
 
-def select(
+async def select(
     table: DesiredLRPTable,
     *,
-    process_guids: Iterable[str] = (),
-    app_guids: Iterable[str] = (),
+    process_guids: Sequence[str] = (),
+    app_guids: Sequence[str] = (),
     domain: str = "",
 ) -> list[DesiredLRP]:
-    """Rows that match every filter given. An app guid matches the process guids that begin with it."""
-    process_guids, app_guids = dict.fromkeys(process_guids), dict.fromkeys(app_guids)
-    lrps: Iterable[DesiredLRP]
+    """Rows that match every filter given. An app guid matches the process guids that begin with it.
+
+    Long lists of guids are gone through in turns with others.
+    """
+    lrps: list[DesiredLRP]
     if process_guids:
-        lrps = [table.rows[guid] for guid in process_guids if guid in table.rows]
+        lrps, turns = [], Turns()
+        for guid in dict.fromkeys(process_guids):
+            if guid in table.rows:
+                lrps.append(table.rows[guid])
+            await turns.done(1)
         if app_guids:
-            patterns = [_like(app_guid) for app_guid in app_guids]
-            lrps = [lrp for lrp in lrps if any(pattern.match(lrp.process_guid) for pattern in patterns)]
+            lrps = await (await read_app_guids(app_guids)).filtered(lrps)
     elif app_guids:
-        lrps = {lrp.process_guid: lrp for app_guid in app_guids for lrp in _of_app(table, app_guid)}.values()
+        lrps = await (await read_app_guids(app_guids)).found_in(table)
     elif domain:
         return list(table.by_domain[domain])
     else:
@@ -48,34 +54,15 @@ def select(
     return [lrp for lrp in lrps if not domain or lrp.domain == domain]
 
 
-def _of_app(table: DesiredLRPTable, app_guid: str) -> Iterable[DesiredLRP]:
-    """Upstream puts the app guid into a LIKE pattern as it is, so its wildcards work (spec: api.md 8.5)."""
-    literal = re.split(r"[%_\\]", app_guid, maxsplit=1)[0]
-    found = table.with_prefix(literal)
-    if literal == app_guid:
-        return found
-    pattern = _like(app_guid)
-    return (lrp for lrp in found if pattern.match(lrp.process_guid))
-
-
-def _like(prefix: str) -> re.Pattern[str]:
-    """What SQL's ``LIKE '<prefix>%'`` matches, as a pattern for ``match``."""
-    translated = []
-    for escaped, character in re.findall(r"(?s)(\\?)(.)", prefix):
-        wildcard = {"%": ".*", "_": "."}.get(character) if not escaped else None
-        translated.append(wildcard or re.escape(character))
-    return re.compile("".join(translated), re.DOTALL)
-
-
 class DesiredLRPReads:
     def __init__(self, context: Context) -> None:
         self._table = context.store.committed.desired_lrps
 
     async def lrps(self, request: pb.DesiredLRPsRequest, trace_id: str) -> Answer:
-        return await joined(self._select(request), _framed)
+        return await joined(await self._select(request), _framed)
 
     async def lrps_r2(self, request: pb.DesiredLRPsRequest, trace_id: str) -> Answer:
-        return await joined(self._select(request), _framed_r2)
+        return await joined(await self._select(request), _framed_r2)
 
     async def by_process_guid(self, request: pb.DesiredLRPByProcessGuidRequest, trace_id: str) -> Answer:
         return self._lrp(request).framed
@@ -85,7 +72,7 @@ class DesiredLRPReads:
 
     async def scheduling_infos(self, request: pb.DesiredLRPsRequest, trace_id: str) -> Answer:
         """App guids are accepted and, as upstream, ignored."""
-        lrps = select(self._table, process_guids=request.process_guids, domain=request.domain)
+        lrps = await select(self._table, process_guids=request.process_guids, domain=request.domain)
         return await joined(lrps, _framed_scheduling_info)
 
     async def scheduling_info(self, request: pb.DesiredLRPByProcessGuidRequest, trace_id: str) -> Answer:
@@ -93,10 +80,12 @@ class DesiredLRPReads:
 
     async def routing_infos(self, request: pb.DesiredLRPsRequest, trace_id: str) -> Answer:
         """Domain and app guids are accepted and, as upstream, ignored."""
-        return await joined(select(self._table, process_guids=request.process_guids), _framed_routing_info)
+        return await joined(
+            await select(self._table, process_guids=request.process_guids), _framed_routing_info
+        )
 
-    def _select(self, request: pb.DesiredLRPsRequest) -> list[DesiredLRP]:
-        return select(
+    async def _select(self, request: pb.DesiredLRPsRequest) -> list[DesiredLRP]:
+        return await select(
             self._table,
             process_guids=request.process_guids,
             app_guids=request.app_guids,

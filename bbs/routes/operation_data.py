@@ -3,7 +3,7 @@
 Filters have Go's field names, keys of LRPs those of their JSON.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from bbs.models import pb
@@ -14,6 +14,14 @@ Data = dict[str, object]
 _PREFERRED_ADDRESSES: Final[Mapping[int, str]] = {
     number: name for name, number in pb.ActualLRPNetInfo.PreferredAddress.items()
 }
+
+
+GUIDS_LOGGED_MAX: Final = 2_000
+"""Of a list; a line has no room for more (`bbs.log.bounds`)."""
+
+
+def _some(guids: Sequence[str]) -> list[str]:
+    return list(guids[:GUIDS_LOGGED_MAX])
 
 
 def _key(key: pb.ActualLRPKey) -> Data:
@@ -164,15 +172,15 @@ def group_at(request: _ByIndex) -> Data:
 
 
 def process_guids(request: pb.ActualLRPsByProcessGuidsRequest) -> Data:
-    return {"process_guids": list(request.process_guids)}
+    return {"process_guids": _some(request.process_guids)}
 
 
 def desired_lrps(request: pb.DesiredLRPsRequest) -> Data:
     return {
         "filter": {
             "Domain": request.domain,
-            "ProcessGuids": list(request.process_guids) or None,
-            "AppGuids": list(request.app_guids) or None,
+            "ProcessGuids": _some(request.process_guids) or None,
+            "AppGuids": _some(request.app_guids) or None,
         }
     }
 

@@ -7,7 +7,7 @@ import os
 from functools import lru_cache, partial
 from typing import Final
 
-from bbs.log import LagerSink, Level, LineWriters, Logger, go_json, json_text
+from bbs.log import LagerSink, Level, LineWriters, Logger, cut, go_json, json_text
 from bbs.routes.certificates import certificate_data
 from bbs.routes.http import Call, Route
 
@@ -47,7 +47,7 @@ class AccessLog:
     def _data(self, route: Route, call: Call) -> str:
         """The keys of `request_data` in their order, without the braces."""
         peer = _peer_json(call.remote_addr, call.client_certificate_der)
-        request = json_text(call.target)
+        request = json_text(cut(call.target))
         return f'"method":"{route.method}",{peer},"request":{request},"session":"{call.access_session}"'
 
 

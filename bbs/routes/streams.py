@@ -5,6 +5,7 @@ from bbs.models.errors import InvalidRequest
 from bbs.models.events import Hub
 from bbs.models.versions import Version
 from bbs.models.wire import decode
+from bbs.routes.bodies import must_not_be_too_large
 from bbs.routes.context import Context
 from bbs.routes.http import Call, CannotOpenStream, EventStream, StreamEnded
 from bbs.sync.event_hub import HubClosed, Subscription
@@ -36,6 +37,7 @@ def lrp_stream(context: Context, feeds: frozenset[Hub], version: Version) -> Eve
 
     async def open_stream(call: Call) -> _Source:
         try:
+            must_not_be_too_large(pb.EventsByCellId, call.body)
             request = decode(pb.EventsByCellId, call.body)
             return _Source(context.hubs.subscribe(feeds, version=version, cell_id=request.cell_id))
         except (InvalidRequest, HubClosed) as error:

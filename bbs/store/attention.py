@@ -7,10 +7,14 @@ from its DesiredLRP alone: no file remembers anything, and whatever the history,
 A file says that a row may need attention, nothing more. Whether it does depends on the time, on the cells and on the
 domains, which only a pass knows; and rows move on while it goes through them.
 
+When the DesiredLRP of a large process changes, its rows stay where they are, noted as *late*, until somebody has them
+filed anew some at a time (`Attention.catch_up`), or until they change themselves. Only then do all files agree.
+
 What every claim and every start passes through is kept to a few dictionary operations.
 """
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Final
 
 from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, ActualLRPState, Presence
@@ -26,6 +30,9 @@ ORDINARY: Final = Presence.ORDINARY
 EVACUATING: Final = Presence.EVACUATING
 SUSPECT: Final = Presence.SUSPECT
 
+REFILED_AT_ONCE_MAX: Final = 200
+"""Rows of a process that are filed anew as soon as their DesiredLRP changes: half a millisecond."""
+
 
 class Attention:
     """Owned by `bbs.store.tables.Tables`, which tells it of every change once its own tables show it.
@@ -34,13 +41,15 @@ class Attention:
     """
 
     __slots__ = (
-        "_counts", "_desired", "_rows_of", "beyond", "crashed", "crashing", "desired_instances", "nowhere", "orphans",
+        "_counts", "_desired", "_late", "_rows_of", "beyond", "crashed", "crashing", "desired_instances", "nowhere", "orphans",
         "routes_drifted", "surplus", "suspects", "tags_drifted", "unclaimed",
     )  # fmt: skip
 
     def __init__(self, desired: Mapping[str, DesiredLRP], rows_of: Index[ActualLRP]) -> None:
         self._desired = desired
         self._rows_of = rows_of
+        # By process guid, the keys of rows that are filed as for an earlier DesiredLRP, and which one that was.
+        self._late: dict[str, dict[object, DesiredLRP | None]] = {}
         self._counts: dict[Presence, dict[ActualLRPState, int]] = {
             presence: dict.fromkeys(ActualLRPState, 0) for presence in Presence
         }
@@ -89,7 +98,7 @@ class Attention:
         desired = self._desired.get(key.process_guid)
         if before is not None:
             self._take_out(key, before)
-            self._take_out_by_desire(key, before, desired)
+            self._take_out_by_desire(key, before, self._filed_under(key, desired) if self._late else desired)
         elif key.presence is ORDINARY and after is not None:
             _add_to(self.surplus, key.process_guid, 1)
         if after is not None:
@@ -110,10 +119,40 @@ class Attention:
                 return
         elif before is after:
             return
-        for lrp in self._rows_of[process_guid]:
+        rows = self._rows_of.by_key(process_guid)
+        if len(rows) > REFILED_AT_ONCE_MAX:
+            # Those that are late already stay so, under the DesiredLRP that they are filed under.
+            late: dict[object, DesiredLRP | None] = dict.fromkeys(rows, before)
+            late.update(self._late.get(process_guid, {}))
+            self._late[process_guid] = late
+            return
+        for lrp in rows.values():
             key = lrp.key
-            self._take_out_by_desire(key, lrp, before)
+            self._take_out_by_desire(key, lrp, self._filed_under(key, before))
             self._file_by_desire(key, lrp, after)
+
+    def catch_up(self, rows_max: int) -> bool:
+        """File at most ``rows_max`` of the rows that are late; whether there may be more."""
+        for process_guid, late in self._late.items():
+            rows, desired = self._rows_of.by_key(process_guid), self._desired.get(process_guid)
+            for key in list(islice(late, rows_max)):
+                assert isinstance(key, ActualLRPKey)
+                self._take_out_by_desire(key, rows[key], late.pop(key))
+                self._file_by_desire(key, rows[key], desired)
+            if not late:
+                del self._late[process_guid]
+            return True
+        return False
+
+    def _filed_under(self, key: ActualLRPKey, desired: DesiredLRP | None) -> DesiredLRP | None:
+        """The DesiredLRP by which a row is filed: ``desired``, unless it is late, which it is no more after this."""
+        late = self._late.get(key.process_guid)
+        if late is None or key not in late:
+            return desired
+        filed_under = late.pop(key)
+        if not late:
+            del self._late[key.process_guid]
+        return filed_under
 
     def _file(self, key: ActualLRPKey, lrp: ActualLRP) -> None:
         presence, state = lrp.presence, lrp.state

@@ -1,12 +1,15 @@
 """What tables file their rows under: an attribute, or a time."""
 
-from collections.abc import Callable, Collection, Hashable, Iterator
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final, Generic, TypeVar
 
 from sortedcontainers import SortedDict
 
 RecordT = TypeVar("RecordT")
 KeyT = TypeVar("KeyT", bound=Hashable)
+
+_NONE_FILED: Final[Mapping[object, Any]] = MappingProxyType({})
 
 SLOT_BITS: Final = 27
 """A slot of a `TimeQueue` holds the keys of 2**27 ns, an eighth of a second."""
@@ -40,6 +43,10 @@ class Index(Generic[RecordT]):
         """The rows filed under ``value``: live, so copy before any checkpoint."""
         rows = self._filed.get(value)
         return rows.values() if rows is not None else ()
+
+    def by_key(self, value: str) -> Mapping[object, RecordT]:
+        """The same with their keys, live too."""
+        return self._filed.get(value, _NONE_FILED)
 
     def __len__(self) -> int:
         return len(self._filed)

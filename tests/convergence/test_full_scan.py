@@ -108,6 +108,24 @@ def test_running_rows_are_filed_anew_whenever_what_is_desired_changes(
         assert filed(tables.attention) == scanned(world)
 
 
+@given(HISTORIES, st.lists(st.integers(0, 3)))
+def test_rows_that_are_filed_late_end_where_a_scan_finds_them(
+    history: list[Change], caught_up: list[int]
+) -> None:
+    """As if every process were large, and somebody filed some of its rows now and then."""
+    tables, world = Tables(), World()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("bbs.store.attention.REFILED_AT_ONCE_MAX", -1)
+        for (record, is_put), rows in zip(history, caught_up + [0] * len(history), strict=False):
+            tables.apply([put(record) if is_put else delete(record)])
+            (world.put if is_put else world.delete)(record)
+            tables.attention.catch_up(rows)
+        while tables.attention.catch_up(1):
+            pass
+
+    assert filed(tables.attention) == scanned(world)
+
+
 @pytest.mark.parametrize(
     ("update", "drifted"),
     [

@@ -112,6 +112,15 @@ def test_without_a_certificate_there_are_no_names() -> None:
     )
 
 
+def test_a_target_of_a_megabyte_is_cut() -> None:
+    lines = Lines()
+
+    access_log(lines).begin(PING, call_from(target=f"/v1/ping?{'a' * (1 << 20)}"))
+
+    assert lines.writes[0].endswith('-(truncated)","session":"1"}}\n')
+    assert len(lines.writes[0]) < 17_000
+
+
 @pytest.mark.parametrize("certificate", [None, b"not a certificate", der(subject=[(O, '"<')], issuer=[])])
 @pytest.mark.parametrize("target", ["/v1/ping", '/v1/ping?"\\'])
 def test_the_access_log_says_what_the_log_says(certificate: bytes | None, target: str) -> None:

@@ -13,6 +13,10 @@ from google.protobuf.message import Message
 from bbs.models.errors import InvalidRequest
 from bbs.models.validation import requests, stored
 
+VIOLATIONS_MAX: Final = 1_000
+TEXT_CHARACTERS_MAX: Final = 32 * 1024
+"""What a refusal names at most, and how long it gets: some of it is the request's own text."""
+
 RULES: Final[dict[type[Message], Callable[[Any], list[str]]]] = requests.RULES | stored.RULES
 
 
@@ -28,7 +32,8 @@ def validate(message: Message) -> None:
     """
     found = RULES[type(message)](message)
     if found:
-        raise InvalidRequest(", ".join(found))
+        text = ", ".join(found[:VIOLATIONS_MAX])
+        raise InvalidRequest(text if len(text) <= TEXT_CHARACTERS_MAX else f"{text[:TEXT_CHARACTERS_MAX]}...")
 
 
 __all__ = ["validate", "violations"]

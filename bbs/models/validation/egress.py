@@ -1,7 +1,8 @@
 """Where a container may connect to (spec: validation.md §4.3)."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
 
@@ -9,6 +10,8 @@ from bbs.models import pb
 from bbs.models.validation.fields import invalid
 
 INVALID_IP: Final = "Invalid IP"
+
+BROKEN_MAX: Final = 1_000
 
 DECIMAL: Final = re.compile("[0-9]+")
 
@@ -63,11 +66,21 @@ def _ports(rule: pb.SecurityGroupRule) -> list[str]:
     return [invalid("port_range") for is_broken in (start < 1, end < 1, start > end) if is_broken]
 
 
-def _destinations(destinations: Iterable[str]) -> list[str]:
-    parts = [part for destination in destinations for part in destination.split(",")]
-    if not parts:
+def _destinations(destinations: Sequence[str]) -> list[str]:
+    """Of many that are broken, the first `BROKEN_MAX` are named."""
+    if not destinations:
         return ["Must have at least 1 destination"]
-    return [entry for part in parts for entry in _destination(part)]
+    parts = chain.from_iterable(map(_parts, destinations))
+    return list(islice(chain.from_iterable(map(_destination, parts)), BROKEN_MAX))
+
+
+def _parts(destination: str) -> Iterator[str]:
+    """What is between commas, one by one: there may be millions."""
+    begin = 0
+    while (end := destination.find(",", begin)) >= 0:
+        yield destination[begin:end]
+        begin = end + 1
+    yield destination[begin:]
 
 
 def _destination(part: str) -> list[str]:

@@ -12,6 +12,9 @@ FILES_BYTES_MAX: Final = 1024 * 1024
 
 NO_ACTION: Final = "invalid action type"
 
+LOOKED_AT_CHARACTERS_MAX: Final = 16 * 1024
+"""A guid or root file system that is longer is refused as it is: its column takes 1,024 at most."""
+
 GUID: Final = re.compile(r"[a-zA-Z0-9_-]+")
 
 UTF8_BYTES_MAX: Final = 4
@@ -23,7 +26,7 @@ def invalid(field: str) -> str:
 
 
 def is_guid(text: str) -> bool:
-    return GUID.fullmatch(text) is not None
+    return len(text) <= LOOKED_AT_CHARACTERS_MAX and GUID.fullmatch(text) is not None
 
 
 def guid(text: str, field: str) -> list[str]:

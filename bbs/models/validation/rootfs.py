@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+from bbs.models.validation.fields import LOOKED_AT_CHARACTERS_MAX
+
 SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 BAD_ESCAPE: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
@@ -13,6 +15,8 @@ PORT: Final = re.compile("(:[0-9]*)?")
 
 def is_rootfs(text: str) -> bool:
     """Spec: validation.md §4.4, whose steps these are."""
+    if len(text) > LOOKED_AT_CHARACTERS_MAX:
+        return False
     url, _, fragment = text.partition("#")
     scheme = SCHEME.match(url)
     if BAD_ESCAPE.search(fragment) or CONTROL.search(url) or not scheme:

@@ -16,8 +16,10 @@ class Limits:
 
     header_bytes_max: int = 1 << 20
     """Request line and header block: 431 above. Upstream's bound (spec: api.md 1)."""
-    body_bytes_max: int = 64 << 20
-    """Request body after removal of chunk framing: 413 above."""
+    body_bytes_max: int = 8 << 20
+    """Request body after removal of chunk framing: 413 above. No request may have more than half of this
+    (`bbs.routes.bodies`), and to take in 64 MiB holds the event loop for 0.3 s.
+    """
     header_timeout_s: float = 30.0
     """From the first byte of a request to the end of its header block: 408 after that."""
     body_timeout_s: float = 60.0

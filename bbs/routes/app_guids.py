@@ -1,0 +1,128 @@
+"""Filters by app guid: which DesiredLRPs they match, in turns with others, whatever a client puts into them.
+
+Upstream puts an app guid into a LIKE pattern as it is, so its wildcards work (spec: api.md 8.5). As a regular expression
+such a pattern could take for ever; here the text between two ``%`` is looked for from where the last one ended, which
+is enough, since each may as well match as early as it can.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import trio
+
+from bbs.models.desired_lrp import DesiredLRP
+from bbs.models.errors import InvalidRequest
+from bbs.store.tables import DesiredLRPTable
+
+GUIDS_IN_A_TURN: Final = 2_000
+"""Guids looked up between two checkpoints: 1 ms."""
+
+PATTERN_COSTS: Final = 50
+"""As many lookups: what making a pattern or trying one takes at worst, 0.1 ms."""
+
+PATTERNS_MAX: Final = 1_000
+"""App guids with wildcards in one request. Nobody is known to send any."""
+
+CHARACTERS_MAX: Final = 1_024
+"""A longer app guid matches nothing: a process guid has 255 at most, and nobody needs so many wildcards."""
+
+_WILDCARD: Final = re.compile(r"[%_\\]")
+
+
+class Turns:
+    """Counts work, in guids looked up, and lets others have a turn when it has been enough."""
+
+    def __init__(self) -> None:
+        self._done = 0
+
+    async def done(self, guids: int) -> None:
+        self._done += guids
+        if self._done >= GUIDS_IN_A_TURN:
+            self._done = 0
+            await trio.lowlevel.checkpoint()
+
+
+class AppGuids:
+    """Distinct ones, those with a wildcard apart. Made by `app_guids`."""
+
+    def __init__(self) -> None:
+        self._plain: dict[str, None] = {}
+        self._patterns: list[Like] = []
+
+    async def filtered(self, lrps: Sequence[DesiredLRP]) -> list[DesiredLRP]:
+        """Those that any of the app guids matches, in their order."""
+        found, turns = [], Turns()
+        lengths = {len(guid) for guid in self._plain}
+        for lrp in lrps:
+            guid = lrp.process_guid
+            if any(guid[:length] in self._plain for length in lengths):
+                found.append(lrp)
+            else:
+                for pattern in self._patterns:
+                    await turns.done(PATTERN_COSTS)
+                    if pattern.matches(guid):
+                        found.append(lrp)
+                        break
+            await turns.done(1 + len(lengths))
+        return found
+
+    async def found_in(self, table: DesiredLRPTable) -> list[DesiredLRP]:
+        """Those of all rows that any of the app guids matches."""
+        if self._patterns or "" in self._plain:
+            return await self.filtered(list(table.rows.values()))
+        found: dict[str, DesiredLRP] = {}
+        turns = Turns()
+        for app_guid in self._plain:
+            before = len(found)
+            found.update((lrp.process_guid, lrp) for lrp in table.with_prefix(app_guid))
+            await turns.done(1 + len(found) - before)
+        return list(found.values())
+
+
+async def app_guids(texts: Sequence[str]) -> AppGuids:
+    """
+    Raises:
+      InvalidRequest: too many have wildcards.
+    """
+    guids, turns = AppGuids(), Turns()
+    for text in dict.fromkeys(texts):
+        await turns.done(1)
+        if len(text) > CHARACTERS_MAX:
+            continue
+        if _WILDCARD.search(text) is None:
+            guids._plain[text] = None
+            continue
+        if len(guids._patterns) == PATTERNS_MAX:
+            raise InvalidRequest(f"Invalid field: app_guids: more than {PATTERNS_MAX} with wildcards")
+        guids._patterns.append(like(text))
+        await turns.done(PATTERN_COSTS)
+    return guids
+
+
+class Like:
+    """What SQL's LIKE matches, for a pattern that ends in a ``%``."""
+
+    def __init__(self, first: re.Pattern[str], others: Sequence[re.Pattern[str]]) -> None:
+        self._first = first
+        self._others = others
+
+    def matches(self, text: str) -> bool:
+        found = self._first.match(text)
+        for part in self._others:
+            if found is None:
+                return False
+            found = part.search(text, found.end())
+        return found is not None
+
+
+def like(prefix: str) -> Like:
+    """The pattern ``<prefix>%``. A backslash takes the meaning from what follows it."""
+    parts = [""]
+    for escaped, character in re.findall(r"(?s)(\\?)(.)", prefix):
+        if character == "%" and not escaped:
+            parts.append("")
+        else:
+            parts[-1] += "." if character == "_" and not escaped else re.escape(character)
+    first, *others = (re.compile(part, re.DOTALL) for part in parts)
+    return Like(first, others)

@@ -1,0 +1,200 @@
+"""Desiring, updating and removing processes with many instances, in turns with everybody else (spec: desired-lrps.md §8).
+
+The record comes first, as an outcome of its own. Then come the instances, some at a time, each *turn* decided on the rows
+and the DesiredLRP as they are by then, and staged in the same breath, so whatever happens in between, nothing is created
+twice and nothing that is desired is stopped. A few turns are under way together, so that they share transactions.
+
+What can go wrong between two turns, a database that is away or the end of the process, leaves a record whose instances
+are too few or too many, which is what convergence is there for.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import trio
+
+from bbs.lifecycle import desired_lrps as lifecycle
+from bbs.lifecycle.desired_lrps import Circumstances
+from bbs.models import pb
+from bbs.models.actual_lrp import ActualLRP, ActualLRPKey
+from bbs.models.desired_lrp import DesiredLRP
+from bbs.models.errors import BBSError
+from bbs.models.outcome import Outcome, RequestAuction, StopInstance, UpdateInstance
+from bbs.routes.context import Context
+from bbs.store.mutation import change
+from bbs.store.store import StoreUnavailable
+
+INSTANCES_AT_ONCE_MAX: Final = 200
+"""A request about no more than these is decided at once: 3 ms. Nearly every app is smaller."""
+
+INSTANCES_IN_A_TURN: Final = 100
+"""Instances decided about between two checkpoints."""
+
+TURNS_UNDER_WAY_MAX: Final = 8
+"""Enough to fill one transaction while another is written."""
+
+KEYS_IN_A_TURN: Final = 2_000
+"""Keys looked at between two checkpoints: 1 ms."""
+
+Decide = Callable[[DesiredLRP | None, Sequence[int], Sequence[ActualLRP]], Outcome]
+"""The DesiredLRP, some indices, and their rows, all as the next mutation must see them."""
+
+
+class LargeProcesses:
+    """Call `done_with` first, and go on without a checkpoint in between."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._store = context.store
+        self._head = context.store.head
+        # As many as there are requests being handled at most.
+        self._under_way: dict[str, trio.Event] = {}
+
+    async def done_with(self, process_guid: str) -> None:
+        """Wait until no large request about the process is under way; no checkpoint if none is.
+
+        There is no deadline of its own: each turn of the other request has the store's.
+        """
+        while (other := self._under_way.get(process_guid)) is not None:
+            await other.wait()
+
+    async def desire(self, message: pb.DesiredLRP, at: Circumstances) -> None:
+        """
+        Raises:
+          BBSError: as `bbs.lifecycle.desired_lrps.desire`, or the store's.
+        """
+        process_guid = message.process_guid
+        with self._alone_with(process_guid):
+            await self._record(
+                lambda: lifecycle.desired(self._head.desired_lrp(process_guid), message, at)[1], process_guid
+            )
+            await self._start(process_guid, range(message.instances), at)
+
+    async def update(self, process_guid: str, update: pb.DesiredLRPUpdate, at: Circumstances) -> None:
+        """
+        Raises:
+          BBSError: as `bbs.lifecycle.desired_lrps.update`, or the store's.
+        """
+        with self._alone_with(process_guid):
+            before = self._head.desired_lrp(process_guid)
+            outcome = await self._record(lambda: lifecycle.updated(before, update, at)[1], process_guid)
+            [(_, after)] = outcome.rows
+            assert before is not None
+            assert isinstance(after, DesiredLRP)
+            try:
+                if after.instances > before.instances:
+                    await self._start(process_guid, range(before.instances, after.instances), at)
+                elif after.instances < before.instances:
+                    await self._stop(process_guid, at.trace_id)
+                if (push := lifecycle.pushed(before, update)) is not None:
+                    await self._in_turns(
+                        await self._turns_with_rows(process_guid),
+                        lambda desired, indices, rows: lifecycle.push_to(rows, push, trace_id=at.trace_id),
+                        process_guid,
+                    )
+            finally:
+                # However far it came: the record is another one, and durable.
+                self._store.announce(lifecycle.changed(before, after, at))
+
+    async def remove(self, process_guid: str, *, trace_id: str) -> None:
+        """
+        Raises:
+          BBSError: as `bbs.lifecycle.desired_lrps.remove`, or the store's.
+        """
+        with self._alone_with(process_guid):
+            await self._record(
+                lambda: lifecycle.removed_record(self._head.desired_lrp(process_guid), trace_id=trace_id),
+                process_guid,
+            )
+            await self._stop(process_guid, trace_id)
+
+    @contextmanager
+    def _alone_with(self, process_guid: str) -> Iterator[None]:
+        assert process_guid not in self._under_way, "wait with done_with"
+        done = self._under_way[process_guid] = trio.Event()
+        try:
+            yield
+        finally:
+            del self._under_way[process_guid]
+            done.set()
+
+    async def _record(self, decide: Callable[[], Outcome], process_guid: str) -> Outcome:
+        """Change the record, and let convergence's files follow it, however many rows the process has."""
+        outcome = await change(self._store, decide, about=process_guid)
+        while self._store.committed.attention.catch_up(INSTANCES_IN_A_TURN):
+            await trio.lowlevel.checkpoint()
+        return outcome
+
+    async def _start(self, process_guid: str, indices: range, at: Circumstances) -> None:
+        created = await self._in_turns(
+            (
+                indices[begin : begin + INSTANCES_IN_A_TURN]
+                for begin in range(0, len(indices), INSTANCES_IN_A_TURN)
+            ),
+            lambda desired, some, rows: lifecycle.start_some(desired, some, rows, at),
+            process_guid,
+        )
+        auction = RequestAuction(process_guid, tuple(sorted(created)), at.trace_id)
+        await self._context.auction(Outcome(effects=(auction,)), drivers_when_none=())
+
+    async def _stop(self, process_guid: str, trace_id: str) -> None:
+        await self._in_turns(
+            await self._turns_with_rows(process_guid),
+            lambda desired, indices, rows: lifecycle.stop_some(desired, rows, trace_id=trace_id),
+            process_guid,
+        )
+
+    async def _turns_with_rows(self, process_guid: str) -> list[list[int]]:
+        """The indices that have rows, in order and in turns. Rows that come later are not what the request is about."""
+        turns: dict[int, set[int]] = {}
+        keys = self._head.keys_of(process_guid)
+        for begin in range(0, len(keys), KEYS_IN_A_TURN):
+            for key in keys[begin : begin + KEYS_IN_A_TURN]:
+                assert isinstance(key, ActualLRPKey)
+                turns.setdefault(key.instance_index // INSTANCES_IN_A_TURN, set()).add(key.instance_index)
+            await trio.lowlevel.checkpoint()
+        return [sorted(turns[number]) for number in sorted(turns)]
+
+    async def _in_turns(self, turns: Iterable[Sequence[int]], decide: Decide, process_guid: str) -> list[int]:
+        """Decide about the indices of each turn, in order, and return those to be auctioned.
+
+        An outcome is let go as soon as it is durable: to free all of 50,000 instances at once takes 20 ms.
+
+        Raises:
+          StoreUnavailable: a turn failed, and those after it did not begin.
+        """
+        to_auction: list[int] = []
+        failures: list[BBSError] = []
+        room = trio.Semaphore(TURNS_UNDER_WAY_MAX)
+
+        def decided(indices: Sequence[int]) -> Outcome:
+            return decide(
+                self._head.desired_lrp(process_guid), indices, self._head.rows_in(process_guid, indices)
+            )
+
+        async def take(indices: Sequence[int]) -> None:
+            try:
+                outcome = await change(self._store, lambda: decided(indices), about=process_guid)
+            except BBSError as failure:
+                failures.append(failure)
+            else:
+                calls = [each for each in outcome.effects if isinstance(each, StopInstance | UpdateInstance)]
+                self._context.effects.submit(calls)
+                for effect in outcome.effects:
+                    if isinstance(effect, RequestAuction):
+                        to_auction.extend(effect.indices)
+            finally:
+                room.release()
+
+        async with trio.open_nursery() as nursery:
+            for indices in turns:
+                await room.acquire()  # a checkpoint, in which the turn before begins
+                if failures:
+                    break
+                nursery.start_soon(take, indices)
+        if failures:
+            raise StoreUnavailable(
+                f"the change was begun, and convergence will carry it through: {failures[0]}"
+            ) from failures[0]
+        return to_auction

@@ -1,0 +1,30 @@
+"""Where the bound on a process' instances comes from."""
+
+import pytest
+
+from bbs.cli import _config, _parser
+from bbs.config.upstream import decode
+from bbs.daemon import _settings
+from bbs.lifecycle.desired_lrps import INSTANCES_MAX
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("{}", INSTANCES_MAX),
+        ('{"desired_lrp_instances_max":0}', INSTANCES_MAX),
+        ('{"desired_lrp_instances_max":7}', 7),
+    ],
+)
+def test_the_key_in_the_file(file: str, expected: int) -> None:
+    decoded = decode(file.encode())
+
+    assert decoded.unknown == ()
+    assert _settings(decoded.config).desired_lrp_instances_max == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"), [((), INSTANCES_MAX), (("--desired-lrp-instances-max", "7"), 7)]
+)
+def test_the_flag(flags: tuple[str, ...], expected: int) -> None:
+    assert _config(_parser().parse_args(["serve", *flags])).desired_lrp_instances_max == expected
