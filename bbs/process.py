@@ -17,6 +17,7 @@ import trio
 
 from bbs import __version__, garbage
 from bbs.config import TaskSettings
+from bbs.convergence.audit import Audit
 from bbs.convergence.loop import ConvergenceLoop
 from bbs.convergence.lrps import LRPConvergence
 from bbs.convergence.tasks import TaskConvergence
@@ -44,6 +45,7 @@ from bbs.store.crypto import Keyring
 from bbs.store.dsn import DSN
 from bbs.store.health_check import HealthCheck, HealthCheckSettings, PostgresProbe
 from bbs.store.postgres import PostgresBackend
+from bbs.store.postgres_audit import PostgresAudit
 from bbs.store.reencryption import ReencryptionFailed, seal_anew
 from bbs.store.schema import SchemaError
 from bbs.store.store import BATCH_ROWS_MAX, WRITE_RETRY_S, Store
@@ -195,10 +197,19 @@ class Process:
             log=log,
             now_ns=context.now_ns,
         )
+        self._database_audit = PostgresAudit(dsn)
+        self.audit = Audit(
+            self._store,
+            self._database_audit,
+            keyring,
+            sessions=lambda: self._backend.statistics().connects,
+            log=log,
+        )
         self._loop = ConvergenceLoop(
             {"lrps": self.lrp_convergence.converge, "tasks": self.task_convergence.converge},
             repeat_interval_s=settings.tasks.converge_repeat_interval_s,
             log=log,
+            first=self.audit.run,
         )
         self.presence_watch = PresenceWatch(
             watched, poll_interval_s=settings.presence_poll_s, on_change=self._cells_changed, log=log
@@ -272,6 +283,7 @@ class Process:
             database=self._backend.query_statistics,
             gauges=gauges(
                 store=self._store,
+                audit=self.audit.statistics,
                 effects=self._effects,
                 http=self._http,
                 hubs=self._hubs,
@@ -410,6 +422,7 @@ class Process:
         self._stored_key_label = await self._backend.stored_key_label()
         if self._key_is_unknown():
             return  # it is for the encryptor to say so; until then nothing is read, and nobody answered
+        await self.audit.begin()
         began = perf_counter()
         with garbage.loading():
             rows = await self._store.load()
@@ -472,6 +485,7 @@ class Process:
             ready()
             await stop.wait()
             nursery.cancel_scope.cancel()
+        await self._database_audit.aclose()
 
     def _hooks(self, access_log: AccessLog | None) -> Hooks:
         log, requests = self._log, RequestLog(self._log, access_log=access_log)
