@@ -47,9 +47,10 @@ from bbs.models.errors import BBSError
 from bbs.peers.locket import GRPCLocket, LocketSettings, LocketUnreachable, open_locket
 from bbs.peers.opened import AuctioneerSettings, open_peers
 from bbs.peers.presences import Presences
-from bbs.process import KeyLabelUnknown, Process, Settings
+from bbs.process import KeyLabelUnknown, Process
 from bbs.routes.http import Limits
 from bbs.routes.request_log import AccessLogPathInvalid, open_access_log
+from bbs.settings import Settings
 from bbs.store.backend import BackendUnavailable, BatchRefused, WriterLockLost
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import parse_dsn

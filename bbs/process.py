@@ -9,7 +9,6 @@ these two, ``store`` and ``connections``, which it has no need of (spec: config.
 
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 from typing import Final
@@ -17,13 +16,12 @@ from typing import Final
 import trio
 
 from bbs import __version__, garbage
-from bbs.config import TaskSettings
+from bbs.convergence.audit import Audit
 from bbs.convergence.loop import ConvergenceLoop
 from bbs.convergence.lrps import LRPConvergence
 from bbs.convergence.tasks import TaskConvergence
 from bbs.debug_server import serve_debug
 from bbs.health_server import serve_health
-from bbs.lifecycle.desired_lrps import INSTANCES_MAX
 from bbs.listen import listen
 from bbs.log import LagerSink, LineStatistics, Logger
 from bbs.members import Member, Ready, all_started, as_member, root_cause, unless, until_stopped
@@ -36,51 +34,27 @@ from bbs.peers.interfaces import Cells
 from bbs.peers.opened import Peers
 from bbs.peers.task_effects import TaskEffects
 from bbs.routes.context import Context
-from bbs.routes.http import Call, EventStream, Hooks, HTTPServer, Limits, Peer, Route
+from bbs.routes.http import Call, EventStream, Hooks, HTTPServer, Peer, Route
 from bbs.routes.http.handshakes import tell_on_stderr
 from bbs.routes.request_log import AccessLog, RequestLog
 from bbs.routes.table import route_table
 from bbs.routes.tasks import TaskResolution
+from bbs.settings import Settings
 from bbs.standby import Standby
 from bbs.store.backend import DroppedRow
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import DSN
-from bbs.store.health_check import HealthCheck, HealthCheckSettings, PostgresProbe
+from bbs.store.health_check import HealthCheck, PostgresProbe
 from bbs.store.postgres import PostgresBackend
+from bbs.store.postgres_audit import PostgresAudit
 from bbs.store.reencryption import ReencryptionFailed, seal_anew
-from bbs.store.store import BATCH_ROWS_MAX, WRITE_RETRY_S, Store
+from bbs.store.store import Store
 from bbs.sync.event_hub import EventHubs
 from bbs.sync.lock import Lock, LockLost
 from bbs.sync.presence import PresenceWatch
 
 GIVE_BACK_S: Final = 2.0
 """How long a process that is broken off tries to give its lock back."""
-
-PRESENCE_POLL_S: Final = 5.0
-"""Pause between looks for cells that are gone, besides those of convergence."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What both ways to start a server (``bbs serve`` and ``bbs -config``) say of it. Addresses are ``host:port``.
-
-    Without ``health_address`` or ``debug_address`` there is no such port.
-    """
-
-    listen_address: str
-    health_address: str | None = None
-    debug_address: str | None = None
-    limits: Limits = field(default_factory=Limits)
-    fast_lane: bool = True
-    write_retry_s: float = WRITE_RETRY_S
-    batch_rows_max: int = BATCH_ROWS_MAX
-    update_workers: int = 1000
-    desired_lrp_instances_max: int = INSTANCES_MAX
-    convergence_workers: int = 20
-    presence_poll_s: float = PRESENCE_POLL_S
-    debug_lrp_start_heartbeats: bool = False
-    health_check: HealthCheckSettings | None = None
-    tasks: TaskSettings = field(default_factory=TaskSettings)
 
 
 class KeyLabelUnknown(Exception):
@@ -200,10 +174,19 @@ class Process:
             log=log,
             now_ns=context.now_ns,
         )
+        self._database_audit = PostgresAudit(dsn)
+        self.audit = Audit(
+            self._store,
+            self._database_audit,
+            keyring,
+            sessions=lambda: self._backend.statistics().connects,
+            log=log,
+        )
         self._loop = ConvergenceLoop(
             {"lrps": self.lrp_convergence.converge, "tasks": self.task_convergence.converge},
             repeat_interval_s=settings.tasks.converge_repeat_interval_s,
             log=log,
+            first=self.audit.run,
         )
         self.presence_watch = PresenceWatch(
             watched, poll_interval_s=settings.presence_poll_s, on_change=self._cells_changed, log=log
@@ -278,6 +261,7 @@ class Process:
             database=self._backend.query_statistics,
             gauges=gauges(
                 store=self._store,
+                audit=self.audit.statistics,
                 effects=self._effects,
                 http=self._http,
                 hubs=self._hubs,
@@ -388,6 +372,7 @@ class Process:
         self._stored_key_label = await self._backend.stored_key_label()
         if self._key_is_unknown():
             return  # it is for the encryptor to say so; until then nothing is read, and nobody answered
+        await self.audit.begin()
         began = perf_counter()
         with garbage.loading():
             rows = await self._store.load()
@@ -450,6 +435,7 @@ class Process:
             ready()
             await stop.wait()
             nursery.cancel_scope.cancel()
+        await self._database_audit.aclose()
 
     def _hooks(self, access_log: AccessLog | None) -> Hooks:
         log, requests = self._log, RequestLog(self._log, access_log=access_log)

@@ -19,7 +19,8 @@ from bbs.metrics.loggregator import NoLoggregator
 from bbs.metrics.metrics import Metrics, Reporting
 from bbs.peers.opened import open_peers
 from bbs.peers.presences import Presences
-from bbs.process import Process, Settings
+from bbs.process import Process
+from bbs.settings import Settings
 from bbs.store.dsn import parse_dsn
 from bbs.sync.embedded_locket import embedded_locket
 from bbs.sync.locket_table import LocalLocket, LocketTable

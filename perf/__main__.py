@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn, Protocol
 
+from perf.audit import measure_audits
 from perf.convergence import measure_convergence
 from perf.figures import JSON
 from perf.hold import Credentials, measure_hold
@@ -111,6 +112,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     convergence.add_argument("--lrps", type=_positive_int, default=100_000)
 
+    audit = commands.add_parser(
+        "audit", parents=[common], help="what it costs to find that nobody else has written to the database"
+    )
+    audit.add_argument("--lrps", type=_positive_int, default=250_000)
+
     takeover = commands.add_parser(
         "takeover", parents=[common], help="how long nobody answers while a standby becomes master"
     )
@@ -175,6 +181,11 @@ def _convergence(options: argparse.Namespace) -> tuple[Result, bool]:
     return account, not account.troubles
 
 
+def _audit(options: argparse.Namespace) -> tuple[Result, bool]:
+    account = measure_audits(lrps=options.lrps, say=_say)
+    return account, not account.taken_over
+
+
 def _takeover(options: argparse.Namespace) -> tuple[Result, bool]:
     return measure_takeovers(lrps=options.lrps, say=_say), True
 
@@ -185,6 +196,7 @@ _COMMANDS: Final = {
     "tasks": _tasks,
     "hold": _hold,
     "convergence": _convergence,
+    "audit": _audit,
     "takeover": _takeover,
 }
 

@@ -27,13 +27,14 @@ from bbs.models.actual_lrp import ActualLRP, ActualLRPState, InstanceKey, Modifi
 from bbs.models.desired_lrp import DesiredLRP, MetricTag
 from bbs.models.domain import NEVER_NS, Domain
 from bbs.models.metric_tags import INDEX, INSTANCE_GUID, resolved
-from bbs.models.outcome import Record, Row, put
+from bbs.models.outcome import Record, Row, RowKey, put
 from bbs.models.wire import encode
 from bbs.peers.effects import Effects
 from bbs.peers.stub import StubPeers
-from bbs.store.backend import Seen
+from bbs.store.backend import ReadBack, Seen
 from bbs.store.store import Store
 from perf.figures import JSON, number, table
+from perf.stalls import Stalls, stalls_beside
 
 NOW_NS: Final = 1_700_000_000_000_000_000
 INSTANCES_PER_PROCESS: Final = 4
@@ -57,8 +58,13 @@ class ForgetfulBackend:
         for rows in nothing:
             yield rows
 
-    async def write(self, rows: Sequence[Row]) -> None:
+    async def write(self, rows: Sequence[Row]) -> int:
         await trio.sleep(COMMIT_S)
+        return 0
+
+    async def read(self, keys: Sequence[RowKey]) -> ReadBack:
+        await trio.lowlevel.checkpoint()
+        return ReadBack([], list(keys))
 
     def watch_session(self, on_lost: Callable[[], None]) -> None:
         """There is none to lose."""
@@ -75,6 +81,7 @@ class ConvergedFleet:
     """``lrps`` instances that run as desired, with internal routes and metric tags, each on one of ``cells``."""
 
     lrps: int
+    instances_per_process: int = INSTANCES_PER_PROCESS
 
     @property
     def cells(self) -> list[str]:
@@ -83,8 +90,8 @@ class ConvergedFleet:
     def records(self) -> Iterator[Record]:
         yield Domain(name="cf-apps", expire_time_ns=NEVER_NS)
         cells = self.cells
-        for first in range(0, self.lrps, INSTANCES_PER_PROCESS):
-            desired = _desired(f"process-{first:06d}", min(INSTANCES_PER_PROCESS, self.lrps - first))
+        for first in range(0, self.lrps, self.instances_per_process):
+            desired = _desired(f"process-{first:06d}", min(self.instances_per_process, self.lrps - first))
             yield desired
             for index in range(desired.instances):
                 yield _running(desired, index, cells[(first + index) % len(cells)])
@@ -130,24 +137,6 @@ def _running(desired: DesiredLRP, index: int, cell_id: str) -> ActualLRP:
 
 def _tag() -> ModificationTag:
     return ModificationTag(epoch=str(uuid4()), index=0)
-
-
-@dataclass(slots=True)
-class Stalls:
-    """The longest of each, in milliseconds: turns that others had to wait for, and the garbage collector's part of it."""
-
-    turn_ms: float = 0.0
-    collection_ms: float = 0.0
-
-    def add(self, other: "Stalls") -> None:
-        self.turn_ms = max(self.turn_ms, other.turn_ms)
-        self.collection_ms = max(self.collection_ms, other.collection_ms)
-
-    def cells(self) -> list[str]:
-        return [number(self.turn_ms, digits=1), number(self.collection_ms, digits=1)]
-
-    def as_json(self) -> dict[str, JSON]:
-        return {"turn_ms": round(self.turn_ms, 3), "collection_ms": round(self.collection_ms, 3)}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -226,10 +215,10 @@ async def _measure(fleet: ConvergedFleet, say: Callable[[str], None]) -> Converg
             now_ns=lambda: NOW_NS,
             new_guid=lambda: str(uuid4()),
         )
-        account.idle_stalls = await _stalls(partial(trio.sleep, IDLE_S))
+        account.idle_stalls = await stalls_beside(partial(trio.sleep, IDLE_S))
         for _ in range(STEADY_PASSES):
             account.steady_ms.append(await _took_ms(convergence.converge))
-            account.steady_stalls.add(await _stalls(convergence.converge))
+            account.steady_stalls.add(await stalls_beside(convergence.converge))
         _expect(account, convergence, running=fleet.lrps, suspects=0)
         say(f"as desired: {account.steady_ms[0]:.1f} ms")
         share = max(int(len(cells) * VANISHING_SHARE), 1)
@@ -238,7 +227,7 @@ async def _measure(fleet: ConvergedFleet, say: Callable[[str], None]) -> Converg
         account.vanished = convergence.statistics().unclaimed
         say(f"{account.vanished:,} instances placed anew: {account.vanishing_ms:.0f} ms")
         present.difference_update(cells[share : 2 * share])
-        account.vanishing_stalls = await _stalls(convergence.converge)
+        account.vanishing_stalls = await stalls_beside(convergence.converge)
         _expect(account, convergence, running=fleet.lrps - 2 * account.vanished, suspects=account.vanished)
     return account
 
@@ -265,37 +254,6 @@ async def _took_ms(work: Callable[[], Awaitable[object]]) -> float:
     began = perf_counter()
     await work()
     return 1e3 * (perf_counter() - began)
-
-
-async def _stalls(work: Callable[[], Awaitable[object]]) -> Stalls:
-    """The longest that anybody else had to wait for a turn while ``work`` was done."""
-    longest = collection = began = 0.0
-
-    def on_collection(phase: str, info: dict[str, int]) -> None:
-        nonlocal collection, began
-        if phase == "start":
-            began = perf_counter()
-        else:
-            collection = max(collection, perf_counter() - began)
-
-    async def take_turns() -> None:
-        nonlocal longest
-        last = perf_counter()
-        while True:
-            await trio.lowlevel.checkpoint()
-            now = perf_counter()
-            longest = max(longest, now - last)
-            last = now
-
-    gc.callbacks.append(on_collection)
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(take_turns)
-            await work()
-            nursery.cancel_scope.cancel()
-    finally:
-        gc.callbacks.remove(on_collection)
-    return Stalls(1e3 * longest, 1e3 * collection)
 
 
 def _expect(account: ConvergenceAccount, convergence: LRPConvergence, *, running: int, suspects: int) -> None:

@@ -10,12 +10,16 @@ from bbs.log import Logger, null_logger
 Converge = Callable[[], Awaitable[None]]
 
 
+async def _nothing() -> None:
+    await trio.lowlevel.checkpoint()
+
+
 class ConvergenceLoop:
     """Runs all passes at once, again and again: the first time after one interval, then each time one interval after
     the last of them has ended.
 
-    ``passes`` are named as the log names them: ``lrps`` and ``tasks``. A pass deals with its own errors; one that
-    raises ends `run`, and with it the process.
+    ``passes`` are named as the log names them: ``lrps`` and ``tasks``, and ``first`` is done before them each time. A
+    pass deals with its own errors; one that raises ends `run`, and with it the process.
     """
 
     def __init__(
@@ -24,8 +28,10 @@ class ConvergenceLoop:
         *,
         repeat_interval_s: float,
         log: Logger,
+        first: Converge = _nothing,
     ) -> None:
         self._passes = passes
+        self._first = first
         self._repeat_interval_s = repeat_interval_s
         self._log = log
         self._wanted_now = trio.Event()
@@ -49,6 +55,7 @@ class ConvergenceLoop:
             with trio.move_on_after(max(0.0, self._repeat_interval_s)):  # a negative one is over, as in Go
                 await self._wanted_now.wait()
             self._wanted_now = trio.Event()
+            await self._first()
             log = self._log.session("executing-convergence")
             async with trio.open_nursery() as nursery:
                 for name, converge in self._passes.items():

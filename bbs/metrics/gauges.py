@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from bbs.convergence.audit import AuditStatistics
 from bbs.log import LineStatistics
 from bbs.metrics.metrics import Gauge
 from bbs.models.events import Hub
@@ -16,6 +17,7 @@ from bbs.sync.event_hub import EventHubs
 def gauges(
     *,
     store: Store,
+    audit: Callable[[], AuditStatistics],
     effects: Effects,
     http: HTTPServer,
     hubs: EventHubs,
@@ -36,6 +38,18 @@ def gauges(
             lambda: in_store().failed_outcomes,
         ),
         "write_retries": ("Transactions tried again, since the start", lambda: in_store().retries),
+        "rows_taken_over": (
+            "Rows that were not in the database as in memory, since the start; should stay at zero",
+            lambda: audit().taken_over,
+        ),
+        "audits_failed": (
+            "Comparisons with the database that failed, since the start",
+            lambda: audit().failed,
+        ),
+        "audit_duration_seconds": (
+            "What the last comparison with the database took",
+            lambda: audit().seconds,
+        ),
         "connections": ("Open connections", lambda: in_http().connections),
         "streams": ("Open event streams", lambda: in_http().streams),
         "refused_connections": ("Connections over the limit, since the start", lambda: in_http().refused),

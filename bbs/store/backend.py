@@ -42,6 +42,17 @@ class DroppedRow:
     deleted: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """Rows that were asked for by their keys; those that are not there have no record.
+
+    ``left_out`` are those that are there and can't be read: the process does as if they were not.
+    """
+
+    rows: list[Row]
+    left_out: list[RowKey]
+
+
 FORGOTTEN_ROWS: int = 64
 """Rows dropped from memory between two checkpoints."""
 
@@ -67,10 +78,19 @@ class Seen:
     def gone(self, record_class: type[Record], key: Values) -> Row:
         """Unsee one row, which is to be dropped from memory."""
         del self.versions[record_class][key]
-        if record_class is ActualLRP:
-            process_guid, index, presence = key
-            return Row(RowKey(ActualLRP, ActualLRPKey(process_guid, index, Presence(presence))), None)
-        return Row(RowKey(record_class, key[0]), None)
+        return Row(row_key(record_class, key), None)
+
+
+def row_key(record_class: type[Record], key: Values) -> RowKey:
+    """The key of a row, given the values of its table's key columns.
+
+    Raises:
+      ValueError: no record has such a key (its presence is none of ours).
+    """
+    if record_class is ActualLRP:
+        process_guid, index, presence = key
+        return RowKey(ActualLRP, ActualLRPKey(process_guid, index, Presence(presence)))
+    return RowKey(record_class, key[0])
 
 
 class Source(Protocol):
@@ -118,8 +138,10 @@ class Backend(Protocol):
           BatchRefused: a table can't be read.
         """
 
-    async def write(self, rows: Sequence[Row]) -> None:
+    async def write(self, rows: Sequence[Row]) -> int:
         """Write all ``rows`` or none. No two have the same key. Writing the same rows twice is writing them once.
+
+        Returns the id of the transaction: later ones have greater ids.
 
         Raises:
           BackendUnavailable: it may have happened or not. Call again; the backend connects anew by itself.
@@ -128,6 +150,14 @@ class Backend(Protocol):
 
         Cancellation:
           It may have happened or not.
+        """
+
+    async def read(self, keys: Sequence[RowKey]) -> "ReadBack":
+        """These rows as the database has them now.
+
+        Raises:
+          BackendUnavailable, BatchRefused: as `load`.
+          WriterLockLost: somebody else is master.
         """
 
     def watch_session(self, on_lost: Callable[[], None]) -> None:

@@ -114,6 +114,10 @@ class Head:
         self._staged.clear()
         self._processes.clear()
 
+    def is_staged(self, key: RowKey) -> bool:
+        """Whether a change of this row is on its way to the database."""
+        return key in self._staged
+
     def staged(self) -> int:
         """How many rows are staged and not yet durable."""
         return len(self._staged)

@@ -12,8 +12,8 @@ from enum import Enum, auto
 import trio
 
 from bbs.models.errors import BBSError, UnknownError
-from bbs.models.outcome import Row
-from bbs.store.backend import BackendUnavailable, BatchRefused, DroppedRow, Seen, WriterLockLost
+from bbs.models.outcome import Row, RowKey
+from bbs.store.backend import BackendUnavailable, BatchRefused, DroppedRow, ReadBack, Seen, WriterLockLost
 from bbs.store.codec import TABLES, Policy, Values, decode_rows
 from bbs.store.crypto import Keyring
 
@@ -65,6 +65,7 @@ class Disk:
     )
     holder: object | None = None
     last_writer: object | None = None
+    transactions: int = 0
 
 
 class MemoryBackend:
@@ -110,7 +111,7 @@ class MemoryBackend:
                 yield rows
                 await trio.lowlevel.checkpoint()
 
-    async def write(self, rows: Sequence[Row]) -> None:
+    async def write(self, rows: Sequence[Row]) -> int:
         fault = self.faults.next_writes.popleft() if self.faults.next_writes else Fault.NONE
         await trio.sleep(self.faults.write_s)
         self._require_lock()
@@ -121,6 +122,20 @@ class MemoryBackend:
         if fault is not Fault.NONE:
             self.lose_session()
             raise BackendUnavailable("the connection broke")
+        self._disk.transactions += 1
+        return self._disk.transactions
+
+    async def read(self, keys: Sequence[RowKey]) -> ReadBack:
+        await trio.lowlevel.checkpoint()
+        self._require_lock()
+        found, left_out = [], []
+        for key in keys:
+            table = TABLES[key.table]
+            values = self._disk.rows[table.name].get(table.key_values(key.key))
+            rows, undecodable = decode_rows(table, [values] if values else [], self._keyring)
+            found.append(rows[0] if rows else Row(key, None))
+            left_out += [key] * len(undecodable)
+        return ReadBack(found, left_out)
 
     def watch_session(self, on_lost: Callable[[], None]) -> None:
         self._on_session_lost = on_lost

@@ -25,17 +25,17 @@ import asyncpg
 import trio
 from trio_asyncio import aio_as_trio
 
-from bbs.models.outcome import Row
+from bbs.models.outcome import Record, Row, RowKey
 from bbs.store import schema
-from bbs.store.backend import BatchRefused, DroppedRow, Seen, WriterLockLost
+from bbs.store.backend import BatchRefused, DroppedRow, ReadBack, Seen, WriterLockLost, row_key
 from bbs.store.changes import SLICE_ROWS, changes
-from bbs.store.codec import TABLES, Policy, Table, Undecodable, Values
+from bbs.store.codec import TABLES, Policy, Table, Undecodable, Values, decode_rows
 from bbs.store.crypto import Keyring
 from bbs.store.driver_errors import driver_text, meaning
 from bbs.store.dsn import DSN
 from bbs.store.key_check import check_keys
 from bbs.store.query_statistics import QueryCounts, QueryStatistics
-from bbs.store.statements import Operation, batch_statement
+from bbs.store.statements import Operation, batch_statement, rows_statement
 
 WRITER_LOCK: Final = 0x62627377_72697465
 """Key of the advisory lock: ``bbswrite`` in ASCII."""
@@ -194,7 +194,7 @@ class PostgresBackend:
                 yield rows
                 await trio.lowlevel.checkpoint()
 
-    async def write(self, rows: Sequence[Row]) -> None:
+    async def write(self, rows: Sequence[Row]) -> int:
         values: defaultdict[Operation, list[Values]] = defaultdict(list)
         for begin in range(0, len(rows), SLICE_ROWS):
             if begin:
@@ -205,7 +205,25 @@ class PostgresBackend:
                     values[Operation(table, deletes=True)].append(table.key_values(key))
                 else:
                     values[Operation(table, deletes=False)].append(table.encode(record, self._keyring))
-        await self._cross(self._run, values)
+        return await self._cross(self._run, values)
+
+    async def read(self, keys: Sequence[RowKey]) -> ReadBack:
+        wanted: defaultdict[type[Record], list[RowKey]] = defaultdict(list)
+        for key in keys:
+            wanted[key.table].append(key)
+        found: dict[RowKey, Row] = {key: Row(key, None) for key in keys}
+        left_out: list[RowKey] = []
+        for record_class, of_class in wanted.items():
+            table = TABLES[record_class]
+            key_columns = zip(*(table.key_values(key.key) for key in of_class), strict=True)
+            stored = await self._cross(self._fetch, rows_statement(table), *map(list, key_columns))
+            rows, undecodable = decode_rows(table, [row[:-1] for row in stored], self._keyring)
+            found |= {row.key: row for row in rows}
+            left_out += [
+                row_key(record_class, error.key) for error in undecodable if error.policy is Policy.LEAVE_OUT
+            ]
+            await self._drop(table, undecodable)
+        return ReadBack(list(found.values()), left_out)
 
     async def end_writer_session(self) -> bool:
         """End the session that holds the writer lock, if it is not ours; whether there was one.
@@ -387,14 +405,15 @@ class PostgresBackend:
         """Whether the tables are there, as we know them; their rows may be read before anybody may write."""
         return await schema.is_current(await self._connected())
 
-    async def _run(self, values: "dict[Operation, list[Values]]") -> None:
+    async def _run(self, values: "dict[Operation, list[Values]]") -> int:
         # In a fixed order: every combination of operations is a statement of its own to be prepared.
         operations = tuple(sorted(values, key=lambda operation: (operation.table.name, operation.deletes)))
         if not operations:
-            return
+            return 0
         connection = await self._writer()
         arrays = [column for operation in operations for column in zip(*values[operation], strict=True)]
-        await connection.execute(batch_statement(operations), *arrays)
+        transaction: int = await connection.fetchval(batch_statement(operations), *arrays)
+        return transaction
 
     async def _end_sessions(self, pid: int | None) -> bool:
         """End the sessions other than this one that hold the writer lock: all, or only that of ``pid``."""

@@ -1,7 +1,7 @@
 """The SQL of batches: one statement for all rows of all tables, so that a batch is one round trip and one transaction.
 
-Rows travel as one array per column. A batch that touches several tables, or puts and deletes, is a ``WITH`` of the
-single statements: Postgres runs each of them to its end, and commits all or none.
+Rows travel as one array per column. A batch is a ``WITH`` of a statement for each table and kind of change: Postgres
+runs each of them to its end, and commits all or none.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,15 +28,13 @@ class Operation(NamedTuple):
 
 @cache
 def batch_statement(operations: tuple[Operation, ...]) -> str:
-    """One statement for all ``operations``; its parameters are theirs, one after another."""
+    """One statement for all ``operations``; its parameters are theirs, one after another. It gives its transaction's id."""
     numbers = count(1)
-    *others, last = (
+    changes = (
         (_delete if operation.deletes else _upsert)(operation.table, _arrays(operation.parameters, numbers))
         for operation in operations
     )
-    if not others:
-        return last
-    return f"WITH {', '.join(f's{i} AS ({sql})' for i, sql in enumerate(others))} {last}"
+    return f"WITH {', '.join(f's{i} AS ({sql})' for i, sql in enumerate(changes))} SELECT txid_current()"
 
 
 @cache
@@ -59,6 +57,18 @@ def rows_statement(table: Table) -> str:
     keys = _names(table.key)
     wanted = _arrays(table.key, count(1))
     return f"SELECT {_names(table.columns)}, {VERSION} FROM {table.name} WHERE ({keys}) IN (SELECT * FROM unnest({wanted}))"
+
+
+@cache
+def audit_statement(table: Table) -> str:
+    """How many rows there are, and the key and version of each that is newer than transaction ``$1`` and was written by
+    none of the transactions ``$2``. One pass over the table, whatever there is to be found.
+
+    Both parameters are the lower 32 bits of transaction ids, which is what a row remembers of its own.
+    """
+    strange = "age(xmin) <= age($1::xid) AND xmin NOT IN (SELECT unnest($2::xid[]))"
+    row = f"ROW({_names(table.key)}, xmin::text::bigint)"
+    return f"SELECT count(*), array_agg({row}) FILTER (WHERE {strange}) FROM {table.name}"
 
 
 def _upsert(table: Table, arrays: str) -> str:

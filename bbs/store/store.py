@@ -12,7 +12,7 @@ every such row is written again (`_mend`), as soon as the database is back, and 
 """
 
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
@@ -20,9 +20,10 @@ from typing import Final, NoReturn
 import trio
 
 from bbs.models.errors import BBSError, UnknownError
-from bbs.models.outcome import Announcement, Outcome, Row, RowKey
+from bbs.models.outcome import Announcement, Outcome, Record, Row, RowKey
 from bbs.store.backend import Backend, BackendUnavailable, BatchRefused, Seen, Source
 from bbs.store.codec import check
+from bbs.store.foreign_changes import Announce, Comparison, Reconciled, Written
 from bbs.store.head import Head
 from bbs.store.tables import Tables
 
@@ -39,6 +40,8 @@ RETRY_PAUSE_MAX_S: Final = 1.0
 
 LANDED_IN_A_TURN: Final = 100
 """Rows of a batch that become visible before others get a turn: 1 ms, or 5 if there are subscribers to tell."""
+WRITTEN_MAX: Final = 50_000
+"""Transactions remembered for the audit: half an hour of writes without a pause, of which it needs a minute's."""
 
 ENDED: Final = "the server is stopping; whether this was written is not known"
 
@@ -124,6 +127,9 @@ class Store:
         # The newest staged outcome about each guid, for those whose answer rests on it.
         self._newest: dict[str, _Staged] = {}
         self._mend: set[RowKey] = set()
+        self._comparisons: deque[Comparison] = deque()
+        self.written: deque[Written] = deque(maxlen=WRITTEN_MAX)
+        """The last transactions, the oldest first. What writes of others are told from ours by."""
         self._session_is_lost = False
         backend.watch_session(self._session_was_lost)
         self._has_ended = False
@@ -203,6 +209,28 @@ class Store:
         """Tell of a change that is durable already, after everything that has been told so far."""
         self._publish((announcement,))
 
+    async def reconcile(self, keys: Sequence[RowKey], announce: Announce) -> Reconciled:
+        """Compare these rows with the database's between two batches, and take over those that differ.
+
+        A row with a change of ours on its way is left alone: that change will be what the database has. Without
+        ``keys``, just wait until the batch that is being written has landed.
+
+        Raises:
+          BackendUnavailable, BatchRefused: nothing was compared.
+        Cancellation:
+          Gives up the wait; rows may be taken over all the same.
+        """
+        if self._has_ended:
+            raise BackendUnavailable(ENDED)
+        comparison = Comparison(keys, announce)
+        self._comparisons.append(comparison)
+        self._work.set()
+        await comparison.done.wait()
+        assert comparison.result is not None
+        if isinstance(comparison.result, BaseException):
+            raise comparison.result
+        return comparison.result
+
     async def settle(self, about: str) -> None:
         """Wait until everything staged so far about ``about`` is durable; a checkpoint only if something is.
 
@@ -240,6 +268,8 @@ class Store:
         task_status.started()
         try:
             while True:
+                while self._comparisons:
+                    await self._compare(self._comparisons.popleft())
                 if not self._queue:
                     await self._wait_for_work()
                     continue
@@ -250,6 +280,9 @@ class Store:
             # Nobody will write what is still staged, so nobody may go on waiting for it.
             self._has_ended = True
             self._fail([*self._in_flight, *self._queue], lambda: StoreUnavailable(ENDED))
+            for comparison in self._comparisons:
+                comparison.result = BackendUnavailable(ENDED)
+                comparison.done.set()
 
     def _session_was_lost(self) -> None:
         """Do not wait for the next write to find out whether somebody else has become master."""
@@ -264,7 +297,8 @@ class Store:
             return
         try:
             if self._mend:
-                await self._backend.write(self._latest(()))
+                transaction = await self._backend.write(self._latest(()))
+                self._note(transaction, self.committed.sizes())
             else:
                 await self._backend.hold()
         except (BackendUnavailable, BatchRefused) as trouble:
@@ -274,6 +308,31 @@ class Store:
         else:
             self._mend.clear()
             self._session_is_lost = False
+
+    async def _compare(self, comparison: Comparison) -> None:
+        comparison.result = BackendUnavailable(ENDED)  # should this be cancelled
+        try:
+            comparison.result = await self._reconciled(comparison)
+        except (BackendUnavailable, BatchRefused) as trouble:
+            comparison.result = trouble
+        finally:
+            comparison.done.set()
+
+    async def _reconciled(self, comparison: Comparison) -> Reconciled:
+        if not comparison.keys:
+            return Reconciled([], [])
+        found = await self._backend.read(comparison.keys)
+        differing = [
+            row
+            for row in found.rows
+            if self.committed.get(row.key) != row.record
+            and row.key not in self._mend
+            and not self.head.is_staged(row.key)
+        ]
+        announcements = comparison.announce(differing)
+        self.committed.apply(differing)
+        self._publish(announcements)
+        return Reconciled(differing, found.left_out)
 
     def _take_batch(self) -> list[_Staged]:
         batch = [self._queue.popleft()]
@@ -312,7 +371,7 @@ class Store:
         while True:
             rows = self._latest(batch)
             try:
-                await self._backend.write(rows)
+                transaction = await self._backend.write(rows)
             except BackendUnavailable as trouble:
                 self._on_trouble(trouble)
                 if trio.current_time() + pause_s >= deadline:
@@ -326,7 +385,9 @@ class Store:
         self._batches += 1
         self._rows_written += len(rows)
         self._on_batch(Batch(len(batch), len(rows), began - batch[0].staged_at, trio.current_time() - began))
+        before = self.committed.sizes()
         await self._land_all(batch)
+        self._note(transaction, before)
 
     async def _land_all(self, batch: list[_Staged]) -> None:
         """What is durable becomes visible, outcome by outcome; events for many subscribers may take their time.
@@ -340,6 +401,15 @@ class Store:
             if rows >= LANDED_IN_A_TURN:
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 rows = 0
+
+    def _note(self, transaction: int, before: Mapping[type[Record], int]) -> None:
+        after = self.committed.sizes()
+        grown = {
+            record_class: size - before[record_class]
+            for record_class, size in after.items()
+            if size != before[record_class]
+        }
+        self.written.append(Written(transaction, grown))
 
     def _latest(self, batch: Iterable[_Staged]) -> list[Row]:
         """The rows of ``batch``, the last version of each, and those to be mended."""

@@ -4,7 +4,7 @@ A table holds references to immutable records, so handing one out is free and a 
 Every index is kept up to date by `put` and `delete` and must always agree with a scan of the rows.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, KeysView
 from itertools import islice
 from operator import attrgetter
 from typing import Any, Final
@@ -244,6 +244,15 @@ class Tables:
             before = table.delete(key) if record is None else table.put(key, record)
             if tell := self._attentive.get(table_class):
                 tell(key, before, record)
+
+    def sizes(self) -> dict[type[Record], int]:
+        """How many rows each table has."""
+        return {record_class: len(table.rows) for record_class, table in self._by_class.items()}
+
+    def keys(self, record_class: type[Record]) -> KeysView[Any]:
+        """The keys of all rows of one table."""
+        keys: KeysView[Any] = self._by_class[record_class].rows.keys()
+        return keys
 
     def get(self, row: RowKey) -> Record | None:
         """The row of that key, if there is one."""

@@ -253,3 +253,23 @@ async def test_a_session_that_we_close_is_not_lost(world: Any) -> None:
     await trio.testing.wait_all_tasks_blocked(0.05)
 
     assert not lost.is_set()
+
+
+async def test_rows_are_read_back_by_their_keys(world: Any) -> None:
+    writer = await world.open_writer()
+    await writer.write([put(record) for record in RECORDS])
+    absent = [delete(record).key for record in (actual_lrp("absent"), desired_lrp("absent"), task("absent"))]
+
+    found = await writer.read([*(put(record).key for record in RECORDS), *absent])
+
+    assert by_key([row.record for row in found.rows if row.record is not None]) == by_key(RECORDS)
+    assert [row.key for row in found.rows if row.record is None] == absent
+    assert found.left_out == []
+
+
+async def test_transactions_are_numbered_in_their_order(world: Any) -> None:
+    writer = await world.open_writer()
+
+    numbers = [await writer.write([put(actual_lrp(crash_count=count))]) for count in range(3)]
+
+    assert numbers == sorted(set(numbers))

@@ -43,7 +43,7 @@ class Door:
             raise self.holds.popleft()
         self.held += 1
 
-    async def write(self, rows: Sequence[Row]) -> None:
+    async def write(self, rows: Sequence[Row]) -> int:
         await self.open.wait()
         if any(self.poison is not None and _about(row) == self.poison for row in rows):
             raise BatchRefused(InvalidRequest())
@@ -57,6 +57,7 @@ class Door:
                     self.rows[row.key] = row.record
         if fault is not None:
             raise fault
+        return len(self.batches)
 
     async def load(self, seen: Seen) -> AsyncIterator[Sequence[Row]]:
         yield [Row(key, record) for key, record in self.rows.items()]  # type: ignore[arg-type]  # records, all of them

@@ -1,0 +1,304 @@
+"""Keeps memory what the database is, whoever has written there.
+
+The server holds the writer lock, but nobody can keep an operator from repairing rows by hand, or a fail-over from losing
+the last commits. So before each convergence pass the database is asked what differs from what we wrote. What does is
+taken over as if it had been a change of ours: readers see it, subscribers hear of it, convergence acts on it. Each finding
+is only a suspicion until the committer, between two batches, has compared the row itself (`Store.reconcile`).
+
+Three questions, each of which costs us what it finds:
+
+1. Which rows have been written since the last audit, by none of our transactions? A row remembers its transaction.
+2. Are there as many rows as we know of? If not, keys are compared: a row that somebody deleted leaves nothing behind.
+3. Do the next few thousand rows say what memory says? That finds what the others can't, in turns around all tables; and
+   everything soon after a lost session, since behind the connection there may be another Postgres now.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from bbs.lifecycle.changes import RowsChanged
+from bbs.log import Logger
+from bbs.models.actual_lrp import ActualLRP, ActualLRPKey
+from bbs.models.desired_lrp import DesiredLRP
+from bbs.models.events import (
+    DesiredLRPChanged,
+    DesiredLRPCreated,
+    DesiredLRPRemoved,
+    Event,
+    Hub,
+    TaskChanged,
+    TaskCreated,
+    TaskRemoved,
+)
+from bbs.models.outcome import Announcement, Record, Row, RowKey, Told
+from bbs.models.task import Task
+from bbs.store.backend import BackendUnavailable, BatchRefused, row_key
+from bbs.store.codec import TABLES, Values, decode_rows
+from bbs.store.crypto import Keyring
+from bbs.store.postgres_audit import LOW_32_BITS, Foreign, Look, PostgresAudit
+from bbs.store.store import Store
+from bbs.store.tables import Tables
+
+RECONCILED_ROWS: Final = 100
+"""Rows that the committer compares between two batches: 5 ms, for which writes wait."""
+
+COMPARED_ROWS: Final = 4_000
+"""Rows read and compared per audit by turns: 0.25 s of CPU in slices."""
+
+COMPARED_ROWS_AFTER_LOSS: Final = 50_000
+"""The same after a lost session, until all have been compared: 3 s of CPU in slices."""
+
+PAGE_ROWS: Final = 1_000
+PAGE_KEYS: Final = 4_000
+
+SLICE_ROWS: Final = 64
+"""Rows decoded between two checkpoints: about 3 ms."""
+
+TOLD_MAX: Final = 100
+"""Rows named in the log per audit. All are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditStatistics:
+    """``audits`` and ``failed`` ones since the start, rows ``taken_over`` since then, and ``seconds`` the last one took."""
+
+    audits: int = 0
+    failed: int = 0
+    taken_over: int = 0
+    seconds: float = 0.0
+
+
+class Audit:
+    """Call `begin` before the store is loaded and `run` afterwards, as often as wanted.
+
+    ``sessions`` counts the connections that the store's backend has made: one more is a lost session.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        database: PostgresAudit,
+        keyring: Keyring,
+        *,
+        sessions: Callable[[], int],
+        log: Logger,
+        compared_rows: int = COMPARED_ROWS,
+    ) -> None:
+        self._store = store
+        self._database = database
+        self._keyring = keyring
+        self._sessions = sessions
+        self._log = log.session("database-audit")
+        self._compared_rows = compared_rows
+        self._since = 0
+        self._left_out: set[tuple[type[Record], Values]] = set()
+        self._turns = _Turns()
+        self._sessions_seen = 0
+        self._rows_to_go = 0
+        self._statistics = AuditStatistics()
+
+    def statistics(self) -> AuditStatistics:
+        return self._statistics
+
+    async def begin(self) -> None:
+        """Note where we came in: what is written from now on is either ours or somebody else's.
+
+        Raises:
+          BackendUnavailable, BatchRefused
+        """
+        self._since = await self._database.now()
+        self._sessions_seen = self._sessions()
+
+    async def run(self) -> None:
+        """One audit. A database that is away is for the next one."""
+        began = trio.current_time()
+        failed, taken_over = 0, 0
+        try:
+            taken_over = await self._audit()
+        except (BackendUnavailable, BatchRefused) as trouble:
+            failed = 1
+            self._log.error("failed", error=trouble)
+        before = self._statistics
+        self._statistics = AuditStatistics(
+            audits=before.audits + 1,
+            failed=before.failed + failed,
+            taken_over=before.taken_over + taken_over,
+            seconds=trio.current_time() - began,
+        )
+
+    async def _audit(self) -> int:
+        store = self._store
+        look = await self._database.look(
+            since=self._since, ours=[written.transaction for written in store.written]
+        )
+        await store.reconcile(
+            (), _announcements_of(store.committed)
+        )  # what the look saw of ours has landed now
+        ours = {written.transaction & LOW_32_BITS for written in store.written}
+        foreign = [self._row_key(each) for each in look.foreign if each.version not in ours]
+        suspects = {key: None for key in foreign if key is not None}
+        for record_class in self._classes_of_another_size(look, suspects):
+            suspects |= dict.fromkeys(await self._keys_of_one_side(record_class))
+        suspects |= dict.fromkeys(await self._next_rows_that_differ())
+        taken_over = await self._take_over(list(suspects))
+        self._since = look.snapshot.oldest
+        while store.written and store.written[0].transaction < self._since:
+            store.written.popleft()
+        return taken_over
+
+    def _row_key(self, foreign: Foreign) -> RowKey | None:
+        try:
+            return row_key(foreign.record_class, foreign.key)
+        except ValueError:
+            self._left_out.add((foreign.record_class, foreign.key))
+            return None
+
+    def _classes_of_another_size(self, look: Look, suspects: Collection[RowKey]) -> Iterator[type[Record]]:
+        """Tables that had another number of rows at the moment of the look than memory would have with ``suspects``."""
+        for record_class, size in self._store.committed.sizes().items():
+            later = sum(
+                written.grown.get(record_class, 0)
+                for written in self._store.written
+                if not look.snapshot.shows(written.transaction)
+            )
+            unseen = sum(left_out_class is record_class for left_out_class, _ in self._left_out)
+            known = self._store.committed.keys(record_class)
+            new = sum(key.table is record_class and key.key not in known for key in suspects)
+            if look.counts[record_class] != size - later + new + unseen:
+                yield record_class
+
+    async def _keys_of_one_side(self, record_class: type[Record]) -> list[RowKey]:
+        """Keys that only memory or only the database has. What is left out is counted anew."""
+        self._left_out = {each for each in self._left_out if each[0] is not record_class}
+        stored: set[RowKey] = set()
+        after: Values = ()
+        table = TABLES[record_class]
+        while page := await self._database.page(record_class, after=after, rows=PAGE_KEYS, whole=False):
+            after = tuple(page[-1][: table.key_columns])
+            for row in page:
+                values = tuple(row[: table.key_columns])
+                try:
+                    stored.add(row_key(record_class, values))
+                except ValueError:
+                    self._left_out.add((record_class, values))
+        known = self._store.committed.keys(record_class)
+        only = [key for key in stored if key.key not in known]
+        await trio.lowlevel.checkpoint()
+        only += [key for key in (RowKey(record_class, key) for key in list(known)) if key not in stored]
+        return only
+
+    async def _next_rows_that_differ(self) -> list[RowKey]:
+        """Compare the rows whose turn it is; keys of those that are not what memory has."""
+        if self._sessions() != self._sessions_seen:
+            self._sessions_seen = self._sessions()
+            self._rows_to_go = sum(self._store.committed.sizes().values())
+        rows_left = COMPARED_ROWS_AFTER_LOSS if self._rows_to_go else self._compared_rows
+        differing: list[RowKey] = []
+        for _ in TABLES:  # at most once around
+            while rows_left > 0:
+                record_class = self._turns.record_class
+                page = await self._database.page(
+                    record_class, after=self._turns.after, rows=min(PAGE_ROWS, rows_left), whole=True
+                )
+                if not page:
+                    break
+                self._turns.after = tuple(page[-1][: TABLES[record_class].key_columns])
+                rows_left -= len(page)
+                self._rows_to_go = max(0, self._rows_to_go - len(page))
+                differing += await self._differing(record_class, page)
+            if rows_left <= 0:
+                break
+            self._turns.next_table()
+        else:
+            self._rows_to_go = 0
+        return differing
+
+    async def _differing(self, record_class: type[Record], page: Sequence[Sequence[object]]) -> list[RowKey]:
+        differing = []
+        for begin in range(0, len(page), SLICE_ROWS):
+            stored = [tuple(row)[:-1] for row in page[begin : begin + SLICE_ROWS]]
+            rows, _ = decode_rows(TABLES[record_class], stored, self._keyring)
+            differing += [row.key for row in rows if self._store.committed.get(row.key) != row.record]
+            await trio.lowlevel.checkpoint()
+        return differing
+
+    async def _take_over(self, suspects: Sequence[RowKey]) -> int:
+        announce = _announcements_of(self._store.committed)
+        told = 0
+        for begin in range(0, len(suspects), RECONCILED_ROWS):
+            found = await self._store.reconcile(suspects[begin : begin + RECONCILED_ROWS], announce)
+            self._left_out |= {(key.table, TABLES[key.table].key_values(key.key)) for key in found.left_out}
+            for row in found.taken_over[: max(0, TOLD_MAX - told)]:
+                self._log.info(
+                    "took-over-row",
+                    table=TABLES[row.key.table].name,
+                    key=list(TABLES[row.key.table].key_values(row.key.key)),
+                    there=row.record is not None,
+                )
+            told += len(found.taken_over)
+        if told:
+            self._log.error("memory-differed-from-database", rows=told)
+        return told
+
+
+@dataclass(slots=True)
+class _Turns:
+    """Where the comparison by turns has got to."""
+
+    number: int = 0
+    after: Values = ()
+
+    @property
+    def record_class(self) -> type[Record]:
+        return list(TABLES)[self.number]
+
+    def next_table(self) -> None:
+        self.number = (self.number + 1) % len(TABLES)
+        self.after = ()
+
+
+def _announcements_of(committed: Tables) -> Callable[[Sequence[Row]], tuple[Announcement, ...]]:
+    def announcements(rows: Sequence[Row]) -> tuple[Announcement, ...]:
+        instances: dict[tuple[str, int], dict[ActualLRPKey, ActualLRP | None]] = {}
+        told: list[Announcement] = []
+        for row in rows:
+            before = committed.get(row.key)
+            if isinstance(row.key.key, ActualLRPKey):
+                assert row.record is None or isinstance(row.record, ActualLRP)
+                key = row.key.key
+                instances.setdefault((key.process_guid, key.instance_index), {})[key] = row.record
+            elif (event := _event(before, row.record)) is not None:
+                told.append(event)
+        for (process_guid, index), changed in instances.items():
+            present = committed.actual_lrps.rows_at(process_guid, index).present()
+            known = {lrp.key for lrp in present}
+            new = (changed[key] for key in sorted(changed) if key not in known)
+            after = (*(changed.get(lrp.key, lrp) for lrp in present), *new)
+            told.append(RowsChanged(present, after))
+        return tuple(told)
+
+    return announcements
+
+
+def _event(before: Record | None, after: Record | None) -> Told | None:
+    """What subscribers hear of a DesiredLRP or a task. Domains are not told of."""
+    event: Event
+    match before, after:
+        case None, DesiredLRP():
+            event = DesiredLRPCreated(after, "")
+        case DesiredLRP(), DesiredLRP():
+            event = DesiredLRPChanged(before, after, "")
+        case DesiredLRP(), None:
+            event = DesiredLRPRemoved(before, "")
+        case None, Task():
+            event = TaskCreated(after)
+        case Task(), Task():
+            event = TaskChanged(before, after)
+        case Task(), None:
+            event = TaskRemoved(before)
+        case _:
+            return None
+    return Told(Hub.TASK if isinstance(before or after, Task) else Hub.DESIRED, event)
