@@ -1,4 +1,8 @@
-"""Lists of DesiredLRPs, whole and in parts (spec: api.md 8.5). All read the committed view."""
+"""Lists of DesiredLRPs, whole and in parts (spec: api.md 8.5). All read the committed view.
+
+What is asked for by guids, of processes or of apps, comes in the order of the primary key, not of the request, as
+upstream's database finds it. So do all DesiredLRPs; those of a domain come in no particular order.
+"""
 
 import re
 from collections.abc import Callable, Iterable
@@ -32,7 +36,7 @@ def select(
     domain: str = "",
 ) -> list[DesiredLRP]:
     """Rows that match every filter given. An app guid matches the process guids that begin with it."""
-    process_guids, app_guids = dict.fromkeys(process_guids), dict.fromkeys(app_guids)
+    process_guids, app_guids = sorted(set(process_guids)), set(app_guids)
     lrps: Iterable[DesiredLRP]
     if process_guids:
         lrps = [table.rows[guid] for guid in process_guids if guid in table.rows]
@@ -40,7 +44,8 @@ def select(
             patterns = [_like(app_guid) for app_guid in app_guids]
             lrps = [lrp for lrp in lrps if any(pattern.match(lrp.process_guid) for pattern in patterns)]
     elif app_guids:
-        lrps = {lrp.process_guid: lrp for app_guid in app_guids for lrp in _of_app(table, app_guid)}.values()
+        found = {lrp.process_guid: lrp for app_guid in app_guids for lrp in _of_app(table, app_guid)}
+        lrps = [found[process_guid] for process_guid in sorted(found)]
     elif domain:
         return list(table.by_domain[domain])
     else:

@@ -16,7 +16,7 @@ from typing import Final
 from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, ActualLRPState, Presence
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.drift import routes_differ, tags_differ
-from bbs.store.indexes import Index, TimeQueue
+from bbs.store.indexes import ByProcess, Index, TimeQueue
 
 UNCLAIMED: Final = ActualLRPState.UNCLAIMED
 CLAIMED: Final = ActualLRPState.CLAIMED
@@ -38,7 +38,7 @@ class Attention:
         "routes_drifted", "surplus", "suspects", "tags_drifted", "unclaimed",
     )  # fmt: skip
 
-    def __init__(self, desired: Mapping[str, DesiredLRP], rows_of: Index[ActualLRP]) -> None:
+    def __init__(self, desired: Mapping[str, DesiredLRP], rows_of: ByProcess) -> None:
         self._desired = desired
         self._rows_of = rows_of
         self._counts: dict[Presence, dict[ActualLRPState, int]] = {

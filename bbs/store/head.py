@@ -38,8 +38,12 @@ class Head:
 
     def rows_of(self, process_guid: str) -> list[ActualLRP]:
         """All rows of one process, by index and then presence."""
-        rows = {lrp.key: lrp for lrp in self._committed.actual_lrps.by_process_guid[process_guid]}
-        for (_, key), record in self._processes.get(process_guid, {}).values():
+        committed = self._committed.actual_lrps.by_process_guid[process_guid]
+        staged = self._processes.get(process_guid)
+        if staged is None:
+            return list(committed)
+        rows = {lrp.key: lrp for lrp in committed}
+        for (_, key), record in staged.values():
             assert isinstance(key, ActualLRPKey)
             if record is None:
                 rows.pop(key, None)

@@ -5,6 +5,8 @@ from typing import Final, Generic, TypeVar
 
 from sortedcontainers import SortedDict
 
+from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, Presence
+
 RecordT = TypeVar("RecordT")
 KeyT = TypeVar("KeyT", bound=Hashable)
 
@@ -46,6 +48,62 @@ class Index(Generic[RecordT]):
 
     def items(self) -> Iterator[tuple[str, Collection[RecordT]]]:
         return ((value, rows.values()) for value, rows in self._filed.items())
+
+
+PRESENCE_BITS: Final = 2
+assert max(Presence) < 1 << PRESENCE_BITS
+
+
+class ByProcess:
+    """ActualLRPs by process guid, those of a process in the order of the primary key: by index, then by presence.
+
+    A dictionary keeps the order in which its keys came. That is nearly always the right one: indices are created in
+    order, and a row that is replaced, as every claim and start does, keeps its place. A row that comes late, such as an
+    evacuating one, makes its process *disordered*, and the next who asks for its rows puts them in order, for all who
+    ask after that.
+    """
+
+    __slots__ = ("_disordered", "_filed")
+
+    def __init__(self) -> None:
+        self._filed: dict[str, dict[int, ActualLRP]] = {}
+        self._disordered: set[str] = set()
+
+    def put(self, key: ActualLRPKey, lrp: ActualLRP) -> None:
+        """File ``lrp``, in the place of the row with its key if there is one."""
+        place = _place(key)
+        rows = self._filed.get(key.process_guid)
+        if rows is None:
+            self._filed[key.process_guid] = {place: lrp}
+            return
+        if place not in rows and place < next(reversed(rows)):
+            self._disordered.add(key.process_guid)
+        rows[place] = lrp
+
+    def discard(self, key: ActualLRPKey) -> None:
+        rows = self._filed[key.process_guid]
+        del rows[_place(key)]
+        if not rows:
+            del self._filed[key.process_guid]
+            self._disordered.discard(key.process_guid)
+
+    def __getitem__(self, process_guid: str) -> Collection[ActualLRP]:
+        """The rows of that process: live, so copy before any checkpoint."""
+        rows = self._filed.get(process_guid)
+        if rows is None:
+            return ()
+        if process_guid in self._disordered:
+            rows = self._filed[process_guid] = {place: rows[place] for place in sorted(rows)}
+            self._disordered.remove(process_guid)
+        return rows.values()
+
+    def __len__(self) -> int:
+        return len(self._filed)
+
+
+def _place(key: ActualLRPKey) -> int:
+    """Where a row stands among those of its process."""
+    return key.instance_index << PRESENCE_BITS | key.presence
 
 
 class TimeQueue(Generic[KeyT]):
