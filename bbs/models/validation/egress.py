@@ -8,7 +8,7 @@ from typing import Final
 from bbs.models import pb
 from bbs.models.validation.fields import invalid
 
-INVALID_IP: Final = "Invalid IP"
+INVALID_IP: Final = "invalid IP"
 
 DECIMAL: Final = re.compile("[0-9]+")
 
@@ -55,10 +55,10 @@ def _no_ports(rule: pb.SecurityGroupRule) -> list[str]:
 def _ports(rule: pb.SecurityGroupRule) -> list[str]:
     if not rule.HasField("port_range"):
         if not rule.ports:
-            return ["Missing required field: ports or port_range"]
+            return ["missing required field: ports or port_range"]
         return [invalid("ports") for port in rule.ports if port == 0]
     if rule.ports:
-        return ["Invalid: ports and port_range provided"]
+        return ["invalid: ports and port_range provided"]
     start, end = rule.port_range.start, rule.port_range.end
     return [invalid("port_range") for is_broken in (start < 1, end < 1, start > end) if is_broken]
 
@@ -66,7 +66,7 @@ def _ports(rule: pb.SecurityGroupRule) -> list[str]:
 def _destinations(destinations: Iterable[str]) -> list[str]:
     parts = [part for destination in destinations for part in destination.split(",")]
     if not parts:
-        return ["Must have at least 1 destination"]
+        return ["must have at least 1 destination"]
     return [entry for part in parts for entry in _destination(part)]
 
 
