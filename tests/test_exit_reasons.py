@@ -153,7 +153,7 @@ async def test_a_newer_database(around: Surroundings) -> None:
 
     error = bbs.data_of("exited-with-failure")["error"]
     assert "migration-manager exited with error" in error
-    assert "Existing DB version (1772581988) exceeds bbs version (1772581987)" in error
+    assert "existing DB version (1772581988) exceeds bbs version (1772581987)" in error
     assert_order(bbs.messages(), "migration-manager.migration-failed", "started", "exited-with-failure")
 
 

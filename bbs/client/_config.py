@@ -54,7 +54,7 @@ class ClientConfig:
         except ValueError as error:
             raise InvalidClientConfig(f'parse "{self.url}": {error}') from error
         if self.is_tls and parsed.scheme != "https":
-            raise InvalidClientConfig("Expected https URL")
+            raise InvalidClientConfig("expected https URL")
         if parsed.scheme not in ("http", "https"):
             raise InvalidClientConfig(f'unsupported protocol scheme "{parsed.scheme}"')
         if not parsed.hostname:

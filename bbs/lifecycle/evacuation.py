@@ -244,7 +244,9 @@ def _dance(rows: Rows, held: ActualLRP, *, now_ns: int, epoch: str) -> Evacuatio
         written = (put(stored), delete(held))
         effects: tuple[RequestAuction, ...] = ()
     else:
-        freed = unclaimed_again(held, now_ns=now_ns)
+        # Upstream reads the clock for each row, the evacuating one first. Cloud Controller shows the row with the later
+        # `since`, and takes the first of two that are equal, so the order must not depend on how fine the clock is.
+        freed = unclaimed_again(held, now_ns=now_ns + 1)
         after = recorded(None, freed, after)
         written = (put(stored), put(freed))
         effects = (RequestAuction(held.process_guid, (held.index,)),)

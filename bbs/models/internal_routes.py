@@ -11,6 +11,9 @@ from bbs.models.desired_lrp import Routes
 
 INTERNAL_ROUTER: Final = "internal-router"
 
+# Nobody looks at numbers, but Python refuses to make an int of very many digits.
+_READER: Final = json.JSONDecoder(parse_int=float)
+
 
 def raw_internal_routes(routes: Routes | None) -> bytes | None:
     """The internal router's value as it is stored, if it has one."""
@@ -20,14 +23,15 @@ def raw_internal_routes(routes: Routes | None) -> bytes | None:
 def parse_internal_routes(raw: bytes | None) -> tuple[str, ...] | None:
     """The host names in order; ``None`` when there is no value, or it is the JSON ``null``.
 
-    Read as Go reads it: keys in any case, unknown keys ignored, what is missing or ``null`` is empty.
+    Read as Go reads it: keys in any case, unknown keys ignored, what is missing or ``null`` is empty, and what is no
+    text is a replacement character.
 
     Raises:
       ValueError: not a list of objects with a textual host name.
     """
     if raw is None:
         return None
-    routes = json.loads(raw)
+    routes = _READER.decode(raw.decode(errors="replace"))
     if routes is None:
         return None
     if not isinstance(routes, list):
@@ -46,4 +50,7 @@ def _hostname(route: object) -> str:
             if not isinstance(value, str):
                 raise ValueError("a host name must be a string")
             hostname = value
-    return hostname
+    if hostname.isascii():
+        return hostname
+    # Half a surrogate pair, escaped, is no text.
+    return hostname.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,4 +1,9 @@
-"""Lists of ActualLRPs, flat and in the deprecated groups (spec: api.md 8.2). All read the committed view."""
+"""Lists of ActualLRPs, flat and in the deprecated groups (spec: api.md 8.2). All read the committed view.
+
+Upstream leaves every order to its database, which finds the rows of a process by the primary key. So those that are
+asked for by process guid come in its order, and an ordinary row before the evacuating and the suspect one of its index;
+Cloud Controller takes the first of two that are equally old. Other lists come in no particular order.
+"""
 
 from collections.abc import Collection
 from operator import attrgetter
@@ -28,7 +33,9 @@ def select(
 ) -> list[ActualLRP]:
     """Rows that match every filter given, found through the narrowest index there is for them."""
     found: Collection[ActualLRP]
-    if process_guid:
+    if process_guid and index is not None:
+        found = table.rows_at(process_guid, index).present()
+    elif process_guid:
         found = table.by_process_guid[process_guid]
     elif cell_id:
         found = table.by_cell[cell_id]
@@ -64,9 +71,14 @@ class ActualLRPReads:
         self, request: pb.ActualLRPsByProcessGuidsRequest, trace_id: str
     ) -> Answer:
         by_process_guid = self._table.by_process_guid
-        lrps: list[ActualLRP] = []
+        known: list[str] = []
         turns = Turns()
         for process_guid in dict.fromkeys(request.process_guids):
+            if by_process_guid[process_guid]:
+                known.append(process_guid)
+            await turns.done(1)
+        lrps: list[ActualLRP] = []
+        for process_guid in sorted(known):
             lrps += by_process_guid[process_guid]
             await turns.done(1)
         return await joined(lrps, _framed)

@@ -1,4 +1,8 @@
-"""Lists of DesiredLRPs, whole and in parts (spec: api.md 8.5). All read the committed view."""
+"""Lists of DesiredLRPs, whole and in parts (spec: api.md 8.5). All read the committed view.
+
+What is asked for by guids, of processes or of apps, comes in the order of the primary key, not of the request, as
+upstream's database finds it. So do all DesiredLRPs; those of a domain come in no particular order.
+"""
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
@@ -43,10 +47,12 @@ async def select(
             if guid in table.rows:
                 lrps.append(table.rows[guid])
             await turns.done(1)
+        lrps.sort(key=attrgetter("process_guid"))
         if app_guids:
             lrps = await (await read_app_guids(app_guids)).filtered(lrps)
     elif app_guids:
-        lrps = await (await read_app_guids(app_guids)).found_in(table)
+        found = await (await read_app_guids(app_guids)).found_in(table)
+        lrps = sorted(found, key=attrgetter("process_guid"))
     elif domain:
         return list(table.by_domain[domain])
     else:

@@ -17,11 +17,12 @@ import trio
 from bbs.lifecycle import desired_lrps as lifecycle
 from bbs.lifecycle.desired_lrps import Circumstances
 from bbs.models import pb
-from bbs.models.actual_lrp import ActualLRP, ActualLRPKey
+from bbs.models.actual_lrp import ActualLRP
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.errors import BBSError
 from bbs.models.outcome import Outcome, RequestAuction, StopInstance, UpdateInstance
 from bbs.routes.context import Context
+from bbs.store.indexes import index_at
 from bbs.store.mutation import change
 from bbs.store.store import StoreUnavailable
 
@@ -34,8 +35,8 @@ INSTANCES_IN_A_TURN: Final = 100
 TURNS_UNDER_WAY_MAX: Final = 8
 """Enough to fill one transaction while another is written."""
 
-KEYS_IN_A_TURN: Final = 2_000
-"""Keys looked at between two checkpoints: 1 ms."""
+PLACES_IN_A_TURN: Final = 2_000
+"""Places of rows looked at between two checkpoints: 1 ms."""
 
 Decide = Callable[[DesiredLRP | None, Sequence[int], Sequence[ActualLRP]], Outcome]
 """The DesiredLRP, some indices, and their rows, all as the next mutation must see them."""
@@ -148,11 +149,10 @@ class LargeProcesses:
     async def _turns_with_rows(self, process_guid: str) -> list[list[int]]:
         """The indices that have rows, in order and in turns. Rows that come later are not what the request is about."""
         turns: dict[int, set[int]] = {}
-        keys = self._head.keys_of(process_guid)
-        for begin in range(0, len(keys), KEYS_IN_A_TURN):
-            for key in keys[begin : begin + KEYS_IN_A_TURN]:
-                assert isinstance(key, ActualLRPKey)
-                turns.setdefault(key.instance_index // INSTANCES_IN_A_TURN, set()).add(key.instance_index)
+        places = self._head.places_of(process_guid)
+        for begin in range(0, len(places), PLACES_IN_A_TURN):
+            for index in map(index_at, places[begin : begin + PLACES_IN_A_TURN]):
+                turns.setdefault(index // INSTANCES_IN_A_TURN, set()).add(index)
             await trio.lowlevel.checkpoint()
         return [sorted(turns[number]) for number in sorted(turns)]
 

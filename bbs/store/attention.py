@@ -20,7 +20,7 @@ from typing import Final
 from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, ActualLRPState, Presence
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.drift import routes_differ, tags_differ
-from bbs.store.indexes import Index, TimeQueue
+from bbs.store.indexes import ByProcess, Index, TimeQueue, place_of
 
 UNCLAIMED: Final = ActualLRPState.UNCLAIMED
 CLAIMED: Final = ActualLRPState.CLAIMED
@@ -45,11 +45,11 @@ class Attention:
         "routes_drifted", "surplus", "suspects", "tags_drifted", "unclaimed",
     )  # fmt: skip
 
-    def __init__(self, desired: Mapping[str, DesiredLRP], rows_of: Index[ActualLRP]) -> None:
+    def __init__(self, desired: Mapping[str, DesiredLRP], rows_of: ByProcess) -> None:
         self._desired = desired
         self._rows_of = rows_of
         # By process guid, the keys of rows that are filed as for an earlier DesiredLRP, and which one that was.
-        self._late: dict[str, dict[object, DesiredLRP | None]] = {}
+        self._late: dict[str, dict[int, DesiredLRP | None]] = {}
         self._counts: dict[Presence, dict[ActualLRPState, int]] = {
             presence: dict.fromkeys(ActualLRPState, 0) for presence in Presence
         }
@@ -119,10 +119,10 @@ class Attention:
                 return
         elif before is after:
             return
-        rows = self._rows_of.by_key(process_guid)
+        rows = self._rows_of.by_place(process_guid)
         if len(rows) > REFILED_AT_ONCE_MAX:
             # Those that are late already stay so, under the DesiredLRP that they are filed under.
-            late: dict[object, DesiredLRP | None] = dict.fromkeys(rows, before)
+            late: dict[int, DesiredLRP | None] = dict.fromkeys(rows, before)
             late.update(self._late.get(process_guid, {}))
             self._late[process_guid] = late
             return
@@ -134,11 +134,11 @@ class Attention:
     def catch_up(self, rows_max: int) -> bool:
         """File at most ``rows_max`` of the rows that are late; whether there may be more."""
         for process_guid, late in self._late.items():
-            rows, desired = self._rows_of.by_key(process_guid), self._desired.get(process_guid)
-            for key in list(islice(late, rows_max)):
-                assert isinstance(key, ActualLRPKey)
-                self._take_out_by_desire(key, rows[key], late.pop(key))
-                self._file_by_desire(key, rows[key], desired)
+            rows, desired = self._rows_of.by_place(process_guid), self._desired.get(process_guid)
+            for place in list(islice(late, rows_max)):
+                lrp = rows[place]
+                self._take_out_by_desire(lrp.key, lrp, late.pop(place))
+                self._file_by_desire(lrp.key, lrp, desired)
             if not late:
                 del self._late[process_guid]
             return True
@@ -147,9 +147,10 @@ class Attention:
     def _filed_under(self, key: ActualLRPKey, desired: DesiredLRP | None) -> DesiredLRP | None:
         """The DesiredLRP by which a row is filed: ``desired``, unless it is late, which it is no more after this."""
         late = self._late.get(key.process_guid)
-        if late is None or key not in late:
+        place = place_of(key)
+        if late is None or place not in late:
             return desired
-        filed_under = late.pop(key)
+        filed_under = late.pop(place)
         if not late:
             del self._late[key.process_guid]
         return filed_under

@@ -70,16 +70,16 @@ class Keyring:
         self, keys: Mapping[str, str], active_label: str, *, nonce: Callable[[], bytes] | None = None
     ) -> None:
         if not keys:
-            raise BadKeys("Must have at least one encryption key set")
+            raise BadKeys("must have at least one encryption key set")
         if not active_label:
-            raise BadKeys("Must select an active encryption key")
+            raise BadKeys("must select an active encryption key")
         for label in keys:
             if not label:
-                raise BadKeys("A key label is required")
+                raise BadKeys("a key label is required")
             if len(label.encode()) > LABEL_BYTES_MAX:
                 raise BadKeys("Key label is longer than 127 bytes")
         if active_label not in keys:
-            raise BadKeys("The selected active key must be listed on the encryption keys flag")
+            raise BadKeys("the selected active key must be listed on the encryption keys flag")
         self.active_label: Final = active_label
         self._ciphers = {
             label.encode(): AESGCM(sha256(passphrase.encode()).digest()) for label, passphrase in keys.items()
@@ -106,7 +106,7 @@ class Keyring:
           CannotDecrypt: with upstream's text where it has one. It panics on broken framing, which is an error here.
         """
         if not text.startswith(ENCODING):
-            raise CannotDecrypt(f"Unknown encoding: [{' '.join(map(str, text[:2].encode()))}]")
+            raise CannotDecrypt(f"unknown encoding: [{' '.join(map(str, text[:2].encode()))}]")
         encoded = text[len(ENCODING) :]
         if "\n" in encoded or "\r" in encoded:
             encoded = encoded.replace("\n", "").replace("\r", "")

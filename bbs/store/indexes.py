@@ -1,15 +1,15 @@
 """What tables file their rows under: an attribute, or a time."""
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
-from types import MappingProxyType
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from sortedcontainers import SortedDict
+
+from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, Presence
 
 RecordT = TypeVar("RecordT")
 KeyT = TypeVar("KeyT", bound=Hashable)
 
-_NONE_FILED: Final[Mapping[object, Any]] = MappingProxyType({})
 
 SLOT_BITS: Final = 27
 """A slot of a `TimeQueue` holds the keys of 2**27 ns, an eighth of a second."""
@@ -44,15 +44,79 @@ class Index(Generic[RecordT]):
         rows = self._filed.get(value)
         return rows.values() if rows is not None else ()
 
-    def by_key(self, value: str) -> Mapping[object, RecordT]:
-        """The same with their keys, live too."""
-        return self._filed.get(value, _NONE_FILED)
-
     def __len__(self) -> int:
         return len(self._filed)
 
     def items(self) -> Iterator[tuple[str, Collection[RecordT]]]:
         return ((value, rows.values()) for value, rows in self._filed.items())
+
+
+PRESENCE_BITS: Final = 2
+assert max(Presence) < 1 << PRESENCE_BITS
+
+
+class ByProcess:
+    """ActualLRPs by process guid, those of a process in the order of the primary key: by index, then by presence.
+
+    A dictionary keeps the order in which its keys came. That is nearly always the right one: indices are created in
+    order, and a row that is replaced, as every claim and start does, keeps its place. A row that comes late, such as an
+    evacuating one, makes its process *disordered*, and the next who asks for its rows puts them in order, for all who
+    ask after that. That takes 20 ms for 50,000 rows on a busy machine, and 2 ms if they are in order.
+    """
+
+    __slots__ = ("_disordered", "_filed")
+
+    def __init__(self) -> None:
+        self._filed: dict[str, dict[int, ActualLRP]] = {}
+        self._disordered: set[str] = set()
+
+    def put(self, key: ActualLRPKey, lrp: ActualLRP) -> None:
+        """File ``lrp``, in the place of the row with its key if there is one."""
+        place = place_of(key)
+        rows = self._filed.get(key.process_guid)
+        if rows is None:
+            self._filed[key.process_guid] = {place: lrp}
+            return
+        if place not in rows and place < next(reversed(rows)):
+            self._disordered.add(key.process_guid)
+        rows[place] = lrp
+
+    def discard(self, key: ActualLRPKey) -> None:
+        rows = self._filed[key.process_guid]
+        del rows[place_of(key)]
+        if not rows:
+            del self._filed[key.process_guid]
+            self._disordered.discard(key.process_guid)
+
+    def __getitem__(self, process_guid: str) -> Collection[ActualLRP]:
+        """The rows of that process: live, so copy before any checkpoint."""
+        rows = self._filed.get(process_guid)
+        if rows is None:
+            return ()
+        if process_guid in self._disordered:
+            rows = self._filed[process_guid] = {place: rows[place] for place in sorted(rows)}
+            self._disordered.remove(process_guid)
+        return rows.values()
+
+    def by_place(self, process_guid: str) -> Mapping[int, ActualLRP]:
+        """The same in no order, each with its place, live too. Costs nothing, however many there are."""
+        return self._filed.get(process_guid, _NOTHING)
+
+    def __len__(self) -> int:
+        return len(self._filed)
+
+
+_NOTHING: Final[Mapping[int, ActualLRP]] = {}
+
+
+def place_of(key: ActualLRPKey) -> int:
+    """Where a row stands among those of its process."""
+    return key.instance_index << PRESENCE_BITS | key.presence
+
+
+def index_at(place: int) -> int:
+    """The index of the instance whose row stands there."""
+    return place >> PRESENCE_BITS
 
 
 class TimeQueue(Generic[KeyT]):

@@ -145,8 +145,10 @@ def dump_routes(routes: Routes | None) -> bytes:
 
 
 def load_routes(text: bytes) -> Routes | None:
-    """Router names and their raw values, exactly as spelled; only JSON ``null`` becomes empty."""
-    source = text.decode(errors="replace")
+    """Router names and their raw values, exactly as spelled, to the byte; only JSON ``null`` becomes empty."""
+    source = text.decode(
+        "latin-1"
+    )  # one character a byte: outside of ASCII JSON has only strings, which are not read
     at = _skip(source, 0)
     value, end = _scan(source, at)
     if _skip(source, end) != len(source):
@@ -158,10 +160,13 @@ def load_routes(text: bytes) -> Routes | None:
     raw: dict[str, bytes] = {}
     at = _skip(source, at + 1)
     while source[at] != "}":
-        name, at = _scan(source, at)
+        name_at = at
+        name, at = _scan(source, name_at)
+        if not name.isascii():
+            name = _text(_load(text[name_at:at]))
         begin = _skip(source, _skip(source, at) + 1)  # behind the colon
         value, at = _scan(source, begin)
-        raw[_text(name)] = b"" if value is None else source[begin:at].encode()
+        raw[name] = b"" if value is None else text[begin:at]
         at = _skip(source, at)
         if source[at] == ",":
             at = _skip(source, at + 1)

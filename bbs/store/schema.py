@@ -56,7 +56,7 @@ async def migrate(
         version = 0
         await configure(connection, VERSION_ID, _version_text(version))
     if version > SCHEMA_VERSION:
-        raise SchemaError(f"Existing DB version ({version}) exceeds bbs version ({SCHEMA_VERSION})")
+        raise SchemaError(f"existing DB version ({version}) exceeds bbs version ({SCHEMA_VERSION})")
     for migration in migrations:
         if migration.version > version:
             tell("running-migration", {"current_version": version, "migration_version": migration.version})

@@ -17,7 +17,7 @@ from bbs.models.domain import Domain
 from bbs.models.outcome import Record, Row, RowKey
 from bbs.models.task import Task, TaskState
 from bbs.store.attention import Attention
-from bbs.store.indexes import Index, TimeQueue
+from bbs.store.indexes import ByProcess, Index, TimeQueue
 
 __all__ = [
     "NO_CELL",
@@ -37,7 +37,7 @@ class ActualLRPTable:
 
     def __init__(self) -> None:
         self.rows: dict[ActualLRPKey, ActualLRP] = {}
-        self.by_process_guid: Index[ActualLRP] = Index(lambda lrp: lrp.process_guid)
+        self.by_process_guid = ByProcess()
         self.by_cell: Index[ActualLRP] = Index(lambda lrp: lrp.instance.cell_id)
         self.by_domain: Index[ActualLRP] = Index(lambda lrp: lrp.domain)
 
@@ -47,7 +47,7 @@ class ActualLRPTable:
         if before is not None:
             self._discard_from_indexes(key, before)
         self.rows[key] = lrp
-        self.by_process_guid.add(key, lrp)
+        self.by_process_guid.put(key, lrp)
         self.by_cell.add(key, lrp)
         self.by_domain.add(key, lrp)
         return before
@@ -57,6 +57,7 @@ class ActualLRPTable:
         lrp = self.rows.pop(key, None)
         if lrp is not None:
             self._discard_from_indexes(key, lrp)
+            self.by_process_guid.discard(key)
         return lrp
 
     def rows_at(self, process_guid: str, index: int) -> Rows:
@@ -69,7 +70,6 @@ class ActualLRPTable:
         )
 
     def _discard_from_indexes(self, key: ActualLRPKey, lrp: ActualLRP) -> None:
-        self.by_process_guid.discard(key, lrp)
         self.by_cell.discard(key, lrp)
         self.by_domain.discard(key, lrp)
 

@@ -15,7 +15,7 @@ from tests.client.scripted_server import ScriptedServer, answer, stream
     ("config", "text"),
     [
         pytest.param(
-            ClientConfig(url="http://bbs", is_tls=True), "Expected https URL", id="TLS without https"
+            ClientConfig(url="http://bbs", is_tls=True), "expected https URL", id="TLS without https"
         ),
         pytest.param(ClientConfig(url=":bad"), 'parse ":bad": missing protocol scheme', id="no URL"),
         pytest.param(ClientConfig(url="ftp://bbs"), 'unsupported protocol scheme "ftp"', id="no HTTP"),

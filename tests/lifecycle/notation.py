@@ -6,10 +6,11 @@ A vector is a line of six columns: name | rows given | request | result | rows a
   ``-`` is no instance. Rows given are there since N-10s, rows after since N. ``RUN`` rows have net n1, routes r1, tags
   t1, are routable and in zone z1; ``kept`` says that of any other row, net apart. In rows after, ``O =`` is the row as
   it was, and ``=`` alone says so of all.
-- In texts, ``3*x+yz`` is ``xxxyz``, and ``_`` is a blank. In times, ``N-5m-1ns`` is before N.
+- In texts, ``3*x+yz`` is ``xxxyz``, and ``_`` is a blank. In times, ``N-5m-1ns`` is before N, ``N+1ns`` after it.
 - Events are group events ; instance events ; effects, each in order. ``{O RUN a,E RUN x}`` is a group, ``K`` a crash.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,11 +130,10 @@ def read_text(text: str) -> str:
 
 def read_time(text: str) -> int:
     assert text.startswith("N")
-    now_ns = N
-    for part in text[1:].split("-")[1:]:
-        unit = part.lstrip("0123456789")
-        now_ns -= int(part.removesuffix(unit)) * UNITS_NS[unit]
-    return now_ns
+    time_ns = N
+    for sign, number, unit in re.findall("([-+])([0-9]+)([a-z]+)", text):
+        time_ns += int(sign + number) * UNITS_NS[unit]
+    return time_ns
 
 
 def read_net(address: str) -> bytes:

@@ -20,6 +20,9 @@ INTERNAL = "internal-router"
         (b' [ {"hostname": "a", "port": 1} ]', ("a",)),
         (b'[{"HostName":"a"}]', ("a",)),
         (b'[{},null,{"hostname":null}]', ("", "", "")),
+        (b'[{"hostname":"\xff"},{"hostname":"\\ud800"}]', ("\ufffd", "\ufffd")),
+        (b'[{"hostname":"\xf0\x9f\x98\x80"}]', ("\U0001f600",)),
+        (b'[{"hostname":"a","port":' + b"9" * 5000 + b"}]", ("a",)),
     ],
 )
 def test_internal_routes_are_read_as_go_does(raw: bytes | None, expected: tuple[str, ...] | None) -> None:

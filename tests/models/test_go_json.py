@@ -40,6 +40,15 @@ def test_raw_json_may_contain_what_is_not_utf8() -> None:
     assert compact_raw_json(b'[ "\xff\xc3" ]') == b'["\xff\xc3"]'
 
 
+def test_the_bound_on_nesting_counts_what_is_open_at_a_time() -> None:
+    deepest = b"[" * 500 + b'"[[{{"' + b"]" * 500
+    assert compact_raw_json(deepest) == deepest
+    wide = b"[" + b"[{}]," * 1000 + b'"\\"["]'
+    assert compact_raw_json(wide) == wide
+    with pytest.raises(ValueError, match="nested too deeply"):
+        compact_raw_json(b'{"a":[' * 250 + b"{}" + b"]}" * 250)
+
+
 @pytest.mark.parametrize(
     "document",
     [

@@ -128,7 +128,8 @@ REQUESTS: list[tuple[Message, str]] = [
     (pb.RemoveDesiredLRPRequest(), "F(process_guid)"),
     (pb.DesireLRPRequest(), "F(desired_lrp)"),
     (pb.DesireLRPRequest(desired_lrp=lrp()), ""),
-    (pb.UpdateDesiredLRPRequest(), "F(process_guid) F(update)"),
+    (pb.UpdateDesiredLRPRequest(), "F(process_guid)"),
+    (pb.UpdateDesiredLRPRequest(process_guid="p"), "F(update)"),
     (pb.UpdateDesiredLRPRequest(process_guid="p", update=pb.DesiredLRPUpdate()), ""),
     (pb.UpdateDesiredLRPRequest(update=pb.DesiredLRPUpdate(instances=-1)), "F(process_guid) F(instances)"),
     (pb.DesireTaskRequest(), "F(task_guid) F(domain) F(task_definition)"),
@@ -185,7 +186,7 @@ TCP = pb.Check(tcp_check=pb.TCPCheck(port=65535))
 MEBIBYTE = "x" * 1_048_576
 FILE = pb.File(path="p", content=MEBIBYTE)
 EGRESS = pb.SecurityGroupRule(protocol="all", destinations=["x"])
-EGRESS_TEXT = "F(destinations~[~Invalid~IP~])"
+EGRESS_TEXT = "F(destinations~[~invalid~IP~])"
 
 
 def tags(**values: pb.MetricTagValue) -> dict[str, pb.MetricTagValue]:

@@ -1,9 +1,11 @@
 """A server on a real socket, its rows in memory only, through either lane; and a client that shows every byte."""
 
+import ssl
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 import h11
 import pytest
@@ -17,7 +19,7 @@ from bbs.peers.stub import StubPeers
 from bbs.routes.context import Context
 from bbs.routes.http import Hooks, HTTPServer, open_listeners
 from bbs.routes.table import route_table
-from bbs.store.backend import DroppedRow
+from bbs.store.backend import Backend, DroppedRow
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, MemoryBackend
 from bbs.store.store import Store
@@ -25,6 +27,7 @@ from bbs.sync.event_hub import EventHubs
 
 ResponseT = TypeVar("ResponseT", bound=Message)
 
+KEYRING: Final = Keyring({"label": "key"}, "label")
 NOW_NS = 1_700_000_000_000_000_000
 
 
@@ -103,8 +106,22 @@ def fail_on_dropped_row(row: DroppedRow) -> None:
 
 @pytest.fixture(params=["fast lane", "quart"])
 async def server(request: pytest.FixtureRequest, nursery: trio.Nursery) -> AsyncIterator[Server]:
+    backend = MemoryBackend(Disk(), KEYRING, on_dropped=fail_on_dropped_row)
+    async with serving_lrps(backend, nursery, fast_lane=request.param == "fast lane") as running:
+        yield running
+
+
+@asynccontextmanager
+async def serving_lrps(
+    backend: Backend,
+    nursery: trio.Nursery,
+    *,
+    fast_lane: bool,
+    tls: ssl.SSLContext | None = None,
+    **circumstances: Any,
+) -> AsyncIterator[Server]:
+    """A server with the rows of ``backend``, that must have met no bug in the end. ``circumstances`` go to `Context`."""
     hubs = EventHubs(log=null_logger())
-    backend = MemoryBackend(Disk(), Keyring({"label": "key"}, "label"), on_dropped=fail_on_dropped_row)
     await backend.acquire_writer_lock()
     store = Store(backend, publish=hubs.publish)
     await store.load()
@@ -120,17 +137,18 @@ async def server(request: pytest.FixtureRequest, nursery: trio.Nursery) -> Async
         log=null_logger(),
         callbacks=peers,
         now_ns=lambda: running.now_ns,
+        **circumstances,
     )
     http = HTTPServer(
         route_table(context, on_unrecoverable=running.bugs.append),
-        tls=None,
+        tls=tls,
         gate=lambda: True,
         hooks=Hooks(
             on_bug=lambda bug, call: running.bugs.append(bug),
             on_connection_failed=lambda failure, peer: running.bugs.append(failure),
             on_accept_failed=running.bugs.append,
         ),
-        fast_lane=request.param == "fast lane",
+        fast_lane=fast_lane,
     )
     await nursery.start(store.run)
     await nursery.start(effects.run)

@@ -248,6 +248,12 @@ def sealed(plaintext: bytes) -> str:
             id="raw route values",
         ),
         pytest.param(
+            desired_lrp(),
+            {"routes": sealed(b'{"\xff\\ud800\xc3\xa9":"\xff\xc3\xa9\\ud800"}')},
+            {"routes": (("\ufffd\ufffdé", b'"\xff\xc3\xa9\\ud800"'),)},
+            id="what is no UTF-8 is replaced in names, and kept in values",
+        ),
+        pytest.param(
             Domain(name="d", expire_time_ns=1), {"expire_time": None}, {"expire_time_ns": 0}, id="expiry NULL"
         ),
     ],

@@ -212,12 +212,12 @@ async def test_tables_without_a_version_are_made_anew(database: Database, versio
     [
         pytest.param(
             '{"CurrentVersion":1772581988}',
-            "Existing DB version (1772581988) exceeds bbs version (1772581987)",
+            "existing DB version (1772581988) exceeds bbs version (1772581987)",
             id="newer",
         ),
         pytest.param(
             '{"currentversion":9999999999}',
-            "Existing DB version (9999999999) exceeds bbs version (1772581987)",
+            "existing DB version (9999999999) exceeds bbs version (1772581987)",
             id="key in any case",
         ),
         pytest.param("", "could not deserialize record", id="empty"),

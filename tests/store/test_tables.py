@@ -1,12 +1,15 @@
 """An index is right when it agrees with a scan, and `head` when it agrees with a plain dictionary."""
 
+from itertools import permutations
+
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from bbs.models.actual_lrp import ActualLRP, InstanceKey, Presence, Rows
 from bbs.models.outcome import Row, delete, put
 from bbs.store.head import Head
-from bbs.store.tables import DesiredLRPTable, Tables
+from bbs.store.tables import ActualLRPTable, DesiredLRPTable, Tables
 from tests.records import actual_lrp, desired_lrp
 
 GUIDS = st.sampled_from(["p", "q"])
@@ -77,9 +80,9 @@ class ViewsAgreeWithScans(RuleBasedStateMachine):
         rows = list(self.committed_rows.values())
         assert table.rows == self.committed_rows
         for guid in ("p", "q"):
-            assert sorted(table.by_process_guid[guid], key=id) == sorted(
-                (lrp for lrp in rows if lrp.process_guid == guid), key=id
-            )
+            of_process = [lrp for lrp in rows if lrp.process_guid == guid]
+            assert list(table.by_process_guid[guid]) == sorted(of_process, key=lambda lrp: lrp.key)
+        assert len(table.by_process_guid) == len({lrp.process_guid for lrp in rows})
         for cell in ("c1", "c2"):
             assert sorted(table.by_cell[cell], key=id) == sorted(
                 (r for r in rows if r.instance.cell_id == cell), key=id
@@ -103,6 +106,22 @@ class ViewsAgreeWithScans(RuleBasedStateMachine):
 
 
 TestViewsAgreeWithScans = ViewsAgreeWithScans.TestCase
+
+
+@pytest.mark.parametrize("order", list(permutations([*Presence, 10])))
+def test_rows_of_a_process_come_by_index_and_presence_however_they_came(order: tuple[int, ...]) -> None:
+    """An index of two digits, too: numbers are no texts."""
+    table = ActualLRPTable()
+    for presence in order:
+        lrp = actual_lrp("p", 10) if presence == 10 else actual_lrp("p", 9, Presence(presence))
+        table.put(lrp.key, lrp)
+    assert [lrp.key[1:] for lrp in table.by_process_guid["p"]] == [(9, 0), (9, 1), (9, 2), (10, 0)]
+
+    claimed = actual_lrp("p", 9, crash_count=1)
+    table.put(claimed.key, claimed)
+    table.delete(actual_lrp("p", 9, Presence.EVACUATING).key)
+
+    assert [(lrp.presence, lrp.crash_count) for lrp in table.by_process_guid["p"]] == [(0, 1), (2, 0), (0, 0)]
 
 
 def test_a_prefix_finds_the_processes_of_an_app_in_order() -> None:

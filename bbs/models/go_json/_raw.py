@@ -11,8 +11,10 @@ def compact_raw_json(data: bytes) -> bytes:
     The order of keys, duplicate keys, the spelling of numbers and other escapes stay (spec: storage.md §3.4).
 
     Raises:
-      ValueError: not one valid JSON document, or one nested too deeply for Python (about 1,000 levels; Go takes 10,000).
+      ValueError: not one valid JSON document, or one nested more than `NESTING_MAX` deep (Go takes 10,000).
     """
+    if _is_nested_too_deeply(data):
+        raise ValueError("nested too deeply")
     check(data.decode("latin-1"))
     if WHITE_SPACE.search(data):
         data = STRING_OR_WHITE_SPACE.sub(rb"\1", data)
@@ -21,6 +23,17 @@ def compact_raw_json(data: bytes) -> bytes:
         if character in data:
             data = data.replace(character, escape)
     return data
+
+
+def _is_nested_too_deeply(data: bytes) -> bool:
+    """Whether brackets outside of strings open more than `NESTING_MAX` at a time."""
+    if data.count(b"[") + data.count(b"{") <= NESTING_MAX:
+        return False
+    depth = deepest = 0
+    for bracket in BRACKET.findall(STRING_OR_WHITE_SPACE.sub(b"", data)):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest > NESTING_MAX
 
 
 def quote(text: str) -> str:
@@ -47,6 +60,11 @@ def _refuse_constant(name: str) -> NoReturn:
 # Numbers are not converted: nobody looks at them, and Python refuses to convert very long ones.
 STRICT: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse_constant)
 
+NESTING_MAX: Final = 500
+"""Python's parser takes about 1,000, less what its caller's stack has used. What is accepted must always be readable
+again, whoever reads it, so the bound must not depend on that."""
+
+BRACKET: Final = re.compile(rb"[][{}]")
 WHITE_SPACE: Final = re.compile(rb"[ \t\r\n]")
 STRING_OR_WHITE_SPACE: Final = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")|[ \t\r\n]+')
 MAY_NEED_ESCAPES: Final = re.compile("[<>&\u2028\u2029]")

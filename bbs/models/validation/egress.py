@@ -9,7 +9,7 @@ from typing import Final
 from bbs.models import pb
 from bbs.models.validation.fields import invalid
 
-INVALID_IP: Final = "Invalid IP"
+INVALID_IP: Final = "invalid IP"
 
 BROKEN_MAX: Final = 1_000
 
@@ -58,10 +58,10 @@ def _no_ports(rule: pb.SecurityGroupRule) -> list[str]:
 def _ports(rule: pb.SecurityGroupRule) -> list[str]:
     if not rule.HasField("port_range"):
         if not rule.ports:
-            return ["Missing required field: ports or port_range"]
+            return ["missing required field: ports or port_range"]
         return [invalid("ports") for port in rule.ports if port == 0]
     if rule.ports:
-        return ["Invalid: ports and port_range provided"]
+        return ["invalid: ports and port_range provided"]
     start, end = rule.port_range.start, rule.port_range.end
     return [invalid("port_range") for is_broken in (start < 1, end < 1, start > end) if is_broken]
 
@@ -69,7 +69,7 @@ def _ports(rule: pb.SecurityGroupRule) -> list[str]:
 def _destinations(destinations: Sequence[str]) -> list[str]:
     """Of many that are broken, the first `BROKEN_MAX` are named."""
     if not destinations:
-        return ["Must have at least 1 destination"]
+        return ["must have at least 1 destination"]
     parts = chain.from_iterable(map(_parts, destinations))
     return list(islice(chain.from_iterable(map(_destination, parts)), BROKEN_MAX))
 

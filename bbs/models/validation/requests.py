@@ -130,9 +130,11 @@ def _desire_lrp(request: pb.DesireLRPRequest) -> list[str]:
 
 
 def _update_desired_lrp(request: pb.UpdateDesiredLRPRequest) -> list[str]:
-    """Upstream lets a request without an update pass, and then dies of it."""
-    update = desired_lrp_update(request.update) if request.HasField("update") else [invalid("update")]
-    return _process_guid(request) + update
+    """Upstream lets a request without an update pass, and then dies of it; here it is refused if nothing else is."""
+    found = _process_guid(request)
+    if request.HasField("update"):
+        return found + desired_lrp_update(request.update)
+    return found or [invalid("update")]
 
 
 # Tasks
