@@ -3,10 +3,11 @@
 import errno
 import os
 import socket
+from dataclasses import dataclass
 
 import trio
 
-from bbs.routes.http import open_listeners
+from bbs.routes.http import bind_sockets, start_listening
 
 
 class AddressInvalid(Exception):
@@ -68,18 +69,61 @@ async def listen(address: str) -> list[trio.SocketListener]:
       AddressInvalid, PortUnknown: it cannot be understood.
       ListenFailed: it cannot be had.
     """
+    taken = await take(address)
+    return taken.listen()
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """An address that is ours, and on which nobody listens yet: connections are refused. ``listen`` or ``close`` it."""
+
+    shown: str
+    sockets: list[trio.socket.SocketType]
+
+    @property
+    def port(self) -> int:
+        port = self.sockets[0].getsockname()[1]
+        assert isinstance(port, int)
+        return port
+
+    def listen(self) -> list[trio.SocketListener]:
+        """
+        Raises:
+          ListenFailed: somebody else took it at the same moment.
+        """
+        try:
+            return start_listening(self.sockets)
+        except OSError as error:
+            self.close()
+            raise _failed(self.shown, error) from error
+
+    def close(self) -> None:
+        for each in self.sockets:
+            each.close()
+
+
+async def take(address: str) -> Taken:
+    """Make ``host:port`` ours, with SO_REUSEADDR; port 0 lets the kernel choose.
+
+    Raises:
+      AddressInvalid, PortUnknown: it cannot be understood.
+      ListenFailed: it cannot be had.
+    """
     host, port = split_address(address)
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        return await open_listeners(shown)
+        return Taken(shown, await bind_sockets(shown))
     except (socket.gaierror, UnicodeError):  # the latter: a name that IDNA does not know
         raise ListenFailed(f"listen tcp: lookup {host}: no such host") from None
     except OSError as error:
-        number = error.errno or (error.__cause__.errno if isinstance(error.__cause__, OSError) else None)
-        reason = os.strerror(number) if number else str(error)
-        # Go writes the kernel's texts without a capital.
-        step = "socket" if number in (errno.EMFILE, errno.ENFILE, errno.EAFNOSUPPORT) else "bind"
-        raise ListenFailed(f"listen tcp {shown}: {step}: {reason[0].lower()}{reason[1:]}") from error
+        raise _failed(shown, error) from error
+
+
+def _failed(shown: str, error: OSError) -> ListenFailed:
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    # Go writes the kernel's texts without a capital.
+    step = "socket" if error.errno in (errno.EMFILE, errno.ENFILE, errno.EAFNOSUPPORT) else "bind"
+    return ListenFailed(f"listen tcp {shown}: {step}: {reason[0].lower()}{reason[1:]}")
 
 
 def port_of(listeners: list[trio.SocketListener]) -> int:

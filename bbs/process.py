@@ -22,7 +22,7 @@ from bbs.convergence.lrps import LRPConvergence
 from bbs.convergence.tasks import TaskConvergence
 from bbs.debug_server import serve_debug
 from bbs.health_server import serve_health
-from bbs.listen import listen
+from bbs.listen import take
 from bbs.log import LagerSink, LineStatistics, Logger
 from bbs.members import Member, Ready, all_started, as_member, root_cause, unless, until_stopped
 from bbs.metrics.gauges import gauges
@@ -100,11 +100,12 @@ class Process:
         self._dsn = dsn
         self._keyring = keyring
         self._migration_log = log.session("migration-manager")
+        self._may_listen = trio.Event()
         self._backend = PostgresBackend(
             dsn,
             keyring,
             on_dropped=partial(_tell_of_dropped, log),
-            on_migration=lambda action, data: self._migration_log.info(action, data),
+            on_migration=self._migrating,
         )
         self._is_open = False
         self._is_migrated = trio.Event()
@@ -340,10 +341,18 @@ class Process:
             nursery.cancel_scope.cancel()
 
     async def _serve(self, stop: trio.Event, ready: Ready) -> None:
-        """Listen only now: nobody is to think that a standby can be asked (spec: api.md §1.1)."""
-        listeners = await listen(self._settings.listen_address)
-        self._port = listeners[0].socket.getsockname()[1]
-        await until_stopped(partial(self._http.accept, listeners))(stop, ready)
+        """Take the address now, so that one in use ends this before anything is loaded; but listen only when there is
+        something to say. Clients try again when they are refused, and take a 503 for a failure of the user's.
+        """
+        taken = await take(self._settings.listen_address)
+        try:
+            self._port = taken.port
+            ready()
+            if not await unless(stop, self._may_listen.wait):
+                return
+            await until_stopped(partial(self._http.accept, taken.listen()))(stop, lambda: None)
+        finally:
+            taken.close()
 
     async def _take_over(self, stop: trio.Event, ready: Ready) -> None:
         """Make the database ours, and memory what the database is; then the gate opens."""
@@ -371,6 +380,7 @@ class Process:
             await self._backend.take_writer_lock()
         self._stored_key_label = await self._backend.stored_key_label()
         if self._key_is_unknown():
+            self._may_listen.set()
             return  # it is for the encryptor to say so; until then nothing is read, and nobody answered
         await self.audit.begin()
         began = perf_counter()
@@ -378,6 +388,12 @@ class Process:
             rows = await self._store.load()
         self._log.info("loaded", rows=rows, duration=int((perf_counter() - began) * 1e9))
         self._is_open = True
+        self._may_listen.set()
+
+    def _migrating(self, action: str, data: Mapping[str, object]) -> None:
+        """It may take a while: requests are answered with 503 until it is done (spec: config.md §5)."""
+        self._migration_log.info(action, data)
+        self._may_listen.set()
 
     def _key_is_unknown(self) -> bool:
         return bool(self._stored_key_label) and self._stored_key_label not in self._keyring.labels

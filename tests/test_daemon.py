@@ -1,6 +1,7 @@
 """``bbs -config FILE``: start, standby, takeover, end (spec: config.md §4-6, locking-and-presence.md §3)."""
 
 import signal
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -135,6 +136,34 @@ async def test_a_standby_takes_over_from_a_master_that_was_killed(around: Surrou
 
             await second.logs("started")
             assert await domains(second) == ["acknowledged"]
+
+
+async def test_a_port_is_closed_until_there_is_something_to_answer(around: Surroundings) -> None:
+    """Clients try again when they are refused, and tell their users of a 503."""
+    tls = ssl.create_default_context(cafile=str(around.certs.ca_cert))
+    tls.load_cert_chain(around.certs.client_cert, around.certs.client_key)
+    async with daemon(around, around.config("a")) as first:
+        await first.logs("started")
+        async with first.client() as client:
+            for number in range(20):
+                await client.desire_lrp(desired_message(f"p-{number}", instances=100))
+        async with daemon(around, around.config("b")) as second:
+            await second.logs("locket-lock.started")
+            first.process.kill()
+            answers: list[str] = []
+            async with httpx.AsyncClient(trust_env=False, verify=tls) as http:
+                with trio.fail_after(60):
+                    while not answers or answers[-1] == "refused":
+                        try:
+                            response = await http.post(f"https://{second.config['listen_address']}/v1/ping")
+                        except httpx.ConnectError:
+                            answers.append("refused")
+                            await trio.sleep(0.002)
+                        else:
+                            answers.append(str(response.status_code))
+
+    assert answers[0] == "refused"
+    assert answers[-1] == "200"
 
 
 async def test_no_write_of_a_master_that_slept_through_its_lock_lands(around: Surroundings) -> None:

@@ -19,7 +19,7 @@ from bbs.routes.http.endpoints import (
 )
 from bbs.routes.http.limits import DEFAULT_LIMITS, Limits
 from bbs.routes.http.listener import Hooks, HTTPServer, ListenerStatistics
-from bbs.routes.http.sockets import open_listeners
+from bbs.routes.http.sockets import bind_sockets, open_listeners, start_listening
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -39,5 +39,7 @@ __all__ = [
     "StreamSource",
     "Unary",
     "UnaryEndpoint",
+    "bind_sockets",
     "open_listeners",
+    "start_listening",
 ]

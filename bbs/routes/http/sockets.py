@@ -1,7 +1,9 @@
 """Small things that are done to streams and sockets."""
 
+import errno
 import socket
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 import trio
 
@@ -21,16 +23,62 @@ async def open_listeners(address: str) -> list[trio.SocketListener]:
       ValueError: not an address.
       OSError: it cannot be listened on.
     """
+    return start_listening(await bind_sockets(address))
+
+
+async def bind_sockets(address: str) -> list[trio.socket.SocketType]:
+    """Take ``host:port`` without listening on it: connections are still refused. For all as in `open_listeners`."""
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 0xFFFF:
         raise ValueError(f"listen address {address!r} is not host:port")
-    if host:
-        return await trio.open_tcp_listeners(int(port), host=host.strip("[]"), backlog=BACKLOG)
-    # One socket for both families, as in Go, so that port 0 is one port.
-    dual = socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if dual else socket.AF_INET
-    listening = socket.create_server(("", int(port)), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
-    return [trio.SocketListener(trio.socket.from_stdlib_socket(listening))]
+    bound: list[trio.socket.SocketType] = []
+    try:
+        if not host and socket.has_dualstack_ipv6():
+            # One socket for both families, as in Go, so that port 0 is one port.
+            bound.append(await _bound(socket.AF_INET6, ("::", int(port)), v6_only=False))
+            return bound
+        found = await trio.socket.getaddrinfo(
+            host.strip("[]") or "0.0.0.0", int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        unsupported: OSError | None = None
+        for family, _, _, _, at in found:
+            try:
+                bound.append(await _bound(family, at, v6_only=True))
+            except OSError as error:
+                if error.errno != errno.EAFNOSUPPORT:
+                    raise
+                unsupported = error  # the name has an IPv6 address, and this machine has no IPv6
+        if not bound:
+            assert unsupported is not None
+            raise unsupported
+    except BaseException:
+        for each in bound:
+            each.close()
+        raise
+    return bound
+
+
+def start_listening(bound: Sequence[trio.socket.SocketType]) -> list[trio.SocketListener]:
+    """
+    Raises:
+      OSError: somebody else listens there.
+    """
+    for each in bound:
+        each.listen(BACKLOG)
+    return [trio.SocketListener(each) for each in bound]
+
+
+async def _bound(family: int, at: Any, *, v6_only: bool) -> trio.socket.SocketType:
+    made = trio.socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6_only)
+        await made.bind(at)
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 def keep_alive(stream: trio.SocketStream) -> None:
