@@ -1,12 +1,16 @@
 """What goes wrong inside or beside a running server: it goes on, or it ends as it should (spec: config.md §4, §6)."""
 
+import ssl
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 import trio
 
-from tests.daemons import Surroundings, daemon, surroundings
+from bbs.models.errors import InvalidRequest
+from tests.daemons import Daemon, Surroundings, daemon, surroundings
+from tests.records import desired_message
 from tests.test_daemon import assert_order, domains, upsert
 from tests.test_processes import in_database
 
@@ -151,3 +155,63 @@ async def test_an_idle_master_notices_at_once_that_another_server_has_become_one
             error = first.data_of("exited-with-failure")["error"]
             assert "store exited with error: another process was the writer" in error
             assert await domains(second) == ["before"]
+
+
+async def poke(bbs: Daemon, data: bytes, *, tls: ssl.SSLContext | None) -> trio.abc.Stream:
+    """Open a connection, send ``data`` and leave it so."""
+    host, port = bbs.config["listen_address"].split(":")
+    stream: trio.abc.Stream = await trio.open_tcp_stream(host, int(port))
+    if tls is not None:
+        stream = trio.SSLStream(stream, tls, server_hostname="localhost")
+    await stream.send_all(data)
+    return stream
+
+
+async def test_what_was_tried_from_outside_leaves_it_running(around: Surroundings) -> None:
+    """Everything at once, and then it serves and stops as ever. Each by itself has tests of its own."""
+    tls = ssl.create_default_context(cafile=str(around.certs.ca_cert))
+    tls.load_cert_chain(around.certs.client_cert, around.certs.client_key)
+    tls.check_hostname = False
+    config = around.config(
+        "a",
+        enable_db_health_check=True,
+        health_check_timeout="1ms",
+        health_check_interval="50ms",
+        health_check_failure_threshold=100_000,
+        converge_repeat_interval="100ms",
+    )
+    async with daemon(around, config) as bbs, AsyncExitStack() as stack, bbs.client() as client:
+        await bbs.logs("started")
+        with pytest.raises(InvalidRequest):
+            await client.desire_lrp(desired_message("huge", instances=2**31 - 1))
+        with pytest.raises(InvalidRequest):
+            await client.desire_lrp(desired_message("g" * 2**20))
+        for data, over in (
+            (b"P", tls),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", tls),
+            (b"POST /v1/ping HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx", tls),
+            (b"POST /v1/ping HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\nGET /", tls),
+            (b"GET /v1/events.r1 HTTP/1.1\r\nHost: a\r\n\r\n", tls),
+            (b"\x16\x03\x01", None),
+            (b"GET / HTTP/1.0\r\n\r\n", None),
+            (bytes(range(256)) * 100, tls),
+        ):  # fmt: skip
+            stream = await poke(bbs, data, tls=over)
+            stack.push_async_callback(trio.aclose_forcefully, stream)
+        for _ in range(3):
+            await writer_session(around, "pg_terminate_backend")
+            await in_database(around.database_url, "UPDATE configurations SET value = value")
+            await upsert(bbs, "d")
+        await client.desire_lrp(desired_message("p", instances=5))
+        await in_database(around.database_url, "DELETE FROM actual_lrps WHERE instance_index = 3")
+        with trio.fail_after(20):
+            await bbs.logs("database-audit.memory-differed-from-database")
+            # The pass that repairs it has no line of its own.
+            while len(await client.actual_lrps()) != 5:  # noqa: ASYNC110
+                await trio.sleep(0.05)
+
+        assert await bbs.health_status() == 200
+        assert await bbs.stop() == 0
+
+    assert bbs.messages()[-1] == "exited"
+    assert not [line for line in bbs.other if "Traceback" in line]
