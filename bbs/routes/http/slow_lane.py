@@ -25,6 +25,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, LifespanState
 
+from bbs.http_reasons import go_reason
 from bbs.routes.http.endpoints import Peer, StreamSource
 from bbs.routes.http.limits import Limits
 from bbs.routes.http.sockets import transport_of
@@ -185,7 +186,7 @@ class SlowConnection:
             # h11 knows only that the request is incomplete.
             code = HTTPStatus.REQUEST_TIMEOUT if self._head_timed_out else HTTPStatus(int(status[1]))
             self._head_is_next = code < HTTPStatus.OK
-            data = b"HTTP/1.1 %d %b%b" % (code, code.phrase.encode("ascii"), data[status.end() :])
+            data = b"HTTP/1.1 %d %b%b" % (code, go_reason(code).encode("ascii"), data[status.end() :])
         with trio.move_on_after(self._limits.send_stall_s) as stall:
             await self._stream.send_all(data)
         if stall.cancelled_caught:
