@@ -1,6 +1,5 @@
 """The wheel and the sdist that we would give away, installed and run; and the files around them."""
 
-import re
 import subprocess
 import sys
 import sysconfig
@@ -10,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from bbs import __version__
-from bbs.config.upstream import KNOWN_KEYS
 from tools import interpreters
 
 REPOSITORY = Path(__file__).parent.parent
@@ -44,15 +42,6 @@ def test_the_wheel_made_from_the_sdist_installs_and_runs(tmp_path: Path) -> None
     (tmp_path / "empty.json").write_text("{}")
     assert "encryption_keys" in run(bbs, "check-config", tmp_path / "empty.json", cwd=tmp_path, expect=1)
     assert "no such file" in run(bbs, "-config", tmp_path / "nope", cwd=tmp_path, expect=2)
-
-
-def test_the_example_of_a_bosh_job_names_keys_that_there_are() -> None:
-    template = (REPOSITORY / "packaging/bosh/templates/bbs.json.erb").read_text()
-    keys = set(re.findall(r"^ {4,6}(\w+): ", template, re.MULTILINE))
-
-    known = {key for keys in KNOWN_KEYS.values() for key in keys}
-    assert keys <= known
-    assert {"locket_address", "encryption_keys", "loggregator"} <= keys
 
 
 def test_all_that_names_the_supported_pythons_names_the_same() -> None:
