@@ -12,10 +12,14 @@ TCP_KEEP_ALIVE_S: Final = 180
 # The kernel cuts it down to its own limit (net.core.somaxconn).
 BACKLOG: Final = 0xFFFF
 IPV4_IN_IPV6: Final = "::ffff:"
+EVERY_INTERFACE: Final = ("", "0.0.0.0", "::")
 
 
 async def open_listeners(address: str) -> list[trio.SocketListener]:
-    """Listen on ``host:port`` with SO_REUSEADDR. Port 0 lets the kernel choose; an empty host is all interfaces.
+    """Listen on ``host:port`` with SO_REUSEADDR. Port 0 lets the kernel choose.
+
+    As in Go it is one socket, whatever the host: none, ``0.0.0.0`` or ``[::]`` is every interface in both families, and a
+    name is its first IPv4 address, or else its first.
 
     Raises:
       ValueError: not an address.
@@ -24,13 +28,25 @@ async def open_listeners(address: str) -> list[trio.SocketListener]:
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 0xFFFF:
         raise ValueError(f"listen address {address!r} is not host:port")
-    if host:
-        return await trio.open_tcp_listeners(int(port), host=host.strip("[]"), backlog=BACKLOG)
-    # One socket for both families, as in Go, so that port 0 is one port.
-    dual = socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if dual else socket.AF_INET
-    listening = socket.create_server(("", int(port)), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
-    return [trio.SocketListener(trio.socket.from_stdlib_socket(listening))]
+    host = host.strip("[]")
+    if host in EVERY_INTERFACE and socket.has_dualstack_ipv6():
+        listening = socket.create_server(
+            ("", int(port)), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
+        )
+        return [trio.SocketListener(trio.socket.from_stdlib_socket(listening))]
+    return await trio.open_tcp_listeners(
+        int(port), host=await _first_address(host or "0.0.0.0"), backlog=BACKLOG
+    )
+
+
+async def _first_address(host: str) -> str:
+    """
+    Raises:
+      socket.gaierror: it has none.
+    """
+    found = await trio.socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    addresses = [(family, str(where[0])) for family, _, _, _, where in found]
+    return next((text for family, text in addresses if family == socket.AF_INET), addresses[0][1])
 
 
 def keep_alive(stream: trio.SocketStream) -> None:
