@@ -11,7 +11,8 @@ def compact_raw_json(data: bytes) -> bytes:
     The order of keys, duplicate keys, the spelling of numbers and other escapes stay (spec: storage.md §3.4).
 
     Raises:
-      ValueError: not one valid JSON document, or one nested too deeply for Python (about 1,000 levels; Go takes 10,000).
+      ValueError: not one valid JSON document, or one nested too deeply for Python: about 1,000 levels on 3.11, 10,000 on
+        3.13, as in Go.
     """
     check(data.decode("latin-1"))
     if WHITE_SPACE.search(data):
