@@ -7,13 +7,17 @@ URL ?=
 SEED ?=
 SEEDS ?= 20
 ONLY ?=
+# What needs seconds.
+QUICK := -m 'not postgres and not slow'
 
-.PHONY: help setup serve test test-fast check sim format proto perf clean
+.PHONY: help setup serve test test-fast test-interpreters check sim format proto perf clean
 
 help:  ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
 $(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "this needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is not: make PYTHON=python3.13 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(STAMP)
@@ -37,7 +41,10 @@ test: $(STAMP) check  ## everything, as CI runs it
 	$(BIN)/python -m pytest
 
 test-fast: $(STAMP)  ## the suite that needs seconds: no Postgres, nothing slow
-	$(BIN)/python -m pytest -m 'not postgres and not slow'
+	$(BIN)/python -m pytest $(QUICK)
+
+test-interpreters:  ## test-fast on every Python that is supported and found, each in a .venv-3.x of its own
+	$(PYTHON) tools/interpreters.py $(QUICK)
 
 sim: $(STAMP)  ## the simulated fleet with more seeds (SEEDS=50), or one again (SEED=7 ONLY=chaos)
 	SIM_SEED=$(SEED) SIM_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation $(if $(ONLY),-k $(ONLY))
@@ -48,5 +55,5 @@ proto: $(STAMP)  ## regenerate bbs/models/pb from its .proto files
 perf: $(STAMP)  ## the load harness: the lanes side by side, or with URL=… any BBS
 	$(BIN)/python -m perf $(if $(URL),workload --url $(URL),lanes)
 
-clean:  ## remove the virtual environment and caches; ./bbs-data stays
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean:  ## remove the virtual environments and caches; ./bbs-data stays
+	rm -rf $(VENV) $(VENV)-3.* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import trio
 
-from bbs.routes.http import bind_sockets, start_listening
+from bbs.routes.http import EVERY_INTERFACE, bind_socket, start_listening
 
 
 class AddressInvalid(Exception):
@@ -54,8 +54,7 @@ def overlap(one: tuple[str, int], other: tuple[str, int]) -> bool:
     (host, port), (other_host, other_port) = one, other
     if port != other_port or not port:
         return False
-    hosts = {host, other_host}
-    return len(hosts) == 1 or "" in hosts or ("0.0.0.0" in hosts and not any(":" in each for each in hosts))
+    return host == other_host or not EVERY_INTERFACE.isdisjoint((host, other_host))
 
 
 def _quoted(text: str) -> str:
@@ -78,11 +77,11 @@ class Taken:
     """An address that is ours, and on which nobody listens yet: connections are refused. ``listen`` or ``close`` it."""
 
     shown: str
-    sockets: list[trio.socket.SocketType]
+    socket: trio.socket.SocketType
 
     @property
     def port(self) -> int:
-        port = self.sockets[0].getsockname()[1]
+        port = self.socket.getsockname()[1]
         assert isinstance(port, int)
         return port
 
@@ -92,14 +91,13 @@ class Taken:
           ListenFailed: somebody else took it at the same moment.
         """
         try:
-            return start_listening(self.sockets)
+            return [start_listening(self.socket)]
         except OSError as error:
             self.close()
             raise _failed(self.shown, error) from error
 
     def close(self) -> None:
-        for each in self.sockets:
-            each.close()
+        self.socket.close()
 
 
 async def take(address: str) -> Taken:
@@ -112,7 +110,7 @@ async def take(address: str) -> Taken:
     host, port = split_address(address)
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        return Taken(shown, await bind_sockets(shown))
+        return Taken(shown, await bind_socket(shown))
     except (socket.gaierror, UnicodeError):  # the latter: a name that IDNA does not know
         raise ListenFailed(f"listen tcp: lookup {host}: no such host") from None
     except OSError as error:

@@ -1,15 +1,15 @@
 """The wheel and the sdist that we would give away, installed and run; and the files around them."""
 
-import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from bbs import __version__
-from bbs.config.upstream import KNOWN_KEYS
+from tools import interpreters
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -44,10 +44,27 @@ def test_the_wheel_made_from_the_sdist_installs_and_runs(tmp_path: Path) -> None
     assert "no such file" in run(bbs, "-config", tmp_path / "nope", cwd=tmp_path, expect=2)
 
 
-def test_the_example_of_a_bosh_job_names_keys_that_there_are() -> None:
-    template = (REPOSITORY / "packaging/bosh/templates/bbs.json.erb").read_text()
-    keys = set(re.findall(r"^ {4,6}(\w+): ", template, re.MULTILINE))
+def test_all_that_names_the_supported_pythons_names_the_same() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    versions = interpreters.supported()
+    minors = [int(version.removeprefix("3.")) for version in versions]
 
-    known = {key for keys in KNOWN_KEYS.values() for key in keys}
-    assert keys <= known
-    assert {"locket_address", "encryption_keys", "loggregator"} <= keys
+    assert project["requires-python"] == f">={versions[0]},<3.{minors[-1] + 1}"
+    spoken = f"Python {', '.join(versions[:-1])} or {versions[-1]}"
+    assert f"You need {spoken}, make" in (REPOSITORY / "README.md").read_text()
+    makefile = (REPOSITORY / "Makefile").read_text()
+    assert f"this needs {spoken}," in makefile
+    assert f"(3, {minors[0]}) <= sys.version_info < (3, {minors[-1] + 1})" in makefile
+
+
+def test_the_interpreters_are_found_by_running_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version manager has commands on the path for what is not installed."""
+    for name, exit_code in (("works", 0), ("only-a-shim", 127)):
+        command = tmp_path / name
+        command.write_text(f"#!/bin/sh\nexit {exit_code}\n")
+        command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+
+    assert interpreters.is_there("works")
+    assert not interpreters.is_there("only-a-shim")
+    assert not interpreters.is_there("absent")

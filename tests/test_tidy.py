@@ -13,9 +13,9 @@ ARROWS = {
     "lifecycle": {"models"},
     "store": {"models", "log"},
     "sync": {"models", "peers", "log", "tls", "grpc_tls"},
-    "peers": {"models", "log", "tls", "grpc_tls"},
+    "peers": {"models", "log", "tls", "grpc_tls", "http_reasons"},
     "convergence": {"lifecycle", "models", "store", "sync", "peers", "log"},
-    "routes": {"lifecycle", "models", "store", "sync", "peers", "convergence", "log"},
+    "routes": {"lifecycle", "models", "store", "sync", "peers", "convergence", "log", "http_reasons"},
     "metrics": {"models", "log", "tls", "grpc_tls", "convergence", "store", "routes", "peers", "sync"},
     "client": {"models", "tls"},
 }

@@ -13,13 +13,13 @@ import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
-from http import HTTPStatus
 from typing import Final
 
 import httpcore
 import httpx
 import trio
 
+from bbs.http_reasons import go_reason
 from bbs.peers.connections import CLOSE_MAX_S, CONNECTIONS_MAX, Connections
 from bbs.peers.interfaces import PeerUnavailable
 
@@ -34,16 +34,6 @@ REQUEST_ID: Final = "X-Vcap-Request-Id"
 
 Headers = tuple[tuple[str, str], ...]
 """Names and values, the latter as the fast lane reads them: Latin-1."""
-
-# Go's texts where Python's differ, or may in another version of it.
-_GO_REASONS: Final = {
-    413: "Request Entity Too Large",
-    414: "Request URI Too Long",
-    416: "Requested Range Not Satisfiable",
-    418: "I'm a teapot",
-    422: "Unprocessable Entity",
-}
-_GO_REASON_BY_STATUS: Final = {status.value: status.phrase for status in HTTPStatus} | _GO_REASONS
 
 
 class NoResponse(PeerUnavailable):
@@ -66,13 +56,8 @@ class StatusRefused(PeerUnavailable):
     """The peer answered, and not as it does when it complies."""
 
     def __init__(self, status: int) -> None:
-        super().__init__(f"http error: status code {status} ({reason_of(status)})")
+        super().__init__(f"http error: status code {status} ({go_reason(status)})")
         self.status = status
-
-
-def reason_of(status: int) -> str:
-    """The status in Go's words, empty for one it does not know."""
-    return _GO_REASON_BY_STATUS.get(status, "")
 
 
 class HTTPClient:

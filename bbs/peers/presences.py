@@ -53,7 +53,7 @@ class Presences:
         presence = self._read.get(resource.value) or _decode(resource.value)
         if isinstance(presence, ValueError):
             log.error("failed-to-unmarshal-presence", error=presence)
-            raise UnknownError(str(presence)) from presence
+            raise UnknownError(f"presence of {cell_id}: {presence}") from presence
         return presence.cell
 
     async def list_wire(self) -> Sequence[bytes]:

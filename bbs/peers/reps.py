@@ -4,10 +4,11 @@ from typing import Final
 
 import trio
 
+from bbs.http_reasons import go_reason
 from bbs.log import Logger
 from bbs.models.actual_lrp import ActualLRP
 from bbs.peers import bodies
-from bbs.peers.http import JSON_CONTENT, REQUEST_ID, Headers, HTTPClient, NoResponse, StatusRefused, reason_of
+from bbs.peers.http import JSON_CONTENT, REQUEST_ID, Headers, HTTPClient, NoResponse, StatusRefused
 from bbs.peers.interfaces import Cell
 
 ACCEPTED: Final = 202
@@ -116,7 +117,7 @@ class _Call:
             return True
         refusal = StatusRefused(status)
         self._log.error(
-            "failed-with-status", {"status-code": status, "msg": reason_of(status)}, error=refusal
+            "failed-with-status", {"status-code": status, "msg": go_reason(status)}, error=refusal
         )
         if may_be_missing and status == NOT_FOUND:
             return False

@@ -65,6 +65,8 @@ EXEC_MODES: Final = ("cache_statement", "cache_describe", "describe_exec", "exec
 
 _ASSIGNMENT: Final = re.compile(r"\s*([^\s=]+)\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s\\]|\\.)*)", re.DOTALL)
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
+# What Go's URLs may have before the host.
+_CREDENTIALS: Final = re.compile(r"[A-Za-z0-9._~:!$&'()*+,;=%@-]*")
 
 # The next server or TLS setting would say the same as these. Other refusals may be about TLS, or the lack of it.
 _FINAL_ANSWERS: Final = (
@@ -222,6 +224,10 @@ def _from_url(text: str) -> dict[str, str]:
     rest, _, query = rest.partition("#")[0].partition("?")
     location, _, path = rest.partition("/")
     credentials, _, servers = location.rpartition("@")
+    if not _CREDENTIALS.fullmatch(credentials):
+        raise BadConnectionString(
+            "the connection URL's user or password has a character that has to be percent-encoded there"
+        )
     user, _, password = credentials.partition(":")
     settings = {
         "user": _decoded(user),
@@ -297,7 +303,10 @@ def _servers(settings: Mapping[str, str]) -> list[tuple[str, int]]:
 def _port(text: str) -> int:
     if text.isascii() and text.isdecimal() and len(text.lstrip("0")) <= 5 and 0 < int(text) < 65536:
         return int(text)
-    raise BadConnectionString(f"{text!r:.20} is not a port")
+    # Not with its text: in a URL it is the beginning of a password with one of these characters in it.
+    raise BadConnectionString(
+        "what stands for a port is not a port, 1 to 65535 (in a URL, a user or password has to have / ? # percent-encoded)"
+    )
 
 
 def _default_host() -> str:

@@ -1,6 +1,7 @@
 """The JSON of the Go components beyond the samples: raw documents, escapes, and what reading refuses."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -200,6 +201,8 @@ def test_a_route_that_is_not_json_cannot_be_shown() -> None:
                      pb.DesiredLRPUpdate(metric_tags={"a": pb.MetricTagValue()}), id="null message in a map"),
         pytest.param(pb.CertificateProperties, '{"organizational_unit":["a"],"organizational_unit":["b",null]}',
                      pb.CertificateProperties(organizational_unit=["b", ""]), id="key twice"),
+        pytest.param(pb.CellPresence, '{"zone":"a\\ud800b\\ud83d\\ude00"}', pb.CellPresence(zone="a\ufffdb\U0001f600"),
+                     id="half a surrogate pair"),
     ],
 )  # fmt: skip
 def test_reading(message_class: type[Message], text: str, expected: Message) -> None:
@@ -209,28 +212,44 @@ def test_reading(message_class: type[Message], text: str, expected: Message) -> 
 @pytest.mark.parametrize(
     ("message_class", "text", "reason"),
     [
-        (pb.CellCapacity, "", "Expecting value"),
-        (pb.CellCapacity, "[]", "CellCapacity: expected an object"),
-        (pb.CellCapacity, '{"memory_mb":"5"}', "memory_mb: expected an integer"),
-        (pb.CellCapacity, '{"memory_mb":5.0}', "memory_mb: expected an integer"),
-        (pb.CellCapacity, '{"memory_mb":5e1}', "memory_mb: expected an integer"),
-        (pb.CellCapacity, '{"memory_mb":2147483648}', "memory_mb: "),
-        (pb.CellPresence, '{"cell_id":5}', "cell_id: expected a string"),
-        (pb.CellPresence, '{"capacity":5}', "capacity: CellCapacity: expected an object"),
-        (pb.CellPresence, '{"annotations":[]}', "annotations: expected an object"),
-        (pb.CellPresence, '{"placement_tags":{}}', "placement_tags: expected an array"),
-        (pb.RunAction, '{"suppress_log_output":1}', "suppress_log_output: expected true or false"),
-        (pb.RunAction, '{"env":[null]}', "env: EnvironmentVariable: expected an object"),
-        (pb.MetricTagValue, '{"dynamic":1}', "dynamic: expected a string"),
+        (pb.CellCapacity, "", "expected JSON, is empty"),
+        (pb.CellCapacity, " \n", "expected JSON, is empty"),
+        (pb.CellCapacity, '{"memory_mb":', "expected JSON, which ends too early"),
+        (pb.CellCapacity, '{"memory_mb":5', "expected JSON, which ends too early"),
+        (pb.CellCapacity, "{'memory_mb':5}", "expected JSON, is none from character 2 on"),
+        (pb.CellCapacity, '{"memory_mb":5} x', "expected JSON, is none from character 17 on"),
+        (pb.CellCapacity, '{"memory_mb":NaN}', "expected JSON, which has no NaN"),
+        (pb.CellCapacity, "[" * 100_000 + "]" * 100_000, "nested too deeply"),
+        (pb.CellCapacity, "[]", "expected an object, is an array"),
+        (pb.CellCapacity, '{"memory_mb":"5"}', "memory_mb: expected an integer, is a string"),
+        (pb.CellCapacity, '{"memory_mb":5.0}', "memory_mb: expected an integer, is a number with a fraction or an exponent"),
+        (pb.CellCapacity, '{"memory_mb":5e1}', "memory_mb: expected an integer, is a number with a fraction or an exponent"),
+        (pb.CellCapacity, '{"memory_mb":2147483648}',
+         "memory_mb: expected an integer from -2147483648 to 2147483647, is another one"),
+        (pb.CellCapacity, '{"memory_mb":-' + "9" * 5000 + "}",
+         "memory_mb: expected an integer from -2147483648 to 2147483647, is another one"),
+        (pb.CellPresence, '{"cell_id":5}', "cell_id: expected a string, is an integer"),
+        (pb.CellPresence, '{"CELL_ID":true}', "CELL_ID: expected a string, is true"),
+        (pb.CellPresence, '{"capacity":5}', "capacity: expected an object, is an integer"),
+        (pb.CellPresence, '{"capacity":{"disk_mb":[]}}', "capacity.disk_mb: expected an integer, is an array"),
+        (pb.CellPresence, '{"annotations":[]}', "annotations: expected an object, is an array"),
+        (pb.CellPresence, '{"annotations":{"a b":{}}}', 'annotations["a b"]: expected a string, is an object'),
+        (pb.CellPresence, '{"placement_tags":{}}', "placement_tags: expected an array, is an object"),
+        (pb.CellPresence, '{"placement_tags":["a",1]}', "placement_tags[1]: expected a string, is an integer"),
+        (pb.CellPresence, '{"rootfs_provider_list":[{},{"name":false}]}',
+         "rootfs_provider_list[1].name: expected a string, is false"),
+        (pb.RunAction, '{"suppress_log_output":1}', "suppress_log_output: expected true or false, is an integer"),
+        (pb.RunAction, '{"env":[null]}', "env[0]: expected an object, is null"),
+        (pb.MetricTagValue, '{"dynamic":1}', "dynamic: expected a string, is an integer"),
         (pb.ActualLRP, '{"presence":"NOWHERE"}', "presence: invalid presence: NOWHERE"),
         (pb.Error, '{"type":"NoSuchThing"}', "type: invalid presence: NoSuchThing"),
         (pb.ImageLayer, '{"digest_algorithm":"MD5"}', "digest_algorithm: invalid digest_algorithm: MD5"),
         (pb.Task, '{"state":"Sleeping"}', "state: invalid state: Sleeping"),
-        (locket_pb2.Resource, '{"type_code":"LOCK"}', "type_code: expected an integer"),
-        (pb.ActualLRP, '{"OptionalRoutable":{"routable":true}}', "OptionalRoutable: only null can be read"),
+        (locket_pb2.Resource, '{"type_code":"LOCK"}', "type_code: expected an integer, is a string"),
+        (pb.ActualLRP, '{"OptionalRoutable":{"routable":true}}', "OptionalRoutable: expected null, is an object"),
     ],
-    ids=lambda value: value.__name__ if isinstance(value, type) else None,
-)
+    ids=lambda value: value.__name__ if isinstance(value, type) else value[:40],
+)  # fmt: skip
 def test_reading_says_what_is_wrong_and_where(message_class: type[Message], text: str, reason: str) -> None:
-    with pytest.raises(ValueError, match=f"^{reason}"):
+    with pytest.raises(ValueError, match=f"^{re.escape(reason)}$"):
         from_json(message_class, text)

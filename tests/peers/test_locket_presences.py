@@ -73,18 +73,44 @@ async def test_cells_go_by_the_id_that_they_tell_and_the_later_one_wins(log: Log
     assert cell.zone == "z2"
 
 
-@pytest.mark.parametrize("value", ["", "{", '{"cell_id":7}', '{"capacity":{"memory_mb":2147483648}}', "[]"])
-async def test_what_cannot_be_read_is_told_and_passed_over(log: Logger, lines: Lines, value: str) -> None:
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("", "expected JSON, is empty"),
+        ("{", "expected JSON, which ends too early"),
+        ("{'cell_id':'c'}", "expected JSON, is none from character 2 on"),
+        ("[]", "expected an object, is an array"),
+        ('{"cell_id":7}', "cell_id: expected a string, is an integer"),
+        (
+            '{"capacity":{"memory_mb":2147483648}}',
+            "capacity.memory_mb: expected an integer from -2147483648 to 2147483647, is another one",
+        ),
+        (
+            '{"rootfs_provider_list":[{"properties":{}}]}',
+            "rootfs_provider_list[0].properties: expected an array, is an object",
+        ),
+    ],
+)
+async def test_what_cannot_be_read_is_told_and_passed_over(
+    log: Logger, lines: Lines, value: str, reason: str
+) -> None:
     world = World(log)
     world.announce("good", '{"cell_id":"good"}')
     world.announce("bad", value)
 
     assert await world.cells.present_cells() == {"good"}
     assert lines.messages == ["bbs.cells.failed-to-unmarshal-presence"]
-    assert lines.data_of("bbs.cells.failed-to-unmarshal-presence")["key"] == "bad"
+    assert lines.data_of("bbs.cells.failed-to-unmarshal-presence") == {
+        "session": "1",
+        "key": "bad",
+        "error": reason,
+    }
     with pytest.raises(BBSError) as refused:
         await world.cells.cell_by_id("bad")
     assert refused.value.wire_type == Type.UnknownError
+    assert str(refused.value) == f"presence of bad: {reason}"
+    told = lines.data_of("bbs.cell-by-id.failed-to-unmarshal-presence")
+    assert (told["cell-id"], told["error"]) == ("bad", reason)
 
 
 async def test_null_is_a_cell_without_a_name(log: Logger) -> None:

@@ -72,6 +72,27 @@ def identity(parsed: DSN) -> tuple[str, str | None, str]:
         pytest.param(
             "postgres:///d?host=/run/pg&user=u", ("u", None, "d"), [("/run/pg", 5432)], id="keys in the query"
         ),
+        pytest.param("postgres://u:p:q@h/d", ("u", "p:q", "d"), [("h", 5432)], id="a colon in the password"),
+        pytest.param("postgres://u:a+b@h/d", ("u", "a+b", "d"), [("h", 5432)], id="a plus is no blank"),
+        pytest.param(
+            "postgres://u:a&b=c@h/d", ("u", "a&b=c", "d"), [("h", 5432)], id="an ampersand in the password"
+        ),
+        pytest.param(
+            "postgres://u:it's!$(),;*~@h/d", ("u", "it's!$(),;*~", "d"), [("h", 5432)], id="marks Go lets be"
+        ),
+        pytest.param(
+            "postgres://u:12/34@h/d",
+            (getpass.getuser(), None, "34@h/d"),
+            [("u", 12)],
+            id="a slash ends the password",
+        ),
+        pytest.param(
+            "postgres://u:%40%3A%2F%23%25%3F%26%3D%2B%20%27%22%5C%C3%A9@h/d",
+            ("u", "@:/#%?&=+ '\"\\é", "d"),
+            [("h", 5432)],
+            id="everything, percent-encoded",
+        ),
+        pytest.param("postgres://u:%2541@h/d", ("u", "%41", "d"), [("h", 5432)], id="decoded once"),
         pytest.param("postgres://u@h/d?dbname=e&port=9", ("u", None, "e"), [("h", 9)], id="the query wins"),
     ],
 )
@@ -224,6 +245,15 @@ def test_client_keys_are_kept_and_all_others_sent() -> None:
         ("postgres://u:secret@h:x/d", "not a port"),
         ("postgres://u:secret@h:1:2/d", "more than one port"),
         ("postgres://u:secret%zz@h/d", "hexadecimal"),
+        ("postgres://u:secret%@h/d", "hexadecimal"),
+        ("postgres://u:secret/x@h/d", "not a port"),
+        ("postgres://u:secret?x@h/d", "not a port"),
+        ("postgres://u:secret#x@h/d", "not a port"),
+        ("postgres://u:secret x@h/d", "percent-encoded there"),
+        ('postgres://u:secret"x@h/d', "percent-encoded there"),
+        ("postgres://u:secret\\\\x@h/d", "percent-encoded there"),
+        ("postgres://u:secret<x@h/d", "percent-encoded there"),
+        ("postgres://u:secreté@h/d", "percent-encoded there"),
         ("postgres://u:secret@[::1/d", "bracket"),
         ("postgres://u:secret@h/d?x=%ff", "parameters"),
     ],

@@ -1,5 +1,7 @@
 """JSON to messages."""
 
+import binascii
+import re
 from base64 import b64decode
 from collections.abc import Iterator
 from functools import cache
@@ -9,7 +11,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.message import Message
 
 from bbs.models.go_json._forms import Form, forms
-from bbs.models.go_json._raw import STRICT, check, elements, members
+from bbs.models.go_json._raw import JSON_BLANKS, STRICT, check, elements, members, quote
 from bbs.models.pb import wire_options_pb2
 from bbs.models.wire import option
 
@@ -22,14 +24,42 @@ def from_json(message_class: type[M], text: str) -> M:
     Keys match whatever their case, unknown ones are passed over, ``null`` leaves a field unset.
 
     Raises:
-      ValueError: not JSON, or not this message: it says which field is wrong and how.
+      ValueError: not JSON, or not this message: it says which field is wrong, what was expected there, and what kind of
+        value there is instead; never the value itself.
     """
     check(text)
     message = message_class()
-    document = text.strip(" \t\r\n")
+    document = text.strip(JSON_BLANKS)
     if document != "null":
         _fill(message, document)
     return message
+
+
+class FieldWrong(ValueError):
+    """A value that is not its field's: ``path`` leads there (``rootfs_provider_list[1].name``), '' is the message."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}" if path else reason)
+        self.path = path
+        self.reason = reason
+
+    def within(self, place: str) -> "FieldWrong":
+        dot = "" if not self.path or self.path.startswith("[") else "."
+        return FieldWrong(f"{place}{dot}{self.path}", self.reason)
+
+
+def _expected(what: str, text: str) -> FieldWrong:
+    return FieldWrong("", f"expected {what}, is {_kind(text)}")
+
+
+KINDS: Final = {"{": "an object", "[": "an array", '"': "a string", "t": "true", "f": "false", "n": "null"}
+
+
+def _kind(text: str) -> str:
+    """What a valid JSON document is, by its first character."""
+    if text[0] in KINDS:
+        return KINDS[text[0]]
+    return "an integer" if text.lstrip("-").isdecimal() else "a number with a fraction or an exponent"
 
 
 class Place(NamedTuple):
@@ -59,10 +89,8 @@ def _walk(descriptor: Descriptor, path: tuple[str, ...]) -> Iterator[Place]:
 
 
 def _fill(message: Message, text: str) -> None:
-    if not text.startswith("{"):
-        raise ValueError(f"{message.DESCRIPTOR.name}: expected an object")
     places = _places(message.DESCRIPTOR)
-    for key, value in members(text):
+    for key, value in _members(text):
         place = places.get(key) or places.get(key.lower())
         if place is None:
             continue
@@ -73,34 +101,40 @@ def _fill(message: Message, text: str) -> None:
         if value != "null":
             try:
                 _fill_field(holder, place.form, value)
-            except ValueError as error:
-                raise ValueError(f"{key}: {error}") from error
+            except FieldWrong as wrong:
+                raise wrong.within(key) from wrong
 
 
 def _fill_field(message: Any, form: Form, text: str) -> None:
     target = getattr(message, form.name)
     if form.in_oneof is not None:
         # The reference decoder has no idea which member an object would be.
-        raise ValueError("only null can be read")
+        raise FieldWrong("", f"expected null, is {_kind(text)}")
     if form.is_routes:
         target.SetInParent()
         for name, document in _members(text):
             target.routes[name] = document.encode()
     elif form.is_map:
         for name, value in _members(text):
-            if form.element.message_type is None:
-                target[name] = _scalar(form.element, value)
-            elif value == "null":
-                target.get_or_create(name)
-            else:
-                _fill(target[name], value)
+            try:
+                if form.element.message_type is None:
+                    target[name] = _scalar(form.element, value)
+                elif value == "null":
+                    target.get_or_create(name)
+                else:
+                    _fill(target[name], value)
+            except FieldWrong as wrong:
+                raise wrong.within(f"[{quote(name)}]") from wrong
     elif form.field.is_repeated:
         del target[:]
-        for value in _elements(text):
-            if form.field.message_type is None:
-                target.append(_scalar(form.field, value))
-            else:
-                _fill(target.add(), value)
+        for index, value in enumerate(_elements(text)):
+            try:
+                if form.field.message_type is None:
+                    target.append(_scalar(form.field, value))
+                else:
+                    _fill(target.add(), value)
+            except FieldWrong as wrong:
+                raise wrong.within(f"[{index}]") from wrong
     elif form.field.message_type is not None:
         target.SetInParent()
         _fill(target, text)
@@ -110,13 +144,13 @@ def _fill_field(message: Any, form: Form, text: str) -> None:
 
 def _members(text: str) -> list[tuple[str, str]]:
     if not text.startswith("{"):
-        raise ValueError("expected an object")
+        raise _expected("an object", text)
     return members(text)
 
 
 def _elements(text: str) -> list[str]:
     if not text.startswith("["):
-        raise ValueError("expected an array")
+        raise _expected("an array", text)
     return elements(text)
 
 
@@ -130,41 +164,68 @@ def _scalar(field: FieldDescriptor, text: str) -> Any:
         case FieldDescriptor.TYPE_STRING:
             return _string(text)
         case FieldDescriptor.TYPE_BYTES:
-            return b64decode(_string(text), validate=True)
+            return _bytes(text)
         case FieldDescriptor.TYPE_BOOL:
             if text not in ("true", "false"):
-                raise ValueError("expected true or false")
+                raise _expected("true or false", text)
             return text == "true"
         case FieldDescriptor.TYPE_ENUM:
             assert field.enum_type is not None
             return _enum(field.enum_type, text)
         case _:
-            return _integer(text)
+            return _integer(text, RANGES[field.type])
 
 
 def _string(text: str) -> str:
     if not text.startswith('"'):
-        raise ValueError("expected a string")
+        raise _expected("a string", text)
     decoded: str = STRICT.decode(text)
-    return decoded
+    # Half of a surrogate pair, which only an escape can spell, is no text; it becomes what Go makes of it.
+    return LONE_SURROGATE.sub("\ufffd", decoded)
 
 
-def _integer(text: str) -> int:
-    """Neither a fraction nor an exponent, whatever the number is worth. protobuf checks the range."""
+def _bytes(text: str) -> bytes:
+    try:
+        return b64decode(_string(text), validate=True)
+    except binascii.Error as error:
+        raise FieldWrong("", "expected base64, is another string") from error
+
+
+def _integer(text: str, allowed: range) -> int:
+    """Neither a fraction nor an exponent, whatever the number is worth."""
     if not text.lstrip("-").isdecimal():
-        raise ValueError("expected an integer")
-    return int(text)
+        raise _expected("an integer", text)
+    # Python converts very long numbers only when told to; they are out of every range.
+    number = int(text) if len(text) <= INTEGER_CHARACTERS_MAX else allowed.stop
+    if number not in allowed:
+        raise FieldWrong("", f"expected an integer from {allowed[0]} to {allowed[-1]}, is another one")
+    return number
+
+
+LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+INTEGER_CHARACTERS_MAX: Final = 20
+"""Those of the smallest 64-bit integer, and of the largest unsigned one."""
+
+_INT32, _INT64 = range(-(1 << 31), 1 << 31), range(-(1 << 63), 1 << 63)
+_UINT32, _UINT64 = range(1 << 32), range(1 << 64)
+RANGES: Final = {
+    FieldDescriptor.TYPE_INT32: _INT32,
+    FieldDescriptor.TYPE_INT64: _INT64,
+    FieldDescriptor.TYPE_UINT32: _UINT32,
+    FieldDescriptor.TYPE_UINT64: _UINT64,
+    FieldDescriptor.TYPE_ENUM: _INT32,
+}
 
 
 def _enum(enum: EnumDescriptor, text: str) -> int:
     lenient = option(enum, wire_options_pb2.json_enum_lenient)
     noun = option(enum, wire_options_pb2.json_enum_noun)
     if not lenient and not noun:
-        return _integer(text)
+        return _integer(text, _INT32)
     name = _string(text)
     known = enum.values_by_name.get(name)
     if known is not None:
         return known.number
     if lenient:
         return 0
-    raise ValueError(f"invalid {noun}: {name}")
+    raise FieldWrong("", f"invalid {noun}: {name}")

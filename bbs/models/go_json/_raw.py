@@ -51,20 +51,27 @@ def check(text: str) -> None:
         STRICT.decode(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    except json.JSONDecodeError as error:
+        if not text.strip(JSON_BLANKS):
+            raise ValueError("expected JSON, is empty") from error
+        if error.pos >= len(text.rstrip(JSON_BLANKS)):
+            raise ValueError("expected JSON, which ends too early") from error
+        raise ValueError(f"expected JSON, is none from character {error.pos + 1} on") from error
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    raise ValueError(f"expected JSON, which has no {name}")
 
 
 # Numbers are not converted: nobody looks at them, and Python refuses to convert very long ones.
 STRICT: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse_constant)
 
 NESTING_MAX: Final = 500
-"""Python's parser takes about 1,000, less what its caller's stack has used. What is accepted must always be readable
+"""Python's parser takes about 1,000 on 3.11, less what its caller's stack has used. What is accepted must always be readable
 again, whoever reads it, so the bound must not depend on that."""
 
 BRACKET: Final = re.compile(rb"[][{}]")
+JSON_BLANKS: Final = " \t\r\n"
 WHITE_SPACE: Final = re.compile(rb"[ \t\r\n]")
 STRING_OR_WHITE_SPACE: Final = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")|[ \t\r\n]+')
 MAY_NEED_ESCAPES: Final = re.compile("[<>&\u2028\u2029]")

@@ -19,10 +19,11 @@ from bbs.routes.http.endpoints import (
 )
 from bbs.routes.http.limits import DEFAULT_LIMITS, Limits
 from bbs.routes.http.listener import Hooks, HTTPServer, ListenerStatistics
-from bbs.routes.http.sockets import bind_sockets, open_listeners, start_listening
+from bbs.routes.http.sockets import EVERY_INTERFACE, bind_socket, open_listeners, start_listening
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "EVERY_INTERFACE",
     "Answer",
     "Call",
     "CannotOpenStream",
@@ -39,7 +40,7 @@ __all__ = [
     "StreamSource",
     "Unary",
     "UnaryEndpoint",
-    "bind_sockets",
+    "bind_socket",
     "open_listeners",
     "start_listening",
 ]

@@ -6,6 +6,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
+from bbs.http_reasons import go_reason
 from bbs.routes.http.endpoints import Answer
 
 PROTOBUF: Final = "application/x-protobuf"
@@ -26,7 +27,10 @@ class Refusal:
 
     def as_bytes(self, *, date: bytes, close: bool) -> bytes:
         """The whole response, as the fast lane sends it."""
-        lines = [f"HTTP/1.1 {self.status.value} {self.status.phrase}", f"Content-Length: {len(self.body)}"]
+        lines = [
+            f"HTTP/1.1 {self.status.value} {go_reason(self.status)}",
+            f"Content-Length: {len(self.body)}",
+        ]
         lines += [f"{name}: {value}" for name, value in self.headers]
         if close:
             lines.append("Connection: close")

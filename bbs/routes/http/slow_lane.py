@@ -25,6 +25,7 @@ import h11
 import trio
 from hypercorn.trio.worker_context import WorkerContext
 
+from bbs.http_reasons import go_reason
 from bbs.routes.http.endpoints import Peer, StreamSource
 from bbs.routes.http.hypercorn_http1 import HypercornHTTP1, hypercorn_config
 from bbs.routes.http.limits import Limits
@@ -261,7 +262,7 @@ class SlowConnection:
             # h11 knows only that the request is incomplete.
             code = HTTPStatus.REQUEST_TIMEOUT if self._head_timed_out else HTTPStatus(int(status[1]))
             self._head_is_next = code < HTTPStatus.OK
-            data = b"HTTP/1.1 %d %b%b" % (code, code.phrase.encode("ascii"), data[status.end() :])
+            data = b"HTTP/1.1 %d %b%b" % (code, go_reason(code).encode("ascii"), data[status.end() :])
         with trio.move_on_after(self._limits.send_stall_s) as stall:
             async with self._sending:
                 await self._stream.send_all(data)

@@ -1,8 +1,6 @@
 """Small things that are done to streams and sockets."""
 
-import errno
 import socket
-from collections.abc import Sequence
 from typing import Any, Final
 
 import trio
@@ -14,58 +12,44 @@ TCP_KEEP_ALIVE_S: Final = 180
 # The kernel cuts it down to its own limit (net.core.somaxconn).
 BACKLOG: Final = 0xFFFF
 IPV4_IN_IPV6: Final = "::ffff:"
+EVERY_INTERFACE: Final = frozenset(("", "0.0.0.0", "::"))
 
 
 async def open_listeners(address: str) -> list[trio.SocketListener]:
-    """Listen on ``host:port`` with SO_REUSEADDR. Port 0 lets the kernel choose; an empty host is all interfaces.
+    """Listen on ``host:port`` with SO_REUSEADDR. Port 0 lets the kernel choose.
+
+    As in Go it is one socket, whatever the host: none, ``0.0.0.0`` or ``[::]`` is every interface in both families, and a
+    name is its first IPv4 address, or else its first.
 
     Raises:
       ValueError: not an address.
       OSError: it cannot be listened on.
     """
-    return start_listening(await bind_sockets(address))
+    return [start_listening(await bind_socket(address))]
 
 
-async def bind_sockets(address: str) -> list[trio.socket.SocketType]:
-    """Take ``host:port`` without listening on it: connections are still refused. For all as in `open_listeners`."""
+async def bind_socket(address: str) -> trio.socket.SocketType:
+    """Take ``host:port`` as `open_listeners` does, without listening on it: connections are still refused."""
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 0xFFFF:
         raise ValueError(f"listen address {address!r} is not host:port")
-    bound: list[trio.socket.SocketType] = []
-    try:
-        if not host and socket.has_dualstack_ipv6():
-            # One socket for both families, as in Go, so that port 0 is one port.
-            bound.append(await _bound(socket.AF_INET6, ("::", int(port)), v6_only=False))
-            return bound
-        found = await trio.socket.getaddrinfo(
-            host.strip("[]") or "0.0.0.0", int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        unsupported: OSError | None = None
-        for family, _, _, _, at in found:
-            try:
-                bound.append(await _bound(family, at, v6_only=True))
-            except OSError as error:
-                if error.errno != errno.EAFNOSUPPORT:
-                    raise
-                unsupported = error  # the name has an IPv6 address, and this machine has no IPv6
-        if not bound:
-            assert unsupported is not None
-            raise unsupported
-    except BaseException:
-        for each in bound:
-            each.close()
-        raise
-    return bound
+    host = host.strip("[]")
+    if host in EVERY_INTERFACE and socket.has_dualstack_ipv6():
+        return await _bound(socket.AF_INET6, ("::", int(port)), v6_only=False)
+    found = await trio.socket.getaddrinfo(
+        host or "0.0.0.0", int(port), type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+    )
+    family, *_, at = next((each for each in found if each[0] == socket.AF_INET), found[0])
+    return await _bound(family, at, v6_only=True)
 
 
-def start_listening(bound: Sequence[trio.socket.SocketType]) -> list[trio.SocketListener]:
+def start_listening(bound: trio.socket.SocketType) -> trio.SocketListener:
     """
     Raises:
       OSError: somebody else listens there.
     """
-    for each in bound:
-        each.listen(BACKLOG)
-    return [trio.SocketListener(each) for each in bound]
+    bound.listen(BACKLOG)
+    return trio.SocketListener(bound)
 
 
 async def _bound(family: int, at: Any, *, v6_only: bool) -> trio.socket.SocketType:

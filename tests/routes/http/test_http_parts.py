@@ -1,6 +1,8 @@
 """The pure parts: finding a route, reading a head, taking chunks apart, cutting answers."""
 
+import socket
 from dataclasses import replace
+from typing import Any
 
 import h11
 import pytest
@@ -13,6 +15,8 @@ from bbs.routes.http.chunked import BadChunk, BodyTooLarge, ChunkedBody, Framing
 from bbs.routes.http.endpoints import WrongMethod
 from bbs.routes.http.head import head_reader, read_head
 from bbs.routes.http.refusals import answer_bytes, slices
+from bbs.routes.http.sockets import remote_addr
+from tests.listening import listening_sockets
 from tests.routes.http.serving import World, post
 
 TABLE = World().table()
@@ -206,3 +210,47 @@ async def test_a_port_may_be_left_to_the_kernel() -> None:
         assert host == "127.0.0.1"
         assert port > 0
         assert listener.socket.getsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR)
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "[::]", "127.0.0.1", "[::1]", "localhost"])
+async def test_one_address_is_one_listening_socket(host: str) -> None:
+    """BOSH's post-start script reads one line of lsof."""
+    [listener] = await open_listeners(f"{host}:0")
+    async with listener:
+        port = listener.socket.getsockname()[1]
+
+        assert len(listening_sockets(port)) == 1
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "[::]"])
+@pytest.mark.parametrize("client", ["127.0.0.1", "::1"])
+async def test_every_interface_is_those_of_both_families(host: str, client: str) -> None:
+    [listener] = await open_listeners(f"{host}:0")
+    async with listener:
+        stream = await trio.open_tcp_stream(client, listener.socket.getsockname()[1])
+        accepted = await listener.accept()
+
+        assert remote_addr(accepted).rpartition(":")[0].strip("[]") == client
+        await stream.aclose()
+        await accepted.aclose()
+
+
+async def test_a_name_is_its_first_ipv4_address() -> None:
+    """As Go has it; the machine's own resolver puts IPv6 first."""
+
+    class Resolver(trio.abc.HostnameResolver):
+        async def getaddrinfo(self, host: Any, *rest: Any) -> list[Any]:
+            if host != b"bbs.example":
+                return await trio.to_thread.run_sync(socket.getaddrinfo, host, *rest)
+            return [
+                (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)),
+                (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+            ]
+
+        async def getnameinfo(self, *arguments: Any) -> Any:
+            raise NotImplementedError
+
+    trio.socket.set_custom_hostname_resolver(Resolver())
+    [listener] = await open_listeners("bbs.example:0")
+    async with listener:
+        assert listener.socket.getsockname()[0] == "127.0.0.1"

@@ -1,0 +1,355 @@
+"""The BOSH job in ``packaging/bosh``: a manifest made for diego-release's ``bbs`` job gives a file that a server takes.
+
+Templates are Ruby; what renders them is skipped where there is none. What can be said by reading them is not.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bbs.certs import make_development_certs
+from bbs.cli import main
+from bbs.config.upstream import KNOWN_KEYS, decode
+from bbs.store.dsn import parse_dsn
+from tests.daemons import CERT_NAMES
+
+JOB = Path(__file__).parent.parent / "packaging/bosh"
+RENDER = Path(__file__).parent / "render_job.rb"
+INSTALLED = "/var/vcap/jobs/bbs/config"
+
+needs_ruby = pytest.mark.skipif(shutil.which("ruby") is None, reason="no ruby to render the job's templates")
+
+# Today's diego-release: every property of its job and the default. None: the manifest has to give it, or not.
+UPSTREAM = {
+    "tasks.max_retries": 3,
+    "diego.bbs.auctioneer.api_location": "auctioneer.service.cf.internal:9016",
+    "diego.bbs.auctioneer.ca_cert": None,
+    "diego.bbs.auctioneer.client_cert": None,
+    "diego.bbs.auctioneer.client_key": None,
+    "diego.bbs.auctioneer.require_tls": False,
+    "diego.bbs.debug_addr": "127.0.0.1:17017",
+    "diego.bbs.listen_addr": "0.0.0.0:8889",
+    "diego.bbs.health_addr": "127.0.0.1:8890",
+    "diego.bbs.health_check_timeout": 5,
+    "diego.bbs.health_check_interval": 10,
+    "diego.bbs.health_check_failure_threshold": 3,
+    "diego.bbs.enable_db_health_check": False,
+    "diego.bbs.log_level": "info",
+    "diego.bbs.debug_lrp_start_heartbeats": False,
+    "diego.bbs.enable_access_log": False,
+    "diego.bbs.advertisement_base_hostname": "bbs.service.cf.internal",
+    "diego.bbs.active_key_label": None,
+    "diego.bbs.encryption_keys": [],
+    "diego.bbs.ca_cert": None,
+    "diego.bbs.server_cert": None,
+    "diego.bbs.server_key": None,
+    "diego.bbs.sql.db_host": "",
+    "diego.bbs.sql.db_port": "",
+    "diego.bbs.sql.db_schema": "",
+    "diego.bbs.sql.db_username": "",
+    "diego.bbs.sql.db_password": "",
+    "diego.bbs.sql.db_driver": "mysql",
+    "diego.bbs.sql.max_open_connections": 200,
+    "diego.bbs.sql.max_idle_connections": 200,
+    "diego.bbs.sql.max_connection_lifetime": 90,
+    "diego.bbs.sql.db_connection_timeout": "30",
+    "diego.bbs.sql.db_read_timeout": "60",
+    "diego.bbs.sql.db_write_timeout": "60",
+    "diego.bbs.sql.require_ssl": False,
+    "diego.bbs.sql.ca_cert": None,
+    "diego.bbs.convergence.repeat_interval_in_seconds": 30,
+    "diego.bbs.convergence.kick_task_duration_in_seconds": 30,
+    "diego.bbs.convergence.expire_completed_task_duration_in_seconds": 120,
+    "diego.bbs.convergence.expire_pending_task_duration_in_seconds": 1800,
+    "diego.bbs.rep.require_tls": False,
+    "diego.bbs.rep.ca_cert": None,
+    "diego.bbs.rep.client_cert": None,
+    "diego.bbs.rep.client_key": None,
+    "diego.bbs.rep.client_session_cache_size": 0,
+    "diego.bbs.locket.api_location": "locket.service.cf.internal:8891",
+    "diego.bbs.locket.client_keepalive_time": 10,
+    "diego.bbs.locket.client_keepalive_timeout": 22,
+    "diego.bbs.metrics.advanced_metrics.enabled": False,
+    "diego.bbs.metrics.advanced_metrics.route_config.request_count": [],
+    "diego.bbs.metrics.advanced_metrics.route_config.request_latency": [],
+    "limits.open_files": 100000,
+    "diego.bbs.gogc": "",
+    "diego.bbs.gomemlimit": "",
+    "logging.max_data_string_length": 640,
+    "cell_registrations.locket.enabled": True,
+    "loggregator.v2_api_port": 3458,
+    "loggregator.ca_cert": None,
+    "loggregator.cert": None,
+    "loggregator.key": None,
+    "set_kernel_parameters": True,
+    "database.tls.enable_identity_verification": True,
+}
+OURS = {"logging.format.timestamp": "rfc3339"}
+"""Older releases have it, and today's is fixed at this."""
+
+
+def declared() -> dict[str, dict[str, Any]]:
+    """The job's properties. The file keeps to what this reads: one value to a line, written as JSON has it."""
+    _, _, text = (JOB / "spec").read_text().partition("\nproperties:\n")
+    properties: dict[str, dict[str, Any]] = {}
+    about: dict[str, Any] = {}
+    for line in text.splitlines():
+        key, _, value = line.strip().partition(":")
+        if line.startswith("    "):
+            about[key] = json.loads(value)
+        elif line.strip():
+            about = properties[key] = {}
+    return properties
+
+
+def templates() -> dict[str, str]:
+    return {path.name: path.read_text() for path in (JOB / "templates").iterdir()}
+
+
+def test_the_properties_and_their_defaults_are_upstreams() -> None:
+    """A certificate without a default upstream may be empty here: nobody tells the two apart."""
+    ours = {name: about.get("default") for name, about in declared().items()}
+
+    assert {name: default if default != "" else UPSTREAM.get(name) for name, default in ours.items()} == {
+        **UPSTREAM,
+        **OURS,
+    }
+
+
+def test_a_property_is_used_or_said_to_have_no_effect() -> None:
+    """Some are both: they reach the configuration, and do nothing there."""
+    text = "\n".join(templates().values())
+    used = set(re.findall(r'"((?:diego|tasks|database|logging|loggregator|limits)\.[\w.]+)"', text))
+    # Two families are asked for by names that are put together.
+    used |= {f"diego.bbs.sql.db_{part}" for part in ("username", "password", "host", "port", "schema")}
+    routes = "diego.bbs.metrics.advanced_metrics.route_config"
+    used |= {f"{routes}.request_count", f"{routes}.request_latency"}
+    idle = {name for name, about in declared().items() if about["description"].startswith("No effect")}
+
+    assert used <= set(declared())
+    assert set(declared()) - used == idle - used
+    assert {"diego.bbs.gogc", "diego.bbs.gomemlimit", "set_kernel_parameters"} <= idle - used
+
+
+def test_every_template_is_put_somewhere_and_its_certificates_are_where_the_configuration_looks() -> None:
+    head, _, _ = (JOB / "spec").read_text().partition("\nproperties:\n")
+    placed = dict(re.findall(r"^  (\S+\.erb): (\S+)$", head, re.MULTILINE))
+
+    assert set(placed) == set(templates())
+    configuration = templates()["bbs.json.erb"]
+    named = set(re.findall(r"#\{certs\}/((?:\w+/)?[\w.]+\.(?:crt|key))", configuration))
+    named |= {
+        f"{peer}/{file}"
+        for peer in ("rep", "auctioneer", "loggregator")
+        for file in ("ca.crt", "client.crt", "client.key")
+    }
+    assert {f"config/certs/{file}" for file in named} == {
+        place for place in placed.values() if place.startswith("config/certs/")
+    }
+
+
+def test_the_keys_in_the_template_are_keys_of_the_configuration() -> None:
+    keys = set(re.findall(r"^ {4,6}(\w+): ", templates()["bbs.json.erb"], re.MULTILINE))
+
+    known = {key for keys in KNOWN_KEYS.values() for key in keys}
+    assert keys <= known
+    assert {"locket_address", "encryption_keys", "loggregator"} <= keys
+
+
+# What a password may be, and would be taken for something else in a URL.
+PASSWORDS = [
+    "plain",
+    "@",
+    ":",
+    "/",
+    "#",
+    "?",
+    "%",
+    "%41",
+    "%zz",
+    "&",
+    "=",
+    "+",
+    " ",
+    "'",
+    '"',
+    "\\",
+    "é",
+    "p@s:s/w#o?r%d&=+ '\"`$(x)\\",
+]
+
+
+def render(template: str, properties: dict[str, Any]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["ruby", RENDER, JOB / "spec", json.dumps(properties), JOB / "templates" / f"{template}.erb"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """As the manifests of Cloud Foundry give them."""
+    paths = make_development_certs(tmp_path_factory.mktemp("certs")).paths()
+    pem = {name: path.read_text() for name, path in zip(CERT_NAMES, paths, strict=True)}
+    properties: dict[str, Any] = {
+        "diego.bbs.active_key_label": "key-0",
+        "diego.bbs.encryption_keys": [{"label": "key-0", "passphrase": "hush"}],
+        "diego.bbs.ca_cert": pem["ca"],
+        "diego.bbs.server_cert": pem["server"],
+        "diego.bbs.server_key": pem["server_key"],
+        "diego.bbs.auctioneer.require_tls": True,
+        "loggregator.ca_cert": pem["ca"],
+        "loggregator.cert": pem["client"],
+        "loggregator.key": pem["client_key"],
+        "diego.bbs.sql.db_driver": "postgres",
+        "diego.bbs.sql.db_host": "sql-db.service.cf.internal",
+        "diego.bbs.sql.db_port": 5524,
+        "diego.bbs.sql.db_schema": "diego",
+        "diego.bbs.sql.db_username": "diego",
+        "diego.bbs.sql.db_password": "hush",
+        "diego.bbs.sql.require_ssl": True,
+        "diego.bbs.sql.ca_cert": pem["ca"],
+        "diego.bbs.gogc": "off",
+        "diego.bbs.gomemlimit": "8GiB",
+    }
+    for peer in ("auctioneer", "rep"):
+        for name, file in (("ca_cert", "ca"), ("client_cert", "client"), ("client_key", "client_key")):
+            properties[f"diego.bbs.{peer}.{name}"] = pem[file]
+    return properties
+
+
+def deploy(folder: Path, properties: dict[str, Any]) -> Path:
+    """Render everything into ``folder``, as on an instance; the configuration's paths lead there."""
+    head, _, _ = (JOB / "spec").read_text().partition("\nproperties:\n")
+    for template, place in re.findall(r"^  (\S+)\.erb: (\S+)$", head, re.MULTILINE):
+        done = render(template, properties)
+        assert done.returncode == 0, done.stderr
+        file = folder / place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        text = done.stdout.replace(INSTALLED, str(folder / "config"))
+        file.write_text(text.replace("/var/vcap/sys/log/bbs", str(folder)))
+    return folder / "config/bbs.json"
+
+
+@needs_ruby
+def test_a_manifest_for_diego_release_gives_what_a_server_starts_with(
+    tmp_path: Path, manifest: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = deploy(tmp_path, {**manifest, "diego.bbs.enable_access_log": True})
+
+    assert main(["check-config", str(file)]) == 0, capsys.readouterr().out
+    found = decode(file.read_bytes())
+    assert (found.unknown, found.wrong) == ((), ())
+    config = found.config
+    assert config.uuid == "5f2c-instance-guid"
+    assert config.encryption_keys == {"key-0": "hush"}
+    assert config.db_connection_timeout_ns == 30_000_000_000
+    assert config.db_read_timeout_ns == config.db_write_timeout_ns == 60_000_000_000
+    assert config.max_database_connection_lifetime_ns == 90_000_000_000
+    assert config.max_task_retries == 3
+    assert config.max_data_string_length == 640
+    assert config.auctioneer_address == "https://auctioneer.service.cf.internal:9016"
+    assert config.auctioneer_require_tls
+    assert config.loggregator.loggregator_job_name == "diego-api"
+    assert config.access_log_path == str(tmp_path / "bbs.access.log")
+    processes = (tmp_path / "config/bpm.yml").read_text()
+    assert "GOGC" not in processes
+    assert "open_files: 100000\n" in processes
+
+
+@needs_ruby
+def test_without_certificates_for_peers_they_are_called_without(
+    tmp_path: Path, manifest: dict[str, Any]
+) -> None:
+    peers = ("diego.bbs.auctioneer.c", "diego.bbs.rep.", "loggregator.", "diego.bbs.auctioneer.require")
+    properties = {name: value for name, value in manifest.items() if not name.startswith(peers)}
+
+    file = deploy(tmp_path, properties)
+
+    assert main(["check-config", str(file)]) == 0
+    config = decode(file.read_bytes()).config
+    assert config.auctioneer_address == "http://auctioneer.service.cf.internal:9016"
+    assert (config.rep_ca_cert, config.auctioneer_ca_cert, config.loggregator.loggregator_ca_path) == (
+        "",
+    ) * 3
+
+
+@needs_ruby
+@pytest.mark.parametrize("password", PASSWORDS)
+def test_a_name_and_a_password_come_out_as_they_went_in(manifest: dict[str, Any], password: str) -> None:
+    properties = {
+        **manifest,
+        "diego.bbs.sql.require_ssl": False,
+        "diego.bbs.sql.db_username": f"u{password}",
+        "diego.bbs.sql.db_password": password,
+        "diego.bbs.sql.db_schema": f"d{password}",
+    }
+
+    done = render("bbs.json", properties)
+
+    assert done.returncode == 0, done.stderr
+    dsn = parse_dsn(json.loads(done.stdout)["database_connection_string"], {})
+    assert (dsn.user, dsn.password, dsn.database) == (f"u{password}", password, f"d{password}")
+    assert {(attempt.host, attempt.port) for attempt in dsn.attempts} == {
+        ("sql-db.service.cf.internal", 5524)
+    }
+    assert dsn.server_settings == {}
+
+
+@needs_ruby
+@pytest.mark.parametrize(
+    ("changes", "query"),
+    [
+        ({"diego.bbs.sql.require_ssl": False}, ""),
+        ({"diego.bbs.sql.ca_cert": ""}, "?sslmode=require"),
+        ({}, f"?sslmode=verify-full&sslrootcert={INSTALLED}/certs/sql/ca.crt"),
+        (
+            {"database.tls.enable_identity_verification": False},
+            f"?sslmode=verify-ca&sslrootcert={INSTALLED}/certs/sql/ca.crt",
+        ),
+    ],
+)
+def test_required_ssl_is_verified_as_far_as_there_is_something_to_verify_with(
+    manifest: dict[str, Any], changes: dict[str, Any], query: str
+) -> None:
+    done = render("bbs.json", {**manifest, **changes})
+
+    url = json.loads(done.stdout)["database_connection_string"]
+    assert url == f"postgres://diego:hush@sql-db.service.cf.internal:5524/diego{query}"
+
+
+@needs_ruby
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"diego.bbs.sql.db_driver": "mysql"}, "this server needs postgres"),
+        (
+            {"diego.bbs.sql.db_port": "", "diego.bbs.sql.db_host": ""},
+            "without diego.bbs.sql.db_host, diego.bbs.sql.db_port",
+        ),
+        ({"diego.bbs.rep.client_key": ""}, "rep needs diego.bbs.rep.client_key too"),
+        (
+            {"diego.bbs.locket.client_keepalive_time": 23},
+            "is more than diego.bbs.locket.client_keepalive_timeout",
+        ),
+        ({"diego.bbs.metrics.advanced_metrics.enabled": True}, "enabled without a route"),
+        ({"diego.bbs.sql.db_read_timeout": "soon"}, 'invalid value for Integer(): "soon"'),
+        ({"diego.bbs.active_key_label": None}, "diego.bbs.active_key_label has no value"),
+    ],
+)
+def test_what_cannot_work_is_told_before_anything_is_deployed(
+    manifest: dict[str, Any], changes: dict[str, Any], complaint: str
+) -> None:
+    done = render("bbs.json", {**manifest, **changes})
+
+    assert done.returncode != 0
+    assert complaint in done.stderr
+    assert "hush" not in done.stderr

@@ -1,0 +1,63 @@
+"""The quick suite on every Python that the metadata names and this machine has: ``make test-interpreters``.
+
+Each gets a virtual environment of its own, ``.venv-3.x``. Whatever stands on the command line goes to pytest.
+"""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Final
+
+TOP: Final = Path(__file__).parent.parent
+CLASSIFIER: Final = "Programming Language :: Python :: 3."
+
+
+def supported() -> list[str]:
+    """Versions such as ``3.12``, in order."""
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+    minors = [
+        int(classifier.removeprefix(CLASSIFIER))
+        for classifier in project["classifiers"]
+        if classifier.startswith(CLASSIFIER)
+    ]
+    return [f"3.{minor}" for minor in sorted(minors)]
+
+
+def is_there(python: str) -> bool:
+    """Whether it runs, too: a version manager may have a command for each Python that it could install."""
+    if shutil.which(python) is None:
+        return False
+    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
+
+
+def passes(python: str, environment: Path, arguments: list[str]) -> bool:
+    inside = str(environment / "bin/python")
+    install = (inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    for command in (
+        (python, "-m", "venv", str(environment)),
+        (*install, "-c", "constraints.txt", "-e", ".[dev]"),
+        (inside, "-m", "pytest", *arguments),
+    ):
+        if subprocess.run(command, cwd=TOP, check=False).returncode:
+            return False
+    return True
+
+
+def main(arguments: list[str]) -> int:
+    results = {}
+    for version in supported():
+        python = f"python{version}"
+        if is_there(python):
+            print(f"{python}:", flush=True)
+            results[python] = "passed" if passes(python, TOP / f".venv-{version}", arguments) else "failed"
+        else:
+            results[python] = "not found"
+    for python, result in results.items():
+        print(f"{python}: {result}")
+    return 0 if {*results.values()} <= {"passed", "not found"} and "passed" in results.values() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
