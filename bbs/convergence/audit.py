@@ -15,7 +15,7 @@ Three questions, each of which costs us what it finds:
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
 
@@ -41,6 +41,8 @@ from bbs.store.crypto import Keyring
 from bbs.store.postgres_audit import LOW_32_BITS, Foreign, Look, PostgresAudit
 from bbs.store.store import Store
 from bbs.store.tables import Tables
+
+T = TypeVar("T")
 
 RECONCILED_ROWS: Final = 100
 """Rows that the committer compares between two batches: 5 ms, for which writes wait."""
@@ -185,9 +187,13 @@ class Audit:
                 except ValueError:
                     self._left_out.add((record_class, values))
         known = self._store.committed.keys(record_class)
-        only = [key for key in stored if key.key not in known]
-        await trio.lowlevel.checkpoint()
-        only += [key for key in (RowKey(record_class, key) for key in list(known)) if key not in stored]
+        only: list[RowKey] = []
+        for keys in _in_turns(list(stored)):
+            only += [key for key in keys if key.key not in known]
+            await trio.lowlevel.checkpoint()
+        for some in _in_turns(list(known)):
+            only += [key for key in (RowKey(record_class, each) for each in some) if key not in stored]
+            await trio.lowlevel.checkpoint()
         return only
 
     async def _next_rows_that_differ(self) -> list[RowKey]:
@@ -258,6 +264,11 @@ class _Turns:
     def next_table(self) -> None:
         self.number = (self.number + 1) % len(TABLES)
         self.after = ()
+
+
+def _in_turns(keys: list[T]) -> Iterator[list[T]]:
+    """``keys``, so many at a time as are looked up in 2 ms."""
+    return (keys[begin : begin + PAGE_KEYS] for begin in range(0, len(keys), PAGE_KEYS))
 
 
 def _announcements_of(committed: Tables) -> Callable[[Sequence[Row]], tuple[Announcement, ...]]:
