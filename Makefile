@@ -7,6 +7,7 @@ URL ?=
 SEED ?=
 SEEDS ?= 20
 ONLY ?=
+JOBS ?= 2
 # What needs seconds.
 QUICK := -m 'not postgres and not slow'
 
@@ -38,7 +39,7 @@ check: $(STAMP)  ## formatting, lint, strict types
 	$(BIN)/mypy
 
 test: $(STAMP) check  ## everything, as CI runs it
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 test-fast: $(STAMP)  ## the suite that needs seconds: no Postgres, nothing slow
 	$(BIN)/python -m pytest $(QUICK)

@@ -1,12 +1,14 @@
 """``bbs -config FILE`` as a process, with a Locket in another one and a real Postgres."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,28 @@ WAIT_MAX_S = 60.0
 
 
 def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """A port that nobody listens on, and that nobody else is given before this process has used it.
+
+    Below those that the kernel hands out, and a range for each of the suite's processes: a server may be slow to take it.
+    """
+    while True:
+        port = next(_ports)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
+def _own_ports() -> Iterator[int]:
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = FIRST_PORT + PORTS_PER_WORKER * (worker % WORKERS_MAX)
+    # Not from the beginning each time: what ran before may still hold some.
+    offset = os.getpid() % PORTS_PER_WORKER
+    return cycle(first + (offset + number) % PORTS_PER_WORKER for number in range(PORTS_PER_WORKER))
+
+
+FIRST_PORT = 16_000
+PORTS_PER_WORKER = 2_000
+WORKERS_MAX = 8
+_ports = _own_ports()
 
 
 @dataclass
