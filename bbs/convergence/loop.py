@@ -6,6 +6,7 @@ from typing import NoReturn
 import trio
 
 from bbs.log import Logger, null_logger
+from bbs.models.errors import BBSError
 
 Converge = Callable[[], Awaitable[None]]
 
@@ -14,8 +15,8 @@ class ConvergenceLoop:
     """Runs all passes at once, again and again: the first time after one interval, then each time one interval after
     the last of them has ended.
 
-    ``passes`` are named as the log names them: ``lrps`` and ``tasks``. A pass deals with its own errors; one that
-    raises ends `run`, and with it the process.
+    ``passes`` are named as the log names them: ``lrps`` and ``tasks``. A BBSError that one raises is logged; any other
+    ends `run`, and with it the process.
     """
 
     def __init__(
@@ -63,5 +64,8 @@ async def repeat_passes(passes: Sequence[Converge], *, repeat_interval_s: float)
 
 async def _told(log: Logger, name: str, converge: Converge) -> None:
     log.info(f"converge-{name}-started")
-    await converge()
+    try:
+        await converge()
+    except BBSError as error:  # it will be tried again
+        log.error(f"failed-to-converge-{name}", error=error)
     log.info(f"converge-{name}-done")
