@@ -103,7 +103,8 @@ class Said:
 
     def begin(self) -> None:
         _CURRENT.set(self)
-        if (around := self._operation.around) is not None:
+        around = self._operation.around
+        if around is not None and self._log.enabled(around.level):
             self._say(Line(around.level, around.begins))
         for line in self._story.before:
             self._say(line)
@@ -126,11 +127,12 @@ class Said:
     def refused(self, error: BBSError, why: Data) -> None:
         story = self._story
         if story.work is not None and not self._is_over:
-            action = story.failures.get(type(error), "" if type(error) in story.late else story.fails)
+            is_late = story.late is not None and type(error) in story.late
+            action = (story.failures or {}).get(type(error), "" if is_late else story.fails)
             if action:
                 self._say(Line(Level.ERROR, action, story.work, why, str(error)))
         self._end_work()
-        if late := story.late.get(type(error)):
+        if story.late is not None and (late := story.late.get(type(error))):
             self._say(Line(Level.ERROR, late, HANDLER, None, str(error)))
         elif story.further is not None:
             level, action = story.further
@@ -139,7 +141,8 @@ class Said:
     def end(self) -> None:
         self._end_work()
         self.say(*self._at_last)
-        if (around := self._operation.around) is not None:
+        around = self._operation.around
+        if around is not None and self._log.enabled(around.level):
             self._say(Line(around.level, around.ends))
         _CURRENT.set(None)
 

@@ -5,7 +5,7 @@ from typing import Final, Protocol
 
 from bbs.log import Level
 from bbs.models import pb
-from bbs.models.actual_lrp import ActualLRP, ActualLRPState, InstanceKey, Presence, Rows
+from bbs.models.actual_lrp import ActualLRP, ActualLRPState, InstanceKey, Rows
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.errors import (
     ActualLRPCannotBeClaimed,
@@ -39,9 +39,8 @@ class ActualLRPStories:
         process_guid, index = request.process_guid, request.index
         rows = self._head.rows_at(process_guid, index)
         read = reading_rows(process_guid, index) if is_debug else ()
-        holder = rows.held_by(instance_key(request.actual_lrp_instance_key))
-        if holder is not None and holder.presence is Presence.SUSPECT:
-            return Story(before=(*read, _ignored("claim", holder)))
+        if (suspect := _suspect(rows, request.actual_lrp_instance_key)) is not None:
+            return Story(before=(*read, _ignored("claim", suspect)))
         return changing(
             Session("db-claim-actual-lrp", "2", data.claim(request)),
             before=read,
@@ -53,9 +52,8 @@ class ActualLRPStories:
         key = request.actual_lrp_key
         rows = self._head.rows_at(key.process_guid, key.index)
         read = reading_rows(key.process_guid, key.index) if is_debug else ()
-        holder = rows.held_by(instance_key(request.actual_lrp_instance_key))
-        if holder is not None and holder.presence is Presence.SUSPECT:
-            return Story(before=(*read, _ignored("start", holder)))
+        if (suspect := _suspect(rows, request.actual_lrp_instance_key)) is not None:
+            return Story(before=(*read, _ignored("start", suspect)))
         story = changing(
             Session("db-start-actual-lrp", "2", data.start(request)),
             before=read,
@@ -65,22 +63,22 @@ class ActualLRPStories:
             if rows.ordinary is None
             else "failed-starting-actual-lrp",
         )
-        if self._debug_lrp_start_heartbeats and holder is not None and holder.state is ActualLRPState.RUNNING:
-            assert story.work is not None
-            story.before = (*read, Line(Level.DEBUG, "heartbeating-lrp", story.work))
-            story.ends = Line(Level.DEBUG, "heartbeat-complete", story.work)
+        if self._debug_lrp_start_heartbeats:
+            holder = rows.held_by(instance_key(request.actual_lrp_instance_key))
+            if holder is not None and holder.state is ActualLRPState.RUNNING:
+                assert story.work is not None
+                story.before = (*read, Line(Level.DEBUG, "heartbeating-lrp", story.work))
+                story.ends = Line(Level.DEBUG, "heartbeat-complete", story.work)
         return story
 
     def crash(self, request: pb.CrashActualLRPRequest, is_debug: bool) -> Story:
         key = request.actual_lrp_key
         rows = self._head.rows_at(key.process_guid, key.index)
         read = reading_rows(key.process_guid, key.index) if is_debug else ()
-        holder = rows.held_by(instance_key(request.actual_lrp_instance_key))
-        if holder is not None and holder.presence is Presence.SUSPECT:
-            removed = Line(
-                Level.INFO, "removing-suspect-lrp", data={"instance-guid": holder.instance.instance_guid}
-            )
-            return removing_suspect(holder, before=read, after=(removed,))
+        if (suspect := _suspect(rows, request.actual_lrp_instance_key)) is not None:
+            about = {"instance-guid": suspect.instance.instance_guid}
+            removed = Line(Level.INFO, "removing-suspect-lrp", data=about)
+            return removing_suspect(suspect, before=read, after=(removed,))
         return crashing(
             request,
             rows,
@@ -260,6 +258,14 @@ def crashing(
         further=further,
         late={ResourceNotFound: "failed-fetching-desired-lrp"} if is_late else None,
     )
+
+
+def _suspect(rows: Rows, message: pb.ActualLRPInstanceKey) -> ActualLRP | None:
+    """The suspect row, if it is the instance's. Most instances have none, so the key is read only then."""
+    if rows.suspect is None:
+        return None
+    holder = rows.held_by(instance_key(message))
+    return holder if holder is rows.suspect else None
 
 
 def _superseded(rows: Rows) -> tuple[Line, ...]:

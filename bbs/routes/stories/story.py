@@ -7,7 +7,7 @@ Levels, names and data are upstream's, and so are the numbers of the sessions: e
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from bbs.log import Data, Level
@@ -18,8 +18,7 @@ Failures = Mapping[type[BBSError], str]
 """What refusals are called, by their class."""
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """A session below the handler's: name and numbers from there on, and the data of its lines."""
 
     name: str
@@ -68,11 +67,11 @@ class Story:
     after: Sequence[Line] = ()
     sequel: Callable[[Outcome], Sequel] | None = None
     at_last: Sequence[Line] = ()
-    failures: Failures = field(default_factory=dict)
+    failures: Failures | None = None
     fails: str = ""
     further: tuple[Level, str] | None = None
     further_at: Session = HANDLER
-    late: Failures = field(default_factory=dict)
+    late: Failures | None = None
 
 
 NOTHING: Final = Story()
@@ -112,9 +111,9 @@ def changing(
         after=after,
         sequel=sequel,
         at_last=at_last,
-        failures=failures or {},
+        failures=failures,
         fails=fails,
         further=further,
         further_at=further_at,
-        late=late or {},
+        late=late,
     )
