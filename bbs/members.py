@@ -11,8 +11,6 @@ from functools import partial
 
 import trio
 
-from bbs.log import Logger
-
 Ready = Callable[[], None]
 
 
@@ -165,15 +163,10 @@ async def unless(stop: trio.Event, work: Callable[[], Awaitable[None]]) -> bool:
 
 async def all_started(
     *work: Callable[[], Awaitable[object]],
-    log: Logger | None = None,
     task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """All of ``work`` at once, for ever; started when they are."""
-    if log is not None:
-        log.info("starting")
     async with trio.open_nursery() as nursery:
         for each in work:
             nursery.start_soon(each)
-        if log is not None:
-            log.info("started")
         task_status.started()

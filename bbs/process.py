@@ -8,14 +8,14 @@ these two, ``store`` and ``connections``, which it has no need of (spec: config.
 """
 
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from time import perf_counter
 from typing import Final
 
 import trio
 
-from bbs import __version__, garbage
+from bbs import __version__, garbage, notifiers
 from bbs.convergence.audit import Audit
 from bbs.convergence.loop import ConvergenceLoop
 from bbs.convergence.lrps import LRPConvergence
@@ -29,6 +29,7 @@ from bbs.metrics.gauges import gauges
 from bbs.metrics.metrics import Metrics, Sources
 from bbs.metrics.prometheus import page
 from bbs.models.errors import Unrecoverable
+from bbs.notifiers import Words, told
 from bbs.peers.effects import Effects
 from bbs.peers.interfaces import Cells
 from bbs.peers.opened import Peers
@@ -55,6 +56,9 @@ from bbs.sync.presence import PresenceWatch
 
 GIVE_BACK_S: Final = 2.0
 """How long a process that is broken off tries to give its lock back."""
+
+CONVERGER: Final = Words(begins="", ends="done")
+ENCRYPTOR: Final = Words(is_ready="", ends="exited")
 
 
 class KeyLabelUnknown(Exception):
@@ -220,38 +224,26 @@ class Process:
             health = partial(serve_health, settings.health_address, log=log)
             members.append(Member("healthcheck", as_member(health)))
 
-        def notifier(name: str, session: str, *work: Callable[[], Awaitable[object]]) -> Member:
-            return Member(name, as_member(partial(all_started, *work, log=log.session(session))))
-
+        encryptor = log.session("encryptor")
         return [
             *members,
-            notifier(
-                "periodic-filedescriptor-metrics", "file-descriptor-notifier", metrics.run_file_descriptors
-            ),
-            notifier("lock-held-metrics", "lock-held-metrics-notifier", metrics.run_lock_held),
+            notifiers.file_descriptors(metrics, log),
+            notifiers.lock_held(metrics, log),
             Member("connections", until_stopped(self._http.keep_connections)),
             Member("lock", self._be_sole_writer if self._lock is None else self._hold_lock),
-            Member("set-lock-held-metrics", self._set_lock_held),
+            notifiers.set_lock_held(metrics, log),
             Member("store", self._write),
-            Member("workpool", self._call_back),
+            Member("workpool", told(self._call_back, log.session("task-completion-workpool"), Words())),
             Member("server", self._serve),
             Member("migration-manager", self._take_over),
-            Member("encryptor", self._rotate_keys),
-            Member("hub-maintainer", self._keep_hubs),
-            Member("bbs-election-metrics", self._tell_of_election),
-            notifier("periodic-metrics", "metrics-notifier", metrics.run_requests),
-            Member("converger", self._converge),
-            Member(
-                "lrp-stat-metron-notifier",
-                as_member(partial(all_started, partial(metrics.run_lrps, sources))),
-            ),
-            Member(
-                "task-stat-metron-notifier",
-                as_member(partial(all_started, partial(metrics.run_tasks, sources))),
-            ),
-            notifier(
-                "db-stat-metron-notifier", "db-stat-metron-notifier", partial(metrics.run_database, sources)
-            ),
+            Member("encryptor", told(partial(self._rotate_keys, encryptor), encryptor, ENCRYPTOR)),
+            Member("hub-maintainer", told(self._keep_hubs, log.session("hub-maintainer"))),
+            notifiers.election(metrics, log),
+            notifiers.requests(metrics, log),
+            Member("converger", told(self._converge, log.session("converger-process"), CONVERGER)),
+            notifiers.lrps(metrics, sources),
+            notifiers.tasks(metrics, sources),
+            notifiers.database(metrics, sources, log),
         ]
 
     def _sources(self) -> Sources:
@@ -270,17 +262,6 @@ class Process:
                 lines=self._lines,
             ),
         )
-
-    async def _set_lock_held(self, stop: trio.Event, ready: Ready) -> None:
-        self._metrics.is_master = True
-        self._log.session("set-lock-held-metron-notifier").info("started")
-        ready()
-        await stop.wait()
-
-    async def _tell_of_election(self, stop: trio.Event, ready: Ready) -> None:
-        self._metrics.elected()
-        ready()
-        await stop.wait()
 
     async def _hold_lock(self, stop: trio.Event, ready: Ready) -> None:
         """Be the one master that Locket knows, and write no longer than that."""
@@ -328,14 +309,11 @@ class Process:
             await self._backend.aclose()
 
     async def _call_back(self, stop: trio.Event, ready: Ready) -> None:
-        log = self._log.session("task-completion-workpool")
-        log.info("starting")
         resolution = TaskResolution(self._store, now_ns=self._context.now_ns)
         async with trio.open_nursery() as nursery:
             await nursery.start(
                 partial(self._peers.callbacks.run, resolving=resolution.resolving, delete=resolution.delete)
             )
-            log.info("started")
             ready()
             await stop.wait()
             nursery.cancel_scope.cancel()
@@ -360,17 +338,18 @@ class Process:
         log.info("starting")
         began = perf_counter()
         try:
-            if not await unless(stop, self._load):
-                return
+            if await unless(stop, self._load):
+                self._metrics.migrated(perf_counter() - began)
+                log.info("finished-migrations")
+                self._is_migrated.set()
+                ready()
+                await stop.wait()
+            log.info("migration-interrupt")
         except Exception as error:
             log.error("migration-failed", error=root_cause(error))
             raise
-        self._metrics.migrated(perf_counter() - began)
-        log.info("finished-migrations")
-        self._is_migrated.set()
-        ready()
-        await stop.wait()
-        log.info("migration-interrupt")
+        finally:
+            log.info("exited")
 
     async def _load(self) -> None:
         await self._standby.has_ended.wait()
@@ -398,14 +377,13 @@ class Process:
     def _key_is_unknown(self) -> bool:
         return bool(self._stored_key_label) and self._stored_key_label not in self._keyring.labels
 
-    async def _rotate_keys(self, stop: trio.Event, ready: Ready) -> None:
+    async def _rotate_keys(self, log: Logger, stop: trio.Event, ready: Ready) -> None:
         """Have all values sealed with the active key. A stop waits until they are (spec: storage.md §4)."""
-        log = self._log.session("encryptor")
-        log.info("starting")
         stored, active = self._stored_key_label, self._keyring.active_label
         if self._key_is_unknown():
-            log.error("unknown-encryption-key-lable", {"existing-key-label": stored})
-            raise KeyLabelUnknown(stored)
+            unknown = KeyLabelUnknown(stored)
+            log.error("unknown-encryption-key-lable", error=unknown)
+            raise unknown
         ready()
         if stored != active:
             labels = {"desired-key-label": active, "existing-key-label": stored}
@@ -435,19 +413,15 @@ class Process:
             await probe.aclose()
 
     async def _keep_hubs(self, stop: trio.Event, ready: Ready) -> None:
-        log = self._log.session("hub-maintainer")
-        log.info("started")
         ready()
         await stop.wait()
         # A stream is a request in flight that would never end by itself.
         self._hubs.close()
-        log.info("completed")
 
     async def _converge(self, stop: trio.Event, ready: Ready) -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._loop.run)
             nursery.start_soon(self.presence_watch.run)
-            self._log.session("converger-process").info("started")
             ready()
             await stop.wait()
             nursery.cancel_scope.cancel()

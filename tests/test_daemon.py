@@ -74,6 +74,63 @@ async def test_a_first_start_and_a_clean_stop(around: Surroundings) -> None:
         assert bbs.other == []
 
 
+async def test_what_is_said_of_a_start_and_a_stop(around: Surroundings) -> None:
+    config = around.config("a", log_level="info", enable_db_health_check=True)
+    async with daemon(around, config) as bbs:
+        await bbs.logs("started")
+        await bbs.logs("encryptor.encryption-finished")
+        assert await bbs.stop() == 0
+
+    messages = bbs.messages()
+    stop = messages.index("db-stat-metron-notifier.completed")
+    # Reading, migrating and sealing have lines of their own, beside those of the members.
+    work = ("encryptor.encryption", "loaded", "migration-manager.running", "migration-manager.completed")
+    assert [message for message in messages[:stop] if not message.startswith(work)] == [
+        "starting",
+        "report-interval",
+        "db-health-check-runner.waiting-for-db-migrations",
+        "file-descriptor-notifier.starting",
+        "file-descriptor-notifier.started",
+        "lock-held-metrics-notifier.started",
+        "locket-lock.started",
+        "locket-lock.acquired-lock",
+        "set-lock-held-metron-notifier.started",
+        "task-completion-workpool.starting",
+        "task-completion-workpool.started",
+        "migration-manager.starting",
+        "migration-manager.finished-migrations",
+        "db-health-check-runner.starting",
+        "encryptor.starting",
+        "hub-maintainer.started",
+        "metrics-notifier.starting",
+        "metrics-notifier.started",
+        "periodic-count-metrics-notifier.started",
+        "converger-process.started",
+        "db-stat-metron-notifier.starting",
+        "started",
+    ]
+    assert messages[stop:] == [
+        "db-stat-metron-notifier.completed",
+        "converger-process.done",
+        "periodic-count-metrics-notifier.finished",
+        "metrics-notifier.finished",
+        "hub-maintainer.finished",
+        "encryptor.exited",
+        "migration-manager.migration-interrupt",
+        "migration-manager.exited",
+        "task-completion-workpool.finished",
+        "set-lock-held-metron-notifier.exited",
+        "locket-lock.signalled",
+        "locket-lock.released-lock",
+        "locket-lock.completed",
+        "lock-held-metrics-notifier.finished",
+        "file-descriptor-notifier.finished",
+        "db-health-check-runner.exiting",
+        "exited",
+    ]
+    assert bbs.data_of("db-stat-metron-notifier.starting")["interval"] == 60_000_000_000
+
+
 def assert_order(messages: list[str], *expected: str) -> None:
     """Each expected message comes after the one before it."""
     rest = iter(messages)

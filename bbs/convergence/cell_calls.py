@@ -23,7 +23,7 @@ CALLS_PER_CELL_MAX: Final = 4
 @dataclass(frozen=True, slots=True)
 class _Call:
     cell_id: str
-    make: Callable[[], Awaitable[None]]
+    make: Callable[[], Awaitable[object]]
     failed: str
     about: Data
 
@@ -38,7 +38,7 @@ class CellCalls:
         self._left = 0
         self._none_left = trio.Event()
 
-    def add(self, cell_id: str, make: Callable[[], Awaitable[None]], *, failed: str, about: Data) -> None:
+    def add(self, cell_id: str, make: Callable[[], Awaitable[object]], *, failed: str, about: Data) -> None:
         """Make a call when it is its turn. A failure is logged as ``failed``, with ``about``."""
         self._queue.put_nowait(cell_id, _Call(cell_id, make, failed, about))
         self._left += 1

@@ -6,6 +6,7 @@ from typing import NoReturn
 import trio
 
 from bbs.log import Logger, null_logger
+from bbs.models.errors import BBSError
 
 Converge = Callable[[], Awaitable[None]]
 
@@ -19,7 +20,7 @@ class ConvergenceLoop:
     the last of them has ended.
 
     ``passes`` are named as the log names them: ``lrps`` and ``tasks``, and ``first`` is done before them each time. A
-    pass deals with its own errors; one that raises ends `run`, and with it the process.
+    BBSError that a pass raises is logged; any other error ends `run`, and with it the process.
     """
 
     def __init__(
@@ -70,5 +71,8 @@ async def repeat_passes(passes: Sequence[Converge], *, repeat_interval_s: float)
 
 async def _told(log: Logger, name: str, converge: Converge) -> None:
     log.info(f"converge-{name}-started")
-    await converge()
+    try:
+        await converge()
+    except BBSError as error:  # it will be tried again
+        log.error(f"failed-to-converge-{name}", error=error)
     log.info(f"converge-{name}-done")

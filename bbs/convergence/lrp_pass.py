@@ -24,8 +24,8 @@ from bbs.lifecycle.lrp_convergence import (
     update_tags,
 )
 from bbs.lifecycle.suspects import displace, promote, remove_suspect
-from bbs.log import Logger
-from bbs.models.actual_lrp import ActualLRPKey, Rows
+from bbs.log import Level, Logger
+from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, Rows
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.errors import BBSError
 from bbs.models.outcome import Outcome, RequestAuction, UpdateInstance
@@ -46,15 +46,21 @@ AUCTIONS_IN_A_TURN: Final = 200
 AUCTIONS_LOGGED_MAX: Final = 100
 """Of auctions that could not be asked for, how many the log names. All will be asked for again."""
 
+TOLD_IN_A_TURN: Final = 64
+"""Lines between two checkpoints: about 1 ms."""
+
 ItemT = TypeVar("ItemT", ActualLRPKey, str)
 """What is worked on: a row, or a domain by its name."""
+
+Tell = Callable[[Logger, ActualLRPKey, str, Outcome], None]
+"""Tells of a change: in a log, of an instance, its domain, what was decided."""
 
 Decide = Callable[[Rows, DesiredLRP | None, int], Outcome]
 """Rows of an instance, its DesiredLRP, its index."""
 
 
 class LRPPass:
-    """``starts`` are the instances to be auctioned, as the work goes on."""
+    """``db_log`` is the session of what upstream leaves to its database. ``starts`` are the instances to be auctioned, as the work goes on."""
 
     def __init__(
         self,
@@ -63,6 +69,7 @@ class LRPPass:
         cells: Set[str],
         *,
         log: Logger,
+        db_log: Logger,
         now_ns: Callable[[], int],
         new_guid: Callable[[], str],
     ) -> None:
@@ -71,6 +78,7 @@ class LRPPass:
         self._effects = effects
         self._cells = cells
         self._log = log
+        self._db_log = db_log
         self._now_ns = now_ns
         self._new_guid = new_guid
         self._retirement = Retirement(store, effects, log)
@@ -86,7 +94,7 @@ class LRPPass:
         ]
         if not expired:
             return
-        log = self._db_log("prune-domains")
+        log = self._db_log.session("prune-domains")
 
         async def prune(name: str) -> None:
             outcome = await change(
@@ -96,36 +104,38 @@ class LRPPass:
                 log.info("pruning-domain", {"domain": name, "expire-at": expiry_ns[name]})
 
         expiry_ns = {domain.name: domain.expire_time_ns for domain in expired}
-        await self._work_through(list(expiry_ns), prune, log)
+        await self._work_through(list(expiry_ns), prune, log, failed="cannot-prune-domains")
 
     async def prune_evacuating(self, keys: Sequence[ActualLRPKey]) -> None:
         await self._change(
             keys,
             lambda rows, desired, index: prune_evacuating(rows, self._cells),
-            self._log.session("prune-evacuating"),
+            self._db_log.session("prune-evacuating-actual-lrps"),
+            failed="failed-query",
         )
 
     async def work_on(self, sets: LRPSets, *, workers: int) -> None:
         """Do everything that ``sets`` ask for, asking at most ``workers`` cells at a time, and wait for its end."""
-        if sets.missing_cells:
-            log = self._db_log("actual-lrps-with-missing-cells")
-            log.info("detected-missing-cells", cell_ids=sorted(sets.missing_cells))
         retiring = [*sets.extra, *sets.orphans]
         calls_max = len(retiring) + len(sets.routes_changed) + len(sets.tags_changed)
         async with cell_calls(calls_max=calls_max, workers=workers, log=self._log) as calls:
-            await self._work_through(retiring, partial(self._retire, calls), self._log)
-            await self._change(
-                sets.missing, self._create_missing, self._db_log("lrp-instance-counts"), "missing-instance"
+            await self._work_through(
+                retiring,
+                partial(self._retire, calls, self._log.with_data(retiring_lrp_count=len(retiring))),
+                self._log,
+                failed="retiring-lrp-failed",
             )
             await self._change(
-                sets.stale,
-                self._place_again,
-                self._db_log("stale-unclaimed-actual-lrps"),
-                "stale-unclaimed-lrp",
+                sets.missing,
+                self._create_missing,
+                self._log,
+                _tell_created,
+                failed="failed-to-create-unclaimed-lrp",
             )
-            await self._change(
-                sets.restartable, self._place_again, self._db_log("crashed-actual-lrps"), "crashed-instance"
-            )
+            for unstarted in (sets.stale, sets.restartable):
+                await self._change(
+                    unstarted, self._place_again, self._log, _tell_unclaimed, failed="cannot-unclaim-lrp"
+                )
             # Those beyond what is desired are on their way out, if their cell is gone without a replacement.
             on_their_way = set(sets.extra)
             await self._change(
@@ -134,22 +144,49 @@ class LRPPass:
                 else sets.displaced,
                 self._displace,
                 self._log.session("keys-with-missing-cells"),
-                "missing-cell",
+                _tell_displaced,
+                failed="cannot-change-lrp-presence",
             )
             await self._change(
                 sets.suspects_back,
                 lambda rows, desired, index: promote(rows, self._cells),
-                self._log.session("suspect-lrps-with-existing-cells"),
+                self._log.session("suspect-keys-with-existing-cells"),
+                _tell_promoted,
+                failed="cannot-promote-suspect-lrp",
             )
             await self._change(
                 sets.suspects_to_go,
                 lambda rows, desired, index: remove_suspect(rows, desired),
-                self._log.session("suspect-lrps-to-retire"),
+                self._log.session("suspect-keys-to-retire"),
+                _tell_suspect_removed,
+                failed="cannot-remove-suspect-lrp",
             )
-            await self._work_through(
-                sets.routes_changed, partial(self._update, calls, update_routes), self._log
-            )
-            await self._work_through(sets.tags_changed, partial(self._update, calls, update_tags), self._log)
+            for drifted, decide in (
+                (sets.routes_changed, update_routes),
+                (sets.tags_changed, update_tags),
+            ):
+                await self._work_through(
+                    drifted, partial(self._update, calls, decide), self._log, failed="failed-work-item"
+                )
+
+    async def tell_of_found(self, sets: LRPSets) -> None:
+        """What upstream's queries find. Who is to be started is told here, before anybody works on it."""
+        stale, crashed = "stale-unclaimed-lrp", "crashed-instance"
+        await self._tell_of_starts(sets.stale, "stale-unclaimed-actual-lrps", stale)
+        if sets.missing_cells:
+            log = self._db_log.session("actual-lrps-with-missing-cells")
+            log.info("detected-missing-cells", cell_ids=sorted(sets.missing_cells))
+        await self._tell_of_starts(sets.missing, "lrp-instance-counts", "missing-instance")
+        await self._tell_of_starts(sets.restartable, "crashed-actual-lrps", crashed)
+
+    async def _tell_of_starts(self, keys: Sequence[ActualLRPKey], part: str, reason: str) -> None:
+        if not keys or not self._log.enabled(Level.INFO):
+            return
+        log = self._db_log.session(part)
+        for number, (process_guid, index, _) in enumerate(keys):
+            if number % TOLD_IN_A_TURN == 0:
+                await trio.lowlevel.checkpoint()
+            log.info("creating-start-request", reason=reason, process_guid=process_guid, index=index)
 
     async def request_auctions(self) -> None:
         """Ask for all starts in one request, an element for each: what only convergence does (spec: peers.md §2.3)."""
@@ -178,22 +215,32 @@ class LRPPass:
         return requests
 
     async def _change(
-        self, keys: Sequence[ActualLRPKey], decide: Decide, log: Logger, reason: str = ""
+        self,
+        keys: Sequence[ActualLRPKey],
+        decide: Decide,
+        log: Logger,
+        tell: Tell | None = None,
+        *,
+        failed: str,
     ) -> None:
-        """Commit what is decided about each, and note the auctions it asks for, with their ``reason`` in the log."""
+        """Commit what is decided about each, note the auctions it asks for, and ``tell`` of it if anything changes."""
 
         async def change_one(key: ActualLRPKey) -> None:
             outcome = await change(self._store, lambda: self._decided(key, decide), about=key.process_guid)
+            if tell is not None and outcome.rows:
+                tell(log, key, self._domain(key, outcome), outcome)
             if any(isinstance(effect, RequestAuction) for effect in outcome.effects):
-                log.info(
-                    "creating-start-request",
-                    reason=reason,
-                    process_guid=key.process_guid,
-                    index=key.instance_index,
-                )
                 self.starts.append(key)
 
-        await self._work_through(keys, change_one, log)
+        await self._work_through(keys, change_one, log, failed=failed)
+
+    def _domain(self, key: ActualLRPKey, outcome: Outcome) -> str:
+        """Of the instance that an outcome is about, in which its row may be gone."""
+        for _, record in outcome.rows:
+            if isinstance(record, ActualLRP):
+                return record.domain
+        desired = self._store.head.desired_lrp(key.process_guid)
+        return "" if desired is None else desired.domain
 
     def _decided(self, key: ActualLRPKey, decide: Decide) -> Outcome:
         head = self._store.head
@@ -212,20 +259,25 @@ class LRPPass:
     def _displace(self, rows: Rows, desired: DesiredLRP | None, index: int) -> Outcome:
         return displace(rows, desired, self._cells, now_ns=self._now_ns(), epoch=self._new_guid())
 
-    async def _retire(self, calls: CellCalls, key: ActualLRPKey) -> None:
+    async def _retire(self, calls: CellCalls, log: Logger, key: ActualLRPKey) -> None:
         process_guid, index, _ = key
         head = self._store.head
+        is_there = head.rows_at(process_guid, index).ordinary is not None
         step = await self._retirement.begin(
             lambda: retire_undesired(head.rows_at(process_guid, index), head.desired_lrp(process_guid)),
             about=process_guid,
         )
-        if step is not None:
-            calls.add(
-                step.cell_id,
-                lambda: self._retirement.ask_cell(step),
-                failed="failed-to-retire-actual-lrp",
-                about=_about(key),
-            )
+        session = log.session("retire-actual-lrp", process_guid=process_guid, index=index)
+        if step is None:
+            if is_there and head.rows_at(process_guid, index).ordinary is None:
+                _tell_whole(session.session("db-remove-actual-lrp"))
+            return
+
+        async def ask() -> None:
+            if await self._retirement.ask_cell(step):
+                _tell_whole(session.session("db-remove-actual-lrp"))
+
+        calls.add(step.cell_id, ask, failed="retiring-lrp-failed", about=_about(key))
 
     async def _update(
         self, calls: CellCalls, decide: Callable[[Rows, DesiredLRP | None], Outcome], key: ActualLRPKey
@@ -245,9 +297,14 @@ class LRPPass:
             )
 
     async def _work_through(
-        self, items: Collection[ItemT], work: Callable[[ItemT], Awaitable[None]], log: Logger
+        self,
+        items: Collection[ItemT],
+        work: Callable[[ItemT], Awaitable[None]],
+        log: Logger,
+        *,
+        failed: str,
     ) -> None:
-        """Work on each item. A refusal ends its item only; a store that is away ends all that is left of the pass."""
+        """Work on each item; one that ``failed`` is told of so. A refusal ends its item only; a store that is away ends all that is left of the pass."""
         if self._gave_up.is_set() or not items:
             return
         room = trio.Semaphore(COMMITS_MAX)
@@ -258,7 +315,7 @@ class LRPPass:
             except BBSError as error:
                 if isinstance(error, StoreUnavailable) and not isinstance(error, SettledByOther):
                     self._gave_up.set()
-                log.error("failed-work-item", _about(item), error=error)
+                log.error(failed, _about(item), error=error)
             finally:
                 room.release()
 
@@ -274,8 +331,62 @@ class LRPPass:
                     break
                 nursery.start_soon(work_on, item)
 
-    def _db_log(self, part: str) -> Logger:
-        return self._log.session("db-converge-lrps").session(part)
+
+def _key_data(key: ActualLRPKey, domain: str) -> dict[str, object]:
+    return {"process_guid": key.process_guid, "index": key.instance_index, "domain": domain}
+
+
+def _tell_whole(log: Logger, level: Level = Level.INFO, *, ends: str = "complete") -> None:
+    """The two lines of a session in which nothing else is said."""
+    if log.enabled(level):
+        emit = log.emitter()
+        emit(level, log.message("starting"))
+        emit(level, log.message(ends))
+
+
+def _tell_created(log: Logger, key: ActualLRPKey, domain: str, outcome: Outcome) -> None:
+    if log.enabled(Level.INFO):
+        _tell_whole(log.session("db-create-unclaimed-actual-lrps", key=_key_data(key, domain)))
+
+
+def _tell_unclaimed(log: Logger, key: ActualLRPKey, domain: str, outcome: Outcome) -> None:
+    if log.enabled(Level.INFO):
+        _tell_whole(log.session("db-unclaim-actual-lrp", key=_key_data(key, domain)))
+
+
+def _tell_displaced(log: Logger, key: ActualLRPKey, domain: str, outcome: Outcome) -> None:
+    """A row becomes suspect and another is created, unless there is a suspect already."""
+    if not log.enabled(Level.INFO):
+        return
+    if not outcome.effects:
+        log.debug("found-suspect-lrp-unclaiming", key=_key_data(key, domain))
+        _tell_unclaimed(log, key, domain, outcome)
+        return
+    data = _key_data(key, domain)
+    presence = log.session(
+        "db-change-actual-lrp-presence", {"key": data, "from": "ORDINARY", "to": "SUSPECT"}
+    )
+    _tell_whole(presence, ends="finished")
+    _tell_created(log.session("create-unclaimed-actual"), key, domain, outcome)
+    log.info(
+        "creating-start-request",
+        reason="missing-cell",
+        process_guid=key.process_guid,
+        index=key.instance_index,
+    )
+
+
+def _tell_promoted(log: Logger, key: ActualLRPKey, domain: str, outcome: Outcome) -> None:
+    if log.enabled(Level.INFO):
+        _tell_whole(
+            log.session("promote-suspect-actual-lrp", process_guid=key.process_guid, index=key.instance_index)
+        )
+
+
+def _tell_suspect_removed(log: Logger, key: ActualLRPKey, domain: str, outcome: Outcome) -> None:
+    if log.enabled(Level.DEBUG):
+        session = log.session("db-remove-suspect-actual-lrp", lrp_key=_key_data(key, domain))
+        _tell_whole(session, Level.DEBUG)
 
 
 def _about(item: ActualLRPKey | str) -> dict[str, object]:

@@ -49,6 +49,26 @@ class LRPSets:
     suspects_running: int = 0
     suspects_claimed: int = 0
 
+    @property
+    def work_items(self) -> int:
+        return sum(
+            map(
+                len,
+                (
+                    self.extra,
+                    self.orphans,
+                    self.missing,
+                    self.stale,
+                    self.restartable,
+                    self.displaced,
+                    self.suspects_back,
+                    self.suspects_to_go,
+                    self.routes_changed,
+                    self.tags_changed,
+                ),
+            )
+        )
+
 
 class Finder:
     """Looks for rows as of ``now_ns``, when ``cells`` announce themselves.

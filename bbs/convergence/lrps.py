@@ -88,23 +88,39 @@ class LRPConvergence:
         """
         log = self._log.session("converge-lrps")
         began = trio.current_time()
+        log.debug("listing-cells")
         try:
             cells = await self._present_cells()
         except BBSError as error:
             log.error("failed-listing-cells", error=error)
             return
+        log.debug("succeeded-listing-cells")
+        db_log = log.session("db-converge-lrps")
         work = LRPPass(
-            self._store, self._effects, cells, log=log, now_ns=self._now_ns, new_guid=self._new_guid
+            self._store,
+            self._effects,
+            cells,
+            log=log,
+            db_log=db_log,
+            now_ns=self._now_ns,
+            new_guid=self._new_guid,
         )
+        db_log.info("starting")
         await work.prune_domains()
         finder = Finder(
             self._store.committed, cells, now_ns=self._now_ns(), instances_max=self._instances_max
         )
         await work.prune_evacuating(await finder.evacuating_to_prune())
         sets = await finder.sets()
+        await work.tell_of_found(sets)
+        db_log.info("complete")
         self._tell_of_oversized(sets.oversized, log)
         if self._workers < 1:
-            log.error("failed-constructing-throttler", {"max-workers": self._workers})
+            log.error(
+                "failed-constructing-throttler",
+                {"max_workers": self._workers, "num_works": sets.work_items},
+                error=f"must provide positive maxWorkers; provided {self._workers}",
+            )
         else:
             await work.work_on(sets, workers=self._workers)
         self._record(sets, cells, duration_s=trio.current_time() - began)

@@ -40,8 +40,10 @@ class Retirement:
         await change(self._store, first_step, about=about)
         return to_ask
 
-    async def ask_cell(self, step: AskCell) -> None:
-        """Have the cell stop the instance (spec: actual-lrps.md §6.7, rows 4-7).
+    async def ask_cell(self, step: AskCell) -> bool:
+        """Have the cell stop the instance, or remove the row if there is no such cell; whether it was removed.
+
+        spec: actual-lrps.md §6.7, rows 4-7
 
         Raises:
           BBSError: the cell could not be looked up, the row could not be removed, or the last attempt failed.
@@ -51,7 +53,7 @@ class Retirement:
             cell = await self._cell(step)
             if cell is None:
                 await self._remove_without_cell(step, is_told=is_told)
-                return
+                return True
             if not is_told:
                 await change(self._store, step.told, about=about)
                 is_told = True
@@ -66,7 +68,8 @@ class Retirement:
                     "retrying-failed-retire-of-actual-lrp", error=error, attempt=attempt, process_guid=about
                 )
             else:
-                return
+                return False
+        raise AssertionError("the last attempt returns or raises")
 
     async def _cell(self, step: AskCell) -> Cell | None:
         try:

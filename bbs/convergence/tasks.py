@@ -80,7 +80,7 @@ class TaskConvergence:
         self._effects = effects
         self._present_cells = present_cells
         self._limits = limits
-        self._log = log.session("converge-tasks")
+        self._log = log
         self._now_ns = now_ns
         self._statistics = TaskConvergenceStatistics()
 
@@ -88,45 +88,59 @@ class TaskConvergence:
         return self._statistics
 
     async def converge(self) -> None:
-        """One pass. A failure is logged: the pass is over if the cells are not known, else the next step goes on."""
+        """One pass. A step's failure is logged, and the next one goes on.
+
+        Raises:
+          BBSError: the cells are not known, so there is no pass.
+        """
+        log = self._log.session("converge-tasks")
+        log.debug("listing-cells")
         try:
             cells = await self._present_cells()
-        except BBSError as error:
-            self._log.error("failed-to-fetch-cells", error=error)
-            return
+        except BBSError:
+            log.debug("failed-listing-cells")
+            raise
+        log.debug("succeeded-listing-cells")
         began = trio.current_time()
         moment, table = at(self._now_ns(), self._limits), self._table
+        db_log = log.session("db-converge-tasks")
+        db_log.info("starting")
 
         expired = await self._change(
-            "expire-pending-tasks",
+            db_log.session("fail-expired-pending-tasks"),
             table.pending_by_creation.pages(PAGE_TASKS, before_ns=moment.expire_pending_ns),
             lambda task: expire_pending(task, moment),
+            failed="failed-query",
         )
         waiting, waiting_pruned = await self._pick(
-            "list-pending-tasks",
+            db_log.session("get-task-start-requests-for-kickable-pending-tasks"),
             table.pending_by_creation.pages(PAGE_TASKS, after_ns=moment.expire_pending_ns),
             lambda task: is_to_be_auctioned(task, moment),
         )
         lost = await self._change(
-            "fail-tasks-with-disappeared-cells",
+            db_log.session("fail-tasks-with-disappeared-cells"),
             running_elsewhere(table, cells),
             lambda task: fail_where_cell_is_gone(task, cells, moment),
+            failed="failed-updating-tasks",
         )
         demoted = await self._change(
-            "demote-resolving-tasks",
+            db_log.session("demote-kickable-resolving-tasks"),
             table.resolving_by_update.pages(PAGE_TASKS, before_ns=moment.kick_ns),
             lambda task: demote(task, moment),
+            failed="failed-updating-tasks",
         )
         forgotten = await self._change(
-            "delete-expired-completed-tasks",
+            db_log.session("delete-expired-completed-tasks"),
             table.completed_by_completion.pages(PAGE_TASKS, before_ns=moment.expire_completed_ns),
             lambda task: expire_completed(task, moment),
+            failed="failed-query",
         )
         over, over_pruned = await self._pick(
-            "list-completed-tasks",
+            db_log.session("get-kickable-complete-tasks-for-completion"),
             table.completed_by_update.pages(PAGE_TASKS, before_ns=moment.kick_ns),
             lambda task: is_to_be_called_back(task, moment),
         )
+        db_log.info("complete")
         self._record(
             kicked=expired.made + len(waiting) + lost.made + len(over),
             pruned=forgotten.made
@@ -135,30 +149,38 @@ class TaskConvergence:
             + over_pruned,
             duration_s=trio.current_time() - began,
         )
+        to_complete = {"num_tasks_to_complete": len(over)}
+        log.debug("emitting-events-from-convergence", to_complete)
         if waiting:
             await self._effects.auction_waiting(waiting)
+        log.debug("submitting-tasks-to-be-completed", to_complete)
         for task in over:
             await self._effects.complete_waiting(task)
+        log.debug("done-submitting-tasks-to-be-completed", to_complete)
 
-    async def _change(self, step: str, pages: Pages, decide: Callable[[Task], Outcome]) -> _Changes:
+    async def _change(
+        self, log: Logger, pages: Pages, decide: Callable[[Task], Outcome], *, failed: str
+    ) -> _Changes:
         """Make one step's changes, a page at a time; the first failure ends the step."""
         changes = _Changes()
         for page in pages:
             async with trio.open_nursery() as nursery:
                 for task in page:
-                    nursery.start_soon(self._change_one, task.task_guid, decide, changes)
+                    nursery.start_soon(self._change_one, log, task.task_guid, decide, changes)
             if changes.failure is not None:
-                self._log.error(f"failed-to-{step}", error=changes.failure)
+                log.error(failed, error=changes.failure)
                 break
         return changes
 
-    async def _change_one(self, task_guid: str, decide: Callable[[Task], Outcome], changes: _Changes) -> None:
+    async def _change_one(
+        self, log: Logger, task_guid: str, decide: Callable[[Task], Outcome], changes: _Changes
+    ) -> None:
         task = self._store.head.task(task_guid)
         outcome = NOTHING if task is None else decide(task)
         if task is None or outcome is NOTHING:
             return
         if task.unreadable:
-            self._log.info("deleting-invalid-task-from-db", guid=task_guid)
+            log.info("deleting-invalid-task-from-db", guid=task_guid)
         try:
             await self._store.commit(outcome, about=task_guid)
         except BBSError as error:
@@ -168,7 +190,7 @@ class TaskConvergence:
             changes.pruned += bool(task.unreadable)
 
     async def _pick(
-        self, step: str, pages: Pages, is_wanted: Callable[[Task], bool]
+        self, log: Logger, pages: Pages, is_wanted: Callable[[Task], bool]
     ) -> tuple[list[Task], int]:
         """The tasks that a step is about and that can be read; the others are deleted, and their number returned."""
         wanted: list[Task] = []
@@ -179,7 +201,10 @@ class TaskConvergence:
                     (unreadable if task.unreadable else wanted).append(task)
             await trio.lowlevel.checkpoint()
         changes = await self._change(
-            step, _paged(unreadable), lambda task: pruned(task) or NOTHING if is_wanted(task) else NOTHING
+            log,
+            _paged(unreadable),
+            lambda task: pruned(task) or NOTHING if is_wanted(task) else NOTHING,
+            failed="failed-deleting-task",
         )
         return wanted, changes.pruned
 

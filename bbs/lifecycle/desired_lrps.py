@@ -71,14 +71,14 @@ class Circumstances:
     instances_max: int = INSTANCES_MAX
 
 
-def must_be_allowed(instances: int, at: Circumstances) -> None:
+def must_be_allowed(instances: int, instances_max: int) -> None:
     """Look at how many instances a request asks for, before anything is built for them.
 
     Raises:
       InvalidRequest: too many.
     """
-    if instances > at.instances_max:
-        raise InvalidRequest(f"Invalid field: instances: {instances} is more than {at.instances_max}")
+    if instances > instances_max:
+        raise InvalidRequest(f"Invalid field: instances: {instances} is more than {instances_max}")
 
 
 def desire(
@@ -100,7 +100,7 @@ def desired(
     existing: DesiredLRP | None, message: pb.DesiredLRP, at: Circumstances
 ) -> tuple[DesiredLRP, Outcome]:
     """The record of a desire, and the outcome that is only it. Raises as `desire` does."""
-    must_be_allowed(message.instances, at)
+    must_be_allowed(message.instances, at.instances_max)
     tag = ModificationTag(epoch=at.new_epoch(), index=0)
     lrp = desired_lrp_from_message(message, tag=tag, created_at_ns=at.now_ns)
     must_fit(lrp.process_guid, lrp.domain, lrp.log_guid)
@@ -137,7 +137,7 @@ def updated(
     if before is None:
         raise ResourceNotFound
     if message.HasField("instances"):
-        must_be_allowed(message.instances, at)
+        must_be_allowed(message.instances, at.instances_max)
     after = _updated(before, message)
     must_fit(after.annotation, characters_max=ANNOTATION_CHARACTERS_MAX)
     return after, Outcome(rows=(put(after),))

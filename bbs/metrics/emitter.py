@@ -49,12 +49,11 @@ class Emitter:
         envelope.counter.delta = delta
         self._loggregator.emit(envelope)
 
-    def app_log(self, process_guid: str, error_type: str, message: str) -> None:
-        """Tell an app's developers that a request about it made no sense."""
+    def app_log(self, process_guid: str, error_type: str, message: str) -> bool:
+        """Tell an app's developers that a request about it made no sense. False: the guid is that of no app."""
         parts = process_guid.split("-")
         if len(parts) < APP_GUID_PARTS:
-            self._log.error("failed-sending-app-logs", error="app guid is empty")
-            return
+            return False
         app_guid = "-".join(parts[:APP_GUID_PARTS])
         text = f"Error parsing request for app with guid {app_guid}, {error_type}, {message}"
         envelope = Envelope(timestamp=self._now_ns(), source_id=app_guid)
@@ -62,6 +61,7 @@ class Emitter:
         envelope.log.payload = text.encode()
         envelope.log.type = envelope_pb2.Log.ERR
         self._loggregator.emit(envelope)
+        return True
 
     def _gauge(self, name: str, unit: str, value: float, tags: dict[str, str]) -> None:
         envelope = self._envelope({key.replace("_", "-"): tag for key, tag in tags.items()})

@@ -107,10 +107,8 @@ class Metrics:
             self.emitter.metric("LockHeld", int(self.is_master))
         raise AssertionError("ticks never end")
 
-    async def run_requests(self) -> NoReturn:
-        """In the master."""
-        log = self._log.session("periodic-count-metrics-notifier")
-        log.info("started")
+    async def run_requests(self, log: Logger) -> NoReturn:
+        """In the master; ``log`` is told what is sent."""
         async for _ in self._ticks(self._reporting.report_interval_s):
             count, latency_ns = self.requests.take()
             log.info("adding-counter", add=count)
@@ -166,9 +164,10 @@ class Metrics:
             self.emitter.duration("ConvergenceTaskDuration", tasks.duration_s)
         raise AssertionError("ticks never end")
 
-    async def run_database(self, sources: Sources) -> NoReturn:
+    async def run_database(self, sources: Sources, log: Logger) -> NoReturn:
         """In the master; the first tick comes one period after the start."""
         async for _ in _ticks_from(trio.current_time(), DATABASE_S):
+            log.debug("emitting-metrics")
             database = sources.database()
             self.emitter.metric("DBOpenConnections", database.open_connections)
             self.emitter.duration("DBWaitDuration", 0.0)  # nobody waits: the one connection has one user
@@ -178,6 +177,7 @@ class Metrics:
             self.emitter.metric("DBQueriesFailed", database.failed)
             self.emitter.metric("DBQueriesInFlight", database.in_flight_max)
             self.emitter.duration("DBQueryDurationMax", database.duration_max_s)
+            log.debug("done-emitting-metrics")
         raise AssertionError("ticks never end")
 
     def _ticks(self, period_s: float) -> AsyncIterator[None]:

@@ -7,15 +7,15 @@ from bbs.convergence.retirement import Retirement
 from bbs.lifecycle import actual_lrps as lifecycle
 from bbs.lifecycle.retirement import retire
 from bbs.lifecycle.rows import StartReport
+from bbs.log import Level
 from bbs.models import pb
-from bbs.models.actual_lrp import InstanceKey, Rows
+from bbs.models.actual_lrp import Rows
 from bbs.routes.answers import SUCCESS
 from bbs.routes.context import Context
+from bbs.routes.handler_log import tell
 from bbs.routes.http import Answer
-
-
-def instance_key(message: pb.ActualLRPInstanceKey) -> InstanceKey:
-    return InstanceKey(instance_guid=message.instance_guid, cell_id=message.cell_id)
+from bbs.routes.stories.actual_lrps import instance_key, retiring
+from bbs.routes.stories.story import whole
 
 
 class ActualLRPLifecycle:
@@ -83,8 +83,9 @@ class ActualLRPLifecycle:
             lambda: retire(self._rows(request.actual_lrp_key), trace_id=trace_id),
             about=request.actual_lrp_key.process_guid,
         )
-        if to_ask is not None:
-            await self._retirement.ask_cell(to_ask)
+        if to_ask is not None and await self._retirement.ask_cell(to_ask):
+            key = request.actual_lrp_key
+            tell(*whole(retiring(key.process_guid, key.index), Level.INFO))
         return SUCCESS
 
     async def _start(self, report: StartReport) -> Answer:

@@ -59,12 +59,13 @@ class RPC(Generic[RequestT]):
     """A handler that decodes, validates, and hands the request and the trace id to ``handle``.
 
     ``on_unrecoverable`` is told of a refusal that this process cannot recover from; the answer still goes out.
+    ``is_allowed`` raises a BBSError for a valid request that we refuse all the same, as if it were not valid.
     ``beside_invalid`` goes with the error that answers a request that can't be read or is not valid, and
-    ``on_invalid`` is told of it, with as much of the request as could be read.
+    ``on_invalid`` is told of it, with as much of the request as could be read; it says whether it told others.
     """
 
     __slots__ = (
-        "_beside_invalid", "_handle", "_log", "_on_invalid", "_on_unrecoverable", "_request_class",
+        "_beside_invalid", "_handle", "_is_allowed", "_log", "_on_invalid", "_on_unrecoverable", "_request_class",
     )  # fmt: skip
 
     def __init__(
@@ -74,13 +75,15 @@ class RPC(Generic[RequestT]):
         *,
         on_unrecoverable: Callable[[Unrecoverable], None],
         beside_invalid: bytes = b"",
-        on_invalid: Callable[[RequestT, BBSError], None] | None = None,
+        is_allowed: Callable[[RequestT], None] | None = None,
+        on_invalid: Callable[[RequestT, BBSError], bool] | None = None,
         log: HandlerLog | None = None,
     ) -> None:
         self._request_class = request_class
         self._handle = handle
         self._on_unrecoverable = on_unrecoverable
         self._beside_invalid = beside_invalid
+        self._is_allowed = is_allowed
         self._on_invalid = on_invalid
         self._log = log
 
@@ -91,6 +94,7 @@ class RPC(Generic[RequestT]):
             self._handle,
             on_unrecoverable=self._on_unrecoverable,
             beside_invalid=self._beside_invalid,
+            is_allowed=self._is_allowed,
             on_invalid=self._on_invalid,
             log=log,
         )
@@ -102,10 +106,9 @@ class RPC(Generic[RequestT]):
         else:
             request, error = await trio.to_thread.run_sync(self._read_large, call.body, limiter=READERS)
         if error is not None:
-            if self._on_invalid is not None:
-                self._on_invalid(request, error)
+            app_is_told = self._on_invalid is None or self._on_invalid(request, error)
             if log is not None:
-                log.invalid(call, error)
+                log.invalid(call, error, app_is_told=app_is_told)
             return refusal(error) + self._beside_invalid
         said = None if log is None else log.begin(call, request)
         try:
@@ -121,11 +124,11 @@ class RPC(Generic[RequestT]):
             return refusal(reason) + beside
         else:
             if said is not None:
-                said.succeeded()
+                said.committed()
             return answer
         finally:
             if said is not None:
-                said.ended()
+                said.end()
 
     def _read(self, body: bytes) -> tuple[RequestT, BBSError | None]:
         """The request, or as much of it as could be read and what is wrong with it."""
@@ -133,6 +136,8 @@ class RPC(Generic[RequestT]):
         try:
             request = decode(self._request_class, body)
             validate(request)
+            if self._is_allowed is not None:
+                self._is_allowed(request)
         except BBSError as error:
             return request, error
         return request, None
@@ -152,7 +157,8 @@ def rpc(
     *,
     on_unrecoverable: Callable[[Unrecoverable], None],
     beside_invalid: bytes = b"",
-    on_invalid: Callable[[RequestT, BBSError], None] | None = None,
+    is_allowed: Callable[[RequestT], None] | None = None,
+    on_invalid: Callable[[RequestT, BBSError], bool] | None = None,
 ) -> Unary:
     """An endpoint of an `RPC`."""
     return Unary(
@@ -161,6 +167,7 @@ def rpc(
             handle,
             on_unrecoverable=on_unrecoverable,
             beside_invalid=beside_invalid,
+            is_allowed=is_allowed,
             on_invalid=on_invalid,
         )
     )

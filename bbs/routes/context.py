@@ -12,6 +12,7 @@ from bbs.models.outcome import Outcome, RequestAuction
 from bbs.peers.effects import Effects, lrp_start
 from bbs.peers.interfaces import TaskCallbacks
 from bbs.peers.task_effects import NoCallbacks
+from bbs.routes.handler_log import tell_committed
 from bbs.routes.task_counts import TaskCounts
 from bbs.store.mutation import change
 from bbs.store.store import Store
@@ -29,7 +30,7 @@ def _new_guid() -> str:
 class Context:
     """``now_ns`` is the wall clock, in Unix nanoseconds.
 
-    ``app_log`` tells the developers of a process' app that a request about it was refused as it stood.
+    ``app_log`` tells the developers of a process' app that a request about it was refused as it stood, if it can.
     ``update_workers`` and ``max_task_retries`` are upstream's settings of these names; no process may be desired with
     more than ``desired_lrp_instances_max`` instances.
     """
@@ -40,7 +41,7 @@ class Context:
     log: Logger
     callbacks: TaskCallbacks = field(default_factory=NoCallbacks)
     task_counts: TaskCounts = field(default_factory=TaskCounts)
-    app_log: Callable[[str, BBSError], None] = lambda process_guid, error: None
+    app_log: Callable[[str, BBSError], bool] = lambda process_guid, error: True
     update_workers: int = 1000
     desired_lrp_instances_max: int = INSTANCES_MAX
     max_task_retries: int = 3
@@ -56,7 +57,9 @@ class Context:
           BBSError: the decision's refusal, or the store's. A refusal may rest on rows that are only staged, so it is
             held back until they are durable: nobody hears of what might yet be undone.
         """
-        return await change(self.store, decide, about=about)
+        outcome = await change(self.store, decide, about=about)
+        tell_committed(outcome)
+        return outcome
 
     async def auction(self, outcome: Outcome, *, drivers_when_none: tuple[str, ...] | None) -> None:
         """Ask for the LRP auctions of ``outcome`` and wait for the auctioneer's word; see `lrp_start`.

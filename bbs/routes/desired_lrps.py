@@ -3,7 +3,6 @@
 from bbs.lifecycle import desired_lrps as lifecycle
 from bbs.lifecycle.desired_lrps import Circumstances
 from bbs.models import pb
-from bbs.models.errors import InvalidRequest
 from bbs.models.outcome import Outcome, StopInstance, UpdateInstance
 from bbs.routes.answers import SUCCESS
 from bbs.routes.context import Context
@@ -23,10 +22,18 @@ class DesiredLRPLifecycle:
         self._head = context.store.head
         self._large = LargeProcesses(context)
 
+    def must_be_allowed(self, request: pb.DesireLRPRequest | pb.UpdateDesiredLRPRequest) -> None:
+        """Look at how many instances a valid request asks for.
+
+        Raises:
+          InvalidRequest: too many.
+        """
+        asked = request.desired_lrp if isinstance(request, pb.DesireLRPRequest) else request.update
+        lifecycle.must_be_allowed(asked.instances, self._context.desired_lrp_instances_max)
+
     async def desire(self, request: pb.DesireLRPRequest, trace_id: str) -> Answer:
         message, at = request.desired_lrp, self._circumstances(trace_id)
         process_guid = message.process_guid
-        self._must_be_allowed(process_guid, message.instances, at)
         await self._large.done_with(process_guid)
         if message.instances > INSTANCES_AT_ONCE_MAX:
             await self._large.desire(message, at)
@@ -45,7 +52,6 @@ class DesiredLRPLifecycle:
 
     async def update(self, request: pb.UpdateDesiredLRPRequest, trace_id: str) -> Answer:
         process_guid, update, at = request.process_guid, request.update, self._circumstances(trace_id)
-        self._must_be_allowed(process_guid, update.instances, at)
         await self._large.done_with(process_guid)
         if self._is_large(process_guid, update.instances):
             await self._large.update(process_guid, update, at)
@@ -73,14 +79,6 @@ class DesiredLRPLifecycle:
         )
         await self._perform(outcome)
         return SUCCESS
-
-    def _must_be_allowed(self, process_guid: str, instances: int, at: Circumstances) -> None:
-        """Refuse what is too many before anything else, and tell the app's developers as of any invalid request."""
-        try:
-            lifecycle.must_be_allowed(instances, at)
-        except InvalidRequest as error:
-            self._context.app_log(process_guid, error)
-            raise
 
     def _is_large(self, process_guid: str, instances: int = 0) -> bool:
         return max(instances, self._head.rows_max(process_guid)) > INSTANCES_AT_ONCE_MAX

@@ -13,10 +13,10 @@ from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRPState, Presence, Rows
 from bbs.models.errors import BBSError
 from bbs.models.outcome import Outcome
-from bbs.routes.actual_lrps import instance_key
 from bbs.routes.answers import SUCCESS, RefusedBeside
 from bbs.routes.context import Context
 from bbs.routes.http import Answer
+from bbs.routes.stories.actual_lrps import instance_key
 
 KEEP_CONTAINER: Final = pb.EvacuationResponse(keep_container=True).SerializeToString()
 DESTROY_CONTAINER: Final = b""

@@ -1,90 +1,178 @@
-"""What the log says of a request while it is handled: sessions below `request` (spec: metrics-and-logs.md §3.1).
+"""Tells the log of requests while they are handled: sessions below `request` (spec: metrics-and-logs.md §3.1).
 
-Nothing is made for lines that nobody wants: below its level, an operation costs a comparison.
+What it tells is a `Story`. Nothing is made for lines that nobody wants: below its level, an operation costs a comparison.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
 from os import urandom
 from typing import Any, Final
 
-from bbs.log import Emit, Level, Logger
+from bbs.log import Data, Emit, Level, Logger
 from bbs.models.errors import BBSError, InvalidRequest
+from bbs.models.outcome import Outcome
 from bbs.routes.http import Answer, Call, CannotOpenStream, EventStream, StreamEnded, StreamSource, Unary
-
-Data = dict[str, object]
+from bbs.routes.stories.story import HANDLER, NOTHING, Line, Session, Story
 
 _HEX: Final = re.compile(r"[0-9a-fA-F]{1,32}")
 _LOW_DIGITS: Final = 16
 
+_SAY: Final = {Level.DEBUG: Logger.debug, Level.INFO: Logger.info, Level.ERROR: Logger.error}
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
-    """A request that is acknowledged and not carried out: one line instead of an operation's two."""
 
-    action: str
-    data: Data
+def _silent(request: Any, is_debug: bool) -> Story:
+    return NOTHING
+
+
+def _no_more(request: Any, error: BBSError) -> Data:
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """The handler's own two lines."""
+
+    level: Level = Level.DEBUG
+    begins: str = "starting"
+    ends: str = "complete"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """The sessions of one kind of request, what their lines say, and at which level.
-
-    ``session`` is the handler's, ``db`` the one below it, or '' if the handler itself begins and ends.
-    """
+    """What is said of one kind of request, below ``session``."""
 
     session: str
-    db: str = ""
     level: Level = Level.DEBUG
-    begins: str = "starting"
-    ends: str = "complete"
-    about: Callable[[Any], Data] = lambda request: {}
-    """The data of the lines, from the request message."""
-    failures: Mapping[type[BBSError], str] = field(default_factory=dict)
-    """What refusals of these classes are called, at error."""
-    fails: str = ""
-    """What other refusals are called; '' says nothing of them."""
-    instead: "Callable[[Any], Operation | Ignored | None] | None" = None
-    """Looks closer at a request: another operation's lines, or one line, or none."""
-    news: Callable[[Any], str] | None = None
-    """What is said of the request at info once it has succeeded; ''  is nothing."""
+    """The highest level of what is said when all goes well."""
+    story: Callable[[Any, bool], Story] = _silent
+    """Of a request that is about to be handled; lines at debug may be left out unless they are wanted."""
+    around: Around | None = None
+    unreadable: str = ""
+    """What else is said, at error, of a request that cannot be read."""
+    why: Callable[[Any, BBSError], Data] = _no_more
+    """More data for the line that tells of a refusal."""
 
-    @property
-    def path(self) -> str:
-        return f"request.{self.session}.{self.db}" if self.db else f"request.{self.session}"
 
-    @property
-    def numbers(self) -> str:
-        """The numbers of the sessions below ``request``, each the first of its parent's."""
-        return ".1" * self.path.count(".")
+_CURRENT: Final[ContextVar["Said | None"]] = ContextVar("the request that this task handles", default=None)
+
+
+def tell_committed(outcome: Outcome) -> None:
+    """Tell the log that the work of the request that this task handles is durable, before anything else is done."""
+    said = _CURRENT.get()
+    if said is not None:
+        said.committed(outcome)
+
+
+def tell(*lines: Line) -> None:
+    """Have the request that this task handles say something more."""
+    said = _CURRENT.get()
+    if said is not None:
+        said.say(*lines)
 
 
 class Said:
-    """The lines about one request, of which the log wants at least one."""
+    """The lines about one request. `begin` it, and in the end `end` it."""
 
-    __slots__ = ("_emit", "_news", "_operation", "_session")
+    __slots__ = (
+        "_at_last",
+        "_call",
+        "_emit",
+        "_is_over",
+        "_log",
+        "_logger",
+        "_operation",
+        "_session",
+        "_story",
+        "_trace",
+    )
 
-    def __init__(self, session: Logger, operation: Operation, news: str) -> None:
-        self._session = session
+    def __init__(self, log: Logger, call: Call, operation: Operation, story: Story) -> None:
+        self._log = log
+        self._call = call
         self._operation = operation
-        self._news = news
-        self._emit: Emit = session.emitter()
-        self._say(operation.level, operation.begins)
+        self._story = story
+        self._trace = trace_data(call.trace_id)
+        self._at_last = story.at_last
+        self._is_over = False  # the work is done, or refused
+        # Lines of one session follow each other, and their data is rendered once.
+        self._session: Session | None = None
+        self._logger: Logger | None = None
+        self._emit: Emit | None = None
 
-    def succeeded(self) -> None:
-        if self._news:
-            self._say(Level.INFO, self._news)
+    def begin(self) -> None:
+        _CURRENT.set(self)
+        around = self._operation.around
+        if around is not None and self._log.enabled(around.level):
+            self._say(Line(around.level, around.begins))
+        for line in self._story.before:
+            self._say(line)
 
-    def failed(self, action: str, error: BBSError) -> None:
-        self._session.error(action, error=error)
+    def say(self, *lines: Line) -> None:
+        for line in lines:
+            self._say(line)
 
-    def ended(self) -> None:
-        self._say(self._operation.level, self._operation.ends)
+    def committed(self, outcome: Outcome | None = None) -> None:
+        """The work is done; may be told more than once."""
+        if self._is_over:
+            return
+        self._end_work()
+        self.say(*self._story.after)
+        if outcome is not None and self._story.sequel is not None:
+            sequel = self._story.sequel(outcome)
+            self._at_last = (*sequel.at_last, *self._at_last)
+            self.say(*sequel.after)
 
-    def _say(self, level: Level, action: str) -> None:
-        if self._session.enabled(level):
-            self._emit(level, self._session.message(action))
+    def refused(self, error: BBSError, why: Data) -> None:
+        story = self._story
+        if story.work is not None and not self._is_over:
+            is_late = story.late is not None and type(error) in story.late
+            action = (story.failures or {}).get(type(error), "" if is_late else story.fails)
+            if action:
+                self._say(Line(Level.ERROR, action, story.work, why, str(error)))
+        self._end_work()
+        if story.late is not None and (late := story.late.get(type(error))):
+            self._say(Line(Level.ERROR, late, HANDLER, None, str(error)))
+        elif story.further is not None:
+            level, action = story.further
+            self._say(Line(level, action, story.further_at, None, str(error) if level is Level.ERROR else ""))
+
+    def end(self) -> None:
+        self._end_work()
+        self.say(*self._at_last)
+        around = self._operation.around
+        if around is not None and self._log.enabled(around.level):
+            self._say(Line(around.level, around.ends))
+        _CURRENT.set(None)
+
+    def _end_work(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            if self._story.ends is not None:
+                self._say(self._story.ends)
+
+    def _say(self, line: Line) -> None:
+        level, action, session, data, error = line
+        if not self._log.enabled(level):
+            return
+        if session is not self._session or self._logger is None:
+            self._session, self._logger, self._emit = session, self._logger_of(session), None
+        if data or error:
+            _SAY[level](self._logger, action, data, error=error or None)
+            return
+        if self._emit is None:
+            self._emit = self._logger.emitter()
+        self._emit(level, self._logger.message(action))
+
+    def _logger_of(self, session: Session) -> Logger:
+        below = f".{session.name}" if session.name else ""
+        numbers = f".{session.numbers}" if session.numbers else ""
+        return self._log.descendant(
+            f"request.{self._operation.session}{below}",
+            f"{self._call.session}.1{numbers}",
+            {**self._trace, **session.data},
+        )
 
 
 class HandlerLog:
@@ -98,52 +186,47 @@ class HandlerLog:
 
     def begin(self, call: Call, request: Any) -> Said | None:
         """Tell that a request begins; `None` if its lines are not wanted."""
-        operation = self._operation
-        if not self._log.enabled(operation.level if operation.news is None else Level.INFO):
+        log, operation = self._log, self._operation
+        if not log.enabled(operation.level):
             return None
-        if operation.instead is not None:
-            match operation.instead(request):
-                case None:
-                    return None
-                case Ignored(action, data):
-                    self._session(call, operation.session).info(action, data)
-                    return None
-                case Operation() as operation:
-                    pass
-        news = "" if operation.news is None else operation.news(request)
-        if not news and not self._log.enabled(operation.level):
-            return None
-        return Said(self._operation_session(call, request, operation), operation, news)
+        said = Said(log, call, operation, operation.story(request, log.enabled(Level.DEBUG)))
+        said.begin()
+        return said
 
-    def invalid(self, call: Call, error: BBSError) -> None:
-        """Tell of a request that could not be read."""
-        if self._log.enabled(Level.ERROR):
-            undecodable = str(error) == InvalidRequest.canonical_text
-            action = "failed-to-parse-request-body" if undecodable else "invalid-request"
-            self._session(call, self._operation.session).error(action, error=error)
+    def invalid(self, call: Call, error: BBSError, *, app_is_told: bool = True) -> None:
+        """Tell of a request that could not be read, and whether its app's developers could not be told of it."""
+        if not self._log.enabled(Level.ERROR):
+            return
+        undecodable = str(error) == InvalidRequest.canonical_text
+        lines = [
+            Line(
+                Level.ERROR,
+                "failed-to-parse-request-body" if undecodable else "invalid-request",
+                error=str(error),
+            )
+        ]
+        if self._operation.unreadable:
+            lines.append(Line(Level.ERROR, self._operation.unreadable, error=str(error)))
+        if not app_is_told:
+            lines.append(Line(Level.ERROR, "failed-sending-app-logs", error="app guid is empty"))
+        said = Said(self._log, call, self._operation, NOTHING)
+        said.begin()
+        said.say(*lines)
+        said.end()
 
     def refused(self, call: Call, request: Any, error: BBSError, said: Said | None) -> None:
         """Tell why a request was refused."""
-        operation = self._operation
-        action = operation.failures.get(type(error), operation.fails)
-        if not action or not self._log.enabled(Level.ERROR):
+        if not self._log.enabled(Level.ERROR):
             return
-        if said is not None:
-            said.failed(action, error)
-        else:
-            self._operation_session(call, request, operation).error(action, error=error)
-
-    def _session(self, call: Call, name: str) -> Logger:
-        numbers = f"{call.session}{'.1' * (name.count('.') + 1)}"
-        return self._log.descendant(f"request.{name}", numbers, trace_data(call.trace_id))
-
-    def _operation_session(self, call: Call, request: Any, operation: Operation) -> Logger:
-        data = trace_data(call.trace_id)
-        data.update(operation.about(request))
-        return self._log.descendant(operation.path, f"{call.session}{operation.numbers}", data)
+        if said is None:
+            story = self._operation.story(request, False)
+            if not (story.work or story.late or story.further):
+                return
+            said = Said(self._log, call, self._operation, story)
+        said.refused(error, self._operation.why(request, error))
 
 
-def trace_data(trace_id: str) -> Data:
+def trace_data(trace_id: str) -> dict[str, object]:
     """What lines carry of the client's trace id, if it is one, and a number for this stretch of it (spec: api.md §4)."""
     if not trace_id:
         return {}
@@ -164,7 +247,7 @@ def logged_handler(handle: Callable[[Call], Awaitable[Answer]], log: HandlerLog)
             return await handle(call)
         finally:
             if said is not None:
-                said.ended()
+                said.end()
 
     return Unary(logged)
 

@@ -122,7 +122,7 @@ class LargeProcesses:
 
     async def _record(self, decide: Callable[[], Outcome], process_guid: str) -> Outcome:
         """Change the record, and let convergence's files follow it, however many rows the process has."""
-        outcome = await change(self._store, decide, about=process_guid)
+        outcome = await self._context.change(decide, about=process_guid)
         while self._store.committed.attention.catch_up(INSTANCES_IN_A_TURN):
             await trio.lowlevel.checkpoint()
         return outcome

@@ -1,29 +1,20 @@
 """The log's names for what each route does, as upstream's lines have them (spec: metrics-and-logs.md §3.1).
 
-Changes of LRPs and tasks are told at info, reads and domains at debug.
+Changes of LRPs and tasks are told at info, reads and domains at debug. What exactly is said of a request is up to its
+story (`bbs.routes.stories`).
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
 
 from bbs.log import Level, Logger
 from bbs.models import pb
-from bbs.models.actual_lrp import ActualLRP, ActualLRPState, InstanceKey, Presence, Rows
 from bbs.models.domain import Domain
-from bbs.models.errors import (
-    ActualLRPCannotBeClaimed,
-    ActualLRPCannotBeCrashed,
-    ActualLRPCannotBeFailed,
-    ActualLRPCannotBeStarted,
-    InvalidStateTransition,
-    ResourceNotFound,
-    RunningOnDifferentCell,
-)
-from bbs.routes import operation_data as data
 from bbs.routes.answers import RPC
-from bbs.routes.handler_log import HandlerLog, Ignored, Operation, logged_handler, logged_stream
+from bbs.routes.handler_log import Around, HandlerLog, Operation, logged_handler, logged_stream
 from bbs.routes.http import EventStream, Route, RouteTable, Unary
+from bbs.routes.stories import actual_lrps, data, desired_lrps, evacuation, tasks
+from bbs.routes.stories.story import Line, Sequel, Session, Story, changing, reading
 
 _GROUPS: Final = ("subscribe-r0", "subscribed-to-event-stream", data.subscription)
 _INSTANCES: Final = ("subscribe-r0", "subscribed-to-instance-event-stream", data.subscription)
@@ -37,23 +28,35 @@ SUBSCRIPTIONS: Final = {
     "TaskEventStream_r0": _TASKS,
 }
 
+AROUND: Final = Around()
+PARSING: Final = "failed-parsing-request"
 
-class Head(Protocol):
+
+class Head(actual_lrps.Head, evacuation.Head, desired_lrps.Head, tasks.Head, Protocol):
     """What lines want to know of the rows as the handler is going to see them."""
-
-    def rows_at(self, process_guid: str, index: int) -> Rows: ...
 
     def domain(self, name: str) -> Domain | None: ...
 
 
 def logged(
-    table: RouteTable, head: Head, log: Logger, *, debug_lrp_start_heartbeats: bool = False
+    table: RouteTable,
+    head: Head,
+    log: Logger,
+    *,
+    debug_lrp_start_heartbeats: bool = False,
+    update_workers: int = 1000,
+    max_task_retries: int = 3,
 ) -> RouteTable:
-    """``table``, whose handlers tell the log what they do.
+    """``table``, whose handlers tell the log what they do. The settings are upstream's of these names.
 
     With ``debug_lrp_start_heartbeats``, a start of what runs already is told at debug, under names of its own.
     """
-    operations = operations_by_route(Looks(head, debug_lrp_start_heartbeats=debug_lrp_start_heartbeats))
+    operations = operations_by_route(
+        head,
+        debug_lrp_start_heartbeats=debug_lrp_start_heartbeats,
+        update_workers=update_workers,
+        max_task_retries=max_task_retries,
+    )
 
     def logged_route(route: Route) -> Route:
         endpoint: Unary | EventStream = route.endpoint
@@ -71,261 +74,185 @@ def logged(
     return RouteTable(logged_route(route) for route in table.routes)
 
 
-class Looks:
-    """Closer looks at requests whose lines depend on the rows."""
-
-    def __init__(self, head: Head, *, debug_lrp_start_heartbeats: bool) -> None:
-        self._head = head
-        self._debug_lrp_start_heartbeats = debug_lrp_start_heartbeats
-
-    def at_claim(self, request: pb.ClaimActualLRPRequest) -> Operation | Ignored:
-        holder = self._holder(request.process_guid, request.index, request.actual_lrp_instance_key)
-        if holder is not None and holder.presence is Presence.SUSPECT:
-            return _ignored("claim", holder)
-        return _CLAIM
-
-    def at_start(self, request: pb.StartActualLRPRequest) -> Operation | Ignored:
-        key = request.actual_lrp_key
-        holder = self._holder(key.process_guid, key.index, request.actual_lrp_instance_key)
-        if holder is None:
-            return _START
-        if holder.presence is Presence.SUSPECT:
-            return _ignored("start", holder)
-        if self._debug_lrp_start_heartbeats and holder.state is ActualLRPState.RUNNING:
-            return _HEARTBEAT
-        return _START
-
-    def at_retire(self, request: pb.RetireActualLRPRequest) -> Operation | None:
-        """Only what is on no cell is removed from the database; others are for their cells to stop."""
-        key = request.actual_lrp_key
-        lrp = self._head.rows_at(key.process_guid, key.index).ordinary
-        on_no_cell = lrp is not None and lrp.state in (ActualLRPState.UNCLAIMED, ActualLRPState.CRASHED)
-        return _RETIRE if on_no_cell else None
-
-    def at_upsert(self, request: pb.UpsertDomainRequest) -> str:
-        return "" if self._head.domain(request.domain) is not None else "added-domain"
-
-    def _holder(self, process_guid: str, index: int, key: pb.ActualLRPInstanceKey) -> ActualLRP | None:
-        instance = InstanceKey(instance_guid=key.instance_guid, cell_id=key.cell_id)
-        return self._head.rows_at(process_guid, index).held_by(instance)
-
-
-def _ignored(verb: str, lrp: ActualLRP) -> Ignored:
-    instance = {"instance_guid": lrp.instance.instance_guid, "cell_id": lrp.instance.cell_id}
-    return Ignored(
-        f"ignored-{verb}-request-from-suspect",
-        {
-            "process_guid": lrp.process_guid,
-            "index": lrp.index,
-            "instance_guid": instance,  # sic
-            "state": str(lrp.state),
-        },
-    )
-
-
-_CLAIM: Final = Operation(
-    session="claim-actual-lrp",
-    db="db-claim-actual-lrp",
-    level=Level.INFO,
-    about=data.claim,
-    failures={
-        ResourceNotFound: "failed-fetching-actual-lrp-for-share",
-        ActualLRPCannotBeClaimed: "cannot-transition-to-claimed",
-    },
-    fails="failed-claiming-actual-lrp",
-)
-
-_START: Final = Operation(
-    session="start-actual-lrp",
-    db="db-start-actual-lrp",
-    level=Level.INFO,
-    about=data.start,
-    failures={ActualLRPCannotBeStarted: "failed-to-transition-actual-lrp-to-started"},
-    fails="failed-starting-actual-lrp",
-)
-
-_HEARTBEAT: Final = Operation(
-    session=_START.session,
-    db=_START.db,
-    level=Level.DEBUG,
-    begins="heartbeating-lrp",
-    ends="heartbeat-complete",
-    about=data.start,
-)
-
-_RETIRE: Final = Operation(
-    # The controller's session has the handler's name again.
-    session="retire-actual-lrp.retire-actual-lrp",
-    db="db-remove-actual-lrp",
-    level=Level.INFO,
-    about=data.retire,
-    fails="failed-removing-actual-lrp",
-)
-
-
-def _evacuation(state: str, *, begins: str | None = "started") -> Operation:
-    session = f"evacuate-{state}-actual-lrp"
-    if begins is None:
-        return Operation(session=session)
-    return Operation(session=session, level=Level.INFO, begins=begins, ends="completed")
-
-
-def _task_change(
-    verb: str, *, failed_transition: str, fails: str = "failed-updating-tasks", on_cell: bool = False
-) -> Operation:
-    return Operation(
-        session=f"{verb}-task.{verb}-task",
-        db=f"db-{verb}-task",
-        level=Level.INFO,
-        about=data.task_on_cell if on_cell else data.task,
-        failures={
-            ResourceNotFound: "failed-locking-task",
-            InvalidStateTransition: failed_transition,
-            RunningOnDifferentCell: "failed-task-already-running-on-different-cell",
-        },
-        fails=fails,
-    )
-
-
-def operations_by_route(looks: Looks) -> Mapping[str, Operation]:
+def operations_by_route(
+    head: Head,
+    *,
+    debug_lrp_start_heartbeats: bool = False,
+    update_workers: int = 1000,
+    max_task_retries: int = 3,
+) -> Mapping[str, Operation]:
     """By the route's name. A route that is not in here has nothing to say but its request's lines."""
-    start = replace(_START, instead=looks.at_start)
-    desired_lrps = Operation(
-        session="desired-lrps", db="db-desired-lrps", begins="start", about=data.desired_lrps
-    )
-    desired_lrp = Operation(
-        session="desired-lrp-by-process-guid", db="db-desired-lrp-by-process-guid", about=data.by_process_guid
-    )
-    tasks = Operation(session="tasks.tasks", db="db-tasks", about=data.tasks)
-    task = Operation(session="task-by-guid.task-by-guid", db="db-task-by-guid", about=data.task)
+    desired = desired_lrps.DesiredLRPStories(head, update_workers=update_workers)
     return {
-        "Domains": Operation(session="domains", db="db-domains"),
-        "UpsertDomain": Operation(
-            session="upsert",
-            db="db-upsert-domain",
-            about=data.domain,
-            fails="failed-inserting-domain",
-            news=looks.at_upsert,
+        "Domains": _read("domains", "db-fresh-domains", lambda request: {}),
+        "UpsertDomain": Operation(session="upsert", level=Level.INFO, story=_upsert(head)),
+        **_actual_lrp_reads(),
+        **_actual_lrp_changes(
+            actual_lrps.ActualLRPStories(head, debug_lrp_start_heartbeats=debug_lrp_start_heartbeats)
         ),
-        "ActualLRPs": Operation(session="actual-lrps", db="db-actual-lrps", about=data.actual_lrps),
-        "ActualLRPsByProcessGuids": Operation(
-            session="multiple-actual-lrps", db="db-actual-lrps-by-process-guids", about=data.process_guids
-        ),
-        "ActualLRPGroups": Operation(session="actual-lrp-groups", db="db-actual-lrps", about=data.groups),
-        "ActualLRPGroupsByProcessGuid": Operation(
-            session="actual-lrp-groups-by-process-guid", db="db-actual-lrps", about=data.groups_of
-        ),
-        "ActualLRPGroupsByProcessGuidAndIndex": Operation(
-            session="actual-lrp-group-by-process-guid-and-index", db="db-actual-lrps", about=data.group_at
-        ),
-        "ClaimActualLRP": replace(_CLAIM, instead=looks.at_claim),
-        "StartActualLRP": start,
-        "StartActualLRP_r0": start,
-        "CrashActualLRP": Operation(
-            session="crash-actual-lrp",
-            db="db-crash-actual-lrp",
-            level=Level.INFO,
-            about=data.crash,
-            failures={
-                ResourceNotFound: "failed-to-get-actual-lrp",
-                ActualLRPCannotBeCrashed: "failed-to-transition-to-crashed",
-            },
-            fails="failed-to-crash-actual-lrp",
-        ),
-        "FailActualLRP": Operation(
-            session="fail-actual-lrp",
-            db="db-fail-actual-lrp",
-            level=Level.INFO,
-            about=data.fail,
-            failures={ActualLRPCannotBeFailed: "cannot-fail-actual-lrp"},
-            fails="failed-failing-actual-lrp",
-        ),
-        "RemoveActualLRP": Operation(
-            session="remove-actual-lrp",
-            db="db-remove-actual-lrp",
-            level=Level.INFO,
-            about=data.by_index,
-            failures={ResourceNotFound: ""},
-            fails="failed-removing-actual-lrp",
-        ),
-        "RetireActualLRP": replace(_RETIRE, instead=looks.at_retire),
-        "RemoveEvacuatingActualLRP": Operation(
-            session="remove-evacuating-actual-lrp", level=Level.INFO, begins="started", ends="completed"
-        ),
-        "EvacuateClaimedActualLRP": _evacuation("claimed"),
-        "EvacuateCrashedActualLRP": _evacuation("crashed"),
-        "EvacuateStoppedActualLRP": _evacuation("stopped", begins=None),
-        "EvacuateRunningActualLRP": _evacuation("running", begins="starting"),
-        "EvacuateRunningActualLRP_r0": _evacuation("running", begins="starting"),
-        "DesiredLRPSchedulingInfos": Operation(
-            session="desired-lrp-scheduling-infos",
-            db="db-desired-lrps-scheduling-infos",
-            about=data.desired_lrps,
-        ),
-        "DesiredLRPSchedulingInfoByProcessGuid": Operation(
-            session="desired-lrp-scheduling-info-by-process-guid",
-            db="db-desired-lrp-scheduling-info-by-process-guid",
-            about=data.by_process_guid,
-        ),
-        "DesiredLRPRoutingInfos": Operation(
-            session="desired-lrp-routing-infos", db="db-desired-lrps-routing-infos", about=data.desired_lrps
-        ),
-        "DesiredLRPs": desired_lrps,
-        "DesiredLRPs_r2": desired_lrps,
-        "DesiredLRPByProcessGuid": desired_lrp,
-        "DesiredLRPByProcessGuid_r2": desired_lrp,
+        **_evacuations(evacuation.EvacuationStories(head)),
+        **_desired_lrp_reads(),
         "DesireDesiredLRP": Operation(
-            session="desire-lrp",
-            db="db-desire-lrp",
-            level=Level.INFO,
-            about=data.desire,
-            fails="failed-inserting-desired",
+            session="desire-lrp", level=Level.ERROR, story=desired.desire, unreadable=PARSING
         ),
         "UpdateDesireLRP": Operation(
-            session="update-desired-lrp",
-            db="db-update-desired-lrp",
-            level=Level.INFO,
-            about=data.by_process_guid,
-            failures={ResourceNotFound: "failed-lock-desired"},
-            fails="failed-executing-query",
+            session="update-desired-lrp", level=Level.ERROR, story=desired.update, unreadable=PARSING
         ),
-        "RemoveDesiredLRP": Operation(
-            session="remove-desired-lrp",
-            db="db-remove-desired-lrp",
-            level=Level.INFO,
-            about=data.by_process_guid,
-            failures={ResourceNotFound: "failed-lock-desired"},
-            fails="failed-deleting-from-db",
-        ),
-        "Tasks": tasks,
-        "Tasks_r2": tasks,
-        "TaskByGuid": task,
-        "TaskByGuid_r2": task,
-        "DesireTask": Operation(
-            session="desire-task.desire-task",
-            db="db-desire-task",
-            level=Level.INFO,
-            about=data.task,
-            fails="failed-inserting-task",
-        ),
-        "StartTask": _task_change(
-            "start", failed_transition="failed-to-transition-task-to-running", on_cell=True
-        ),
-        "CancelTask": _task_change("cancel", failed_transition="failed-to-transition-task-to-completed"),
-        "FailTask": replace(
-            _task_change("fail", failed_transition="failed-to-transition-task-to-completed"),
-            session="fail-task",
-        ),
-        "RejectTask": replace(
-            _task_change("reject", failed_transition="failed-to-reject-task", fails="failed-to-reject-task"),
-            about=data.rejected_task,
-        ),
-        "CompleteTask": _task_change(
-            "complete", failed_transition="failed-to-transition-task-to-completed", on_cell=True
-        ),
-        "ResolvingTask": _task_change("resolving", failed_transition="invalid-state-transition"),
-        "DeleteTask": _task_change(
-            "delete", failed_transition="invalid-state-transition", fails="failed-deleting-task"
-        ),
+        "RemoveDesiredLRP": Operation(session="remove-desired-lrp", level=Level.INFO, story=desired.remove),
+        **_tasks(tasks.TaskStories(head, max_task_retries=max_task_retries)),
         "Cells": Operation(session="cells"),
     }
+
+
+def _actual_lrp_reads() -> dict[str, Operation]:
+    return {
+        "ActualLRPs": _read("actual-lrps", "db-actual-lrps", data.actual_lrps, around=AROUND),
+        "ActualLRPsByProcessGuids": _read(
+            "multiple-actual-lrps", "db-multiple-actual-lrps", data.process_guids, around=AROUND
+        ),
+        "ActualLRPGroups": _read("actual-lrp-groups", "db-actual-lrps", data.groups),
+        "ActualLRPGroupsByProcessGuid": _read(
+            "actual-lrp-groups-by-process-guid", "db-actual-lrps", data.groups_of
+        ),
+        "ActualLRPGroupsByProcessGuidAndIndex": _read(
+            "actual-lrp-group-by-process-guid-and-index", "db-actual-lrps", data.group_at
+        ),
+    }
+
+
+def _actual_lrp_changes(stories: actual_lrps.ActualLRPStories) -> dict[str, Operation]:
+    def change(verb: str, story: Callable[[Any, bool], Story], level: Level = Level.INFO) -> Operation:
+        return Operation(
+            session=f"{verb}-actual-lrp", level=level, story=story, around=AROUND, why=stories.why
+        )
+
+    return {
+        "ClaimActualLRP": change("claim", stories.claim),
+        "StartActualLRP": change("start", stories.start),
+        "StartActualLRP_r0": change("start", stories.start),
+        "CrashActualLRP": change("crash", stories.crash),
+        "FailActualLRP": change("fail", stories.fail, Level.ERROR),
+        "RemoveActualLRP": change("remove", stories.remove),
+        "RetireActualLRP": change("retire", stories.retire),
+    }
+
+
+def _evacuations(stories: evacuation.EvacuationStories) -> dict[str, Operation]:
+    around = Around(level=Level.INFO, begins="started", ends="completed")
+    running = Operation(
+        session="evacuate-running-actual-lrp",
+        level=Level.ERROR,
+        story=stories.running,
+        around=Around(level=Level.INFO, begins="starting", ends="completed"),
+    )
+    return {
+        "RemoveEvacuatingActualLRP": Operation(
+            session="remove-evacuating-actual-lrp",
+            level=Level.INFO,
+            story=stories.remove_evacuating,
+            around=around,
+        ),
+        "EvacuateClaimedActualLRP": Operation(
+            session="evacuate-claimed-actual-lrp",
+            level=Level.ERROR,
+            story=stories.claimed,
+            around=around,
+            unreadable=PARSING,
+        ),
+        "EvacuateCrashedActualLRP": Operation(
+            session="evacuate-crashed-actual-lrp",
+            level=Level.INFO,
+            story=stories.crashed,
+            around=around,
+            unreadable=PARSING,
+        ),
+        "EvacuateStoppedActualLRP": Operation(
+            session="evacuate-stopped-actual-lrp",
+            level=Level.INFO,
+            story=stories.stopped,
+            unreadable="failed-to-parse-request",
+        ),
+        "EvacuateRunningActualLRP": running,
+        "EvacuateRunningActualLRP_r0": running,
+    }
+
+
+def _desired_lrp_reads() -> dict[str, Operation]:
+    lrps = _read("desired-lrps", "db-desired-lrps", data.desired_lrps, begins="start")
+    lrp = _read("desired-lrp-by-process-guid", "db-desired-lrp-by-process-guid", data.by_process_guid)
+    return {
+        "DesiredLRPSchedulingInfos": _read(
+            "desired-lrp-scheduling-infos",
+            "db-desired-lrps-scheduling-infos",
+            data.desired_lrps,
+            around=AROUND,
+        ),
+        "DesiredLRPSchedulingInfoByProcessGuid": _read(
+            "desired-lrp-scheduling-info-by-process-guid",
+            "db-desired-lrp-scheduling-info-by-process-guid",
+            data.by_process_guid,
+            around=AROUND,
+        ),
+        "DesiredLRPRoutingInfos": _read(
+            "desired-lrp-routing-infos", "db-desired-lrps-routing-infos", data.desired_lrps, around=AROUND
+        ),
+        "DesiredLRPs": lrps,
+        "DesiredLRPs_r2": lrps,
+        "DesiredLRPByProcessGuid": lrp,
+        "DesiredLRPByProcessGuid_r2": lrp,
+    }
+
+
+def _tasks(stories: tasks.TaskStories) -> dict[str, Operation]:
+    def change(verb: str, story: Callable[[Any, bool], Story], level: Level = Level.INFO) -> Operation:
+        return Operation(session=f"{verb}-task", level=level, story=story, unreadable=PARSING)
+
+    reads = Operation(session="tasks", story=stories.tasks, unreadable=PARSING)
+    read = Operation(session="task-by-guid", story=stories.by_guid, unreadable=PARSING)
+    return {
+        "Tasks": reads,
+        "Tasks_r2": reads,
+        "TaskByGuid": read,
+        "TaskByGuid_r2": read,
+        "DesireTask": change("desire", stories.desire),
+        "StartTask": change("start", stories.start),
+        "CancelTask": change("cancel", stories.cancel),
+        "FailTask": change("fail", stories.fail),
+        "RejectTask": change("reject", stories.reject, Level.ERROR),
+        "CompleteTask": change("complete", stories.complete),
+        "ResolvingTask": change("resolving", stories.resolving),
+        "DeleteTask": change("delete", stories.delete),
+    }
+
+
+def _read(
+    session: str,
+    db: str,
+    about: Callable[[Any], data.Data],
+    *,
+    begins: str = "starting",
+    around: Around | None = None,
+) -> Operation:
+    return Operation(
+        session=session,
+        story=lambda request, is_debug: reading(Session(db, "1", about(request)), begins=begins),
+        around=around,
+    )
+
+
+def _upsert(head: Head) -> Callable[[pb.UpsertDomainRequest, bool], Story]:
+    """Only a domain that is new is news."""
+
+    def story(request: pb.UpsertDomainRequest, is_debug: bool) -> Story:
+        session = Session("db-upsert-domain", "1", data.domain(request))
+        added = Line(Level.INFO, "added-domain", session)
+        is_new = head.domain(request.domain) is None
+        upsert = changing(session, level=Level.DEBUG, fails="failed-inserting-domain")
+        if is_new:
+            # It is added before its session ends.
+            upsert.ends = None
+            upsert.sequel = lambda outcome: Sequel(after=(added,))
+            upsert.at_last = (Line(Level.DEBUG, "complete", session),)
+        return upsert
+
+    return story

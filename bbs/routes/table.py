@@ -153,6 +153,7 @@ def route_table(
                 unary(
                     pb.DesireLRPRequest,
                     desired.desire,
+                    is_allowed=desired.must_be_allowed,
                     on_invalid=lambda request, error: context.app_log(
                         request.desired_lrp.process_guid, error
                     ),
@@ -164,6 +165,7 @@ def route_table(
                 unary(
                     pb.UpdateDesiredLRPRequest,
                     desired.update,
+                    is_allowed=desired.must_be_allowed,
                     on_invalid=lambda request, error: context.app_log(request.process_guid, error),
                 ),
             ),
@@ -194,7 +196,12 @@ def route_table(
         ]
     )
     return logged(
-        routes, context.store.head, context.log, debug_lrp_start_heartbeats=debug_lrp_start_heartbeats
+        routes,
+        context.store.head,
+        context.log,
+        debug_lrp_start_heartbeats=debug_lrp_start_heartbeats,
+        update_workers=context.update_workers,
+        max_task_retries=context.max_task_retries,
     )
 
 

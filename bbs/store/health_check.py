@@ -56,8 +56,21 @@ class HealthCheck:
           HealthCheckFailed: a round failed.
         """
         self._log.info("waiting-for-db-migrations")
-        await may_begin.wait()
+        try:
+            await may_begin.wait()
+        except trio.Cancelled:
+            self._log.debug("exiting-due-to-signal")
+            raise
         self._log.info("starting")
+        try:
+            await self._repeat()
+        except trio.Cancelled:
+            self._log.debug("exiting-due-to-signal")
+            raise
+        finally:
+            self._log.info("exiting")
+
+    async def _repeat(self) -> NoReturn:
         interval_s, due = self._settings.interval_s, trio.current_time()
         while True:
             # One round at a time: ticks that pass during a long one are left out.

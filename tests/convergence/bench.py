@@ -8,7 +8,7 @@ import trio
 
 from bbs.convergence.tasks import TaskConvergence
 from bbs.lifecycle.task_convergence import TaskLimits
-from bbs.log import null_logger
+from bbs.log import Logger, null_logger
 from bbs.models.errors import BBSError
 from bbs.models.events import Event, Hub
 from bbs.models.outcome import Announcement, Outcome, put
@@ -34,6 +34,7 @@ class Bench:
     events: list[Event] = field(default_factory=list)
     cells: Set[str] | BBSError = frozenset({"c1", "c2", "c3"})
     now_ns: int = N
+    log: Logger = field(default_factory=null_logger)
 
     def __post_init__(self) -> None:
         effects = TaskEffects(
@@ -44,7 +45,7 @@ class Bench:
             self._present_cells,
             effects=effects,
             limits=TaskLimits(),
-            log=null_logger(),
+            log=self.log,
             now_ns=lambda: self.now_ns,
         )
 
@@ -79,7 +80,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def open_bench() -> AsyncIterator[Bench]:
+async def open_bench(log: Logger | None = None) -> AsyncIterator[Bench]:
     published: list[Event] = []
 
     def publish(announcements: tuple[Announcement, ...]) -> None:
@@ -93,5 +94,5 @@ async def open_bench() -> AsyncIterator[Bench]:
     store = Store(backend, publish=publish, write_retry_s=5.0)
     async with trio.open_nursery() as nursery:
         await nursery.start(store.run)
-        yield Bench(store, faults, events=published)
+        yield Bench(store, faults, events=published, log=log or null_logger())
         nursery.cancel_scope.cancel()

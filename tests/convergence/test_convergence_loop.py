@@ -10,6 +10,7 @@ from trio.testing import MockClock
 
 from bbs.convergence.loop import ConvergenceLoop
 from bbs.log import null_logger
+from bbs.models.errors import UnknownError
 from tests.convergence.log_lines import LogLines
 
 INTERVAL_S = 30.0
@@ -103,3 +104,24 @@ async def test_the_log_tells_when_passes_begin_and_end(autojump_clock: MockClock
     said = [message.removeprefix("executing-convergence.") for message in lines.messages()]
     assert sorted(said[:2]) == ["converge-lrps-started", "converge-tasks-started"]
     assert said[2:] == ["converge-lrps-done"]
+
+
+async def test_a_pass_that_fails_is_logged_and_tried_again(autojump_clock: MockClock) -> None:
+    lines = LogLines()
+    tries: list[float] = []
+
+    async def fail() -> None:
+        tries.append(trio.current_time())
+        raise UnknownError("locket is away")
+
+    loop = ConvergenceLoop({"tasks": fail}, repeat_interval_s=INTERVAL_S, log=lines.log)
+
+    with trio.move_on_after(2 * INTERVAL_S + 1):
+        await loop.run()
+
+    assert tries == [INTERVAL_S, 2 * INTERVAL_S]
+    assert lines.table()[:3] == [
+        "info executing-convergence.converge-tasks-started",
+        "error executing-convergence.failed-to-converge-tasks error",
+        "info executing-convergence.converge-tasks-done",
+    ]

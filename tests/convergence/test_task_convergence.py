@@ -24,12 +24,14 @@ from bbs.lifecycle.task_convergence import (
     is_to_be_called_back,
     pruned,
 )
+from bbs.log import Level
 from bbs.models.errors import UnknownError
 from bbs.models.events import TaskChanged, TaskRemoved
 from bbs.models.task import Task, TaskState
 from bbs.peers.interfaces import PeerUnavailable
 from bbs.store.memory_backend import Outage
 from tests.convergence.bench import MINUTE_NS, SECOND_NS, Bench, N, open_bench
+from tests.convergence.log_lines import LogLines
 from tests.records import task
 
 Pending, Running, Completed, Resolving = list(TaskState)[1:]
@@ -191,11 +193,39 @@ async def test_j13_nothing_happens_while_the_cells_are_not_known(bench: Bench) -
     bench.cells = UnknownError("locket is away")
     await bench.given(aged(Running, cell_id="c9"), aged(Pending, guid="u"))
 
-    await bench.convergence.converge()
+    with pytest.raises(UnknownError):
+        await bench.convergence.converge()
 
     assert bench.rows()["t"].state is Running
     assert not bench.peers.requests
     assert bench.convergence.statistics() == TaskConvergenceStatistics()
+
+
+async def test_a_passs_lines_in_their_order() -> None:
+    lines = LogLines(Level.DEBUG)
+    async with open_bench(log=lines.log) as bench:
+        await bench.given(aged(Pending, unreadable="02x"))
+
+        await bench.convergence.converge()
+
+        assert [line.replace(" converge-tasks.", " ") for line in lines.table()] == [
+            "debug listing-cells",
+            "debug succeeded-listing-cells",
+            "info db-converge-tasks.starting",
+            "info db-converge-tasks.get-task-start-requests-for-kickable-pending-tasks"
+            ".deleting-invalid-task-from-db guid",
+            "info db-converge-tasks.complete",
+            "debug emitting-events-from-convergence num_tasks_to_complete",
+            "debug submitting-tasks-to-be-completed num_tasks_to_complete",
+            "debug done-submitting-tasks-to-be-completed num_tasks_to_complete",
+        ]
+        bench.cells = UnknownError("locket is away")
+        with pytest.raises(UnknownError):
+            await bench.convergence.converge()
+        assert lines.table()[-2:] == [
+            "debug converge-tasks.listing-cells",
+            "debug converge-tasks.failed-listing-cells",
+        ]
 
 
 async def test_a_task_that_the_pass_failed_is_called_back_by_a_later_one(bench: Bench) -> None:

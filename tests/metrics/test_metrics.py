@@ -134,7 +134,7 @@ async def test_task_metrics(autojump_clock: MockClock) -> None:
 async def test_database_metrics(autojump_clock: MockClock) -> None:
     bench = Bench()
 
-    sent = await bench.run(partial(bench.metrics.run_database, bench.sources), for_s=61)
+    sent = await bench.run(partial(bench.metrics.run_database, bench.sources, null_logger()), for_s=61)
 
     assert sent == [
         (60, text)
@@ -197,7 +197,8 @@ async def test_request_metrics_by_route(autojump_clock: MockClock) -> None:
     requests.ended("UpdateDesireLRP", 2_000, is_stream=False)
     requests.ended("EventStream", 9_000_000, is_stream=True)
 
-    sent = await bench.run(bench.metrics.run_requests, for_s=121)
+    log = bench.lines.log.session("periodic-count-metrics-notifier")
+    sent = await bench.run(partial(bench.metrics.run_requests, log), for_s=121)
 
     assert [text for at, text in sent if at == 60] == [
         "RequestCount +4",
@@ -209,8 +210,7 @@ async def test_request_metrics_by_route(autojump_clock: MockClock) -> None:
         "RequestLatency.Ping 3000 nanos",
     ]
     assert [text for at, text in sent if at == 120][:2] == ["RequestCount +0", "RequestLatency 0 nanos"]
-    assert bench.lines.messages()[:3] == [
-        "periodic-count-metrics-notifier.started",
+    assert bench.lines.messages()[:2] == [
         "periodic-count-metrics-notifier.adding-counter",
         "periodic-count-metrics-notifier.sending-latency",
     ]

