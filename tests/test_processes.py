@@ -132,7 +132,7 @@ def exit_code(*arguments: str) -> object:
     ],
 )  # fmt: skip
 def test_flags_that_cannot_be_meant_are_refused_before_anything_starts(
-    arguments: tuple[str, ...], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], complaint: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """In this process: a command line of the system's cannot hold a NUL."""
     beside = (
@@ -144,7 +144,7 @@ def test_flags_that_cannot_be_meant_are_refused_before_anything_starts(
         "host=h user=u",
     )
     assert exit_code("serve", *beside, *arguments) == 2
-    assert complaint in capsys.readouterr().err
+    assert complaint in capfd.readouterr().err
     assert not (tmp_path / "postgres").exists()
 
 
@@ -179,7 +179,7 @@ def test_a_data_directory_that_cannot_be_used_is_explained(
     prepare: Callable[[Path], object],
     complaint: str,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     data = tmp_path / "data"
     prepare(data)
@@ -197,13 +197,13 @@ def test_a_data_directory_that_cannot_be_used_is_explained(
     )
 
     assert code == 2
-    told = capsys.readouterr().err
+    told = capfd.readouterr().err
     assert told.startswith("bbs serve: ")
     assert complaint in told
 
 
 def test_a_data_directory_that_postgres_cannot_use_is_explained(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     data = tmp_path / "data"
     data.write_text("")
@@ -213,7 +213,7 @@ def test_a_data_directory_that_postgres_cannot_use_is_explained(
     )
 
     assert code == 2
-    told = capsys.readouterr().err
+    told = capfd.readouterr().err
     assert told.startswith("bbs serve: cannot run Postgres in ")
     assert "choose another data directory" in told
 
