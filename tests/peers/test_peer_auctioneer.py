@@ -91,26 +91,27 @@ async def test_lrp_starts_are_sent_as_go_does(
     [
         pytest.param(
             task(placement_tags=["iso"], volume_mounts=[pb.VolumeMount(driver="nfs")]),
-            '[{"TaskGuid":"t-1","Domain":"cf-tasks","PlacementTags":["iso"],"VolumeDrivers":["nfs"],'
-            '"RootFs":"preloaded:cflinuxfs4","MemoryMB":256,"DiskMB":512,"MaxPids":5,"state":"Invalid","failed":false}]',
+            '"TaskGuid":"t-1","Domain":"cf-tasks","PlacementTags":["iso"],"VolumeDrivers":["nfs"],'
+            '"RootFs":"preloaded:cflinuxfs4","MemoryMB":256,"DiskMB":512,"MaxPids":5,"state":"Invalid","failed":false}',
             id="all there",
         ),
         pytest.param(
             task(),
-            '[{"TaskGuid":"t-1","Domain":"cf-tasks","PlacementTags":null,"VolumeDrivers":[],'
-            '"RootFs":"preloaded:cflinuxfs4","MemoryMB":256,"DiskMB":512,"MaxPids":5,"state":"Invalid","failed":false}]',
+            '"TaskGuid":"t-1","Domain":"cf-tasks","PlacementTags":null,"VolumeDrivers":[],'
+            '"RootFs":"preloaded:cflinuxfs4","MemoryMB":256,"DiskMB":512,"MaxPids":5,"state":"Invalid","failed":false}',
             id="no tags, no drivers",
         ),
     ],
 )
-async def test_task_starts_are_sent_as_go_does(
+async def test_task_starts_are_sent_as_go_does_to_auctioneers_of_both_generations(
     http: HTTPClient, server: PeerServer, log: Logger, wanted: Task, body: str
 ) -> None:
+    """Auctioneers since summer 2026 read what is in ``Task``, older ones what is beside it."""
     await HTTPAuctioneer(server.address, http=http, log=log).request_task_auctions([wanted], trace_id="")
 
     [sent] = server.sent
     assert sent.line == "POST /v1/tasks HTTP/1.1"
-    assert sent.body.decode() == body
+    assert sent.body.decode() == f'[{{"Task":{{{body},{body}]'
     assert sent.header("Content-Type") == "application/json"
     assert sent.header("X-Vcap-Request-Id") == ""
 
@@ -142,7 +143,7 @@ async def test_many_starts_make_one_request_and_others_get_their_turn(
         await HTTPAuctioneer(server.address, http=http, log=log).request_task_auctions(tasks, trace_id="")
 
     assert len(server.sent) == 1
-    assert server.sent[0].body.count(b'"TaskGuid":') == len(tasks)
+    assert server.sent[0].body.count(b'{"Task":{"TaskGuid":') == len(tasks)
     assert turns >= 3
 
 
