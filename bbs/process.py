@@ -32,7 +32,6 @@ from bbs.metrics.metrics import Metrics, Sources
 from bbs.metrics.prometheus import page
 from bbs.models.errors import Unrecoverable
 from bbs.peers.effects import Effects
-from bbs.peers.interfaces import Cells
 from bbs.peers.opened import Peers
 from bbs.peers.task_effects import TaskEffects
 from bbs.routes.context import Context
@@ -94,8 +93,8 @@ class KeyLabelUnknown(Exception):
 class Process:
     """Put together by its caller, who also closes what it brings. Nothing runs until the `members` do.
 
-    Without a ``lock`` the database's writer lock alone decides who is master. ``watched`` are the same cells as the
-    peers', but silent about failures. ``stop`` is set when the process is to end by itself.
+    Without a ``lock`` the database's writer lock alone decides who is master.
+    ``stop`` is set when the process is to end by itself.
     """
 
     def __init__(
@@ -110,7 +109,6 @@ class Process:
         metrics: Metrics,
         access_log: AccessLog | None = None,
         peers: Peers,
-        watched: Cells,
         lock: Lock | None,
         log: Logger,
         stop: trio.Event,
@@ -150,7 +148,7 @@ class Process:
         self._standby = Standby(
             self._store, PostgresBackend(dsn, keyring, on_dropped=lambda row: None), log=log
         )
-        self._effects = Effects(auctioneer=peers.auctioneer, reps=peers.reps, cells=peers.cells, log=log)
+        self._effects = Effects(auctioneer=peers.auctioneer, reps=peers.reps, cells=peers.cells)
         self._context = context = Context(
             store=self._store,
             hubs=self._hubs,
@@ -190,11 +188,7 @@ class Process:
             self._store,
             peers.present_cells,
             effects=TaskEffects(
-                auctioneer=peers.auctioneer,
-                reps=peers.reps,
-                cells=peers.cells,
-                callbacks=peers.callbacks,
-                log=log,
+                auctioneer=peers.auctioneer, reps=peers.reps, cells=peers.cells, callbacks=peers.callbacks
             ),
             limits=settings.tasks.limits(),
             log=log,
@@ -206,7 +200,7 @@ class Process:
             log=log,
         )
         self.presence_watch = PresenceWatch(
-            watched, poll_interval_s=settings.presence_poll_s, on_change=self._cells_changed, log=log
+            peers.cells, poll_interval_s=settings.presence_poll_s, on_change=self._cells_changed, log=log
         )
 
     def _may_answer(self) -> bool:
@@ -348,7 +342,12 @@ class Process:
         resolution = TaskResolution(self._store, now_ns=self._context.now_ns)
         async with trio.open_nursery() as nursery:
             await nursery.start(
-                partial(self._peers.callbacks.run, resolving=resolution.resolving, delete=resolution.delete)
+                partial(
+                    self._peers.callbacks.run,
+                    resolving=resolution.resolving,
+                    delete=resolution.delete,
+                    log=log,
+                )
             )
             log.info("started")
             ready()

@@ -73,7 +73,7 @@ class LRPPass:
         self._log = log
         self._now_ns = now_ns
         self._new_guid = new_guid
-        self._retirement = Retirement(store, effects, log)
+        self._retirement = Retirement(store, effects)
         self._gave_up = trio.Event()
 
     async def prune_domains(self) -> None:
@@ -113,7 +113,7 @@ class LRPPass:
         retiring = [*sets.extra, *sets.orphans]
         calls_max = len(retiring) + len(sets.routes_changed) + len(sets.tags_changed)
         async with cell_calls(calls_max=calls_max, workers=workers, log=self._log) as calls:
-            await self._work_through(retiring, partial(self._retire, calls), self._log)
+            await self._work_through(retiring, partial(self._retire, calls, len(retiring)), self._log)
             await self._change(
                 sets.missing, self._create_missing, self._db_log("lrp-instance-counts"), "missing-instance"
             )
@@ -157,14 +157,17 @@ class LRPPass:
         if not requests:
             return
         try:
-            await self._effects.auction_all(requests)
+            await self._effects.auction_all(requests, log=self._log)
         except BBSError as error:
             some = [
                 {"process_guid": request.process_guid, "indices": request.indices}
                 for request in requests[:AUCTIONS_LOGGED_MAX]
             ]
             self._log.error(
-                "failed-to-request-starts", error=error, count=len(requests), lrp_start_auctions=some
+                "failed-to-request-starts",
+                error=error,
+                start_requests_count=len(requests),
+                lrp_start_auctions=some,
             )
 
     async def _start_requests(self) -> list[LRPStart]:
@@ -212,7 +215,7 @@ class LRPPass:
     def _displace(self, rows: Rows, desired: DesiredLRP | None, index: int) -> Outcome:
         return displace(rows, desired, self._cells, now_ns=self._now_ns(), epoch=self._new_guid())
 
-    async def _retire(self, calls: CellCalls, key: ActualLRPKey) -> None:
+    async def _retire(self, calls: CellCalls, retiring: int, key: ActualLRPKey) -> None:
         process_guid, index, _ = key
         head = self._store.head
         step = await self._retirement.begin(
@@ -220,11 +223,13 @@ class LRPPass:
             about=process_guid,
         )
         if step is not None:
+            about = _about(key)
+            log = self._log.session("retire-actual-lrp", about, retiring_lrp_count=retiring)
             calls.add(
                 step.cell_id,
-                lambda: self._retirement.ask_cell(step),
-                failed="failed-to-retire-actual-lrp",
-                about=_about(key),
+                partial(self._retirement.ask_cell, step, log=log),
+                failed="retiring-lrp-failed",
+                about=about,
             )
 
     async def _update(
@@ -239,8 +244,7 @@ class LRPPass:
             assert isinstance(effect, UpdateInstance)
             calls.add(
                 effect.lrp.instance.cell_id,
-                partial(self._effects.perform, effect),
-                failed="failed-updating-lrp-instance",
+                partial(self._effects.perform, effect, log=self._log),
                 about=_about(key),
             )
 

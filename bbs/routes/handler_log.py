@@ -135,15 +135,15 @@ class HandlerLog:
 
     def _session(self, call: Call, name: str) -> Logger:
         numbers = f"{call.session}{'.1' * (name.count('.') + 1)}"
-        return self._log.descendant(f"request.{name}", numbers, trace_data(call.trace_id))
+        return self._log.descendant(f"request.{name}", numbers, trace_data_of(call))
 
     def _operation_session(self, call: Call, request: Any, operation: Operation) -> Logger:
-        data = trace_data(call.trace_id)
+        data = trace_data_of(call)
         data.update(operation.about(request))
         return self._log.descendant(operation.path, f"{call.session}{operation.numbers}", data)
 
 
-def trace_data(trace_id: str) -> Data:
+def trace_data(trace_id: str) -> dict[str, str]:
     """What lines carry of the client's trace id, if it is one, and a number for this stretch of it (spec: api.md §4)."""
     if not trace_id:
         return {}
@@ -153,6 +153,26 @@ def trace_data(trace_id: str) -> Data:
     number = int(digits, 16)
     width = 2 * _LOW_DIGITS if number >> (4 * _LOW_DIGITS) else _LOW_DIGITS
     return {"trace-id": f"{number:0{width}x}", "span-id": urandom(8).hex()}
+
+
+def trace_data_of(call: Call) -> Data:
+    """The same in all lines of a request, for the caller to keep."""
+    if not call.trace_id:
+        return {}
+    if call.trace_data is None:
+        call.trace_data = trace_data(call.trace_id)
+    return dict(call.trace_data)
+
+
+def handler_session(log: Logger, call: Call, name: str, data: Mapping[str, object]) -> Logger:
+    """The session of a request's handler, for what it does beside its `Operation`: calling peers above all.
+
+    With two names, dots between them, it is a controller's below the handler's.
+    """
+    numbers = f"{call.session}{'.1' * (name.count('.') + 1)}"
+    session = log.descendant(f"request.{name}", numbers, {**trace_data_of(call), **data})
+    session.next_number()  # the operation's session in the database has the first, see `Operation.numbers`
+    return session
 
 
 def logged_handler(handle: Callable[[Call], Awaitable[Answer]], log: HandlerLog) -> Unary:
@@ -183,7 +203,7 @@ def logged_stream(
     """
 
     async def logged_open(call: Call) -> StreamSource:
-        subscription = log.descendant(f"request.{session}", f"{call.session}.1", trace_data(call.trace_id))
+        subscription = log.descendant(f"request.{session}", f"{call.session}.1", trace_data_of(call))
         try:
             source = await open_stream(call)
         except CannotOpenStream as error:

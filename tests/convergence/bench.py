@@ -8,7 +8,7 @@ import trio
 
 from bbs.convergence.tasks import TaskConvergence
 from bbs.lifecycle.task_convergence import TaskLimits
-from bbs.log import null_logger
+from bbs.log import Logger, null_logger
 from bbs.models.errors import BBSError
 from bbs.models.events import Event, Hub
 from bbs.models.outcome import Announcement, Outcome, put
@@ -36,9 +36,7 @@ class Bench:
     now_ns: int = N
 
     def __post_init__(self) -> None:
-        effects = TaskEffects(
-            auctioneer=self.peers, reps=self.peers, cells=self.peers, callbacks=self.peers, log=null_logger()
-        )
+        effects = TaskEffects(auctioneer=self.peers, reps=self.peers, cells=self.peers, callbacks=self.peers)
         self.convergence = TaskConvergence(
             self.store,
             self._present_cells,
@@ -71,7 +69,7 @@ class Bench:
     async def _put(self, task: Task) -> None:
         await self.store.commit(Outcome(rows=(put(task),)), about=task.task_guid)
 
-    async def _present_cells(self) -> Set[str]:
+    async def _present_cells(self, *, log: Logger) -> Set[str]:
         await trio.lowlevel.checkpoint()
         if isinstance(self.cells, BBSError):
             raise self.cells
