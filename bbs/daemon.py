@@ -35,7 +35,6 @@ from bbs.log import (
     StandardStreams,
     TimeFormat,
     data_processors,
-    null_logger,
     root_logger,
     standard_streams,
 )
@@ -223,11 +222,10 @@ async def _assembled(
                 ),
                 identity=checks.server_files(config),
                 reps_tls=checks.rep_files(config),
-                cells=Presences(locket, deadline_s=lookup_s, log=log),
+                cells=Presences(locket, deadline_s=lookup_s),
                 communication_timeout_s=config.communication_timeout_ns / SECOND_NS,
                 callback_workers=config.task_callback_workers,
                 connections_max=shares.peers,
-                log=log,
                 contexts=contexts,
             )
         )
@@ -238,7 +236,6 @@ async def _assembled(
             keyring=keyring,
             tls=server.context,
             peers=peers,
-            watched=Presences(locket, deadline_s=lookup_s, log=null_logger()),
             lock=Lock(
                 locket,
                 owner=config.uuid,

@@ -31,7 +31,6 @@ from bbs.metrics.prometheus import page
 from bbs.models.errors import Unrecoverable
 from bbs.notifiers import Words, told
 from bbs.peers.effects import Effects
-from bbs.peers.interfaces import Cells
 from bbs.peers.opened import Peers
 from bbs.peers.task_effects import TaskEffects
 from bbs.routes.context import Context
@@ -72,8 +71,8 @@ class KeyLabelUnknown(Exception):
 class Process:
     """Put together by its caller, who also closes what it brings. Nothing runs until the `members` do.
 
-    Without a ``lock`` the database's writer lock alone decides who is master. ``watched`` are the same cells as the
-    peers', but silent about failures. ``stop`` is set when the process is to end by itself.
+    Without a ``lock`` the database's writer lock alone decides who is master.
+    ``stop`` is set when the process is to end by itself.
     """
 
     def __init__(
@@ -88,7 +87,6 @@ class Process:
         metrics: Metrics,
         access_log: AccessLog | None = None,
         peers: Peers,
-        watched: Cells,
         lock: Lock | None,
         log: Logger,
         stop: trio.Event,
@@ -129,7 +127,7 @@ class Process:
         self._standby = Standby(
             self._store, PostgresBackend(dsn, keyring, on_dropped=lambda row: None), log=log
         )
-        self._effects = Effects(auctioneer=peers.auctioneer, reps=peers.reps, cells=peers.cells, log=log)
+        self._effects = Effects(auctioneer=peers.auctioneer, reps=peers.reps, cells=peers.cells)
         self._context = context = Context(
             store=self._store,
             hubs=self._hubs,
@@ -169,11 +167,7 @@ class Process:
             self._store,
             peers.present_cells,
             effects=TaskEffects(
-                auctioneer=peers.auctioneer,
-                reps=peers.reps,
-                cells=peers.cells,
-                callbacks=peers.callbacks,
-                log=log,
+                auctioneer=peers.auctioneer, reps=peers.reps, cells=peers.cells, callbacks=peers.callbacks
             ),
             limits=settings.tasks.limits(),
             log=log,
@@ -194,7 +188,7 @@ class Process:
             first=self.audit.run,
         )
         self.presence_watch = PresenceWatch(
-            watched, poll_interval_s=settings.presence_poll_s, on_change=self._cells_changed, log=log
+            peers.cells, poll_interval_s=settings.presence_poll_s, on_change=self._cells_changed, log=log
         )
 
     def _may_answer(self) -> bool:
@@ -224,6 +218,7 @@ class Process:
             health = partial(serve_health, settings.health_address, log=log)
             members.append(Member("healthcheck", as_member(health)))
 
+        workpool = log.session("task-completion-workpool")
         encryptor = log.session("encryptor")
         return [
             *members,
@@ -233,7 +228,7 @@ class Process:
             Member("lock", self._be_sole_writer if self._lock is None else self._hold_lock),
             notifiers.set_lock_held(metrics, log),
             Member("store", self._write),
-            Member("workpool", told(self._call_back, log.session("task-completion-workpool"), Words())),
+            Member("workpool", told(partial(self._call_back, workpool), workpool, Words())),
             Member("server", self._serve),
             Member("migration-manager", self._take_over),
             Member("encryptor", told(partial(self._rotate_keys, encryptor), encryptor, ENCRYPTOR)),
@@ -308,11 +303,16 @@ class Process:
         finally:
             await self._backend.aclose()
 
-    async def _call_back(self, stop: trio.Event, ready: Ready) -> None:
+    async def _call_back(self, log: Logger, stop: trio.Event, ready: Ready) -> None:
         resolution = TaskResolution(self._store, now_ns=self._context.now_ns)
         async with trio.open_nursery() as nursery:
             await nursery.start(
-                partial(self._peers.callbacks.run, resolving=resolution.resolving, delete=resolution.delete)
+                partial(
+                    self._peers.callbacks.run,
+                    resolving=resolution.resolving,
+                    delete=resolution.delete,
+                    log=log,
+                )
             )
             ready()
             await stop.wait()

@@ -12,7 +12,7 @@ from bbs.asyncio_loop import open_asyncio_loop
 from bbs.config import Config, ConfigInvalid, local_keyring
 from bbs.embedded_postgres import EmbeddedPostgres, embedded_postgres
 from bbs.listen import AddressInvalid, ListenFailed, PortUnknown
-from bbs.log import LagerSink, LineWriters, Logger, null_logger
+from bbs.log import LagerSink, LineWriters, Logger
 from bbs.members import Member, as_member, root_cause, run_members
 from bbs.metrics.emitter import Emitter
 from bbs.metrics.loggregator import NoLoggregator
@@ -72,11 +72,10 @@ async def serve(
                 auctioneer=config.auctioneer,
                 identity=config.tls,
                 reps_tls=config.tls,
-                cells=Presences(locket, deadline_s=LOOKUP_S, log=log),
+                cells=Presences(locket, deadline_s=LOOKUP_S),
                 communication_timeout_s=config.tasks.communication_timeout_s,
                 callback_workers=config.tasks.task_callback_workers,
                 connections_max=shares.peers,
-                log=log,
             )
         )
         process = Process(
@@ -88,7 +87,6 @@ async def serve(
             lines=writers.statistics,
             metrics=Metrics(Emitter(NoLoggregator(), log=log), Reporting(), log=log),
             peers=peers,
-            watched=Presences(locket, deadline_s=LOOKUP_S, log=null_logger()),
             lock=None,
             log=log,
             stop=stop,

@@ -21,7 +21,7 @@ import trio
 
 from bbs import garbage
 from bbs.convergence.lrps import LRPConvergence
-from bbs.log import null_logger
+from bbs.log import Logger, null_logger
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP, ActualLRPState, InstanceKey, ModificationTag
 from bbs.models.desired_lrp import DesiredLRP, MetricTag
@@ -200,7 +200,7 @@ async def _measure(fleet: ConvergedFleet, say: Callable[[str], None]) -> Converg
     account = ConvergenceAccount(lrps=fleet.lrps, cells=len(cells))
     present = set(cells)
 
-    async def present_cells() -> Set[str]:
+    async def present_cells(*, log: Logger) -> Set[str]:
         await trio.lowlevel.checkpoint()
         return present
 
@@ -209,7 +209,7 @@ async def _measure(fleet: ConvergedFleet, say: Callable[[str], None]) -> Converg
         convergence = LRPConvergence(
             store,
             present_cells,
-            effects=Effects(auctioneer=peers, reps=peers, cells=peers, log=null_logger()),
+            effects=Effects(auctioneer=peers, reps=peers, cells=peers),
             convergence_workers=20,
             log=null_logger(),
             now_ns=lambda: NOW_NS,

@@ -500,10 +500,14 @@ async def test_a_task_is_auctioned_run_and_called_back(tmp_path: Path, database_
 
     auction, callback = peer.sent
     assert auction.line == "POST /v1/tasks HTTP/1.1"
+    assert auction.body.startswith(b'[{"Task":{"TaskGuid":"t",')
     assert callback.line == "POST /done HTTP/1.1"
     assert callback.body.startswith(
         b'{"task_guid":"t","failed":false,"failure_reason":"","result":"r","created_at":'
     )
+    log = (tmp_path / "bbs.log").read_text()
+    assert '"bbs.request.complete-task.complete-task.task-client-completing-task"' in log
+    assert '"bbs.task-completion-workpool.handle-completed-task.callback-done"' in log
 
 
 @pytest.mark.slow

@@ -38,8 +38,12 @@ class CellCalls:
         self._left = 0
         self._none_left = trio.Event()
 
-    def add(self, cell_id: str, make: Callable[[], Awaitable[object]], *, failed: str, about: Data) -> None:
-        """Make a call when it is its turn. A failure is logged as ``failed``, with ``about``."""
+    def add(
+        self, cell_id: str, make: Callable[[], Awaitable[object]], *, failed: str = "", about: Data
+    ) -> None:
+        """Make a call when it is its turn. A failure is logged as ``failed``, with ``about``, unless that is '':
+        the call has said so itself.
+        """
         self._queue.put_nowait(cell_id, _Call(cell_id, make, failed, about))
         self._left += 1
 
@@ -67,7 +71,8 @@ class CellCalls:
         except BBSError as error:
             if isinstance(error, NoResponse):
                 self._silent_cells.add(call.cell_id)
-            self._log.error(call.failed, call.about, error=error)
+            if call.failed:
+                self._log.error(call.failed, call.about, error=error)
 
 
 @asynccontextmanager

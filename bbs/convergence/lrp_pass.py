@@ -81,7 +81,7 @@ class LRPPass:
         self._db_log = db_log
         self._now_ns = now_ns
         self._new_guid = new_guid
-        self._retirement = Retirement(store, effects, log)
+        self._retirement = Retirement(store, effects)
         self._gave_up = trio.Event()
 
     async def prune_domains(self) -> None:
@@ -194,14 +194,17 @@ class LRPPass:
         if not requests:
             return
         try:
-            await self._effects.auction_all(requests)
+            await self._effects.auction_all(requests, log=self._log)
         except BBSError as error:
             some = [
                 {"process_guid": request.process_guid, "indices": request.indices}
                 for request in requests[:AUCTIONS_LOGGED_MAX]
             ]
             self._log.error(
-                "failed-to-request-starts", error=error, count=len(requests), lrp_start_auctions=some
+                "failed-to-request-starts",
+                error=error,
+                start_requests_count=len(requests),
+                lrp_start_auctions=some,
             )
 
     async def _start_requests(self) -> list[LRPStart]:
@@ -274,7 +277,7 @@ class LRPPass:
             return
 
         async def ask() -> None:
-            if await self._retirement.ask_cell(step):
+            if await self._retirement.ask_cell(step, log=session):
                 _tell_whole(session.session("db-remove-actual-lrp"))
 
         calls.add(step.cell_id, ask, failed="retiring-lrp-failed", about=_about(key))
@@ -291,8 +294,7 @@ class LRPPass:
             assert isinstance(effect, UpdateInstance)
             calls.add(
                 effect.lrp.instance.cell_id,
-                partial(self._effects.perform, effect),
-                failed="failed-updating-lrp-instance",
+                partial(self._effects.perform, effect, log=self._log),
                 about=_about(key),
             )
 

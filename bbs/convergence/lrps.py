@@ -4,7 +4,7 @@ Outline (spec: convergence.md §2): ask which cells there are; prune domains and
 attention (`lrp_sets`); work on it (`lrp_pass`); count; ask for all auctions in one request.
 """
 
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
 import trio
@@ -16,6 +16,7 @@ from bbs.log import Logger
 from bbs.models.actual_lrp import ActualLRPState, Presence
 from bbs.models.errors import BBSError
 from bbs.peers.effects import Effects
+from bbs.peers.interfaces import PresentCells
 from bbs.store.store import Store
 
 
@@ -56,7 +57,7 @@ class LRPConvergence:
     def __init__(
         self,
         store: Store,
-        present_cells: Callable[[], Awaitable[Set[str]]],
+        present_cells: PresentCells,
         *,
         effects: Effects,
         convergence_workers: int,
@@ -90,7 +91,7 @@ class LRPConvergence:
         began = trio.current_time()
         log.debug("listing-cells")
         try:
-            cells = await self._present_cells()
+            cells = await self._present_cells(log=log)
         except BBSError as error:
             log.error("failed-listing-cells", error=error)
             return

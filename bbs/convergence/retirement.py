@@ -13,10 +13,9 @@ from bbs.store.store import Store
 
 
 class Retirement:
-    def __init__(self, store: Store, effects: Effects, log: Logger) -> None:
+    def __init__(self, store: Store, effects: Effects) -> None:
         self._store = store
         self._effects = effects
-        self._log = log
 
     async def begin(self, decide: Callable[[], RetireStep | None], *, about: str) -> AskCell | None:
         """Take the first step: remove the row if no cell has it, else return what is to be asked of its cell.
@@ -40,17 +39,17 @@ class Retirement:
         await change(self._store, first_step, about=about)
         return to_ask
 
-    async def ask_cell(self, step: AskCell) -> bool:
+    async def ask_cell(self, step: AskCell, *, log: Logger) -> bool:
         """Have the cell stop the instance, or remove the row if there is no such cell; whether it was removed.
 
-        spec: actual-lrps.md §6.7, rows 4-7
+        ``log`` is a session about it. spec: actual-lrps.md §6.7, rows 4-7
 
         Raises:
           BBSError: the cell could not be looked up, the row could not be removed, or the last attempt failed.
         """
         about, is_told = step.lrp.process_guid, False
         for attempt in range(1, ATTEMPTS + 1):
-            cell = await self._cell(step)
+            cell = await self._cell(step, log)
             if cell is None:
                 await self._remove_without_cell(step, is_told=is_told)
                 return True
@@ -58,22 +57,21 @@ class Retirement:
                 await change(self._store, step.told, about=about)
                 is_told = True
             try:
-                await self._effects.reps.stop_lrp_instance(cell, step.lrp, trace_id=step.trace_id)
+                await self._effects.reps.stop_lrp_instance(cell, step.lrp, trace_id=step.trace_id, log=log)
             except RepURLUnusable:
                 raise
             except BBSError as error:
+                # Also the last one, as upstream.
+                log.error("retrying-failed-retire-of-actual-lrp", error=error, attempt=attempt)
                 if attempt == ATTEMPTS:
                     raise
-                self._log.error(
-                    "retrying-failed-retire-of-actual-lrp", error=error, attempt=attempt, process_guid=about
-                )
             else:
                 return False
         raise AssertionError("the last attempt returns or raises")
 
-    async def _cell(self, step: AskCell) -> Cell | None:
+    async def _cell(self, step: AskCell, log: Logger) -> Cell | None:
         try:
-            return await self._effects.cells.cell_by_id(step.cell_id)
+            return await self._effects.cells.cell_by_id(step.cell_id, log=log)
         except ResourceNotFound:
             return None
 

@@ -4,7 +4,7 @@ Each step picks its tasks from the store's queues, so a pass costs what needs at
 task as it is then, and committed as an outcome of its own, a page of tasks at a time (spec: tasks.md §6).
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +25,7 @@ from bbs.log import Logger
 from bbs.models.errors import BBSError
 from bbs.models.outcome import NOTHING, Outcome
 from bbs.models.task import Task, TaskState
+from bbs.peers.interfaces import PresentCells
 from bbs.peers.task_effects import TaskEffects
 from bbs.store.store import Store
 from bbs.store.tables import TaskTable
@@ -68,7 +69,7 @@ class TaskConvergence:
     def __init__(
         self,
         store: Store,
-        present_cells: Callable[[], Awaitable[Set[str]]],
+        present_cells: PresentCells,
         *,
         effects: TaskEffects,
         limits: TaskLimits,
@@ -96,7 +97,7 @@ class TaskConvergence:
         log = self._log.session("converge-tasks")
         log.debug("listing-cells")
         try:
-            cells = await self._present_cells()
+            cells = await self._present_cells(log=log)
         except BBSError:
             log.debug("failed-listing-cells")
             raise
@@ -152,7 +153,7 @@ class TaskConvergence:
         to_complete = {"num_tasks_to_complete": len(over)}
         log.debug("emitting-events-from-convergence", to_complete)
         if waiting:
-            await self._effects.auction_waiting(waiting)
+            await self._effects.auction_waiting(waiting, log=log)
         log.debug("submitting-tasks-to-be-completed", to_complete)
         for task in over:
             await self._effects.complete_waiting(task)

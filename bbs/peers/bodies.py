@@ -40,9 +40,12 @@ def lrp_start(start: LRPStart) -> bytes:
 
 
 def task_start(task: Task) -> bytes:
-    """spec: peers.md §2.2. The last two keys are the zero values of fields that only the auctioneer fills."""
+    """spec: peers.md §2.2. What is asked for, twice: under ``Task`` for auctioneers since summer 2026, beside it for older
+    ones, each of which ignores what is for the other. The last two keys are the zero values of fields that only the
+    auctioneer fills.
+    """
     definition = task.definition_message()
-    return _object(
+    start = _object(
         {
             "TaskGuid": task.task_guid,
             "Domain": task.domain,
@@ -56,6 +59,7 @@ def task_start(task: Task) -> bytes:
             "failed": False,
         }
     )
+    return b'{"Task":' + start + b"," + start[1:]
 
 
 def lrp_update(

@@ -47,12 +47,11 @@ class CallbackStatistics:
 class HTTPTaskCallbacks:
     """The pool of ``workers``, and the queue of the same length before it. Nothing happens until `run`."""
 
-    def __init__(self, *, http: HTTPClient, workers: int, log: Logger) -> None:
+    def __init__(self, *, http: HTTPClient, workers: int) -> None:
         if workers < 1:
             raise ValueError(f"must provide positive maxWorkers; provided {workers}")
         self._http = http
         self._workers = workers
-        self._log = log
         self._send, self._receive = trio.open_memory_channel[Task](workers)
         self._send_over, self._receive_over = trio.open_memory_channel[Task](
             workers * HANDED_OVER_PER_WORKER_MAX
@@ -68,21 +67,22 @@ class HTTPTaskCallbacks:
         if task.completion_callback_url:
             await self._send.send(task)
 
-    def submit_nowait(self, task: Task) -> None:
-        """Queue a callback without waiting. Without a URL: nothing. No room: dropped and counted."""
+    def submit_nowait(self, task: Task, *, log: Logger) -> None:
+        """Queue a callback without waiting. Without a URL: nothing. No room: dropped, counted and logged."""
         if not task.completion_callback_url:
             return
         try:
             self._send_over.send_nowait(task)
         except trio.WouldBlock:
             self._dropped += 1
-            self._log.error("dropped-task-callback", task_guid=task.task_guid)
+            log.error("dropped-task-callback", task_guid=task.task_guid)
 
     async def run(
         self,
         *,
         resolving: Callable[[str], Awaitable[object]],
         delete: Callable[[str], Awaitable[object]],
+        log: Logger,
         task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
     ) -> NoReturn:
         """Call back until cancelled; what waits then is dropped.
@@ -91,7 +91,7 @@ class HTTPTaskCallbacks:
         """
         async with trio.open_nursery() as workers:
             for _ in range(self._workers):
-                workers.start_soon(self._work, resolving, delete)
+                workers.start_soon(self._work, resolving, delete, log)
             workers.start_soon(self._pass_on)
             task_status.started()
             await trio.sleep_forever()
@@ -112,10 +112,13 @@ class HTTPTaskCallbacks:
             await self._send.send(task)
 
     async def _work(
-        self, resolving: Callable[[str], Awaitable[object]], delete: Callable[[str], Awaitable[object]]
+        self,
+        resolving: Callable[[str], Awaitable[object]],
+        delete: Callable[[str], Awaitable[object]],
+        pool_log: Logger,
     ) -> None:
         async for task in self._receive:
-            log = self._log.session("handle-completed-task", task_guid=task.task_guid)
+            log = pool_log.session("handle-completed-task", task_guid=task.task_guid)
             try:
                 await resolving(task.task_guid)
             except BBSError as error:
@@ -124,6 +127,7 @@ class HTTPTaskCallbacks:
                 self._skipped += 1
                 continue
             self._calling += 1
+            log = log.with_data(callback_url=task.completion_callback_url)
             try:
                 is_told = await self._call_back(task, log)
             finally:
@@ -156,7 +160,7 @@ class HTTPTaskCallbacks:
                 if status not in AGAIN:
                     log.info("callback-done", status_code=status)
                     return True
-        log.info("callback-failed", status_code=status, callback_url=url)
+        log.info("callback-failed", status_code=status)
         return False
 
 

@@ -1,10 +1,14 @@
-"""What the server asks of its peers. Each method raises `PeerUnavailable` when the peer does not do as asked."""
+"""What the server asks of its peers. Each method raises `PeerUnavailable` when the peer does not do as asked.
+
+``log`` is the session of whoever asks, mostly a request's: what there is to say of a call is said below it.
+"""
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from bbs.log import Logger
 from bbs.models.actual_lrp import ActualLRP
 from bbs.models.errors import UnknownError
 from bbs.models.task import Task
@@ -53,16 +57,18 @@ class Cell:
 
 
 class Auctioneer(Protocol):
-    async def request_lrp_auctions(self, starts: Sequence[LRPStart], *, trace_id: str) -> None: ...
+    async def request_lrp_auctions(
+        self, starts: Sequence[LRPStart], *, trace_id: str, log: Logger
+    ) -> None: ...
 
-    async def request_task_auctions(self, tasks: Sequence[Task], *, trace_id: str) -> None:
+    async def request_task_auctions(self, tasks: Sequence[Task], *, trace_id: str, log: Logger) -> None:
         """Place ``tasks``, all in one request (spec: peers.md §2.2)."""
 
 
 class Reps(Protocol):
     """Every call raises `RepURLUnusable` before it does anything when the cell announces no https address."""
 
-    async def stop_lrp_instance(self, cell: Cell, lrp: ActualLRP, *, trace_id: str) -> None: ...
+    async def stop_lrp_instance(self, cell: Cell, lrp: ActualLRP, *, trace_id: str, log: Logger) -> None: ...
 
     async def update_lrp_instance(
         self,
@@ -72,23 +78,29 @@ class Reps(Protocol):
         internal_routes: tuple[str, ...] | None,
         metric_tags: tuple[tuple[str, str], ...] | None,
         trace_id: str,
+        log: Logger,
     ) -> None: ...
 
-    async def cancel_task(self, cell: Cell, task_guid: str, *, trace_id: str) -> None: ...
+    async def cancel_task(self, cell: Cell, task_guid: str, *, trace_id: str, log: Logger) -> None: ...
 
 
 class TaskCallbacks(Protocol):
     """The pool that tells clients that their tasks are over (spec: tasks.md §5)."""
 
-    def submit_nowait(self, task: Task) -> None:
-        """Queue ``task``. Full: it is dropped, and convergence will submit it."""
+    def submit_nowait(self, task: Task, *, log: Logger) -> None:
+        """Queue ``task``. Full: it is dropped, ``log`` is told, and convergence will submit it."""
 
     async def submit(self, task: Task) -> None:
         """Queue ``task``, waiting for a place."""
 
 
+class PresentCells(Protocol):
+    async def __call__(self, *, log: Logger) -> Set[str]:
+        """As `Cells.present_cells`."""
+
+
 class Cells(Protocol):
-    async def cell_by_id(self, cell_id: str) -> Cell:
+    async def cell_by_id(self, cell_id: str, *, log: Logger) -> Cell:
         """The cell of that name.
 
         Raises:
@@ -96,14 +108,14 @@ class Cells(Protocol):
           BBSError: nobody can say.
         """
 
-    async def list_wire(self) -> Sequence[bytes]:
+    async def list_wire(self, *, log: Logger) -> Sequence[bytes]:
         """Every cell as one framed element of a `CellsResponse`, in no particular order.
 
         Raises:
           BBSError: nobody can say.
         """
 
-    async def present_cells(self) -> Set[str]:
+    async def present_cells(self, *, log: Logger) -> Set[str]:
         """The ids of the cells that announce themselves. None at all is taken at face value: they are gone.
 
         Raises:

@@ -34,9 +34,9 @@ class Peers:
     cells: Cells
     callbacks: HTTPTaskCallbacks
 
-    async def present_cells(self) -> Set[str]:
+    async def present_cells(self, *, log: Logger) -> Set[str]:
         """The ids of the cells that announce themselves; raises as `Cells.present_cells`."""
-        return await self.cells.present_cells()
+        return await self.cells.present_cells(log=log)
 
 
 @asynccontextmanager
@@ -48,7 +48,6 @@ async def open_peers(
     cells: Cells | None = None,
     communication_timeout_s: float,
     callback_workers: int,
-    log: Logger,
     connections_max: int,
     contexts: Callable[[TLSFiles], Callable[[], ssl.SSLContext]] | None = None,
 ) -> AsyncIterator[Peers]:
@@ -82,20 +81,17 @@ async def open_peers(
 
         stub = StubPeers()
         yield Peers(
-            auctioneer=stub if auctioneer is None else _auctioneer(auctioneer, client, log),
-            reps=HTTPReps(http=client(reps_tls, part=2), log=log),
+            auctioneer=stub if auctioneer is None else _auctioneer(auctioneer, client),
+            reps=HTTPReps(http=client(reps_tls, part=2)),
             cells=stub if cells is None else cells,
-            callbacks=HTTPTaskCallbacks(http=client(identity, part=4), workers=callback_workers, log=log),
+            callbacks=HTTPTaskCallbacks(http=client(identity, part=4), workers=callback_workers),
         )
 
 
-def _auctioneer(
-    settings: AuctioneerSettings, client: Callable[..., HTTPClient], log: Logger
-) -> HTTPAuctioneer:
+def _auctioneer(settings: AuctioneerSettings, client: Callable[..., HTTPClient]) -> HTTPAuctioneer:
     has_fallback = settings.tls is not None and not settings.require_tls
     return HTTPAuctioneer(
         settings.address,
         http=client(settings.tls, part=8),
         plain=client(None, part=8) if has_fallback else None,
-        log=log,
     )

@@ -35,20 +35,19 @@ class _Presence:
 class Presences:
     """The `Cells` of a `Locket`. Each lookup asks it once, and gives up after ``deadline_s``; 0 is at once."""
 
-    def __init__(self, locket: Locket, *, deadline_s: float, log: Logger) -> None:
+    def __init__(self, locket: Locket, *, deadline_s: float) -> None:
         self._locket = locket
         self._deadline_s = deadline_s
-        self._log = log
         self._read: dict[str, _Presence | ValueError] = {}
 
-    async def cell_by_id(self, cell_id: str) -> Cell:
-        log = self._log.session("cell-by-id", {"cell-id": cell_id})
+    async def cell_by_id(self, cell_id: str, *, log: Logger) -> Cell:
+        log = log.session("cell-by-id", {"cell-id": cell_id})
         try:
             resource = await self._locket.fetch(cell_id, deadline_s=self._deadline_s)
         except LocketError as error:
+            log.error("failed-to-fetch-presence-from-locket", error=error)
             if error.code == Code.NOT_FOUND:
                 raise ResourceNotFound from error
-            log.error("failed-to-fetch-presence-from-locket", error=error)
             raise
         presence = self._read.get(resource.value) or _decode(resource.value)
         if isinstance(presence, ValueError):
@@ -56,15 +55,15 @@ class Presences:
             raise UnknownError(f"presence of {cell_id}: {presence}") from presence
         return presence.cell
 
-    async def list_wire(self) -> Sequence[bytes]:
-        return tuple(presence.wire for presence in (await self._presences()).values())
+    async def list_wire(self, *, log: Logger) -> Sequence[bytes]:
+        return tuple(presence.wire for presence in (await self._presences(log)).values())
 
-    async def present_cells(self) -> Set[str]:
-        return (await self._presences()).keys()
+    async def present_cells(self, *, log: Logger) -> Set[str]:
+        return (await self._presences(log)).keys()
 
-    async def _presences(self) -> dict[str, _Presence]:
+    async def _presences(self, log: Logger) -> dict[str, _Presence]:
         """By the id that the presence itself tells, which is a rep's to choose: of two with the same, the later."""
-        log = self._log.session("cells")
+        log = log.session("cells")
         try:
             resources = await self._locket.fetch_all(TypeCode.PRESENCE, deadline_s=self._deadline_s)
         except LocketError as error:

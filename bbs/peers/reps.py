@@ -18,11 +18,10 @@ NOT_FOUND: Final = 404
 class HTTPReps:
     """Every call raises `RepURLUnusable` before it does anything when the cell announces no https address."""
 
-    def __init__(self, *, http: HTTPClient, log: Logger) -> None:
+    def __init__(self, *, http: HTTPClient) -> None:
         self._http = http
-        self._log = log
 
-    async def stop_lrp_instance(self, cell: Cell, lrp: ActualLRP, *, trace_id: str) -> None:
+    async def stop_lrp_instance(self, cell: Cell, lrp: ActualLRP, *, trace_id: str, log: Logger) -> None:
         """Have the instance stopped.
 
         Raises:
@@ -30,7 +29,7 @@ class HTTPReps:
         """
         cell.require_https()
         call = _Call(
-            self._log.session("stop-lrp", _about(lrp)),
+            log.session("stop-lrp", {**_key(lrp), "instance-key": _instance_key(lrp)}),
             "POST",
             f"{cell.rep_url}/v1/lrps/{lrp.process_guid}/instances/{lrp.instance.instance_guid}/stop",
             (*JSON_CONTENT, *_request_id(trace_id)),
@@ -45,6 +44,7 @@ class HTTPReps:
         internal_routes: tuple[str, ...] | None,
         metric_tags: tuple[tuple[str, str], ...] | None,
         trace_id: str,
+        log: Logger,
     ) -> None:
         """Give the instance new internal routes and metric tags; ``None`` leaves a part as it is.
 
@@ -57,8 +57,9 @@ class HTTPReps:
         cell.require_https()
         path = f"lrps/{lrp.process_guid}/instances/{lrp.instance.instance_guid}"
         headers = (*JSON_CONTENT, *_request_id(trace_id))
+        about = {**_key(lrp), "instance-guid": lrp.instance.instance_guid}
         call = _Call(
-            self._log.session("update-lrp", _about(lrp)),
+            log.session("update-lrp", about),
             "PUT",
             f"{cell.rep_url}/v2/{path}",
             headers,
@@ -67,7 +68,7 @@ class HTTPReps:
         if await call.make(self._http, may_be_missing=True) or internal_routes is None:
             return
         call = _Call(
-            self._log.session("update-lrp-r0", _about(lrp)),
+            log.session("update-lrp-r0", about),
             "PUT",
             f"{cell.rep_url}/v1/{path}",
             headers,
@@ -75,7 +76,7 @@ class HTTPReps:
         )
         await call.make(self._http, may_be_missing=True)
 
-    async def cancel_task(self, cell: Cell, task_guid: str, *, trace_id: str) -> None:
+    async def cancel_task(self, cell: Cell, task_guid: str, *, trace_id: str, log: Logger) -> None:
         """Have the task stopped.
 
         Raises:
@@ -83,7 +84,7 @@ class HTTPReps:
         """
         cell.require_https()
         call = _Call(
-            self._log.session("cancel-task", {"task-guid": task_guid}),
+            log.session("cancel-task", {"task-guid": task_guid}),
             "POST",
             f"{cell.rep_url}/v1/tasks/{task_guid}/cancel",
             _request_id(trace_id),
@@ -115,11 +116,11 @@ class _Call:
         if status == ACCEPTED:
             self._log.info("completed", duration=int((trio.current_time() - began) * 1e9))
             return True
-        refusal = StatusRefused(status)
+        refusal = None if may_be_missing and status == NOT_FOUND else StatusRefused(status)
         self._log.error(
             "failed-with-status", {"status-code": status, "msg": go_reason(status)}, error=refusal
         )
-        if may_be_missing and status == NOT_FOUND:
+        if refusal is None:
             return False
         raise refusal
 
@@ -128,11 +129,9 @@ def _request_id(trace_id: str) -> Headers:
     return ((REQUEST_ID, trace_id),) if trace_id else ()
 
 
-def _about(lrp: ActualLRP) -> dict[str, object]:
-    instance = {"instance_guid": lrp.instance.instance_guid, "cell_id": lrp.instance.cell_id}
-    return {
-        "process-guid": lrp.process_guid,
-        "index": lrp.index,
-        "domain": lrp.domain,
-        "instance-key": instance,
-    }
+def _key(lrp: ActualLRP) -> dict[str, object]:
+    return {"process-guid": lrp.process_guid, "index": lrp.index, "domain": lrp.domain}
+
+
+def _instance_key(lrp: ActualLRP) -> dict[str, object]:
+    return {"instance_guid": lrp.instance.instance_guid, "cell_id": lrp.instance.cell_id}

@@ -8,6 +8,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
+from bbs.log import Logger
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP
 from bbs.models.errors import ResourceNotFound
@@ -76,10 +77,10 @@ class StubPeers:
         self.requests: deque[Requested] = deque(maxlen=REMEMBERED_MAX)
         self.cells: dict[str, Cell] = {}
 
-    async def request_lrp_auctions(self, starts: Sequence[LRPStart], *, trace_id: str) -> None:
+    async def request_lrp_auctions(self, starts: Sequence[LRPStart], *, trace_id: str, log: Logger) -> None:
         self.requests.append(AuctionRequested(tuple(starts), trace_id))
 
-    async def stop_lrp_instance(self, cell: Cell, lrp: ActualLRP, *, trace_id: str) -> None:
+    async def stop_lrp_instance(self, cell: Cell, lrp: ActualLRP, *, trace_id: str, log: Logger) -> None:
         cell.require_https()
         self.requests.append(StopRequested(cell, lrp, trace_id))
 
@@ -91,33 +92,34 @@ class StubPeers:
         internal_routes: tuple[str, ...] | None,
         metric_tags: tuple[tuple[str, str], ...] | None,
         trace_id: str,
+        log: Logger,
     ) -> None:
         cell.require_https()
         self.requests.append(UpdateRequested(cell, lrp, internal_routes, metric_tags, trace_id))
 
-    async def request_task_auctions(self, tasks: Sequence[Task], *, trace_id: str) -> None:
+    async def request_task_auctions(self, tasks: Sequence[Task], *, trace_id: str, log: Logger) -> None:
         self.requests.append(TaskAuctionRequested(tuple(tasks), trace_id))
 
-    async def cancel_task(self, cell: Cell, task_guid: str, *, trace_id: str) -> None:
+    async def cancel_task(self, cell: Cell, task_guid: str, *, trace_id: str, log: Logger) -> None:
         cell.require_https()
         self.requests.append(TaskCancelRequested(cell, task_guid, trace_id))
 
-    def submit_nowait(self, task: Task) -> None:
+    def submit_nowait(self, task: Task, *, log: Logger) -> None:
         self.requests.append(CallbackRequested(task))
 
     async def submit(self, task: Task) -> None:
-        self.submit_nowait(task)
+        self.requests.append(CallbackRequested(task))
 
-    async def cell_by_id(self, cell_id: str) -> Cell:
+    async def cell_by_id(self, cell_id: str, *, log: Logger) -> Cell:
         if cell_id not in self.cells:
             raise ResourceNotFound
         return self.cells[cell_id]
 
-    async def list_wire(self) -> Sequence[bytes]:
+    async def list_wire(self, *, log: Logger) -> Sequence[bytes]:
         return tuple(
             frame(2, pb.CellPresence(cell_id=cell.cell_id, rep_url=cell.rep_url).SerializeToString())
             for cell in self.cells.values()
         )
 
-    async def present_cells(self) -> Set[str]:
+    async def present_cells(self, *, log: Logger) -> Set[str]:
         return frozenset(self.cells)

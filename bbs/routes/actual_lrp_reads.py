@@ -17,7 +17,7 @@ from bbs.models.wire import encode, frame
 from bbs.routes.answers import joined
 from bbs.routes.app_guids import Turns
 from bbs.routes.context import Context
-from bbs.routes.http import Answer
+from bbs.routes.http import Answer, Call
 from bbs.store.tables import ActualLRPTable
 
 _framed = attrgetter("framed")
@@ -57,7 +57,7 @@ class ActualLRPReads:
     def __init__(self, context: Context) -> None:
         self._table = context.store.committed.actual_lrps
 
-    async def lrps(self, request: pb.ActualLRPsRequest, trace_id: str) -> Answer:
+    async def lrps(self, request: pb.ActualLRPsRequest, call: Call) -> Answer:
         lrps = select(
             self._table,
             process_guid=request.process_guid,
@@ -67,9 +67,7 @@ class ActualLRPReads:
         )
         return await joined(lrps, _framed)
 
-    async def lrps_by_process_guids(
-        self, request: pb.ActualLRPsByProcessGuidsRequest, trace_id: str
-    ) -> Answer:
+    async def lrps_by_process_guids(self, request: pb.ActualLRPsByProcessGuidsRequest, call: Call) -> Answer:
         by_process_guid = self._table.by_process_guid
         known: list[str] = []
         turns = Turns()
@@ -83,16 +81,16 @@ class ActualLRPReads:
             await turns.done(1)
         return await joined(lrps, _framed)
 
-    async def groups(self, request: pb.ActualLRPGroupsRequest, trace_id: str) -> Answer:
+    async def groups(self, request: pb.ActualLRPGroupsRequest, call: Call) -> Answer:
         lrps = select(self._table, cell_id=request.cell_id, domain=request.domain)
         return await joined(groups_of(lrps), _framed_group)
 
     async def groups_by_process_guid(
-        self, request: pb.ActualLRPGroupsByProcessGuidRequest, trace_id: str
+        self, request: pb.ActualLRPGroupsByProcessGuidRequest, call: Call
     ) -> Answer:
         return await joined(groups_of(select(self._table, process_guid=request.process_guid)), _framed_group)
 
-    async def group_at(self, request: pb.ActualLRPGroupByProcessGuidAndIndexRequest, trace_id: str) -> Answer:
+    async def group_at(self, request: pb.ActualLRPGroupByProcessGuidAndIndexRequest, call: Call) -> Answer:
         group = group_at(self._table.rows_at(request.process_guid, request.index).present())
         if group is None:
             raise ResourceNotFound

@@ -10,10 +10,11 @@ from bbs.lifecycle.rows import StartReport
 from bbs.log import Level
 from bbs.models import pb
 from bbs.models.actual_lrp import Rows
+from bbs.peers.effects import CRASHED
 from bbs.routes.answers import SUCCESS
 from bbs.routes.context import Context
 from bbs.routes.handler_log import tell
-from bbs.routes.http import Answer
+from bbs.routes.http import Answer, Call
 from bbs.routes.stories.actual_lrps import instance_key, retiring
 from bbs.routes.stories.story import whole
 
@@ -22,9 +23,9 @@ class ActualLRPLifecycle:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._head = context.store.head
-        self._retirement = Retirement(context.store, context.effects, context.log)
+        self._retirement = Retirement(context.store, context.effects)
 
-    async def claim(self, request: pb.ClaimActualLRPRequest, trace_id: str) -> Answer:
+    async def claim(self, request: pb.ClaimActualLRPRequest, call: Call) -> Answer:
         await self._context.change(
             lambda: lifecycle.claim(
                 self._head.rows_at(request.process_guid, request.index),
@@ -35,13 +36,13 @@ class ActualLRPLifecycle:
         )
         return SUCCESS
 
-    async def start(self, request: pb.StartActualLRPRequest, trace_id: str) -> Answer:
+    async def start(self, request: pb.StartActualLRPRequest, call: Call) -> Answer:
         return await self._start(StartReport.from_request(request))
 
-    async def start_r0(self, request: pb.StartActualLRPRequest, trace_id: str) -> Answer:
+    async def start_r0(self, request: pb.StartActualLRPRequest, call: Call) -> Answer:
         return await self._start(StartReport.from_request_r0(request))
 
-    async def crash(self, request: pb.CrashActualLRPRequest, trace_id: str) -> Answer:
+    async def crash(self, request: pb.CrashActualLRPRequest, call: Call) -> Answer:
         process_guid = request.actual_lrp_key.process_guid
         outcome = await self._context.change(
             lambda: lifecycle.crash(
@@ -53,12 +54,14 @@ class ActualLRPLifecycle:
             ),
             about=process_guid,
         )
-        await self._context.auction(outcome, drivers_when_none=None)
+        await self._context.auction(
+            outcome, CRASHED, log=lambda: self._context.session(call, "crash-actual-lrp")
+        )
         if outcome.refusal is not None:
             raise outcome.refusal
         return SUCCESS
 
-    async def fail(self, request: pb.FailActualLRPRequest, trace_id: str) -> Answer:
+    async def fail(self, request: pb.FailActualLRPRequest, call: Call) -> Answer:
         await self._context.change(
             lambda: lifecycle.fail(
                 self._rows(request.actual_lrp_key), request.error_message, now_ns=self._context.now_ns()
@@ -67,7 +70,7 @@ class ActualLRPLifecycle:
         )
         return SUCCESS
 
-    async def remove(self, request: pb.RemoveActualLRPRequest, trace_id: str) -> Answer:
+    async def remove(self, request: pb.RemoveActualLRPRequest, call: Call) -> Answer:
         given = request.HasField("actual_lrp_instance_key")
         await self._context.change(
             lambda: lifecycle.remove(
@@ -78,14 +81,17 @@ class ActualLRPLifecycle:
         )
         return SUCCESS
 
-    async def retire(self, request: pb.RetireActualLRPRequest, trace_id: str) -> Answer:
+    async def retire(self, request: pb.RetireActualLRPRequest, call: Call) -> Answer:
         to_ask = await self._retirement.begin(
-            lambda: retire(self._rows(request.actual_lrp_key), trace_id=trace_id),
+            lambda: retire(self._rows(request.actual_lrp_key), trace_id=call.trace_id),
             about=request.actual_lrp_key.process_guid,
         )
-        if to_ask is not None and await self._retirement.ask_cell(to_ask):
+        if to_ask is not None:
             key = request.actual_lrp_key
-            tell(*whole(retiring(key.process_guid, key.index), Level.INFO))
+            about = {"process_guid": key.process_guid, "index": key.index}
+            log = self._context.session(call, "retire-actual-lrp.retire-actual-lrp", about)
+            if await self._retirement.ask_cell(to_ask, log=log):
+                tell(*whole(retiring(key.process_guid, key.index), Level.INFO))
         return SUCCESS
 
     async def _start(self, report: StartReport) -> Answer:

@@ -56,7 +56,7 @@ class RefusedBeside(Exception):
 
 
 class RPC(Generic[RequestT]):
-    """A handler that decodes, validates, and hands the request and the trace id to ``handle``.
+    """A handler that decodes, validates, and hands the request and its `Call` to ``handle``.
 
     ``on_unrecoverable`` is told of a refusal that this process cannot recover from; the answer still goes out.
     ``is_allowed`` raises a BBSError for a valid request that we refuse all the same, as if it were not valid.
@@ -71,7 +71,7 @@ class RPC(Generic[RequestT]):
     def __init__(
         self,
         request_class: type[RequestT],
-        handle: Callable[[RequestT, str], Awaitable[Answer]],
+        handle: Callable[[RequestT, Call], Awaitable[Answer]],
         *,
         on_unrecoverable: Callable[[Unrecoverable], None],
         beside_invalid: bytes = b"",
@@ -112,7 +112,7 @@ class RPC(Generic[RequestT]):
             return refusal(error) + self._beside_invalid
         said = None if log is None else log.begin(call, request)
         try:
-            answer = await self._handle(request, call.trace_id)
+            answer = await self._handle(request, call)
         except (BBSError, RefusedBeside) as refused:
             reason, beside = (
                 (refused.error, refused.beside) if isinstance(refused, RefusedBeside) else (refused, b"")
@@ -153,7 +153,7 @@ class RPC(Generic[RequestT]):
 
 def rpc(
     request_class: type[RequestT],
-    handle: Callable[[RequestT, str], Awaitable[Answer]],
+    handle: Callable[[RequestT, Call], Awaitable[Answer]],
     *,
     on_unrecoverable: Callable[[Unrecoverable], None],
     beside_invalid: bytes = b"",

@@ -6,13 +6,14 @@ from os import urandom
 from time import time_ns
 
 from bbs.lifecycle.desired_lrps import INSTANCES_MAX
-from bbs.log import Logger
+from bbs.log import Data, Logger
 from bbs.models.errors import BBSError
 from bbs.models.outcome import Outcome, RequestAuction
-from bbs.peers.effects import Effects, lrp_start
+from bbs.peers.effects import AuctionCause, Effects, lrp_start
 from bbs.peers.interfaces import TaskCallbacks
 from bbs.peers.task_effects import NoCallbacks
-from bbs.routes.handler_log import tell_committed
+from bbs.routes.handler_log import handler_session, tell_committed
+from bbs.routes.http import Call
 from bbs.routes.task_counts import TaskCounts
 from bbs.store.mutation import change
 from bbs.store.store import Store
@@ -61,14 +62,19 @@ class Context:
         tell_committed(outcome)
         return outcome
 
-    async def auction(self, outcome: Outcome, *, drivers_when_none: tuple[str, ...] | None) -> None:
-        """Ask for the LRP auctions of ``outcome`` and wait for the auctioneer's word; see `lrp_start`.
+    def session(self, call: Call, name: str, data: Data | None = None) -> Logger:
+        """See `bbs.routes.handler_log.handler_session`."""
+        return handler_session(self.log, call, name, data or {})
 
-        A process that was removed a moment ago is left out: nobody wants its instances any more.
+    async def auction(self, outcome: Outcome, cause: AuctionCause, *, log: Callable[[], Logger]) -> None:
+        """Ask for the LRP auctions of ``outcome`` and wait for the auctioneer's word.
+
+        ``log`` is only called if there is one. A process that was removed a moment ago is left out: nobody wants its
+        instances any more.
         """
         for effect in outcome.effects:
             if isinstance(effect, RequestAuction):
                 desired = self.store.head.desired_lrp(effect.process_guid)
                 if desired is not None:
-                    start = lrp_start(desired, effect.indices, drivers_when_none=drivers_when_none)
-                    await self.effects.auction(start, trace_id=effect.trace_id)
+                    start = lrp_start(desired, effect.indices, drivers_when_none=cause.drivers_when_none)
+                    await self.effects.auction(start, cause, trace_id=effect.trace_id, log=log())

@@ -17,7 +17,7 @@ from bbs.routes.answers import joined
 from bbs.routes.app_guids import Turns
 from bbs.routes.app_guids import app_guids as read_app_guids
 from bbs.routes.context import Context
-from bbs.routes.http import Answer
+from bbs.routes.http import Answer, Call
 from bbs.store.tables import DesiredLRPTable
 
 _framed: Callable[[DesiredLRP], bytes] = attrgetter("framed")
@@ -64,27 +64,27 @@ class DesiredLRPReads:
     def __init__(self, context: Context) -> None:
         self._table = context.store.committed.desired_lrps
 
-    async def lrps(self, request: pb.DesiredLRPsRequest, trace_id: str) -> Answer:
+    async def lrps(self, request: pb.DesiredLRPsRequest, call: Call) -> Answer:
         return await joined(await self._select(request), _framed)
 
-    async def lrps_r2(self, request: pb.DesiredLRPsRequest, trace_id: str) -> Answer:
+    async def lrps_r2(self, request: pb.DesiredLRPsRequest, call: Call) -> Answer:
         return await joined(await self._select(request), _framed_r2)
 
-    async def by_process_guid(self, request: pb.DesiredLRPByProcessGuidRequest, trace_id: str) -> Answer:
+    async def by_process_guid(self, request: pb.DesiredLRPByProcessGuidRequest, call: Call) -> Answer:
         return self._lrp(request).framed
 
-    async def by_process_guid_r2(self, request: pb.DesiredLRPByProcessGuidRequest, trace_id: str) -> Answer:
+    async def by_process_guid_r2(self, request: pb.DesiredLRPByProcessGuidRequest, call: Call) -> Answer:
         return _framed_r2(self._lrp(request))
 
-    async def scheduling_infos(self, request: pb.DesiredLRPsRequest, trace_id: str) -> Answer:
+    async def scheduling_infos(self, request: pb.DesiredLRPsRequest, call: Call) -> Answer:
         """App guids are accepted and, as upstream, ignored."""
         lrps = await select(self._table, process_guids=request.process_guids, domain=request.domain)
         return await joined(lrps, _framed_scheduling_info)
 
-    async def scheduling_info(self, request: pb.DesiredLRPByProcessGuidRequest, trace_id: str) -> Answer:
+    async def scheduling_info(self, request: pb.DesiredLRPByProcessGuidRequest, call: Call) -> Answer:
         return self._lrp(request).framed_scheduling_info
 
-    async def routing_infos(self, request: pb.DesiredLRPsRequest, trace_id: str) -> Answer:
+    async def routing_infos(self, request: pb.DesiredLRPsRequest, call: Call) -> Answer:
         """Domain and app guids are accepted and, as upstream, ignored."""
         return await joined(
             await select(self._table, process_guids=request.process_guids), _framed_routing_info

@@ -17,7 +17,7 @@ class Domains:
         fresh = [domain.name for domain in domains if lifecycle.is_fresh(domain, now_ns=now_ns)]
         return pb.DomainsResponse(domains=fresh).SerializeToString()
 
-    async def upsert(self, request: pb.UpsertDomainRequest, trace_id: str) -> Answer:
+    async def upsert(self, request: pb.UpsertDomainRequest, call: Call) -> Answer:
         await self._context.change(
             lambda: lifecycle.upsert(request.domain, ttl_s=request.ttl, now_ns=self._context.now_ns()),
             about=request.domain,

@@ -13,9 +13,10 @@ from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRPState, Presence, Rows
 from bbs.models.errors import BBSError
 from bbs.models.outcome import Outcome
+from bbs.peers.effects import EVACUATED
 from bbs.routes.answers import SUCCESS, RefusedBeside
 from bbs.routes.context import Context
-from bbs.routes.http import Answer
+from bbs.routes.http import Answer, Call
 from bbs.routes.stories.actual_lrps import instance_key
 
 KEEP_CONTAINER: Final = pb.EvacuationResponse(keep_container=True).SerializeToString()
@@ -27,7 +28,7 @@ class Evacuation:
         self._context = context
         self._head = context.store.head
 
-    async def remove_evacuating(self, request: pb.RemoveEvacuatingActualLRPRequest, trace_id: str) -> Answer:
+    async def remove_evacuating(self, request: pb.RemoveEvacuatingActualLRPRequest, call: Call) -> Answer:
         await self._context.change(
             lambda: lifecycle.remove_evacuating(
                 self._rows(request.actual_lrp_key), instance_key(request.actual_lrp_instance_key)
@@ -36,8 +37,10 @@ class Evacuation:
         )
         return SUCCESS
 
-    async def claimed(self, request: pb.EvacuateClaimedActualLRPRequest, trace_id: str) -> Answer:
+    async def claimed(self, request: pb.EvacuateClaimedActualLRPRequest, call: Call) -> Answer:
         return await self._evacuate(
+            call,
+            "evacuate-claimed-actual-lrp",
             request.actual_lrp_key.process_guid,
             lambda: lifecycle.evacuate_claimed(
                 self._rows(request.actual_lrp_key),
@@ -46,8 +49,10 @@ class Evacuation:
             ),
         )
 
-    async def crashed(self, request: pb.EvacuateCrashedActualLRPRequest, trace_id: str) -> Answer:
+    async def crashed(self, request: pb.EvacuateCrashedActualLRPRequest, call: Call) -> Answer:
         return await self._evacuate(
+            call,
+            "evacuate-crashed-actual-lrp",
             request.actual_lrp_key.process_guid,
             lambda: lifecycle.evacuate_crashed(
                 self._rows(request.actual_lrp_key),
@@ -57,21 +62,23 @@ class Evacuation:
             ),
         )
 
-    async def stopped(self, request: pb.EvacuateStoppedActualLRPRequest, trace_id: str) -> Answer:
+    async def stopped(self, request: pb.EvacuateStoppedActualLRPRequest, call: Call) -> Answer:
         return await self._evacuate(
+            call,
+            "evacuate-stopped-actual-lrp",
             request.actual_lrp_key.process_guid,
             lambda: lifecycle.evacuate_stopped(
                 self._rows(request.actual_lrp_key), instance_key(request.actual_lrp_instance_key)
             ),
         )
 
-    async def running(self, request: pb.EvacuateRunningActualLRPRequest, trace_id: str) -> Answer:
-        return await self._running(StartReport.from_request(request))
+    async def running(self, request: pb.EvacuateRunningActualLRPRequest, call: Call) -> Answer:
+        return await self._running(call, StartReport.from_request(request))
 
-    async def running_r0(self, request: pb.EvacuateRunningActualLRPRequest, trace_id: str) -> Answer:
-        return await self._running(StartReport.from_evacuation_r0(request))
+    async def running_r0(self, request: pb.EvacuateRunningActualLRPRequest, call: Call) -> Answer:
+        return await self._running(call, StartReport.from_evacuation_r0(request))
 
-    async def _running(self, report: StartReport) -> Answer:
+    async def _running(self, call: Call, report: StartReport) -> Answer:
         def decide() -> lifecycle.Evacuation:
             return lifecycle.evacuate_running(
                 self._head.rows_at(report.process_guid, report.index),
@@ -82,12 +89,20 @@ class Evacuation:
                 epoch=self._context.new_guid(),
             )
 
-        return await self._evacuate(report.process_guid, decide, keep_if_refused=True)
+        return await self._evacuate(
+            call, "evacuate-running-actual-lrp", report.process_guid, decide, keep_if_refused=True
+        )
 
     async def _evacuate(
-        self, process_guid: str, decide: Callable[[], lifecycle.Evacuation], *, keep_if_refused: bool = False
+        self,
+        call: Call,
+        session: str,
+        process_guid: str,
+        decide: Callable[[], lifecycle.Evacuation],
+        *,
+        keep_if_refused: bool = False,
     ) -> Answer:
-        """``keep_if_refused`` is for what ``decide`` raises; what it returns says so itself."""
+        """``session`` is the handler's in the log. ``keep_if_refused`` is for what ``decide`` raises; what it returns says so itself."""
         decided: lifecycle.Evacuation | None = None
 
         def outcome() -> Outcome:
@@ -105,7 +120,7 @@ class Evacuation:
                 raise
             raise RefusedBeside(error, KEEP_CONTAINER) from error
         assert decided is not None
-        await self._context.auction(changed, drivers_when_none=None)
+        await self._context.auction(changed, EVACUATED, log=lambda: self._context.session(call, session))
         return KEEP_CONTAINER if decided.keep else DESTROY_CONTAINER
 
     def _rows(self, key: pb.ActualLRPKey) -> Rows:

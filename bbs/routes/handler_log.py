@@ -93,7 +93,7 @@ class Said:
         self._call = call
         self._operation = operation
         self._story = story
-        self._trace = trace_data(call.trace_id)
+        self._trace = trace_data_of(call)
         self._at_last = story.at_last
         self._is_over = False  # the work is done, or refused
         # Lines of one session follow each other, and their data is rendered once.
@@ -226,7 +226,7 @@ class HandlerLog:
         said.refused(error, self._operation.why(request, error))
 
 
-def trace_data(trace_id: str) -> dict[str, object]:
+def trace_data(trace_id: str) -> dict[str, str]:
     """What lines carry of the client's trace id, if it is one, and a number for this stretch of it (spec: api.md §4)."""
     if not trace_id:
         return {}
@@ -236,6 +236,26 @@ def trace_data(trace_id: str) -> dict[str, object]:
     number = int(digits, 16)
     width = 2 * _LOW_DIGITS if number >> (4 * _LOW_DIGITS) else _LOW_DIGITS
     return {"trace-id": f"{number:0{width}x}", "span-id": urandom(8).hex()}
+
+
+def trace_data_of(call: Call) -> dict[str, object]:
+    """The same in all lines of a request, for the caller to keep."""
+    if not call.trace_id:
+        return {}
+    if call.trace_data is None:
+        call.trace_data = trace_data(call.trace_id)
+    return dict(call.trace_data)
+
+
+def handler_session(log: Logger, call: Call, name: str, data: Data) -> Logger:
+    """The session of a request's handler, for what it does beside its `Operation`: calling peers above all.
+
+    With two names, dots between them, it is a controller's below the handler's.
+    """
+    numbers = f"{call.session}{'.1' * (name.count('.') + 1)}"
+    session = log.descendant(f"request.{name}", numbers, {**trace_data_of(call), **data})
+    session.next_number()  # the operation's session in the database has the first, see `Operation.numbers`
+    return session
 
 
 def logged_handler(handle: Callable[[Call], Awaitable[Answer]], log: HandlerLog) -> Unary:
@@ -266,7 +286,7 @@ def logged_stream(
     """
 
     async def logged_open(call: Call) -> StreamSource:
-        subscription = log.descendant(f"request.{session}", f"{call.session}.1", trace_data(call.trace_id))
+        subscription = log.descendant(f"request.{session}", f"{call.session}.1", trace_data_of(call))
         try:
             source = await open_stream(call)
         except CannotOpenStream as error:

@@ -16,11 +16,14 @@ import trio
 
 from bbs.lifecycle import desired_lrps as lifecycle
 from bbs.lifecycle.desired_lrps import Circumstances
+from bbs.log import Logger
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.errors import BBSError
 from bbs.models.outcome import Outcome, RequestAuction, StopInstance, UpdateInstance
+from bbs.peers.effects import DESIRED
+from bbs.routes.change_sessions import ChangeSessions
 from bbs.routes.context import Context
 from bbs.store.indexes import index_at
 from bbs.store.mutation import change
@@ -60,7 +63,7 @@ class LargeProcesses:
         while (other := self._under_way.get(process_guid)) is not None:
             await other.wait()
 
-    async def desire(self, message: pb.DesiredLRP, at: Circumstances) -> None:
+    async def desire(self, message: pb.DesiredLRP, at: Circumstances, sessions: ChangeSessions) -> None:
         """
         Raises:
           BBSError: as `bbs.lifecycle.desired_lrps.desire`, or the store's.
@@ -70,9 +73,11 @@ class LargeProcesses:
             await self._record(
                 lambda: lifecycle.desired(self._head.desired_lrp(process_guid), message, at)[1], process_guid
             )
-            await self._start(process_guid, range(message.instances), at)
+            await self._start(process_guid, range(message.instances), at, sessions)
 
-    async def update(self, process_guid: str, update: pb.DesiredLRPUpdate, at: Circumstances) -> None:
+    async def update(
+        self, process_guid: str, update: pb.DesiredLRPUpdate, at: Circumstances, sessions: ChangeSessions
+    ) -> None:
         """
         Raises:
           BBSError: as `bbs.lifecycle.desired_lrps.update`, or the store's.
@@ -83,22 +88,26 @@ class LargeProcesses:
             [(_, after)] = outcome.rows
             assert before is not None
             assert isinstance(after, DesiredLRP)
+            if update.HasField("instances"):
+                sessions.scaled_by(after.instances - before.instances)
             try:
                 if after.instances > before.instances:
-                    await self._start(process_guid, range(before.instances, after.instances), at)
+                    indices = range(before.instances, after.instances)
+                    await self._start(process_guid, indices, at, sessions)
                 elif after.instances < before.instances:
-                    await self._stop(process_guid, at.trace_id)
+                    await self._stop(process_guid, after.instances, at.trace_id, sessions)
                 if (push := lifecycle.pushed(before, update)) is not None:
                     await self._in_turns(
                         await self._turns_with_rows(process_guid),
                         lambda desired, indices, rows: lifecycle.push_to(rows, push, trace_id=at.trace_id),
                         process_guid,
+                        sessions.updating(process_guid),
                     )
             finally:
                 # However far it came: the record is another one, and durable.
                 self._store.announce(lifecycle.changed(before, after, at))
 
-    async def remove(self, process_guid: str, *, trace_id: str) -> None:
+    async def remove(self, process_guid: str, sessions: ChangeSessions, *, trace_id: str) -> None:
         """
         Raises:
           BBSError: as `bbs.lifecycle.desired_lrps.remove`, or the store's.
@@ -108,7 +117,7 @@ class LargeProcesses:
                 lambda: lifecycle.removed_record(self._head.desired_lrp(process_guid), trace_id=trace_id),
                 process_guid,
             )
-            await self._stop(process_guid, trace_id)
+            await self._stop(process_guid, 0, trace_id, sessions)
 
     @contextmanager
     def _alone_with(self, process_guid: str) -> Iterator[None]:
@@ -127,7 +136,10 @@ class LargeProcesses:
             await trio.lowlevel.checkpoint()
         return outcome
 
-    async def _start(self, process_guid: str, indices: range, at: Circumstances) -> None:
+    async def _start(
+        self, process_guid: str, indices: range, at: Circumstances, sessions: ChangeSessions
+    ) -> None:
+        log = sessions.starting(indices.start, indices.stop)
         created = await self._in_turns(
             (
                 indices[begin : begin + INSTANCES_IN_A_TURN]
@@ -135,15 +147,19 @@ class LargeProcesses:
             ),
             lambda desired, some, rows: lifecycle.start_some(desired, some, rows, at),
             process_guid,
+            log,
         )
         auction = RequestAuction(process_guid, tuple(sorted(created)), at.trace_id)
-        await self._context.auction(Outcome(effects=(auction,)), drivers_when_none=())
+        await self._context.auction(Outcome(effects=(auction,)), DESIRED, log=lambda: log)
 
-    async def _stop(self, process_guid: str, trace_id: str) -> None:
+    async def _stop(
+        self, process_guid: str, first_index: int, trace_id: str, sessions: ChangeSessions
+    ) -> None:
         await self._in_turns(
             await self._turns_with_rows(process_guid),
             lambda desired, indices, rows: lifecycle.stop_some(desired, rows, trace_id=trace_id),
             process_guid,
+            sessions.stopping(process_guid, first_index),
         )
 
     async def _turns_with_rows(self, process_guid: str) -> list[list[int]]:
@@ -156,8 +172,10 @@ class LargeProcesses:
             await trio.lowlevel.checkpoint()
         return [sorted(turns[number]) for number in sorted(turns)]
 
-    async def _in_turns(self, turns: Iterable[Sequence[int]], decide: Decide, process_guid: str) -> list[int]:
-        """Decide about the indices of each turn, in order, and return those to be auctioned.
+    async def _in_turns(
+        self, turns: Iterable[Sequence[int]], decide: Decide, process_guid: str, log: Logger
+    ) -> list[int]:
+        """Decide about the indices of each turn, in order, and return those to be auctioned. Cells are called for ``log``.
 
         An outcome is let go as soon as it is durable: to free all of 50,000 instances at once takes 20 ms.
 
@@ -180,7 +198,7 @@ class LargeProcesses:
                 failures.append(failure)
             else:
                 calls = [each for each in outcome.effects if isinstance(each, StopInstance | UpdateInstance)]
-                self._context.effects.submit(calls)
+                self._context.effects.submit(calls, log=log)
                 for effect in outcome.effects:
                     if isinstance(effect, RequestAuction):
                         to_auction.extend(effect.indices)

@@ -192,7 +192,7 @@ def route_table(
             get("EventStream_r0", "events", groups_v0),
             post("TaskEventStream_r0", "events/tasks", task_stream(context, Version.V0)),
             post("LrpInstanceEventStream_r0", "events/lrp_instances", instances_v0),
-            post("Cells", "cells/list.r1", Unary(_cells(context.effects.cells.list_wire))),
+            post("Cells", "cells/list.r1", Unary(_cells(context))),
         ]
     )
     return logged(
@@ -209,10 +209,10 @@ async def _ping(call: Call) -> Answer:
     return _AVAILABLE
 
 
-def _cells(list_wire: Callable[[], Awaitable[Answer]]) -> Callable[[Call], Awaitable[Answer]]:
+def _cells(context: Context) -> Callable[[Call], Awaitable[Answer]]:
     async def cells(call: Call) -> Answer:
         try:
-            return await list_wire()
+            return await context.effects.cells.list_wire(log=context.session(call, "cells"))
         except BBSError as error:
             return refusal(error)
 

@@ -3,22 +3,24 @@
 Each handler reads `store.head` and decides without a checkpoint in between; `Context.change` sees to the rest.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from operator import attrgetter
 from typing import Final
 
 from bbs.lifecycle import tasks as lifecycle
+from bbs.log import Logger
 from bbs.models import pb
 from bbs.models.actual_lrp import LIST_ELEMENT
 from bbs.models.errors import Deserialize
-from bbs.models.outcome import CancelTask, CompleteTask, Outcome, RequestTaskAuction
+from bbs.models.outcome import CancelTask, CompleteTask, Effect, Outcome, RequestTaskAuction
 from bbs.models.task import Task
 from bbs.models.versions import Version, task_at
 from bbs.models.wire import encode, frame
 from bbs.peers.task_effects import TaskEffects
 from bbs.routes.answers import SUCCESS, joined
 from bbs.routes.context import Context
-from bbs.routes.http import Answer
+from bbs.routes.http import Answer, Call
+from bbs.routes.stories.data import rejected_task, task
 from bbs.store.mutation import change
 from bbs.store.store import Store
 from bbs.store.tables import TaskTable
@@ -54,16 +56,16 @@ class TaskReads:
     def __init__(self, context: Context) -> None:
         self._table = context.store.committed.tasks
 
-    async def tasks(self, request: pb.TasksRequest, trace_id: str) -> Answer:
+    async def tasks(self, request: pb.TasksRequest, call: Call) -> Answer:
         return await joined(self._select(request), _framed)
 
-    async def tasks_r2(self, request: pb.TasksRequest, trace_id: str) -> Answer:
+    async def tasks_r2(self, request: pb.TasksRequest, call: Call) -> Answer:
         return await joined(self._select(request), _framed_r2)
 
-    async def by_guid(self, request: pb.TaskByGuidRequest, trace_id: str) -> Answer:
+    async def by_guid(self, request: pb.TaskByGuidRequest, call: Call) -> Answer:
         return self._task(request).framed
 
-    async def by_guid_r2(self, request: pb.TaskByGuidRequest, trace_id: str) -> Answer:
+    async def by_guid_r2(self, request: pb.TaskByGuidRequest, call: Call) -> Answer:
         return _framed_r2(self._task(request))
 
     def _select(self, request: pb.TasksRequest) -> list[Task]:
@@ -85,12 +87,12 @@ class TaskLifecycle:
             reps=context.effects.reps,
             cells=context.effects.cells,
             callbacks=context.callbacks,
-            log=context.log,
         )
 
-    async def desire(self, request: pb.DesireTaskRequest, trace_id: str) -> Answer:
+    async def desire(self, request: pb.DesireTaskRequest, call: Call) -> Answer:
         return await self._change(
             request.task_guid,
+            lambda: self._context.session(call, "desire-task.desire-task", task(request)),
             lambda task: lifecycle.desire(
                 task,
                 task_guid=request.task_guid,
@@ -100,7 +102,7 @@ class TaskLifecycle:
             ),
         )
 
-    async def start(self, request: pb.StartTaskRequest, trace_id: str) -> Answer:
+    async def start(self, request: pb.StartTaskRequest, call: Call) -> Answer:
         outcome = await self._context.change(
             lambda: lifecycle.start(
                 self._head.task(request.task_guid), request.cell_id, now_ns=self._context.now_ns()
@@ -112,9 +114,10 @@ class TaskLifecycle:
         self._context.task_counts.started[request.cell_id] += 1
         return _SHOULD_START
 
-    async def complete(self, request: pb.CompleteTaskRequest, trace_id: str) -> Answer:
+    async def complete(self, request: pb.CompleteTaskRequest, call: Call) -> Answer:
         answer = await self._change(
             request.task_guid,
+            lambda: self._context.session(call, "complete-task.complete-task", task(request)),
             lambda task: lifecycle.complete(
                 task,
                 cell_id=request.cell_id,
@@ -128,21 +131,24 @@ class TaskLifecycle:
         (counts.failed if request.failed else counts.succeeded)[request.cell_id] += 1
         return answer
 
-    async def fail(self, request: pb.FailTaskRequest, trace_id: str) -> Answer:
+    async def fail(self, request: pb.FailTaskRequest, call: Call) -> Answer:
         return await self._change(
             request.task_guid,
+            lambda: self._context.session(call, "fail-task", task(request)),
             lambda task: lifecycle.fail(task, request.failure_reason, now_ns=self._context.now_ns()),
         )
 
-    async def cancel(self, request: pb.TaskGuidRequest, trace_id: str) -> Answer:
+    async def cancel(self, request: pb.TaskGuidRequest, call: Call) -> Answer:
         return await self._change(
             request.task_guid,
-            lambda task: lifecycle.cancel(task, trace_id=trace_id, now_ns=self._context.now_ns()),
+            lambda: self._context.session(call, "cancel-task.cancel-task", task(request)),
+            lambda task: lifecycle.cancel(task, trace_id=call.trace_id, now_ns=self._context.now_ns()),
         )
 
-    async def reject(self, request: pb.RejectTaskRequest, trace_id: str) -> Answer:
+    async def reject(self, request: pb.RejectTaskRequest, call: Call) -> Answer:
         return await self._change(
             request.task_guid,
+            lambda: self._context.session(call, "reject-task.reject-task", rejected_task(request)),
             lambda task: lifecycle.reject(
                 task,
                 request.rejection_reason,
@@ -151,29 +157,36 @@ class TaskLifecycle:
             ),
         )
 
-    async def resolving(self, request: pb.TaskGuidRequest, trace_id: str) -> Answer:
+    async def resolving(self, request: pb.TaskGuidRequest, call: Call) -> Answer:
         await self._resolution.resolving(request.task_guid)
         return SUCCESS
 
-    async def delete(self, request: pb.TaskGuidRequest, trace_id: str) -> Answer:
+    async def delete(self, request: pb.TaskGuidRequest, call: Call) -> Answer:
         await self._resolution.delete(request.task_guid)
         return SUCCESS
 
-    async def _change(self, task_guid: str, decide: Callable[[Task | None], Outcome]) -> Answer:
+    async def _change(
+        self, task_guid: str, log: Callable[[], Logger], decide: Callable[[Task | None], Outcome]
+    ) -> Answer:
+        """``log`` is called if there is something for peers to do."""
         outcome = await self._context.change(lambda: decide(self._head.task(task_guid)), about=task_guid)
-        for effect in outcome.effects:
-            match effect:
-                case RequestTaskAuction(task):
-                    await self._effects.auction(task)
-                case CompleteTask(task):
-                    self._effects.complete(task)
-                case CancelTask():
-                    await self._effects.cancel(effect)
-                case _:
-                    raise AssertionError(effect)
+        if outcome.effects:
+            await self._perform(outcome.effects, log())
         if outcome.refusal is not None:
             raise outcome.refusal
         return SUCCESS
+
+    async def _perform(self, effects: Sequence[Effect], log: Logger) -> None:
+        for effect in effects:
+            match effect:
+                case RequestTaskAuction(task):
+                    await self._effects.auction(task, log=log)
+                case CompleteTask(task):
+                    self._effects.complete(task, log=log)
+                case CancelTask():
+                    await self._effects.cancel(effect, log=log)
+                case _:
+                    raise AssertionError(effect)
 
 
 class TaskResolution:

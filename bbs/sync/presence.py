@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import trio
 
-from bbs.log import Logger
+from bbs.log import Logger, null_logger
 from bbs.models.errors import BBSError
 from bbs.peers.interfaces import Cells
 
@@ -20,8 +20,8 @@ OnChange = Callable[[frozenset[str], frozenset[str]], None]
 class PresenceWatch:
     """Looks every ``poll_interval_s``, and as soon as it is woken. What the first look finds is no news.
 
-    While nobody can say which cells are there, all of them count as they were last known. That is logged once here;
-    the ``cells`` to give it are such that do not log each failure themselves.
+    While nobody can say which cells are there, all of them count as they were last known. That is logged once here, and
+    nothing of the single looks.
     """
 
     def __init__(self, cells: Cells, *, poll_interval_s: float, on_change: OnChange, log: Logger) -> None:
@@ -29,6 +29,7 @@ class PresenceWatch:
         self._poll_interval_s = poll_interval_s
         self._on_change = on_change
         self._log = log.session("presence-watch")
+        self._quiet = null_logger()
         self._known: frozenset[str] | None = None
         self._is_blind = False
         self._woken = trio.Event()
@@ -48,7 +49,7 @@ class PresenceWatch:
 
     async def _look(self) -> None:
         try:
-            present = frozenset(await self._cells.present_cells())
+            present = frozenset(await self._cells.present_cells(log=self._quiet))
         except BBSError as error:
             if not self._is_blind:
                 self._log.error("failed-to-look-for-cells", error=error)

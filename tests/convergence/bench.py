@@ -37,9 +37,7 @@ class Bench:
     log: Logger = field(default_factory=null_logger)
 
     def __post_init__(self) -> None:
-        effects = TaskEffects(
-            auctioneer=self.peers, reps=self.peers, cells=self.peers, callbacks=self.peers, log=null_logger()
-        )
+        effects = TaskEffects(auctioneer=self.peers, reps=self.peers, cells=self.peers, callbacks=self.peers)
         self.convergence = TaskConvergence(
             self.store,
             self._present_cells,
@@ -72,7 +70,7 @@ class Bench:
     async def _put(self, task: Task) -> None:
         await self.store.commit(Outcome(rows=(put(task),)), about=task.task_guid)
 
-    async def _present_cells(self) -> Set[str]:
+    async def _present_cells(self, *, log: Logger) -> Set[str]:
         await trio.lowlevel.checkpoint()
         if isinstance(self.cells, BBSError):
             raise self.cells

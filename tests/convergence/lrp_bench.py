@@ -40,7 +40,7 @@ class LRPBench:
     log: Logger = field(default_factory=null_logger)
 
     def __post_init__(self) -> None:
-        self.effects = Effects(auctioneer=self.peers, reps=self.peers, cells=self.peers, log=self.log)
+        self.effects = Effects(auctioneer=self.peers, reps=self.peers, cells=self.peers)
         epochs = count(1)
         self.convergence = LRPConvergence(
             self.store,
@@ -86,7 +86,7 @@ class LRPBench:
     def updates(self) -> list[UpdateRequested]:
         return [each for each in self.peers.requests if isinstance(each, UpdateRequested)]
 
-    async def _present_cells(self) -> Set[str]:
+    async def _present_cells(self, *, log: Logger) -> Set[str]:
         await trio.lowlevel.checkpoint()
         if isinstance(self.cells, BBSError):
             raise self.cells

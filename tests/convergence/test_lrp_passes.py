@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from bbs.convergence.lrp_pass import AUCTIONS_LOGGED_MAX, COMMITS_MAX
 from bbs.convergence.lrps import LRPConvergenceStatistics
-from bbs.log import Level
+from bbs.log import Level, Logger, null_logger
 from bbs.models.actual_lrp import ActualLRP, ActualLRPState, Presence
 from bbs.models.desired_lrp import DesiredLRP, MetricTag
 from bbs.models.domain import NEVER_NS
@@ -482,7 +482,7 @@ async def test_the_numbers_are_those_after_the_work(autojump_clock: MockClock, b
 async def test_the_duration_is_that_up_to_the_numbers(
     autojump_clock: MockClock, bench: LRPBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def auction(starts: object, *, trace_id: str) -> None:
+    async def auction(starts: object, *, trace_id: str, log: Logger) -> None:
         assert bench.convergence.statistics().passes == 1, "counted before the auctions are asked for"
         await trio.sleep(100)
 
@@ -513,7 +513,7 @@ async def test_what_the_log_says(autojump_clock: MockClock, monkeypatch: pytest.
     lines = LogLines()
     async with open_lrp_bench(log=lines.log) as bench:
 
-        async def refuse(starts: object, *, trace_id: str) -> None:
+        async def refuse(starts: object, *, trace_id: str, log: Logger) -> None:
             raise PeerUnavailable("500")
 
         monkeypatch.setattr(bench.peers, "request_lrp_auctions", refuse)
@@ -551,7 +551,11 @@ async def test_what_the_log_says(autojump_clock: MockClock, monkeypatch: pytest.
     detected = "converge-lrps.db-converge-lrps.actual-lrps-with-missing-cells.detected-missing-cells"
     assert data_of[detected]["cell_ids"] == ["c9"]
     failed = data_of["converge-lrps.failed-to-request-starts"]
-    assert (failed["error"], failed["count"], len(failed["lrp_start_auctions"])) == ("500", 4, 4)
+    assert (failed["error"], failed["start_requests_count"], len(failed["lrp_start_auctions"])) == (
+        "500",
+        4,
+        4,
+    )
     assert len(failed["lrp_start_auctions"]) <= AUCTIONS_LOGGED_MAX
 
 
@@ -669,7 +673,7 @@ async def test_a_dead_cell_holds_up_nobody_else_and_is_tried_no_more(
 async def test_one_too_many_on_a_cell_that_is_gone_is_not_placed_anew_while_the_cell_is_looked_up(
     autojump_clock: MockClock, bench: LRPBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def look_up(cell_id: str) -> Cell:
+    async def look_up(cell_id: str, *, log: Logger) -> Cell:
         await trio.sleep(5)
         raise ResourceNotFound
 
@@ -688,7 +692,7 @@ async def test_retiring_asks_five_times(
 ) -> None:
     attempts = count(1)
 
-    async def refuse(cell: Cell, lrp: ActualLRP, *, trace_id: str) -> None:
+    async def refuse(cell: Cell, lrp: ActualLRP, *, trace_id: str, log: Logger) -> None:
         next(attempts)
         raise PeerUnavailable("500")
 
@@ -706,7 +710,7 @@ async def test_retiring_asks_five_times(
 async def test_a_cell_that_vanishes_while_it_is_asked_loses_the_row(
     autojump_clock: MockClock, bench: LRPBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def vanish(cell: Cell, lrp: ActualLRP, *, trace_id: str) -> None:
+    async def vanish(cell: Cell, lrp: ActualLRP, *, trace_id: str, log: Logger) -> None:
         bench.peers.cells.clear()
         raise PeerUnavailable("broken")
 
@@ -765,7 +769,7 @@ async def test_what_is_undesired_by_the_time_of_the_auction_is_left_out(
     await bench.given(desired("p"), desired("q"))
     asked: list[Sequence[LRPStart]] = []
 
-    async def auction(starts: Sequence[LRPStart], *, trace_id: str) -> None:
+    async def auction(starts: Sequence[LRPStart], *, trace_id: str, log: Logger) -> None:
         asked.append(starts)
 
     monkeypatch.setattr(bench.peers, "request_lrp_auctions", auction)
@@ -798,4 +802,4 @@ async def test_a_life_of_a_suspect(autojump_clock: MockClock, bench: LRPBench) -
     await bench.convergence.converge()
     assert list(bench.rows().values()) == [read_row("O RUN b@c2 f#2")]
     with pytest.raises(ResourceNotFound):
-        await bench.peers.cell_by_id("c1")
+        await bench.peers.cell_by_id("c1", log=null_logger())

@@ -9,7 +9,7 @@ import trio
 
 from bbs.asyncio_loop import open_asyncio_loop
 from bbs.convergence.lrps import LRPConvergence
-from bbs.log import null_logger
+from bbs.log import Logger, null_logger
 from bbs.models.actual_lrp import ActualLRPState, Presence
 from bbs.models.outcome import Outcome, Record, put
 from bbs.peers.effects import Effects
@@ -50,7 +50,7 @@ async def opened_store(database_url: str) -> AsyncIterator[Store]:
 async def test_a_pass_is_durable(database_url: str) -> None:
     peers = StubPeers()
 
-    async def present_cells() -> Set[str]:
+    async def present_cells(*, log: Logger) -> Set[str]:
         await trio.lowlevel.checkpoint()
         return {"c1"}
 
@@ -72,7 +72,7 @@ async def test_a_pass_is_durable(database_url: str) -> None:
             convergence = LRPConvergence(
                 store,
                 present_cells,
-                effects=Effects(auctioneer=peers, reps=peers, cells=peers, log=null_logger()),
+                effects=Effects(auctioneer=peers, reps=peers, cells=peers),
                 convergence_workers=20,
                 log=null_logger(),
                 now_ns=lambda: N,

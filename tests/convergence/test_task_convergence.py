@@ -24,7 +24,7 @@ from bbs.lifecycle.task_convergence import (
     is_to_be_called_back,
     pruned,
 )
-from bbs.log import Level
+from bbs.log import Level, Logger
 from bbs.models.errors import UnknownError
 from bbs.models.events import TaskChanged, TaskRemoved
 from bbs.models.task import Task, TaskState
@@ -253,7 +253,7 @@ async def test_all_waiting_tasks_go_up_for_auction_in_one_request(bench: Bench) 
 async def test_an_auctioneer_that_is_away_is_no_obstacle(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(tasks: object, *, trace_id: str) -> None:
+    async def refuse(tasks: object, *, trace_id: str, log: Logger) -> None:
         raise PeerUnavailable("500")
 
     monkeypatch.setattr(bench.peers, "request_task_auctions", refuse)

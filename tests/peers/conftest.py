@@ -14,6 +14,18 @@ from bbs.peers.http import HTTPClient
 from bbs.tls import client_context, server_context
 from tests.peers.peer_server import WAIT_S, PeerServer, peer_server
 
+Said = tuple[str, str, dict[str, Any]]
+"""A line: its level and message without the component's name, its session, and the rest of its data."""
+
+NOT_SAID = {"session", "error", "duration", "trace-id", "span-id"}
+
+
+def said(what: str, session: str = "", *data: dict[str, Any], **more: Any) -> Said:
+    whole: dict[str, Any] = {}
+    for part in (*data, more):
+        whole |= part
+    return what, session, whole
+
 
 @dataclass
 class Lines:
@@ -28,6 +40,17 @@ class Lines:
     @property
     def messages(self) -> list[str]:
         return [line["message"] for line in self.lines]
+
+    def said(self) -> list[Said]:
+        """Each line, without errors, durations and traces in its data."""
+        return [
+            (
+                f"{Level(line['log_level']).name.lower()} {line['message'].removeprefix('bbs.')}",
+                line["data"].get("session", ""),
+                {key: value for key, value in line["data"].items() if key not in NOT_SAID},
+            )
+            for line in self.lines
+        ]
 
     def data_of(self, message: str) -> dict[str, Any]:
         [data] = [line["data"] for line in self.lines if line["message"] == message]

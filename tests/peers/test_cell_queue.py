@@ -9,7 +9,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bbs.log import null_logger
+from bbs.log import Logger, null_logger
 from bbs.models.actual_lrp import ActualLRP, InstanceKey
 from bbs.models.outcome import StopInstance
 from bbs.peers.cell_queue import CellQueue
@@ -64,15 +64,15 @@ class HalfDead(StubPeers):
         super().__init__()
         self.hanging = 0
 
-    async def cell_by_id(self, cell_id: str) -> Cell:
+    async def cell_by_id(self, cell_id: str, *, log: Logger) -> Cell:
         await trio.lowlevel.checkpoint()
         return Cell(cell_id=cell_id, rep_url="https://cell")
 
-    async def stop_lrp_instance(self, cell: Cell, lrp: ActualLRP, *, trace_id: str) -> None:
+    async def stop_lrp_instance(self, cell: Cell, lrp: ActualLRP, *, trace_id: str, log: Logger) -> None:
         if cell.cell_id == "dead":
             self.hanging += 1
             await trio.sleep_forever()
-        await super().stop_lrp_instance(cell, lrp, trace_id=trace_id)
+        await super().stop_lrp_instance(cell, lrp, trace_id=trace_id, log=log)
 
 
 def stop_at(cell_id: str, index: int) -> StopInstance:
@@ -82,11 +82,11 @@ def stop_at(cell_id: str, index: int) -> StopInstance:
 
 async def test_a_dead_cell_delays_nobody_else(nursery: trio.Nursery) -> None:
     peers = HalfDead()
-    effects = Effects(auctioneer=peers, reps=peers, cells=peers, log=null_logger())
+    effects = Effects(auctioneer=peers, reps=peers, cells=peers)
     await nursery.start(effects.run)
 
-    effects.submit([stop_at("dead", index) for index in range(1000)])
-    effects.submit([stop_at(f"c{index}", index) for index in range(300)])
+    effects.submit([stop_at("dead", index) for index in range(1000)], log=null_logger())
+    effects.submit([stop_at(f"c{index}", index) for index in range(300)], log=null_logger())
     await trio.testing.wait_all_tasks_blocked()
 
     assert len(peers.requests) == 300

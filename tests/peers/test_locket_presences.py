@@ -38,38 +38,40 @@ EXAMPLE_CELL = pb.CellPresence(
 
 
 class World:
-    def __init__(self, log: Logger, *, deadline_s: float = 1) -> None:
+    def __init__(self, *, deadline_s: float = 1) -> None:
         self.table = LocketTable(trio.current_time)
         self.locket = LocalLocket(self.table)
-        self.cells = Presences(self.locket, deadline_s=deadline_s, log=log)
+        self.cells = Presences(self.locket, deadline_s=deadline_s)
 
     def announce(self, key: str, value: str) -> None:
         self.table.lock(Resource.presence(key, owner="rep", value=value), ttl_s=15)
 
 
 async def test_every_field_reaches_the_wire(log: Logger) -> None:
-    world = World(log)
+    world = World()
     world.announce("cell-0", EXAMPLE)
 
-    assert pb.CellsResponse.FromString(b"".join(await world.cells.list_wire())).cells == [EXAMPLE_CELL]
-    assert await world.cells.cell_by_id("cell-0") == Cell(cell_id="cell-0", rep_url=EXAMPLE_CELL.rep_url)
+    assert pb.CellsResponse.FromString(b"".join(await world.cells.list_wire(log=log))).cells == [EXAMPLE_CELL]
+    assert await world.cells.cell_by_id("cell-0", log=log) == Cell(
+        cell_id="cell-0", rep_url=EXAMPLE_CELL.rep_url
+    )
 
 
 async def test_a_lone_cell_is_these_bytes(log: Logger) -> None:
-    world = World(log)
+    world = World()
     world.announce("c1", '{"cell_id":"c1"}')
 
-    assert b"".join(await world.cells.list_wire()).hex() == "12040a026331"
+    assert b"".join(await world.cells.list_wire(log=log)).hex() == "12040a026331"
 
 
 async def test_cells_go_by_the_id_that_they_tell_and_the_later_one_wins(log: Logger) -> None:
-    world = World(log)
+    world = World()
     world.announce("key-1", '{"cell_id":"c1","zone":"z1"}')
     world.announce("key-2", '{"cell_id":"c1","zone":"z2"}')
     world.table.lock(Resource.lock("bbs", owner="bbs-1"), ttl_s=15)
 
-    assert await world.cells.present_cells() == {"c1"}
-    [cell] = pb.CellsResponse.FromString(b"".join(await world.cells.list_wire())).cells
+    assert await world.cells.present_cells(log=log) == {"c1"}
+    [cell] = pb.CellsResponse.FromString(b"".join(await world.cells.list_wire(log=log))).cells
     assert cell.zone == "z2"
 
 
@@ -94,11 +96,11 @@ async def test_cells_go_by_the_id_that_they_tell_and_the_later_one_wins(log: Log
 async def test_what_cannot_be_read_is_told_and_passed_over(
     log: Logger, lines: Lines, value: str, reason: str
 ) -> None:
-    world = World(log)
+    world = World()
     world.announce("good", '{"cell_id":"good"}')
     world.announce("bad", value)
 
-    assert await world.cells.present_cells() == {"good"}
+    assert await world.cells.present_cells(log=log) == {"good"}
     assert lines.messages == ["bbs.cells.failed-to-unmarshal-presence"]
     assert lines.data_of("bbs.cells.failed-to-unmarshal-presence") == {
         "session": "1",
@@ -106,7 +108,7 @@ async def test_what_cannot_be_read_is_told_and_passed_over(
         "error": reason,
     }
     with pytest.raises(BBSError) as refused:
-        await world.cells.cell_by_id("bad")
+        await world.cells.cell_by_id("bad", log=log)
     assert refused.value.wire_type == Type.UnknownError
     assert str(refused.value) == f"presence of bad: {reason}"
     told = lines.data_of("bbs.cell-by-id.failed-to-unmarshal-presence")
@@ -114,27 +116,27 @@ async def test_what_cannot_be_read_is_told_and_passed_over(
 
 
 async def test_null_is_a_cell_without_a_name(log: Logger) -> None:
-    world = World(log)
+    world = World()
     world.announce("c1", "null")
 
-    assert await world.cells.present_cells() == {""}
+    assert await world.cells.present_cells(log=log) == {""}
 
 
 async def test_no_cells_are_no_error(log: Logger) -> None:
-    world = World(log)
+    world = World()
 
-    assert await world.cells.present_cells() == set()
-    assert await world.cells.list_wire() == ()
+    assert await world.cells.present_cells(log=log) == set()
+    assert await world.cells.list_wire(log=log) == ()
     with pytest.raises(ResourceNotFound):
-        await world.cells.cell_by_id("c1")
+        await world.cells.cell_by_id("c1", log=log)
 
 
-Lookup = Callable[[Presences], Any]
+Lookup = Callable[[Presences, Logger], Any]
 
 LOOKUPS = [
-    pytest.param(lambda cells: cells.present_cells(), "cells.failed-to-fetch-cells-from-locket", {}, id="ids"),
-    pytest.param(lambda cells: cells.list_wire(), "cells.failed-to-fetch-cells-from-locket", {}, id="list"),
-    pytest.param(lambda cells: cells.cell_by_id("c1"), "cell-by-id.failed-to-fetch-presence-from-locket",
+    pytest.param(lambda cells, log: cells.present_cells(log=log), "cells.failed-to-fetch-cells-from-locket", {}, id="ids"),
+    pytest.param(lambda cells, log: cells.list_wire(log=log), "cells.failed-to-fetch-cells-from-locket", {}, id="list"),
+    pytest.param(lambda cells, log: cells.cell_by_id("c1", log=log), "cell-by-id.failed-to-fetch-presence-from-locket",
                  {"cell-id": "c1"}, id="one"),
 ]  # fmt: skip
 
@@ -143,11 +145,11 @@ LOOKUPS = [
 async def test_when_locket_is_away_nobody_can_say(
     log: Logger, lines: Lines, lookup: Lookup, message: str, data: dict[str, str]
 ) -> None:
-    world = World(log)
+    world = World()
     world.locket.unreachable = True
 
     with pytest.raises(LocketError) as refused:
-        await lookup(world.cells)
+        await lookup(world.cells, log)
 
     text = "rpc error: code = Unavailable desc = Locket is unreachable"
     assert lines.messages == [f"bbs.{message}"]
@@ -160,11 +162,11 @@ async def test_when_locket_is_away_nobody_can_say(
 async def test_a_deadline_of_zero_has_passed(
     log: Logger, autojump_clock: MockClock, lookup: Lookup, message: str, data: dict[str, str]
 ) -> None:
-    world = World(log, deadline_s=0)
+    world = World(deadline_s=0)
     world.announce("c1", "{}")
 
     with pytest.raises(LocketError, match=r"code = DeadlineExceeded desc = context deadline exceeded$"):
-        await lookup(world.cells)
+        await lookup(world.cells, log)
 
 
 async def test_a_presence_is_read_once_as_long_as_it_does_not_change(
@@ -177,15 +179,15 @@ async def test_a_presence_is_read_once_as_long_as_it_does_not_change(
         return pb.CellPresence(cell_id=text)
 
     monkeypatch.setattr(presences, "from_json", from_json)
-    world = World(log)
+    world = World()
     world.announce("1", "c1")
     world.announce("2", "c2")
     for _ in range(3):
-        assert await world.cells.present_cells() == {"c1", "c2"}
+        assert await world.cells.present_cells(log=log) == {"c1", "c2"}
     world.announce("2", "c2 again")
-    assert await world.cells.present_cells() == {"c1", "c2 again"}
+    assert await world.cells.present_cells(log=log) == {"c1", "c2 again"}
 
     assert read == ["c1", "c2", "c2 again"]
     world.announce("2", "c2")
-    assert await world.cells.present_cells() == {"c1", "c2"}
+    assert await world.cells.present_cells(log=log) == {"c1", "c2"}
     assert read[3:] == ["c2"], "what nobody announces any more is forgotten"

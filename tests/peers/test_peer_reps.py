@@ -1,7 +1,7 @@
 """spec: peers.md §3; actual-lrps.md §5.2; examples.md D14-D16 and D19, as far as the rep is concerned."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -25,20 +25,26 @@ LRP = actual_lrp(
 BOTH: dict[str, Any] = {"internal_routes": ("a.apps.internal",), "metric_tags": (("k", "v"),)}
 NOT_FOUND = answer("404 Not Found")
 
-Call = Callable[[HTTPReps, Cell], Awaitable[None]]
+
+class Caller(NamedTuple):
+    reps: HTTPReps
+    log: Logger
 
 
-async def stop(reps: HTTPReps, cell: Cell, *, trace_id: str = "") -> None:
-    await reps.stop_lrp_instance(cell, LRP, trace_id=trace_id)
+Call = Callable[[Caller, Cell], Awaitable[None]]
 
 
-async def update(reps: HTTPReps, cell: Cell, *, trace_id: str = "", **parts: Any) -> None:
+async def stop(reps: Caller, cell: Cell, *, trace_id: str = "") -> None:
+    await reps.reps.stop_lrp_instance(cell, LRP, trace_id=trace_id, log=reps.log)
+
+
+async def update(reps: Caller, cell: Cell, *, trace_id: str = "", **parts: Any) -> None:
     given = {"internal_routes": None, "metric_tags": None} | parts
-    await reps.update_lrp_instance(cell, LRP, trace_id=trace_id, **given)
+    await reps.reps.update_lrp_instance(cell, LRP, trace_id=trace_id, log=reps.log, **given)
 
 
-async def cancel(reps: HTTPReps, cell: Cell, *, trace_id: str = "") -> None:
-    await reps.cancel_task(cell, "t-1", trace_id=trace_id)
+async def cancel(reps: Caller, cell: Cell, *, trace_id: str = "") -> None:
+    await reps.reps.cancel_task(cell, "t-1", trace_id=trace_id, log=reps.log)
 
 
 CALLS = [stop, update, cancel]
@@ -49,8 +55,8 @@ def cell_at(server: PeerServer) -> Cell:
 
 
 @pytest.fixture
-def reps(http: HTTPClient, log: Logger) -> HTTPReps:
-    return HTTPReps(http=http, log=log)
+def reps(http: HTTPClient, log: Logger) -> Caller:
+    return Caller(HTTPReps(http=http), log)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +68,7 @@ def reps(http: HTTPClient, log: Logger) -> HTTPReps:
     ],
 )
 async def test_each_call_has_its_path_and_headers(
-    reps: HTTPReps, tls_server: PeerServer, call: Call, line: str, content_type: str | None
+    reps: Caller, tls_server: PeerServer, call: Call, line: str, content_type: str | None
 ) -> None:
     await call(reps, cell_at(tls_server))
 
@@ -76,7 +82,7 @@ async def test_each_call_has_its_path_and_headers(
 
 
 @pytest.mark.parametrize("call", CALLS)
-async def test_the_request_id_is_passed_on(reps: HTTPReps, tls_server: PeerServer, call: Any) -> None:
+async def test_the_request_id_is_passed_on(reps: Caller, tls_server: PeerServer, call: Any) -> None:
     await call(reps, cell_at(tls_server), trace_id="the-id")
 
     assert tls_server.sent[0].header("X-Vcap-Request-Id") == "the-id"
@@ -105,7 +111,7 @@ HEAD = '{"instance_guid":"ig-1","process_guid":"pg-1","index":2,"domain":"cf-app
     ids=["routes", "tags, sorted", "empty is not null", "escaped"],
 )
 async def test_an_update_is_sent_as_go_does(
-    reps: HTTPReps, tls_server: PeerServer, parts: dict[str, Any], rest: str
+    reps: Caller, tls_server: PeerServer, parts: dict[str, Any], rest: str
 ) -> None:
     await update(reps, cell_at(tls_server), **parts)
 
@@ -119,7 +125,7 @@ ROUTES_ONLY = HEAD + '"internal_routes":[{"hostname":"a.apps.internal"}],"metric
 
 @pytest.mark.parametrize("again", [answer("202 Accepted"), NOT_FOUND], ids=["202", "404"])
 async def test_a_rep_without_the_new_route_is_updated_through_the_old_one(
-    reps: HTTPReps, tls_server: PeerServer, lines: Lines, again: bytes
+    reps: Caller, tls_server: PeerServer, lines: Lines, again: bytes
 ) -> None:
     tls_server.plays(NOT_FOUND, again)
 
@@ -132,7 +138,7 @@ async def test_a_rep_without_the_new_route_is_updated_through_the_old_one(
 
 
 async def test_a_rep_without_the_new_route_has_no_use_for_tags_alone(
-    reps: HTTPReps, tls_server: PeerServer
+    reps: Caller, tls_server: PeerServer
 ) -> None:
     tls_server.plays(NOT_FOUND)
 
@@ -141,7 +147,7 @@ async def test_a_rep_without_the_new_route_has_no_use_for_tags_alone(
     assert tls_server.lines == [NEW_ROUTE]
 
 
-async def test_what_fails_on_the_old_route_fails(reps: HTTPReps, tls_server: PeerServer) -> None:
+async def test_what_fails_on_the_old_route_fails(reps: Caller, tls_server: PeerServer) -> None:
     tls_server.plays(NOT_FOUND, answer("500 Oh"))
 
     with pytest.raises(UnknownError, match="status code 500"):
@@ -158,7 +164,7 @@ async def test_what_fails_on_the_old_route_fails(reps: HTTPReps, tls_server: Pee
     ],
 )
 async def test_any_other_answer_is_an_error(
-    reps: HTTPReps, tls_server: PeerServer, lines: Lines, call: Call, status: int, text: str
+    reps: Caller, tls_server: PeerServer, lines: Lines, call: Call, status: int, text: str
 ) -> None:
     tls_server.plays(answer(f"{status} Whatever"))
 
@@ -170,7 +176,7 @@ async def test_any_other_answer_is_an_error(
 
 
 @pytest.mark.parametrize("call", [stop, cancel])
-async def test_404_is_an_error_except_for_updates(reps: HTTPReps, tls_server: PeerServer, call: Call) -> None:
+async def test_404_is_an_error_except_for_updates(reps: Caller, tls_server: PeerServer, call: Call) -> None:
     tls_server.plays(NOT_FOUND)
 
     with pytest.raises(UnknownError, match=r"http error: status code 404 \(Not Found\)"):
@@ -180,7 +186,7 @@ async def test_404_is_an_error_except_for_updates(reps: HTTPReps, tls_server: Pe
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("scheme", ["http", "ftp", ""])
 async def test_a_cell_without_https_is_not_called(
-    reps: HTTPReps, server: PeerServer, lines: Lines, call: Call, scheme: str
+    reps: Caller, server: PeerServer, lines: Lines, call: Call, scheme: str
 ) -> None:
     cell = Cell(cell_id="c1", rep_url=f"{scheme}://127.0.0.1:{server.port}" if scheme else "")
 
@@ -192,7 +198,7 @@ async def test_a_cell_without_https_is_not_called(
 
 
 @pytest.mark.parametrize("call", CALLS)
-async def test_no_response_is_an_error(reps: HTTPReps, lines: Lines, call: Call) -> None:
+async def test_no_response_is_an_error(reps: Caller, lines: Lines, call: Call) -> None:
     with pytest.raises(NoResponse, match="refused"):
         await call(reps, Cell(cell_id="c1", rep_url=f"https://127.0.0.1:{await closed_port()}"))
     assert [message.rpartition(".")[2] for message in lines.messages] == ["starting", "request-failed"]
@@ -204,21 +210,33 @@ async def test_a_rep_that_hangs_is_given_up(
     tls_server.plays(Do.HANG)
 
     with pytest.raises(NoResponse, match=r"Client\.Timeout"):
-        await stop(HTTPReps(http=impatient, log=log), cell_at(tls_server))
+        await stop(Caller(HTTPReps(http=impatient), log), cell_at(tls_server))
 
 
 async def test_the_log_says_what_was_asked_of_whom(
-    reps: HTTPReps, tls_server: PeerServer, lines: Lines
+    reps: Caller, tls_server: PeerServer, lines: Lines
 ) -> None:
-    await stop(reps, cell_at(tls_server))
+    for call in CALLS:
+        await call(reps, cell_at(tls_server))
+    tls_server.plays(NOT_FOUND, NOT_FOUND)
+    await update(reps, cell_at(tls_server), **BOTH)
 
-    assert lines.messages == ["bbs.stop-lrp.starting", "bbs.stop-lrp.completed"]
-    data = lines.data_of("bbs.stop-lrp.completed")
-    assert data.pop("duration") > 0
-    assert data == {
-        "process-guid": "pg-1",
-        "index": 2,
-        "domain": "cf-apps",
-        "instance-key": {"instance_guid": "ig-1", "cell_id": "c1"},
-        "session": "1",
-    }
+    key = {"process-guid": "pg-1", "index": 2, "domain": "cf-apps"}
+    stopped = key | {"instance-key": {"instance_guid": "ig-1", "cell_id": "c1"}, "session": "1"}
+    updated = key | {"instance-guid": "ig-1"}
+    gone = {"status-code": 404, "msg": "Not Found"}
+    for line in lines.lines:
+        if "duration" in line["data"]:
+            assert line["data"].pop("duration") > 0
+    assert [(line["log_level"], line["message"], line["data"]) for line in lines.lines] == [
+        (1, "bbs.stop-lrp.starting", stopped),
+        (1, "bbs.stop-lrp.completed", stopped),
+        (1, "bbs.update-lrp.starting", updated | {"session": "2"}),
+        (1, "bbs.update-lrp.completed", updated | {"session": "2"}),
+        (1, "bbs.cancel-task.starting", {"task-guid": "t-1", "session": "3"}),
+        (1, "bbs.cancel-task.completed", {"task-guid": "t-1", "session": "3"}),
+        (1, "bbs.update-lrp.starting", updated | {"session": "4"}),
+        (2, "bbs.update-lrp.failed-with-status", updated | gone | {"session": "4"}),
+        (1, "bbs.update-lrp-r0.starting", updated | {"session": "5"}),
+        (2, "bbs.update-lrp-r0.failed-with-status", updated | gone | {"session": "5"}),
+    ]

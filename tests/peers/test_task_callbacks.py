@@ -93,9 +93,14 @@ class Pool:
 
 @asynccontextmanager
 async def running(http: HTTPClient, log: Logger, *, workers: int = 2) -> AsyncIterator[Pool]:
-    pool = Pool(HTTPTaskCallbacks(http=http, workers=workers, log=log), Ledger())
+    pool = Pool(HTTPTaskCallbacks(http=http, workers=workers), Ledger())
     async with trio.open_nursery() as nursery:
-        run = partial(pool.callbacks.run, resolving=pool.ledger.resolving, delete=pool.ledger.delete)
+        run = partial(
+            pool.callbacks.run,
+            resolving=pool.ledger.resolving,
+            delete=pool.ledger.delete,
+            log=log.session("task-completion-workpool"),
+        )
         await nursery.start(run)
         yield pool
         nursery.cancel_scope.cancel()
@@ -145,7 +150,7 @@ async def test_H32_who_refuses_the_connection_is_asked_once(pool: Pool, lines: L
     await pool.call_back(pool.add(completed(url=f"http://127.0.0.1:{await closed_port()}/")))
 
     assert pool.ledger.states == {"t": TaskState.Resolving}
-    assert lines.messages == ["bbs.handle-completed-task.doing-request-failed"]
+    assert lines.messages == ["bbs.task-completion-workpool.handle-completed-task.doing-request-failed"]
 
 
 async def test_H33_who_takes_too_long_is_asked_again(
@@ -159,9 +164,9 @@ async def test_H33_who_takes_too_long_is_asked_again(
         assert not pool.ledger.states
 
 
-async def test_H34_without_a_url_nothing_happens(pool: Pool) -> None:
+async def test_H34_without_a_url_nothing_happens(pool: Pool, log: Logger) -> None:
     await pool.callbacks.submit(pool.add(completed()))
-    pool.callbacks.submit_nowait(completed())
+    pool.callbacks.submit_nowait(completed(), log=log)
     await trio.testing.wait_all_tasks_blocked(0.001)
 
     assert pool.ledger.states == {"t": TaskState.Completed}
@@ -232,7 +237,7 @@ async def test_a_url_that_is_none_leaves_the_task_resolving(pool: Pool, lines: L
     await pool.call_back(pool.add(completed(url="http://h:port/")))
 
     assert pool.ledger.states == {"t": TaskState.Resolving}
-    assert lines.messages == ["bbs.handle-completed-task.building-request-failed"]
+    assert lines.messages == ["bbs.task-completion-workpool.handle-completed-task.building-request-failed"]
 
 
 async def test_a_delete_that_fails_is_logged(pool: Pool, server: PeerServer, lines: Lines) -> None:
@@ -240,7 +245,7 @@ async def test_a_delete_that_fails_is_logged(pool: Pool, server: PeerServer, lin
 
     await pool.call_back(pool.add(completed(url=server.address)))
 
-    assert lines.messages[-1] == "bbs.handle-completed-task.delete-task-failed"
+    assert lines.messages[-1] == "bbs.task-completion-workpool.handle-completed-task.delete-task-failed"
 
 
 async def test_used_up_attempts_are_logged(pool: Pool, server: PeerServer, lines: Lines) -> None:
@@ -248,7 +253,7 @@ async def test_used_up_attempts_are_logged(pool: Pool, server: PeerServer, lines
 
     await pool.call_back(pool.add(completed(url=server.address)))
 
-    data = lines.data_of("bbs.handle-completed-task.callback-failed")
+    data = lines.data_of("bbs.task-completion-workpool.handle-completed-task.callback-failed")
     assert (data["status_code"], data["callback_url"], data["task_guid"]) == (504, server.address, "t")
 
 
@@ -275,7 +280,10 @@ async def test_three_attempts_are_all_there_are(
         await pool.call_back(pool.add(completed(url="http://h/")))
 
         assert http.attempts == 3
-        assert lines.data_of("bbs.handle-completed-task.callback-failed")["status_code"] == 0
+        assert (
+            lines.data_of("bbs.task-completion-workpool.handle-completed-task.callback-failed")["status_code"]
+            == 0
+        )
         assert pool.ledger.states == {"t": TaskState.Resolving}
 
 
@@ -306,10 +314,10 @@ async def test_convergence_waits_and_requests_do_not_when_all_is_full(
 
         # One more than fit: one waits in between, to be passed on.
         for n in range(HANDED_OVER_PER_WORKER_MAX):
-            pool.callbacks.submit_nowait(completed(f"h-{n}", server.address))
+            pool.callbacks.submit_nowait(completed(f"h-{n}", server.address), log=log)
         await trio.testing.wait_all_tasks_blocked(0.001)
-        pool.callbacks.submit_nowait(completed("fits", server.address))
-        pool.callbacks.submit_nowait(completed("dropped", server.address))
+        pool.callbacks.submit_nowait(completed("fits", server.address), log=log)
+        pool.callbacks.submit_nowait(completed("dropped", server.address), log=log)
 
         assert pool.callbacks.statistics() == CallbackStatistics(
             queued=1,
@@ -323,9 +331,9 @@ async def test_convergence_waits_and_requests_do_not_when_all_is_full(
         nursery.cancel_scope.cancel()
 
 
-async def test_what_requests_hand_over_is_called_back(pool: Pool, server: PeerServer) -> None:
+async def test_what_requests_hand_over_is_called_back(pool: Pool, server: PeerServer, log: Logger) -> None:
     for n in range(15):
-        pool.callbacks.submit_nowait(pool.add(completed(f"t-{n}", server.address)))
+        pool.callbacks.submit_nowait(pool.add(completed(f"t-{n}", server.address)), log=log)
     await pool.settle(lambda now: now.told == 15)
 
     assert len(server.sent) == 15
@@ -336,4 +344,4 @@ def test_a_pool_needs_a_worker(client_tls: ssl.SSLContext, log: Logger) -> None:
     http = HTTPClient(tls=client_tls, timeout_s=1)
 
     with pytest.raises(ValueError, match="must provide positive maxWorkers; provided 0"):
-        HTTPTaskCallbacks(http=http, workers=0, log=log)
+        HTTPTaskCallbacks(http=http, workers=0)

@@ -126,7 +126,7 @@ async def serving_lrps(
     store = Store(backend, publish=hubs.publish)
     await store.load()
     peers = StubPeers()
-    effects = Effects(auctioneer=peers, reps=peers, cells=peers, log=null_logger())
+    effects = Effects(auctioneer=peers, reps=peers, cells=peers)
     listeners = await open_listeners("127.0.0.1:0")
     stop = trio.Event()
     running = Server(listeners[0].socket.getsockname()[1], peers, store, hubs, stop)

@@ -108,7 +108,7 @@ async def open_bbs(nursery: trio.Nursery) -> BBS:
     store = Store(backend, publish=hubs.publish)
     await store.load()
     peers = StubPeers()
-    effects = Effects(auctioneer=peers, reps=peers, cells=peers, log=quiet)
+    effects = Effects(auctioneer=peers, reps=peers, cells=peers)
     await nursery.start(store.run)
     return BBS(
         Context(

@@ -41,6 +41,7 @@ from bbs.store.memory_backend import Disk, Fault, Faults, MemoryBackend
 from bbs.store.store import Store, StoreUnavailable
 from bbs.sync.event_hub import EventHubs
 from tests.records import desired_message
+from tests.routes.calls import a_call
 
 LARGE = 1_234
 NOW_NS = 1_700_000_000_000_000_000
@@ -72,7 +73,7 @@ class Bench:
     instances_told: trio.Event = field(default_factory=trio.Event)
 
     def __post_init__(self) -> None:
-        self.effects = Effects(auctioneer=self.peers, reps=self.peers, cells=self.peers, log=null_logger())
+        self.effects = Effects(auctioneer=self.peers, reps=self.peers, cells=self.peers)
         context = Context(
             store=self.store,
             hubs=self.hubs,
@@ -101,12 +102,12 @@ class Bench:
         return f"epoch{self.made}"
 
     async def desire(self, instances: int, process_guid: str = "p") -> None:
-        await self.lifecycle.desire(desire_request(process_guid, instances), "trace")
+        await self.lifecycle.desire(desire_request(process_guid, instances), a_call("trace"))
 
     async def update(self, process_guid: str = "p", **changes: object) -> None:
         update = pb.DesiredLRPUpdate(**changes)  # type: ignore[arg-type]
         await self.lifecycle.update(
-            pb.UpdateDesiredLRPRequest(process_guid=process_guid, update=update), "trace"
+            pb.UpdateDesiredLRPRequest(process_guid=process_guid, update=update), a_call("trace")
         )
 
     async def scale(self, instances: int) -> None:
@@ -127,7 +128,7 @@ class Bench:
             raise BBSError.from_wire(response.error)
 
     async def remove(self, process_guid: str = "p") -> None:
-        await self.lifecycle.remove(pb.RemoveDesiredLRPRequest(process_guid=process_guid), "trace")
+        await self.lifecycle.remove(pb.RemoveDesiredLRPRequest(process_guid=process_guid), a_call("trace"))
 
     async def run_on_cells(self, indices: range) -> None:
         """Let cells have started these instances."""

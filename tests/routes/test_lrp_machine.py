@@ -66,7 +66,7 @@ class Fleet:
         self.peers = StubPeers()
         self.appear(*CELLS)
         log = null_logger()
-        effects = Effects(auctioneer=self.peers, reps=self.peers, cells=self.peers, log=log)
+        effects = Effects(auctioneer=self.peers, reps=self.peers, cells=self.peers)
         self.context = Context(
             store=self.store, hubs=self.hubs, effects=effects, log=log, now_ns=lambda: self.now_ns
         )

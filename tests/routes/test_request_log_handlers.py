@@ -10,7 +10,7 @@ import pytest
 import trio
 from google.protobuf.message import Message
 
-from bbs.log import Level
+from bbs.log import Level, Logger
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRPState, InstanceKey, Presence
 from bbs.models.go_json import to_json
@@ -359,7 +359,7 @@ async def test_a_request_and_its_handler_are_one_family(bbs: BBS, fast_lane: boo
 async def test_what_a_cell_is_asked_to_stop_is_not_told_as_removed(
     bbs: BBS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def is_there(cell_id: str) -> Cell:
+    async def is_there(cell_id: str, *, log: Logger) -> Cell:
         return Cell(cell_id=cell_id, rep_url="https://rep")
 
     monkeypatch.setattr(bbs.context.effects.cells, "cell_by_id", is_there)

@@ -18,7 +18,7 @@ from trio.testing import MockClock
 from bbs.asyncio_loop import open_asyncio_loop
 from bbs.convergence.tasks import TaskConvergence
 from bbs.lifecycle.task_convergence import TaskLimits
-from bbs.log import null_logger
+from bbs.log import Logger, null_logger
 from bbs.models import pb
 from bbs.models.errors import BBSError
 from bbs.models.events import Event, Hub, TaskChanged, TaskCreated, TaskRemoved
@@ -37,6 +37,7 @@ from bbs.store.postgres import PostgresBackend
 from bbs.store.store import Store
 from bbs.sync.event_hub import EventHubs
 from tests.records import task_definition
+from tests.routes.calls import a_call
 from tests.routes.conftest import fail_on_dropped_row
 
 KEYRING = Keyring({"label": "key"}, "label")
@@ -168,7 +169,7 @@ class Served:
         self.told: list[Event] = []
         self.store = Store(backend, publish=self._publish)
         peers = StubPeers()
-        effects = Effects(auctioneer=peers, reps=peers, cells=peers, log=null_logger())
+        effects = Effects(auctioneer=peers, reps=peers, cells=peers)
         context = Context(
             store=self.store,
             hubs=EventHubs(log=null_logger()),
@@ -201,10 +202,10 @@ class Served:
 
     async def desire(self, guid: str) -> None:
         request = pb.DesireTaskRequest(task_guid=guid, domain="d", task_definition=task_definition())
-        await self.handlers.desire(request, "")
+        await self.handlers.desire(request, a_call())
 
     async def start(self, guid: str, cell: str) -> str:
-        answer = await self.handlers.start(pb.StartTaskRequest(task_guid=guid, cell_id=cell), "")
+        answer = await self.handlers.start(pb.StartTaskRequest(task_guid=guid, cell_id=cell), a_call())
         assert isinstance(answer, bytes)
         return "should start" if pb.StartTaskResponse.FromString(answer).should_start else ""
 
@@ -213,31 +214,29 @@ class Served:
             pb.CompleteTaskRequest(
                 task_guid=guid, cell_id=cell, failed=failed, failure_reason="why", result="r"
             ),
-            "",
+            a_call(),
         )
 
     async def fail(self, guid: str) -> None:
-        await self.handlers.fail(pb.FailTaskRequest(task_guid=guid, failure_reason="f"), "")
+        await self.handlers.fail(pb.FailTaskRequest(task_guid=guid, failure_reason="f"), a_call())
 
     async def cancel(self, guid: str) -> None:
-        await self.handlers.cancel(pb.TaskGuidRequest(task_guid=guid), "")
+        await self.handlers.cancel(pb.TaskGuidRequest(task_guid=guid), a_call())
 
     async def reject(self, guid: str) -> None:
-        await self.handlers.reject(pb.RejectTaskRequest(task_guid=guid, rejection_reason="no"), "")
+        await self.handlers.reject(pb.RejectTaskRequest(task_guid=guid, rejection_reason="no"), a_call())
 
     async def resolving(self, guid: str) -> None:
-        await self.handlers.resolving(pb.TaskGuidRequest(task_guid=guid), "")
+        await self.handlers.resolving(pb.TaskGuidRequest(task_guid=guid), a_call())
 
     async def delete(self, guid: str) -> None:
-        await self.handlers.delete(pb.TaskGuidRequest(task_guid=guid), "")
+        await self.handlers.delete(pb.TaskGuidRequest(task_guid=guid), a_call())
 
     async def converge(self, cells: frozenset[str]) -> None:
-        async def present_cells() -> frozenset[str]:
+        async def present_cells(*, log: Logger) -> frozenset[str]:
             return cells
 
-        effects = TaskEffects(
-            auctioneer=self.peers, reps=self.peers, cells=self.peers, callbacks=self.peers, log=null_logger()
-        )
+        effects = TaskEffects(auctioneer=self.peers, reps=self.peers, cells=self.peers, callbacks=self.peers)
         convergence = TaskConvergence(
             self.store,
             present_cells,
@@ -251,7 +250,7 @@ class Served:
         await convergence.converge()
 
     async def rows(self) -> dict[str, Fields]:
-        answer = await self.reads.tasks(pb.TasksRequest(), "")
+        answer = await self.reads.tasks(pb.TasksRequest(), a_call())
         assert isinstance(answer, list)
         found = pb.TasksResponse.FromString(b"".join(answer)).tasks
         for each in found:

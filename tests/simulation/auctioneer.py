@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 import trio
 
 from bbs.client import InternalBBSClient, TransportError
+from bbs.log import Logger
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP
 from bbs.models.errors import BBSError
@@ -61,7 +62,7 @@ class Auctioneer:
         self._is_away = is_away
         self._waiting.clear()  # it is in the memory of a process that ends
 
-    async def request_lrp_auctions(self, starts: Sequence[LRPStart], *, trace_id: str) -> None:
+    async def request_lrp_auctions(self, starts: Sequence[LRPStart], *, trace_id: str, log: Logger) -> None:
         await trio.sleep(self._random.uniform(0.001, 0.02))
         if self.is_away:
             raise PeerUnavailable("connection refused")
@@ -69,7 +70,7 @@ class Auctioneer:
             self._waiting.extend((start.process_guid, start.domain, index) for index in start.indices)
         self._work.set()
 
-    async def request_task_auctions(self, tasks: Sequence[Task], *, trace_id: str) -> None:
+    async def request_task_auctions(self, tasks: Sequence[Task], *, trace_id: str, log: Logger) -> None:
         raise PeerUnavailable("no tasks here")
 
     async def run(self) -> NoReturn:
@@ -126,7 +127,9 @@ class Reps:
         self._random = random
         self._tell = tell
 
-    async def stop_lrp_instance(self, cell: CellPresence, lrp: ActualLRP, *, trace_id: str) -> None:
+    async def stop_lrp_instance(
+        self, cell: CellPresence, lrp: ActualLRP, *, trace_id: str, log: Logger
+    ) -> None:
         rep = await self._reach(cell)
         self.stops += 1
         found = rep.stop(lrp.instance.instance_guid)
@@ -142,6 +145,7 @@ class Reps:
         internal_routes: tuple[str, ...] | None,
         metric_tags: tuple[tuple[str, str], ...] | None,
         trace_id: str,
+        log: Logger,
     ) -> None:
         rep = await self._reach(cell)
         found = rep.update(
@@ -149,7 +153,7 @@ class Reps:
         )
         self._tell(f"update {lrp.instance.instance_guid}: {'ok' if found else 'not found'}")
 
-    async def cancel_task(self, cell: CellPresence, task_guid: str, *, trace_id: str) -> None:
+    async def cancel_task(self, cell: CellPresence, task_guid: str, *, trace_id: str, log: Logger) -> None:
         await self._reach(cell)
 
     async def _reach(self, cell: CellPresence) -> Cell:

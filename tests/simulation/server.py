@@ -60,8 +60,8 @@ class BBS:
         self.hubs = EventHubs(log=log)
         self._backend = MemoryBackend(around.disk, KEYRING, on_dropped=self._on_dropped, faults=around.faults)
         self.store = Store(self._backend, publish=self.hubs.publish)
-        cells = Presences(around.locket, deadline_s=10.0, log=log)
-        effects = Effects(auctioneer=around.auctioneer, reps=around.reps, cells=cells, log=log)
+        cells = Presences(around.locket, deadline_s=10.0)
+        effects = Effects(auctioneer=around.auctioneer, reps=around.reps, cells=cells)
         context = Context(
             store=self.store,
             hubs=self.hubs,
@@ -87,7 +87,6 @@ class BBS:
                 reps=around.reps,
                 cells=cells,
                 callbacks=NoCallbacks(),
-                log=log,
             ),
             limits=TaskLimits(),
             log=log,

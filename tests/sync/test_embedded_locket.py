@@ -137,20 +137,22 @@ async def test_no_thread_is_left() -> None:
 
 async def test_presences_of_another_process_come_and_go(address: str) -> None:
     async with open_locket(LocketSettings(address=address, tls=None), log=null_logger()) as locket:
-        cells = Presences(locket, deadline_s=5, log=null_logger())
-        assert await cells.present_cells() == set()
+        cells = Presences(locket, deadline_s=5)
+        assert await cells.present_cells(log=null_logger()) == set()
         process = await start_cell(address)
         try:
-            assert await cells.present_cells() == {"cell-1"}
-            assert (await cells.cell_by_id("cell-1")).rep_url == "https://cell.service.cf.internal:1801"
+            assert await cells.present_cells(log=null_logger()) == {"cell-1"}
+            assert (
+                await cells.cell_by_id("cell-1", log=null_logger())
+            ).rep_url == "https://cell.service.cf.internal:1801"
         finally:
             process.kill()
             await process.wait()
         with trio.fail_after(10):
-            while await cells.present_cells():
+            while await cells.present_cells(log=null_logger()):
                 await trio.lowlevel.checkpoint()
         with pytest.raises(ResourceNotFound):
-            await cells.cell_by_id("cell-1")
+            await cells.cell_by_id("cell-1", log=null_logger())
 
 
 @pytest.mark.slow

@@ -23,17 +23,17 @@ class ScriptedCells:
     present: set[str] | UnknownError = field(default_factory=set)
     looks: int = 0
 
-    async def present_cells(self) -> Set[str]:
+    async def present_cells(self, *, log: Logger) -> Set[str]:
         await trio.lowlevel.checkpoint()
         self.looks += 1
         if isinstance(self.present, UnknownError):
             raise self.present
         return set(self.present)
 
-    async def cell_by_id(self, cell_id: str) -> Cell:
+    async def cell_by_id(self, cell_id: str, *, log: Logger) -> Cell:
         raise AssertionError("a watch asks for no single cell")
 
-    async def list_wire(self) -> Sequence[bytes]:
+    async def list_wire(self, *, log: Logger) -> Sequence[bytes]:
         raise AssertionError("a watch asks for no list")
 
 
@@ -151,7 +151,7 @@ async def test_a_cell_that_expires_in_our_own_locket_is_noticed_at_once(
 ) -> None:
     watched = Watched()
     table = LocketTable(trio.current_time)
-    cells = Presences(LocalLocket(table), deadline_s=1, log=quiet())
+    cells = Presences(LocalLocket(table), deadline_s=1)
     watch = PresenceWatch(cells, poll_interval_s=1000, on_change=watched.note, log=quiet())
     nursery.start_soon(expire_on_time, table)
     nursery.start_soon(watch.run)

@@ -71,6 +71,8 @@ class Call:
     """The number of its session in the log; 0 unless ``Hooks.on_request_begin`` gives it one."""
     access_session: int = 0
     """And in the access log."""
+    trace_data: Mapping[str, str] | None = None
+    """What lines in the log carry of the trace id; ``None`` until the first of them is written."""
 
     @property
     def remote_addr(self) -> str:

@@ -171,6 +171,10 @@ def task_on_cell(request: _ByTaskGuidAndCell) -> Data:
     return {"task_guid": request.task_guid, "cell_id": request.cell_id}
 
 
+def rejected_task(request: pb.RejectTaskRequest) -> Data:
+    return {"guid": request.task_guid, "task_guid": request.task_guid}
+
+
 def tasks(request: pb.TasksRequest) -> Data:
     return {"filter": {"Domain": request.domain, "CellID": request.cell_id}}
 
