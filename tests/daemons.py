@@ -17,6 +17,7 @@ import trio
 
 from bbs.certs import DevelopmentCerts, make_development_certs
 from bbs.client import ClientConfig, InternalBBSClient
+from tests.peers.peer_server import peer_server
 
 WAIT_MAX_S = 60.0
 
@@ -48,13 +49,14 @@ _ports = _own_ports()
 
 @dataclass
 class Surroundings:
-    """What daemons share. ``locket`` is the Locket's process."""
+    """What daemons share. ``locket`` is the Locket's process; the auctioneer takes what it is given."""
 
     tmp_path: Path
     certs: DevelopmentCerts
     database_url: str
     locket: trio.Process
     locket_address: str
+    auctioneer_address: str
 
     def config(self, uuid: str, **changes: Any) -> dict[str, Any]:
         """A configuration that works, with free ports of its own."""
@@ -78,7 +80,7 @@ class Surroundings:
             "db_connection_timeout": "30s",
             "encryption_keys": {"label": "key"},
             "active_key_label": "label",
-            "auctioneer_address": f"http://127.0.0.1:{free_port()}",
+            "auctioneer_address": self.auctioneer_address,
             "communication_timeout": "1s",
             "converge_repeat_interval": "30s",
             "kick_task_duration": "30s",
@@ -191,11 +193,12 @@ class Daemon:
 async def surroundings(tmp_path: Path, database_url: str) -> AsyncIterator[Surroundings]:
     certs = make_development_certs(tmp_path / "certs")
     process, address = await start_locket(certs)
-    around = Surroundings(tmp_path, certs, database_url, process, address)
-    try:
-        yield around
-    finally:
-        await end(around.locket)
+    async with peer_server() as auctioneer:
+        around = Surroundings(tmp_path, certs, database_url, process, address, auctioneer.address)
+        try:
+            yield around
+        finally:
+            await end(around.locket)
 
 
 async def start_locket(certs: DevelopmentCerts, address: str = "127.0.0.1:0") -> tuple[trio.Process, str]:

@@ -145,6 +145,7 @@ async def test_an_idle_master_notices_at_once_that_another_server_has_become_one
             around.database_url,
             around.locket,
             around.locket_address,
+            around.auctioneer_address,
         )
         async with daemon(elsewhere, second_config) as second:
             await second.logs("migration-manager.finished-migrations")
