@@ -260,19 +260,6 @@ async def test_no_write_of_a_master_that_slept_through_its_lock_lands(around: Su
             assert await domains(third) == ["before", "meanwhile"]
 
 
-async def test_a_master_without_locket_ends_and_writes_nothing_more(around: Surroundings) -> None:
-    async with daemon(around, around.config("a")) as bbs:
-        await bbs.logs("started")
-
-        await end(around.locket)
-
-        assert await bbs.exit_code() == 1
-        assert_order(bbs.messages(), "locket-lock.lost-lock", "exited-with-failure")
-        error = bbs.data_of("exited-with-failure")["error"]
-        assert error.startswith("Exit trace for group:\nlock exited with error: lost lock (request ")
-        assert "\nserver exited with nil\n" in error
-
-
 async def test_a_standby_outlives_locket_and_becomes_master_when_it_is_back(around: Surroundings) -> None:
     async with daemon(around, around.config("a")) as first:
         await first.logs("started")

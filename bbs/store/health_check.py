@@ -9,17 +9,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from math import ceil
 from time import time_ns
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import asyncpg
 import trio
 from trio_asyncio import aio_as_trio
 
 from bbs.log import Logger
 from bbs.store.driver_errors import words
 from bbs.store.dsn import DSN
-
-CLOSE_S = 1.0
+from bbs.store.side_connection import SideConnection
 
 
 class AttemptFailed(Exception):
@@ -108,10 +106,8 @@ class PostgresProbe:
     """What an attempt does: note the time in ``bbs_health_check`` and read it back, on a connection of its own."""
 
     def __init__(self, dsn: DSN, *, connect_s: float, now_ns: Callable[[], int] = time_ns) -> None:
-        self._dsn = dsn
-        self._connect_s = connect_s
         self._now_ns = now_ns
-        self._connection: asyncpg.Connection[Any] | None = None
+        self._connection = SideConnection(dsn, connect_s=connect_s)
 
     async def attempt(self) -> None:
         """One attempt.
@@ -128,38 +124,25 @@ class PostgresProbe:
             await aio_as_trio(self._read)()
         except (Exception, asyncio.CancelledError) as error:
             # Whatever it was, it is for the number of failed attempts to decide what follows from it.
-            self._abandon()
+            self._connection.abandon()
             raise AttemptFailed(f"failed {step} health check time: {words(error)}") from error
         except BaseException:
-            self._abandon()
+            self._connection.abandon()
             raise
 
     async def aclose(self) -> None:
         """Close the connection, if there is one."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with trio.move_on_after(CLOSE_S, shield=True):
-                try:
-                    await aio_as_trio(connection.close)(timeout=CLOSE_S)
-                except Exception:
-                    # Whatever the driver stumbled over, the end of the session is all that is still wanted of it.
-                    connection.terminate()
-
-    def _abandon(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.terminate()
+        await self._connection.aclose()
 
     async def _note(self) -> None:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._dsn.connect(timeout_s=self._connect_s)
-        await self._connection.execute(
+        connection = await self._connection.get()
+        await connection.execute(
             "INSERT INTO bbs_health_check (id, time) VALUES (1, $1)"
             " ON CONFLICT (id) DO UPDATE SET time = excluded.time",
             self._now_ns(),
         )
 
     async def _read(self) -> None:
-        assert self._connection is not None
-        if await self._connection.fetchval("SELECT time FROM bbs_health_check WHERE id = 1") is None:
+        connection = await self._connection.get()
+        if await connection.fetchval("SELECT time FROM bbs_health_check WHERE id = 1") is None:
             raise OSError("sql: no rows in result set")

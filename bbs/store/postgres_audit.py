@@ -8,17 +8,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
-import asyncpg
-import trio
 from trio_asyncio import aio_as_trio
 
 from bbs.models.outcome import Record
 from bbs.store.codec import TABLES, Values
 from bbs.store.driver_errors import meaning
 from bbs.store.dsn import DSN
+from bbs.store.side_connection import SideConnection
 from bbs.store.statements import audit_statement, page_statement
 
-CLOSE_S: Final = 1.0
 LOW_32_BITS: Final = 0xFFFF_FFFF
 """What a row remembers of the id of the transaction that wrote it."""
 
@@ -71,10 +69,7 @@ class PostgresAudit:
     """
 
     def __init__(self, dsn: DSN, *, statement_s: float = 10.0, connect_s: float = 5.0) -> None:
-        self._dsn = dsn
-        self._statement_s = statement_s
-        self._connect_s = connect_s
-        self._connection: asyncpg.Connection[Any] | None = None
+        self._connection = SideConnection(dsn, connect_s=connect_s, statement_s=statement_s)
 
     # What follows runs under Trio, up to the next such line.
 
@@ -96,49 +91,30 @@ class PostgresAudit:
 
     async def aclose(self) -> None:
         """Close the connection, if there is one."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with trio.move_on_after(CLOSE_S, shield=True):
-                try:
-                    await aio_as_trio(connection.close)(timeout=CLOSE_S)
-                except Exception:
-                    # Whatever the driver stumbled over, the end of the session is all that is still wanted of it.
-                    connection.terminate()
+        await self._connection.aclose()
 
     async def _cross(self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             result: T = await aio_as_trio(work)(*args, **kwargs)
         except (Exception, asyncio.CancelledError) as error:
-            self._abandon()
+            self._connection.abandon()
             raise meaning(error) from error
         except BaseException:
-            self._abandon()
+            self._connection.abandon()
             raise
         return result
 
-    def _abandon(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.terminate()
-
     # What follows runs under asyncio.
 
-    async def _connected(self) -> "asyncpg.Connection[Any]":
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._dsn.connect(
-                timeout_s=self._connect_s, command_timeout=self._statement_s
-            )
-        return self._connection
-
     async def _snapshot(self) -> Snapshot:
-        connection = await self._connected()
+        connection = await self._connection.get()
         return Snapshot.parse(await connection.fetchval("SELECT txid_current_snapshot()::text"))
 
     async def _fetch(self, statement: str, *parameters: object) -> list[Any]:
-        return await (await self._connected()).fetch(statement, *parameters)
+        return await (await self._connection.get()).fetch(statement, *parameters)
 
     async def _look(self, since: int, ours: list[int]) -> Look:
-        connection = await self._connected()
+        connection = await self._connection.get()
         counts: dict[type[Record], int] = {}
         foreign: list[Foreign] = []
         async with connection.transaction(isolation="repeatable_read", readonly=True):

@@ -83,6 +83,7 @@ async def test_one_success_makes_up_for_the_failures_before_it(
     assert lines.messages()[2:] == [
         "db-health-check-runner.failed-health-check",
         "db-health-check-runner.health-check-timed-out",
+        "db-health-check-runner.exiting",
     ]
     assert lines.lines()[3]["data"]["error"] == "timed out after 5s while executing DB health check"
 
@@ -99,11 +100,12 @@ async def test_a_round_without_a_success_ends_the_process(autojump_clock: trio.t
         "failed upserting health check time: no",
     ]
     assert trio.current_time() == pytest.approx(15)
-    assert lines.messages()[-2:] == [
+    assert lines.messages()[-3:] == [
         "db-health-check-runner.health-check-attempts-exceeded",
         "db-health-check-runner.database-failure-detected-restarting-bbs",
+        "db-health-check-runner.exiting",
     ]
-    assert lines.lines()[-2]["data"]["max-attempts"] == 3
+    assert lines.lines()[-3]["data"]["max-attempts"] == 3
 
 
 async def test_a_negative_threshold_is_a_round_without_attempts(

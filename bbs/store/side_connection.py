@@ -1,0 +1,53 @@
+"""A connection to Postgres beside the writer's, for whoever only asks now and then: made when it is needed, and anew after
+a failure.
+"""
+
+from typing import Any, Final
+
+import asyncpg
+import trio
+from trio_asyncio import aio_as_trio
+
+from bbs.store.dsn import DSN
+
+CLOSE_S: Final = 1.0
+
+
+class SideConnection:
+    """``connect_s`` bounds an attempt to connect and ``statement_s``, if given, each statement, in seconds."""
+
+    def __init__(self, dsn: DSN, *, connect_s: float, statement_s: float | None = None) -> None:
+        self._dsn = dsn
+        self._connect_s = connect_s
+        self._statement_s = statement_s
+        self._connection: asyncpg.Connection[Any] | None = None
+
+    async def get(self) -> "asyncpg.Connection[Any]":
+        """The connection, a new one if need be. Runs under asyncio.
+
+        Raises:
+          Exception: whatever the driver failed with; `bbs.store.driver_errors` knows what it means.
+        """
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._dsn.connect(
+                timeout_s=self._connect_s, command_timeout=self._statement_s
+            )
+        return self._connection
+
+    def abandon(self) -> None:
+        """Break it off: nobody knows what is going on at its other end."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    async def aclose(self) -> None:
+        """Close it, if there is one. Runs under Trio."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        with trio.move_on_after(CLOSE_S, shield=True):
+            try:
+                await aio_as_trio(connection.close)(timeout=CLOSE_S)
+            except Exception:
+                # Whatever the driver stumbled over, the end of the session is all that is still wanted of it.
+                connection.terminate()
