@@ -27,7 +27,7 @@ from bbs.store.store import BATCH_ROWS_MAX, Store
 from perf.convergence import ConvergedFleet
 from perf.figures import JSON, number, table
 from perf.server import fresh_home
-from perf.stalls import stalls_beside
+from perf.stalls import Stalls, stalls_beside
 
 INTERVAL_S: Final = 30.0
 """The default pause between convergence passes."""
@@ -44,7 +44,7 @@ class AuditAccount:
     own_s: list[float] = field(default_factory=list)
     postgres_s: list[float] = field(default_factory=list)
     took_s: list[float] = field(default_factory=list)
-    stall_ms: float = 0.0
+    stalls: Stalls = field(default_factory=Stalls)
     taken_over: int = 0
 
     def report(self) -> str:
@@ -56,8 +56,15 @@ class AuditAccount:
                 f"{self.lrps:,} DesiredLRPs and {self.lrps:,} ActualLRPs, {len(self.own_s)} audits, medians",
                 "",
                 table(
-                    ["own CPU ms", "Postgres CPU ms", "took ms", "longest stall ms", "% of a core"],
-                    [[*row, number(self.stall_ms, digits=1), number(share, digits=2)]],
+                    [
+                        "own CPU ms",
+                        "Postgres CPU ms",
+                        "took ms",
+                        "longest stall ms",
+                        "longest GC ms",
+                        "% of a core",
+                    ],
+                    [[*row, *self.stalls.cells(), number(share, digits=2)]],
                 ),
                 *([f"TROUBLE: {self.taken_over} rows were taken over"] if self.taken_over else []),
             ]
@@ -69,7 +76,7 @@ class AuditAccount:
             "own_s": list[JSON](self.own_s),
             "postgres_s": list[JSON](self.postgres_s),
             "took_s": list[JSON](self.took_s),
-            "stall_ms": self.stall_ms,
+            "stalls": self.stalls.as_json(),
             "taken_over": self.taken_over,
         }
 
@@ -130,7 +137,7 @@ async def _audit_once(audit: Audit, account: AuditAccount) -> None:
     account.postgres_s.append(_postgres_cpu_s() - postgres)
     account.took_s.append(time.perf_counter() - began)
     # Once more, beside what sees the stalls and takes all the CPU there is.
-    account.stall_ms = max(account.stall_ms, (await stalls_beside(audit.run)).turn_ms)
+    account.stalls.add(await stalls_beside(audit.run))
 
 
 def _postgres_cpu_s() -> float:
