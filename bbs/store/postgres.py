@@ -149,6 +149,9 @@ class PostgresBackend:
         Waits only as long as a session takes to end.
         """
         while not await self._cross(self._try_to_become_writer):
+            # The holder notices at once that its session was ended, and would take the lock again before we do. It
+            # looks for its token first, so that must be ours by then.
+            await self._cross(self._claim)
             await self.end_writer_session()
             await trio.sleep(RECONNECT_POLL_S)
 
@@ -365,6 +368,9 @@ class PostgresBackend:
             self._token_written = True
         self._holds_lock = True
         return True
+
+    async def _claim(self) -> None:
+        await schema.configure(await self._connected(), WRITER_TOKEN_ID, self._token)
 
     async def _writer(self) -> "asyncpg.Connection[Any]":
         """The connection that holds the lock; a new one if need be."""

@@ -232,3 +232,21 @@ async def test_dead_columns_keep_their_defaults(postgres: PostgresWorld) -> None
 
     assert not await postgres.fetchval("SELECT evacuating FROM actual_lrps")
     assert await postgres.fetchval("SELECT expire_time FROM actual_lrps") == 0
+
+
+async def test_a_holder_that_is_ended_for_a_new_master_does_not_take_the_lock_again(
+    postgres: PostgresWorld,
+) -> None:
+    former, new = await postgres.open_writer(), postgres.open()
+    lost = trio.Event()
+    former.watch_session(lost.set)
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(new.take_writer_lock)
+            await lost.wait()
+            # At once, and so before the new one asks for the lock again.
+            with pytest.raises(WriterLockLost):
+                await former.hold()
+
+    await new.write([put(actual_lrp())])
