@@ -35,8 +35,8 @@ INSTANCES_AT_ONCE_MAX: Final = 200
 INSTANCES_IN_A_TURN: Final = 100
 """Instances decided about between two checkpoints."""
 
-TURNS_UNDER_WAY_MAX: Final = 8
-"""Enough to fill one transaction while another is written."""
+TURNS_UNDER_WAY_MAX: Final = 2
+"""One gathers while another is written. With more, the driver encodes 500 rows in one go, for which a ping waits 20 ms."""
 
 PLACES_IN_A_TURN: Final = 2_000
 """Places of rows looked at between two checkpoints: 1 ms."""
