@@ -190,11 +190,9 @@ def _serve(arguments: argparse.Namespace, streams: StandardStreams) -> int:
         cause = root_cause(error)
         if isinstance(cause, KeyboardInterrupt):
             return EXIT_INTERRUPTED
-        if isinstance(cause, WriterLockLost | EmbeddedPostgresLost):
-            log.error("exited-with-failure", error=cause)
-            return EXIT_FAILED
         if not isinstance(cause, CANNOT_START):
-            exited_with_failure(log, str(cause), bug=error)
+            is_known = isinstance(cause, WriterLockLost | EmbeddedPostgresLost)
+            exited_with_failure(log, str(cause), bug=None if is_known else error)
             return EXIT_FAILED
         what = (
             f"cannot use the database: {cause}; check --database-url"

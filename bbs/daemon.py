@@ -62,6 +62,8 @@ from bbs.tls import TLSFiles, TLSFilesInvalid
 
 SECOND_NS: Final = 1_000_000_000
 
+BOOT_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 PHASE_A_WRITE_S: Final = 1.0
 """How long a step of phase A waits until its line is out: a signal may end the process at the next one. Readers that are
 there take microseconds; without any the start is late by this much, once."""
@@ -370,7 +372,7 @@ async def _obey_signals(
 
 def _seconds_since_boot() -> float:
     """A clock that also counts while the process, or the whole machine, is asleep."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    return time.clock_gettime(BOOT_CLOCK)
 
 
 def _name_process(name: str) -> None:

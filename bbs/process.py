@@ -261,9 +261,12 @@ class Process:
     async def _hold_lock(self, stop: trio.Event, ready: Ready) -> None:
         """Be the one master that Locket knows, and write no longer than that."""
         assert self._lock is not None
+        is_held = False
         async with self._standby.reading_ahead() as end_reading:
 
             def acquired() -> None:
+                nonlocal is_held
+                is_held = True
                 end_reading()
                 ready()
 
@@ -276,7 +279,7 @@ class Process:
                 # All members are broken off at once, for a failure outside them. Nothing is written from here on, so
                 # nobody has to wait until the lock expires.
                 self._backend.fence("this process is ending")
-                if self._metrics.is_master:
+                if is_held:
                     with trio.CancelScope(deadline=trio.current_time() + GIVE_BACK_S, shield=True):
                         await self._lock.give_back()
                 raise
@@ -328,7 +331,7 @@ class Process:
             ready()
             if not await unless(stop, self._may_listen.wait):
                 return
-            await until_stopped(partial(self._http.accept, taken.listen()))(stop, lambda: None)
+            await self._http.accept(taken.listen(), stop=stop)
         finally:
             taken.close()
 

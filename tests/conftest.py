@@ -1,7 +1,7 @@
 """Fixtures for the whole suite: a Postgres of our own, and a fresh database in it for a test."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from bbs.embedded_postgres import EmbeddedPostgres, embedded_postgres_blocking
+from tests.daemons import Surroundings, surroundings
 
 _database_numbers = count(1)
 
@@ -43,6 +44,13 @@ def database_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
         yield postgres_server.dsn_of(name)
     finally:
         asyncio.run(_execute(postgres_server.dsn, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture
+async def around(tmp_path: Path, database_url: str) -> AsyncIterator[Surroundings]:
+    """What daemons need around them: certificates, a Locket, an auctioneer, an empty database."""
+    async with surroundings(tmp_path, database_url) as around:
+        yield around
 
 
 async def _execute(dsn: str, statement: str) -> None:

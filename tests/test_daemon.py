@@ -2,8 +2,6 @@
 
 import signal
 import ssl
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -14,17 +12,11 @@ from bbs.certs import make_development_certs
 from bbs.client import TransportError
 from bbs.models.errors import BBSError
 from bbs.tls import TLSFiles
-from tests.daemons import Daemon, Surroundings, daemon, end, free_port, start_locket, surroundings
+from tests.daemons import Daemon, Surroundings, daemon, end, free_port, start_locket
 from tests.metrics.agent import agent
 from tests.records import desired_message
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
-
-
-@pytest.fixture
-async def around(tmp_path: Path, database_url: str) -> AsyncIterator[Surroundings]:
-    async with surroundings(tmp_path, database_url) as around:
-        yield around
 
 
 async def domains(bbs: Daemon) -> list[str]:

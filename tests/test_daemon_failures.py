@@ -1,15 +1,13 @@
 """What goes wrong inside or beside a running server: it goes on, or it ends as it should (spec: config.md §4, §6)."""
 
 import ssl
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 import trio
 
 from bbs.models.errors import InvalidRequest
-from tests.daemons import Daemon, Surroundings, daemon, surroundings
+from tests.daemons import Daemon, Surroundings, daemon
 from tests.records import desired_message
 from tests.test_daemon import assert_order, domains, upsert
 from tests.test_processes import in_database
@@ -17,12 +15,6 @@ from tests.test_processes import in_database
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 RUN = "import sys; from bbs.entry import main; sys.exit(main())"
-
-
-@pytest.fixture
-async def around(tmp_path: Path, database_url: str) -> AsyncIterator[Surroundings]:
-    async with surroundings(tmp_path, database_url) as around:
-        yield around
 
 
 FAIL_SOON = """

@@ -1,22 +1,13 @@
 """An operator repairs rows in the database of a running server, and clients see it after the next convergence pass."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 import trio
 
-from tests.daemons import Surroundings, daemon, surroundings
+from tests.daemons import Surroundings, daemon
 from tests.records import desired_message
 from tests.test_processes import in_database
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
-
-
-@pytest.fixture
-async def around(tmp_path: Path, database_url: str) -> AsyncIterator[Surroundings]:
-    async with surroundings(tmp_path, database_url) as around:
-        yield around
 
 
 async def test_a_row_that_was_started_by_hand_is_seen_and_told(around: Surroundings) -> None:

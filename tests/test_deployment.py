@@ -1,8 +1,6 @@
 """What BOSH and its scripts hold on to: the process' name, its one listening socket, its end, its old files."""
 
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +8,7 @@ import trio
 
 from bbs.client import InternalBBSClient
 from bbs.models import pb
-from tests.daemons import Surroundings, daemon, free_port, surroundings
+from tests.daemons import Surroundings, daemon, free_port
 from tests.listening import holders_of, listening_sockets
 from tests.peers.peer_server import Do, peer_server
 
@@ -20,12 +18,6 @@ STREAMS = 200
 CALLBACKS = 5
 STOP_MAX_S = 10
 """Before bpm, at 20 s, asks for stack traces and kills."""
-
-
-@pytest.fixture
-async def around(tmp_path: Path, database_url: str) -> AsyncIterator[Surroundings]:
-    async with surroundings(tmp_path, database_url) as around:
-        yield around
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "127.0.0.1"])

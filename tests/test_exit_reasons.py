@@ -6,8 +6,6 @@ The table is the spec's, row by row, with what this server adds to it. What must
 
 import signal
 import socket
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,17 +13,11 @@ import trio
 
 from bbs.client import TransportError
 from bbs.models.errors import BBSError
-from tests.daemons import Surroundings, daemon, end, surroundings
+from tests.daemons import Surroundings, daemon, end
 from tests.test_daemon import assert_order, upsert
 from tests.test_processes import in_database
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
-
-
-@pytest.fixture
-async def around(tmp_path: Path, database_url: str) -> AsyncIterator[Surroundings]:
-    async with surroundings(tmp_path, database_url) as around:
-        yield around
 
 
 def changed(**changes: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from bbs.client import ClientConfig, InternalBBSClient
 from bbs.log import Level
 from bbs.log.lines import BYTES_MAX
 from bbs.models import pb
-from tests.daemons import WAIT_MAX_S, Daemon, Surroundings, daemon, end, free_port, surroundings
+from tests.daemons import WAIT_MAX_S, Daemon, Surroundings, daemon, end, free_port
 
 END_MAX_S = 30.0
 """For the end of a process that waits 5 s for a reader, on a busy machine."""
@@ -38,12 +38,6 @@ TARGET_BYTES = 3_000
 REQUESTS = int(1.3 * BYTES_MAX) // (2 * TARGET_BYTES)
 """For more than a queue and a pipe hold."""
 HANDSHAKES = 10
-
-
-@pytest.fixture
-async def around(tmp_path: Path, database_url: str) -> AsyncIterator[Surroundings]:
-    async with surroundings(tmp_path, database_url) as around:
-        yield around
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from bbs.client import TransportError
-from tests.daemons import Daemon, Surroundings, daemon, free_port, surroundings
+from tests.daemons import Daemon, Surroundings, daemon, free_port
 from tests.processes import running_bbs
 from tests.records import desired_message
 from tests.routes.http.serving import Wire, post
@@ -26,12 +26,6 @@ SOON_S = 4.0
 
 PATIENT_S = 9.0
 """And one that waits for what a client owes us, 5 s."""
-
-
-@pytest.fixture
-async def around(tmp_path: Path, database_url: str) -> AsyncIterator[Surroundings]:
-    async with surroundings(tmp_path, database_url) as around:
-        yield around
 
 
 class Clients:
