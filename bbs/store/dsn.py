@@ -18,6 +18,8 @@ from urllib.parse import parse_qsl, unquote
 
 import asyncpg
 
+from bbs.store.driver_errors import driver_text
+
 SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 SOCKET_FOLDERS: Final = ("/var/run/postgresql", "/tmp")
 DEFAULT_PORT: Final = 5432
@@ -139,6 +141,18 @@ class DSN:
                 # failure is raised.
                 continue
         return await _connect(**self.arguments(self.attempts[-1]), timeout=timeout_s, **more)
+
+    async def open_session(self, *, timeout_s: float, **more: Any) -> "asyncpg.Connection[Any]":
+        """As `connect`, but a server that refuses us is as good as away: its words are about us, and not about a row.
+
+        Raises:
+          ConnectionError: it refused, in its words.
+          Exception: whatever else the last attempt failed with.
+        """
+        try:
+            return await self.connect(timeout_s=timeout_s, **more)
+        except asyncpg.PostgresError as error:
+            raise ConnectionError(driver_text(error)) from error
 
 
 async def _connect(**arguments: Any) -> "asyncpg.Connection[Any]":

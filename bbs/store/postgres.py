@@ -31,10 +31,11 @@ from bbs.store.backend import BatchRefused, DroppedRow, ReadBack, Seen, WriterLo
 from bbs.store.changes import SLICE_ROWS, changes
 from bbs.store.codec import TABLES, Policy, Table, Undecodable, Values, decode_rows
 from bbs.store.crypto import Keyring
-from bbs.store.driver_errors import driver_text, meaning
+from bbs.store.driver_errors import meaning
 from bbs.store.dsn import DSN
 from bbs.store.key_check import check_keys
 from bbs.store.query_statistics import QueryCounts, QueryStatistics
+from bbs.store.side_connection import SideConnection
 from bbs.store.statements import Operation, batch_statement, rows_statement
 
 WRITER_LOCK: Final = 0x62627377_72697465
@@ -140,7 +141,12 @@ class PostgresBackend:
           BackendUnavailable, BatchRefused: it is not noted down, or perhaps.
           WriterLockLost: somebody else is the writer, and nothing was changed.
         """
-        if not await self._cross_aside(self._record_key_label):
+        side = SideConnection(self._dsn, connect_s=self._connect_s, statement_s=self._statement_s)
+        try:
+            is_writer = await side.run(self._record_key_label)
+        finally:
+            await side.aclose()
+        if not is_writer:
             raise WriterLockLost("another process is the writer")
 
     async def take_writer_lock(self) -> None:
@@ -262,22 +268,6 @@ class PostgresBackend:
                 DroppedRow(table=table.name, key=error.key, reason=error.reason, deleted=deleted)
             )
 
-    async def _cross_aside(self, work: Callable[["asyncpg.Connection[Any]"], Awaitable[T]]) -> T:
-        """Run ``work`` on a connection that is made for it, whatever the other one is doing."""
-
-        async def run() -> T:
-            connection = await self._connect()
-            try:
-                return await work(connection)
-            finally:
-                await connection.close(timeout=CLOSE_S)
-
-        try:
-            result: T = await aio_as_trio(run)()
-        except (Exception, asyncio.CancelledError) as error:
-            raise meaning(error) from error
-        return result
-
     async def _cross(self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``work`` under asyncio and give its failures their meaning.
 
@@ -319,21 +309,14 @@ class PostgresBackend:
 
     # What follows runs under asyncio.
 
-    async def _connect(self, **more: Any) -> "asyncpg.Connection[Any]":
-        """A new session. A server that refuses us is as good as away: its words are about us, and not about a row."""
-        try:
-            return await self._dsn.connect(
-                timeout_s=self._connect_s, command_timeout=self._statement_s, **more
-            )
-        except asyncpg.PostgresError as error:
-            raise ConnectionError(driver_text(error)) from error
-
     async def _connected(self) -> "asyncpg.Connection[Any]":
         if self._connection is not None and not self._connection.is_closed():
             return self._connection
         self._abandon()
         # Our statements are few and always the same, so they may stay prepared for as long as the session lasts.
-        self._connection = connection = await self._connect(max_cached_statement_lifetime=0)
+        self._connection = connection = await self._dsn.open_session(
+            timeout_s=self._connect_s, command_timeout=self._statement_s, max_cached_statement_lifetime=0
+        )
         connection.add_termination_listener(self._terminated)
         self._connects += 1
         row = await connection.fetchrow(_SESSION)

@@ -3,25 +3,20 @@
 Nothing here needs the writer lock, and nothing is changed.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, ParamSpec, Self, TypeVar
+from typing import Any, Final, Self
 
-from trio_asyncio import aio_as_trio
+import asyncpg
 
 from bbs.models.outcome import Record
 from bbs.store.codec import TABLES, Values
-from bbs.store.driver_errors import meaning
 from bbs.store.dsn import DSN
 from bbs.store.side_connection import SideConnection
 from bbs.store.statements import audit_statement, page_statement
 
 LOW_32_BITS: Final = 0xFFFF_FFFF
 """What a row remembers of the id of the transaction that wrote it."""
-
-T = TypeVar("T")
-P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,57 +66,43 @@ class PostgresAudit:
     def __init__(self, dsn: DSN, *, statement_s: float = 10.0, connect_s: float = 5.0) -> None:
         self._connection = SideConnection(dsn, connect_s=connect_s, statement_s=statement_s)
 
-    # What follows runs under Trio, up to the next such line.
-
     async def now(self) -> int:
         """The oldest transaction that somebody may still be writing in. What is read later has all before it."""
-        return (await self._cross(self._snapshot)).oldest
+        return (await self._connection.run(_snapshot)).oldest
 
     async def look(self, *, since: int, ours: Sequence[int]) -> Look:
         """Look for rows written since transaction ``since`` by none of ``ours``."""
-        return await self._cross(self._look, since & LOW_32_BITS, [each & LOW_32_BITS for each in ours])
+        return await self._connection.run(_look, since & LOW_32_BITS, [each & LOW_32_BITS for each in ours])
 
     async def page(
         self, record_class: type[Record], *, after: Values, rows: int, whole: bool
     ) -> list[Sequence[Any]]:
         """At most so many ``rows`` after that key, in the order of keys: all columns or only the key's, and a version."""
         statement = page_statement(TABLES[record_class], first=not after, whole=whole)
-        page: list[Sequence[Any]] = await self._cross(self._fetch, statement, *after, rows)
+        page: list[Sequence[Any]] = await self._connection.run(_fetch, statement, *after, rows)
         return page
 
     async def aclose(self) -> None:
         """Close the connection, if there is one."""
         await self._connection.aclose()
 
-    async def _cross(self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            result: T = await aio_as_trio(work)(*args, **kwargs)
-        except (Exception, asyncio.CancelledError) as error:
-            self._connection.abandon()
-            raise meaning(error) from error
-        except BaseException:
-            self._connection.abandon()
-            raise
-        return result
 
-    # What follows runs under asyncio.
+async def _look(connection: "asyncpg.Connection[Any]", since: int, ours: list[int]) -> Look:
+    counts: dict[type[Record], int] = {}
+    foreign: list[Foreign] = []
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        snapshot = await _snapshot(connection)
+        for record_class, table in TABLES.items():
+            row = await connection.fetchrow(audit_statement(table), since, ours)
+            assert row is not None, "an aggregate has one row"
+            counts[record_class] = row[0]
+            foreign += [Foreign(record_class, tuple(key), version) for *key, version in row[1] or ()]
+    return Look(snapshot, counts, tuple(foreign))
 
-    async def _snapshot(self) -> Snapshot:
-        connection = await self._connection.get()
-        return Snapshot.parse(await connection.fetchval("SELECT txid_current_snapshot()::text"))
 
-    async def _fetch(self, statement: str, *parameters: object) -> list[Any]:
-        return await (await self._connection.get()).fetch(statement, *parameters)
+async def _snapshot(connection: "asyncpg.Connection[Any]") -> Snapshot:
+    return Snapshot.parse(await connection.fetchval("SELECT txid_current_snapshot()::text"))
 
-    async def _look(self, since: int, ours: list[int]) -> Look:
-        connection = await self._connection.get()
-        counts: dict[type[Record], int] = {}
-        foreign: list[Foreign] = []
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            snapshot = await self._snapshot()
-            for record_class, table in TABLES.items():
-                row = await connection.fetchrow(audit_statement(table), since, ours)
-                assert row is not None, "an aggregate has one row"
-                counts[record_class] = row[0]
-                foreign += [Foreign(record_class, tuple(key), version) for *key, version in row[1] or ()]
-        return Look(snapshot, counts, tuple(foreign))
+
+async def _fetch(connection: "asyncpg.Connection[Any]", statement: str, *parameters: object) -> list[Any]:
+    return await connection.fetch(statement, *parameters)

@@ -2,15 +2,21 @@
 a failure.
 """
 
-from typing import Any, Final
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import asyncpg
 import trio
 from trio_asyncio import aio_as_trio
 
+from bbs.store.driver_errors import meaning
 from bbs.store.dsn import DSN
 
 CLOSE_S: Final = 1.0
+
+T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class SideConnection:
@@ -29,10 +35,35 @@ class SideConnection:
           Exception: whatever the driver failed with; `bbs.store.driver_errors` knows what it means.
         """
         if self._connection is None or self._connection.is_closed():
-            self._connection = await self._dsn.connect(
+            self._connection = await self._dsn.open_session(
                 timeout_s=self._connect_s, command_timeout=self._statement_s
             )
         return self._connection
+
+    async def run(
+        self,
+        work: "Callable[Concatenate[asyncpg.Connection[Any], P], Awaitable[T]]",
+        *args: P.args,
+        **more: P.kwargs,
+    ) -> T:
+        """Do ``work`` with it, under asyncio. Runs under Trio.
+
+        Raises:
+          BackendUnavailable, BatchRefused: and the next call connects anew.
+        """
+
+        async def work_with_it() -> T:
+            return await work(await self.get(), *args, **more)
+
+        try:
+            result: T = await aio_as_trio(work_with_it)()
+        except (Exception, asyncio.CancelledError) as error:
+            self.abandon()
+            raise meaning(error) from error
+        except BaseException:
+            self.abandon()
+            raise
+        return result
 
     def abandon(self) -> None:
         """Break it off: nobody knows what is going on at its other end."""

@@ -16,6 +16,7 @@ from bbs.store.backend import BackendUnavailable
 from bbs.store.dsn import DSN, parse_dsn
 from bbs.store.health_check import AttemptFailed, PostgresProbe
 from bbs.store.postgres import PostgresBackend
+from bbs.store.postgres_audit import PostgresAudit
 from tests.records import actual_lrp
 from tests.store.worlds import KEYRING
 
@@ -50,6 +51,7 @@ GREETINGS = {
     "an unknown authentication": message(b"R", struct.pack("!i", 99)),
     "an error without fields": message(b"E", b"\0"),
     "an error of an unknown state": message(b"E", b"SFATAL\0C?????\0Mno\0\0"),
+    "a refusal to let us in": message(b"E", b"SFATAL\0C28000\0Mno entry\0\0"),
     "a negative length": b"R" + struct.pack("!i", -5),
     "HTTP": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
     "nothing": b"",
@@ -113,6 +115,15 @@ async def test_a_health_check_on_it_is_an_attempt_that_failed(greeting: str) -> 
         ):
             await probe.attempt()
         await probe.aclose()
+
+
+@pytest.mark.parametrize("greeting", GREETINGS)
+async def test_an_audit_of_it_finds_a_database_that_is_unavailable(greeting: str) -> None:
+    async with server_saying(GREETINGS[greeting]) as dsn:
+        audit = PostgresAudit(dsn)
+        with trio.fail_after(30), pytest.raises(BackendUnavailable):
+            await audit.now()
+        await audit.aclose()
 
 
 async def test_the_text_says_what_the_driver_met() -> None:
