@@ -19,28 +19,14 @@ from typing import Final, TypeVar
 
 import trio
 
-from bbs.lifecycle.changes import RowsChanged
+from bbs.convergence.taken_over import announcements_of
 from bbs.log import Logger
-from bbs.models.actual_lrp import ActualLRP, ActualLRPKey
-from bbs.models.desired_lrp import DesiredLRP
-from bbs.models.events import (
-    DesiredLRPChanged,
-    DesiredLRPCreated,
-    DesiredLRPRemoved,
-    Event,
-    Hub,
-    TaskChanged,
-    TaskCreated,
-    TaskRemoved,
-)
-from bbs.models.outcome import Announcement, Record, Row, RowKey, Told
-from bbs.models.task import Task
+from bbs.models.outcome import Record, RowKey
 from bbs.store.backend import BackendUnavailable, BatchRefused, row_key
 from bbs.store.codec import TABLES, Values, decode_rows
 from bbs.store.crypto import Keyring
 from bbs.store.postgres_audit import LOW_32_BITS, Foreign, Look, PostgresAudit
 from bbs.store.store import Store
-from bbs.store.tables import Tables
 
 T = TypeVar("T")
 
@@ -137,7 +123,7 @@ class Audit:
             since=self._since, ours=[written.transaction for written in store.written]
         )
         await store.reconcile(
-            (), _announcements_of(store.committed)
+            (), announcements_of(store.committed)
         )  # what the look saw of ours has landed now
         ours = {written.transaction & LOW_32_BITS for written in store.written}
         foreign = [self._row_key(each) for each in look.foreign if each.version not in ours]
@@ -232,7 +218,7 @@ class Audit:
         return differing
 
     async def _take_over(self, suspects: Sequence[RowKey]) -> int:
-        announce = _announcements_of(self._store.committed)
+        announce = announcements_of(self._store.committed)
         told = 0
         for begin in range(0, len(suspects), RECONCILED_ROWS):
             found = await self._store.reconcile(suspects[begin : begin + RECONCILED_ROWS], announce)
@@ -269,47 +255,3 @@ class _Turns:
 def _in_turns(keys: list[T]) -> Iterator[list[T]]:
     """``keys``, so many at a time as are looked up in 2 ms."""
     return (keys[begin : begin + PAGE_KEYS] for begin in range(0, len(keys), PAGE_KEYS))
-
-
-def _announcements_of(committed: Tables) -> Callable[[Sequence[Row]], tuple[Announcement, ...]]:
-    def announcements(rows: Sequence[Row]) -> tuple[Announcement, ...]:
-        instances: dict[tuple[str, int], dict[ActualLRPKey, ActualLRP | None]] = {}
-        told: list[Announcement] = []
-        for row in rows:
-            before = committed.get(row.key)
-            if isinstance(row.key.key, ActualLRPKey):
-                assert row.record is None or isinstance(row.record, ActualLRP)
-                key = row.key.key
-                instances.setdefault((key.process_guid, key.instance_index), {})[key] = row.record
-            elif (event := _event(before, row.record)) is not None:
-                told.append(event)
-        for (process_guid, index), changed in instances.items():
-            present = committed.actual_lrps.rows_at(process_guid, index).present()
-            known = {lrp.key for lrp in present}
-            new = (changed[key] for key in sorted(changed) if key not in known)
-            after = (*(changed.get(lrp.key, lrp) for lrp in present), *new)
-            told.append(RowsChanged(present, after))
-        return tuple(told)
-
-    return announcements
-
-
-def _event(before: Record | None, after: Record | None) -> Told | None:
-    """What subscribers hear of a DesiredLRP or a task. Domains are not told of."""
-    event: Event
-    match before, after:
-        case None, DesiredLRP():
-            event = DesiredLRPCreated(after, "")
-        case DesiredLRP(), DesiredLRP():
-            event = DesiredLRPChanged(before, after, "")
-        case DesiredLRP(), None:
-            event = DesiredLRPRemoved(before, "")
-        case None, Task():
-            event = TaskCreated(after)
-        case Task(), Task():
-            event = TaskChanged(before, after)
-        case Task(), None:
-            event = TaskRemoved(before)
-        case _:
-            return None
-    return Told(Hub.TASK if isinstance(before or after, Task) else Hub.DESIRED, event)

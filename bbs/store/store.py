@@ -212,8 +212,7 @@ class Store:
     async def reconcile(self, keys: Sequence[RowKey], announce: Announce) -> Reconciled:
         """Compare these rows with the database's between two batches, and take over those that differ.
 
-        A row with a change of ours on its way is left alone: that change will be what the database has. Without
-        ``keys``, just wait until the batch that is being written has landed.
+        A row with a change of ours on its way is left alone: that change will be what the database has.
 
         Raises:
           BackendUnavailable, BatchRefused: nothing was compared.
@@ -230,6 +229,14 @@ class Store:
         if isinstance(comparison.result, BaseException):
             raise comparison.result
         return comparison.result
+
+    async def landed(self) -> None:
+        """Wait until the batch that is being written, if any, is visible.
+
+        Raises:
+          BackendUnavailable: nothing is written any more.
+        """
+        await self.reconcile((), lambda rows: ())
 
     async def settle(self, about: str) -> None:
         """Wait until everything staged so far about ``about`` is durable; a checkpoint only if something is.

@@ -1,0 +1,66 @@
+"""What subscribers hear of rows that somebody else changed in the database: what they would have heard, had it been us."""
+
+from collections.abc import Callable, Sequence
+
+from bbs.lifecycle.changes import RowsChanged
+from bbs.models.actual_lrp import ActualLRP, ActualLRPKey
+from bbs.models.desired_lrp import DesiredLRP
+from bbs.models.events import (
+    DesiredLRPChanged,
+    DesiredLRPCreated,
+    DesiredLRPRemoved,
+    Event,
+    Hub,
+    TaskChanged,
+    TaskCreated,
+    TaskRemoved,
+)
+from bbs.models.outcome import Announcement, Record, Row, Told
+from bbs.models.task import Task
+from bbs.store.tables import Tables
+
+
+def announcements_of(committed: Tables) -> Callable[[Sequence[Row]], tuple[Announcement, ...]]:
+    """For `Store.reconcile`: given rows as the database has them, while ``committed`` still has what was before."""
+
+    def announcements(rows: Sequence[Row]) -> tuple[Announcement, ...]:
+        instances: dict[tuple[str, int], dict[ActualLRPKey, ActualLRP | None]] = {}
+        told: list[Announcement] = []
+        for row in rows:
+            before = committed.get(row.key)
+            if isinstance(row.key.key, ActualLRPKey):
+                assert row.record is None or isinstance(row.record, ActualLRP)
+                key = row.key.key
+                instances.setdefault((key.process_guid, key.instance_index), {})[key] = row.record
+            elif (event := _event(before, row.record)) is not None:
+                told.append(event)
+        for (process_guid, index), changed in instances.items():
+            present = committed.actual_lrps.rows_at(process_guid, index).present()
+            known = {lrp.key for lrp in present}
+            new = (changed[key] for key in sorted(changed) if key not in known)
+            after = (*(changed.get(lrp.key, lrp) for lrp in present), *new)
+            told.append(RowsChanged(present, after))
+        return tuple(told)
+
+    return announcements
+
+
+def _event(before: Record | None, after: Record | None) -> Told | None:
+    """What subscribers hear of a DesiredLRP or a task. Domains are not told of."""
+    event: Event
+    match before, after:
+        case None, DesiredLRP():
+            event = DesiredLRPCreated(after, "")
+        case DesiredLRP(), DesiredLRP():
+            event = DesiredLRPChanged(before, after, "")
+        case DesiredLRP(), None:
+            event = DesiredLRPRemoved(before, "")
+        case None, Task():
+            event = TaskCreated(after)
+        case Task(), Task():
+            event = TaskChanged(before, after)
+        case Task(), None:
+            event = TaskRemoved(before)
+        case _:
+            return None
+    return Told(Hub.TASK if isinstance(before or after, Task) else Hub.DESIRED, event)
