@@ -10,6 +10,7 @@ from bbs.routes.change_sessions import ChangeSessions
 from bbs.routes.context import Context
 from bbs.routes.http import Answer, Call
 from bbs.routes.large_processes import INSTANCES_AT_ONCE_MAX, LargeProcesses
+from bbs.routes.stories.desired_lrps import IN_DESIRE, IN_REMOVE, IN_UPDATE
 
 
 class DesiredLRPLifecycle:
@@ -37,7 +38,7 @@ class DesiredLRPLifecycle:
         message, at = request.desired_lrp, self._circumstances(call)
         process_guid = message.process_guid
         await self._large.done_with(process_guid)
-        sessions = ChangeSessions(self._context, call, "desire-lrp", {}, number=3)
+        sessions = ChangeSessions(self._context, call, "desire-lrp", {}, number=IN_DESIRE)
         if message.instances > INSTANCES_AT_ONCE_MAX:
             await self._large.desire(message, at, sessions)
             return SUCCESS
@@ -56,7 +57,9 @@ class DesiredLRPLifecycle:
     async def update(self, request: pb.UpdateDesiredLRPRequest, call: Call) -> Answer:
         process_guid, update, at = request.process_guid, request.update, self._circumstances(call)
         await self._large.done_with(process_guid)
-        sessions = ChangeSessions(self._context, call, "update-desired-lrp", {"guid": process_guid}, number=1)
+        sessions = ChangeSessions(
+            self._context, call, "update-desired-lrp", {"guid": process_guid}, number=IN_UPDATE
+        )
         if self._is_large(process_guid, update.instances):
             await self._large.update(process_guid, update, at, sessions)
             return SUCCESS
@@ -78,7 +81,7 @@ class DesiredLRPLifecycle:
         process_guid = request.process_guid
         await self._large.done_with(process_guid)
         sessions = ChangeSessions(
-            self._context, call, "remove-desired-lrp", {"process_guid": process_guid}, number=3
+            self._context, call, "remove-desired-lrp", {"process_guid": process_guid}, number=IN_REMOVE
         )
         if self._is_large(process_guid):
             await self._large.remove(process_guid, sessions, trace_id=call.trace_id)

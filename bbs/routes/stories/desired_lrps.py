@@ -19,6 +19,12 @@ INSTANCES_TOLD_MAX: Final = 64
 """Instances of one request that are told one by one: 2 ms. Nearly every app is smaller."""
 
 
+# The numbers of the sessions in which instances are started or stopped. Calls to peers are told of in them too.
+IN_DESIRE: Final = 3
+IN_UPDATE: Final = 1
+IN_REMOVE: Final = 3
+
+
 class Head(Protocol):
     def desired_lrp(self, process_guid: str) -> DesiredLRP | None: ...
 
@@ -38,7 +44,7 @@ class DesiredLRPStories:
             if message.instances <= 0:
                 return Sequel(after=read)
             started = self._start_range(
-                outcome, message.process_guid, message.domain, range(message.instances), "3", {}
+                outcome, message.process_guid, message.domain, range(message.instances), str(IN_DESIRE), {}
             )
             return Sequel(after=(*read, *started.after), at_last=started.at_last)
 
@@ -68,11 +74,13 @@ class DesiredLRPStories:
             if delta > 0:
                 first = Line(Level.DEBUG, "increasing-the-instances", with_data(scaling))
                 indices = range(before.instances, update.instances)
-                started = self._start_range(outcome, process_guid, before.domain, indices, "1", scaling)
+                started = self._start_range(
+                    outcome, process_guid, before.domain, indices, str(IN_UPDATE), scaling
+                )
                 return Sequel(after=(*lines, first, *started.after), at_last=started.at_last)
             if delta < 0:
                 first = Line(Level.DEBUG, "decreasing-the-instances", with_data(scaling))
-                stopped = _stop_from(outcome, process_guid, update.instances, "1", scaling)
+                stopped = _stop_from(outcome, process_guid, update.instances, str(IN_UPDATE), scaling)
                 return Sequel(after=(*lines, first, *stopped))
             return Sequel(after=lines)
 
@@ -95,7 +103,7 @@ class DesiredLRPStories:
         return changing(
             Session("remove-desired.db-remove-desired-lrp", "2.1", about),
             before=read,
-            sequel=lambda outcome: Sequel(after=_stop_from(outcome, process_guid, 0, "3", about)),
+            sequel=lambda outcome: Sequel(after=_stop_from(outcome, process_guid, 0, str(IN_REMOVE), about)),
             failures={ResourceNotFound: "failed-lock-desired"},
             fails="failed-deleting-from-db",
         )
