@@ -2,6 +2,6 @@
 
 import sys
 
-from bbs.entry import main
+from bbs.commands.entry import main
 
 sys.exit(main())

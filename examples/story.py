@@ -19,7 +19,6 @@ from typing import Final
 
 import trio
 
-from bbs.certs import DevelopmentCerts, make_development_certs
 from bbs.client import (
     BBSClient,
     ClientConfig,
@@ -30,6 +29,7 @@ from bbs.client import (
     TransportError,
 )
 from bbs.models import pb
+from bbs.tls.development import DevelopmentCerts, make_development_certs
 
 DOMAIN: Final = "cf-apps"
 ACKNOWLEDGED_BEFORE_THE_KILL: Final = 400

@@ -13,12 +13,12 @@ from typing import Final
 
 import trio
 
-from bbs import garbage
-from bbs.asyncio_loop import open_asyncio_loop
 from bbs.convergence.audit import Audit
 from bbs.embedded_postgres import embedded_postgres_blocking
 from bbs.log import null_logger
 from bbs.models.outcome import Row, put
+from bbs.process import garbage
+from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import parse_dsn
 from bbs.store.postgres import PostgresBackend

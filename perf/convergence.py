@@ -19,7 +19,7 @@ from uuid import uuid4
 
 import trio
 
-from bbs import garbage
+from bbs.acts.effects import Effects
 from bbs.convergence.lrps import LRPConvergence
 from bbs.log import Logger, null_logger
 from bbs.models import pb
@@ -29,8 +29,8 @@ from bbs.models.domain import NEVER_NS, Domain
 from bbs.models.metric_tags import INDEX, INSTANCE_GUID, resolved
 from bbs.models.outcome import Record, Row, RowKey, put
 from bbs.models.wire import encode
-from bbs.peers.effects import Effects
 from bbs.peers.stub import StubPeers
+from bbs.process import garbage
 from bbs.store.backend import ReadBack, Seen
 from bbs.store.store import Store
 from perf.figures import JSON, number, table

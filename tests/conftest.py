@@ -1,6 +1,7 @@
 """Fixtures for the whole suite: a Postgres of our own, and a fresh database in it for a test."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
@@ -10,7 +11,11 @@ import asyncpg
 import pytest
 
 from bbs.embedded_postgres import EmbeddedPostgres, embedded_postgres_blocking
+from bbs.log import LagerSink, Level, Logger, root_logger
+from bbs.tls.contexts import client_context, server_context
+from bbs.tls.development import DevelopmentCerts, make_development_certs
 from tests.daemons import Surroundings, surroundings
+from tests.log_lines import Lines
 
 _database_numbers = count(1)
 
@@ -44,6 +49,31 @@ def database_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
         yield postgres_server.dsn_of(name)
     finally:
         asyncio.run(_execute(postgres_server.dsn, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture
+def lines() -> Lines:
+    return Lines()
+
+
+@pytest.fixture
+def log(lines: Lines) -> Logger:
+    return root_logger("bbs", LagerSink(lines, min_level=Level.INFO))
+
+
+@pytest.fixture(scope="session")
+def certs(tmp_path_factory: pytest.TempPathFactory) -> DevelopmentCerts:
+    return make_development_certs(tmp_path_factory.mktemp("certs"))
+
+
+@pytest.fixture(scope="session")
+def server_tls(certs: DevelopmentCerts) -> ssl.SSLContext:
+    return server_context(ca_file=certs.ca_cert, cert_file=certs.server_cert, key_file=certs.server_key)
+
+
+@pytest.fixture(scope="session")
+def client_tls(certs: DevelopmentCerts) -> ssl.SSLContext:
+    return client_context(ca_file=certs.ca_cert, cert_file=certs.client_cert, key_file=certs.client_key)
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import trio
 
-from bbs.certs import DevelopmentCerts, make_development_certs
 from bbs.client import ClientConfig, InternalBBSClient
+from bbs.tls.development import DevelopmentCerts, make_development_certs
 from tests.peers.peer_server import peer_server
 
 WAIT_MAX_S = 60.0

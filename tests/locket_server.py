@@ -9,9 +9,9 @@ from functools import partial
 import trio
 
 from bbs.log import null_logger
-from bbs.sync.embedded_locket import embedded_locket
-from bbs.sync.locket_table import LocketTable
-from bbs.tls import TLSFiles
+from bbs.sync.locket.server import embedded_locket
+from bbs.sync.locket.table import LocketTable
+from bbs.tls.contexts import TLSFiles
 
 
 async def serve(ca: str, cert: str, key: str, address: str = "127.0.0.1:0") -> None:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from bbs.certs import make_development_certs
-from bbs.cli import main
+from bbs.commands.cli import main
 from bbs.config.upstream import KNOWN_KEYS, decode
 from bbs.store.dsn import parse_dsn
+from bbs.tls.development import make_development_certs
 from tests.daemons import CERT_NAMES
 
 JOB = Path(__file__).parent.parent / "packaging/bosh"

@@ -8,10 +8,10 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from bbs.certs import make_development_certs
 from bbs.client import TransportError
 from bbs.models.errors import BBSError
-from bbs.tls import TLSFiles
+from bbs.tls.contexts import TLSFiles
+from bbs.tls.development import make_development_certs
 from tests.daemons import Daemon, Surroundings, daemon, end, free_port, start_locket
 from tests.metrics.agent import agent
 from tests.records import desired_message

@@ -14,7 +14,7 @@ from tests.test_processes import in_database
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
-RUN = "import sys; from bbs.entry import main; sys.exit(main())"
+RUN = "import sys; from bbs.commands.entry import main; sys.exit(main())"
 
 
 FAIL_SOON = """
@@ -25,16 +25,16 @@ async def fail_soon(*args, **kwargs):
 """
 
 PLACES = {
-    "a member": "from bbs.certificates import Certificates; Certificates.watch = fail_soon",
+    "a member": "from bbs.tls.reloading import Certificates; Certificates.watch = fail_soon",
     "a member that only the master has": "from bbs.metrics.metrics import Metrics; Metrics.run_requests = fail_soon",
     "the committer": "from bbs.store.store import Store; Store._wait_for_work = fail_soon",
     "a task beside all members": """
-import bbs.daemon
-obey_signals = bbs.daemon._obey_signals
+import bbs.commands.daemon
+obey_signals = bbs.commands.daemon._obey_signals
 async def obey_and_fail(*args, task_status):
     task_status.started()
     await fail_soon()
-bbs.daemon._obey_signals = obey_and_fail
+bbs.commands.daemon._obey_signals = obey_and_fail
 """,
 }
 

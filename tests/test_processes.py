@@ -19,14 +19,14 @@ import pytest
 import trio
 from trio_asyncio import aio_as_trio
 
-from bbs.asyncio_loop import open_asyncio_loop
-from bbs.cli import main
 from bbs.client import EventSource, InternalBBSClient
+from bbs.commands.cli import main
 from bbs.config.serving import KEYS_FILE
 from bbs.embedded_postgres import embedded_postgres_blocking
 from bbs.log import null_logger
 from bbs.models import pb
 from bbs.models.errors import InvalidRequest, UnknownError
+from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.postgres import WRITER_LOCK
 from tests.peers.peer_server import peer_server
 from tests.processes import first_line, running_bbs, spawn

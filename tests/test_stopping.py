@@ -14,9 +14,9 @@ import trio
 
 from bbs.client import TransportError
 from tests.daemons import Daemon, Surroundings, daemon, free_port
+from tests.http.serving import Wire, post
 from tests.processes import running_bbs
 from tests.records import desired_message
-from tests.routes.http.serving import Wire, post
 from tests.test_daemon import domains, upsert
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from bbs.client._errors import InvalidClientConfig
-from bbs.tls import TLSFilesInvalid, client_context
+from bbs.tls.contexts import TLSFilesInvalid, client_context
 
 RETRIES_DEFAULT: Final = 3
 RETRY_INTERVAL_DEFAULT_S: Final = 1.0

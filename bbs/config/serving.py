@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from bbs.config.errors import ConfigInvalid
+from bbs.http.limits import Limits
 from bbs.lifecycle.desired_lrps import INSTANCES_MAX
 from bbs.lifecycle.task_convergence import TaskLimits
 from bbs.peers.opened import AuctioneerSettings
-from bbs.routes.http import Limits
 from bbs.store.crypto import Keyring
 from bbs.store.store import BATCH_ROWS_MAX, WRITE_RETRY_S
-from bbs.tls import TLSFiles
+from bbs.tls.contexts import TLSFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,11 @@ from typing import Final, TypeVar
 
 import trio
 
+from bbs.acts.change import change
+from bbs.acts.effects import Effects, lrp_start
+from bbs.acts.retirement import Retirement
 from bbs.convergence.cell_calls import CellCalls, cell_calls
 from bbs.convergence.lrp_sets import LRPSets
-from bbs.convergence.retirement import Retirement
 from bbs.lifecycle.lrp_convergence import (
     create_missing,
     place_again,
@@ -29,9 +31,7 @@ from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, Rows
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.errors import BBSError
 from bbs.models.outcome import Outcome, RequestAuction, UpdateInstance
-from bbs.peers.effects import Effects, lrp_start
 from bbs.peers.interfaces import LRPStart
-from bbs.store.mutation import change
 from bbs.store.store import SettledByOther, Store, StoreUnavailable
 
 STARTED_IN_A_TURN: Final = 16

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import trio
 
+from bbs.acts.effects import Effects
 from bbs.convergence.lrp_pass import LRPPass
 from bbs.convergence.lrp_sets import Finder, LRPSets, fresh_domains
 from bbs.lifecycle.desired_lrps import INSTANCES_MAX
 from bbs.log import Logger
 from bbs.models.actual_lrp import ActualLRPState, Presence
 from bbs.models.errors import BBSError
-from bbs.peers.effects import Effects
 from bbs.peers.interfaces import PresentCells
 from bbs.store.store import Store
 

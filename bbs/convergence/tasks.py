@@ -10,6 +10,7 @@ from typing import Final
 
 import trio
 
+from bbs.acts.task_effects import TaskEffects
 from bbs.lifecycle.task_convergence import (
     TaskLimits,
     at,
@@ -26,7 +27,6 @@ from bbs.models.errors import BBSError
 from bbs.models.outcome import NOTHING, Outcome
 from bbs.models.task import Task, TaskState
 from bbs.peers.interfaces import PresentCells
-from bbs.peers.task_effects import TaskEffects
 from bbs.store.store import Store
 from bbs.store.tables import TaskTable
 

@@ -22,6 +22,8 @@ _GROWTH_MAX: Final = 5
 _NUMBER_CHARACTERS: Final = 24
 """What a number counts for, or anything else that is no text."""
 
+_BITS_PER_DIGIT: Final = 3
+
 _PUNCTUATION: Final = 6
 """Quotes, brackets and commas of one text, list or object."""
 
@@ -80,6 +82,9 @@ class _Room:
                         break
                     elements.append(self.fitting(element))
                 return elements
+            case int():
+                # No number of ours has more than 64 bits, but a longer one must not break the bound either.
+                self._left -= value.bit_length() // _BITS_PER_DIGIT
         self._left -= _NUMBER_CHARACTERS
         return value
 

@@ -3,15 +3,15 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from bbs.acts.effects import Effects
 from bbs.convergence.audit import AuditStatistics
+from bbs.http.listener import HTTPServer
 from bbs.log import LineStatistics
 from bbs.metrics.metrics import Gauge
 from bbs.models.events import Hub
 from bbs.peers.callbacks import HTTPTaskCallbacks
-from bbs.peers.effects import Effects
-from bbs.routes.http import HTTPServer
 from bbs.store.store import Store
-from bbs.sync.event_hub import EventHubs
+from bbs.sync.hubs.hub import EventHubs
 
 
 def gauges(

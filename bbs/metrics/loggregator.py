@@ -13,10 +13,10 @@ from typing import Any, Final, Protocol
 
 import trio
 
-from bbs.grpc_tls import channel_credentials, grpc
 from bbs.log import Logger
 from bbs.models.pb import envelope_pb2, ingress_pb2
-from bbs.tls import TLSFiles
+from bbs.tls.contexts import TLSFiles
+from bbs.tls.grpc_credentials import channel_credentials, grpc
 
 METHOD: Final = "/loggregator.v2.Ingress/BatchSender"
 SERVER_NAME: Final = "metron"

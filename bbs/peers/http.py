@@ -19,7 +19,7 @@ import httpcore
 import httpx
 import trio
 
-from bbs.http_reasons import go_reason
+from bbs.http.reasons import go_reason
 from bbs.peers.connections import CLOSE_MAX_S, CONNECTIONS_MAX, Connections
 from bbs.peers.interfaces import PeerUnavailable
 

@@ -12,7 +12,7 @@ from bbs.peers.http import HTTPClient
 from bbs.peers.interfaces import Auctioneer, Cells, Reps
 from bbs.peers.reps import HTTPReps
 from bbs.peers.stub import StubPeers
-from bbs.tls import TLSFiles, client_context
+from bbs.tls.contexts import TLSFiles, client_context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from typing import Final
 
 import trio
 
-from bbs.http_reasons import go_reason
+from bbs.http.reasons import go_reason
 from bbs.log import Logger
 from bbs.models.actual_lrp import ActualLRP
 from bbs.peers import bodies

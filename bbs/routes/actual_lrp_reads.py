@@ -8,6 +8,7 @@ Cloud Controller takes the first of two that are equally old. Other lists come i
 from collections.abc import Collection
 from operator import attrgetter
 
+from bbs.http.endpoints import Answer, Call
 from bbs.lifecycle.groups import group_at, groups_of
 from bbs.models import pb
 from bbs.models.actual_lrp import LIST_ELEMENT, ActualLRP
@@ -17,7 +18,6 @@ from bbs.models.wire import encode, frame
 from bbs.routes.answers import joined
 from bbs.routes.app_guids import Turns
 from bbs.routes.context import Context
-from bbs.routes.http import Answer, Call
 from bbs.store.tables import ActualLRPTable
 
 _framed = attrgetter("framed")

@@ -3,18 +3,18 @@
 Each handler reads `store.head` and decides without a checkpoint in between; `Context.change` sees to the rest.
 """
 
-from bbs.convergence.retirement import Retirement
+from bbs.acts.effects import CRASHED
+from bbs.acts.retirement import Retirement
+from bbs.http.endpoints import Answer, Call
 from bbs.lifecycle import actual_lrps as lifecycle
 from bbs.lifecycle.retirement import retire
 from bbs.lifecycle.rows import StartReport
 from bbs.log import Level
 from bbs.models import pb
 from bbs.models.actual_lrp import Rows
-from bbs.peers.effects import CRASHED
 from bbs.routes.answers import SUCCESS
 from bbs.routes.context import Context
 from bbs.routes.handler_log import tell
-from bbs.routes.http import Answer, Call
 from bbs.routes.stories.actual_lrps import instance_key, retiring
 from bbs.routes.stories.story import whole
 

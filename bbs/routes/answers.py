@@ -11,6 +11,7 @@ from typing import Final, Generic, TypeVar
 import trio
 from google.protobuf.message import Message
 
+from bbs.http.endpoints import Answer, Call, Unary
 from bbs.models.errors import BBSError, Unrecoverable
 from bbs.models.validation import validate
 from bbs.models.wire import decode, frame
@@ -21,7 +22,6 @@ from bbs.routes.bodies import (
     must_not_have_too_many_fields,
 )
 from bbs.routes.handler_log import HandlerLog
-from bbs.routes.http import Answer, Call, Unary
 
 SUCCESS: Final = b""
 """A response without an error and without a payload."""

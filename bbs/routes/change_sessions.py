@@ -1,9 +1,9 @@
 """The log's sessions for what a change of a DesiredLRP asks of peers, under upstream's names (spec: peers.md §2.3, §3)."""
 
+from bbs.http.endpoints import Call
 from bbs.log import Data, Logger
 from bbs.routes.context import Context
 from bbs.routes.handler_log import trace_data_of
-from bbs.routes.http import Call
 
 
 class ChangeSessions:

@@ -1,23 +1,23 @@
-"""What the handlers work with, put together once by `bbs.server`."""
+"""What the handlers work with, put together once by `bbs.commands.serve`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from os import urandom
 from time import time_ns
 
+from bbs.acts.change import change
+from bbs.acts.effects import AuctionCause, Effects, lrp_start
+from bbs.acts.task_effects import NoCallbacks
+from bbs.http.endpoints import Call
 from bbs.lifecycle.desired_lrps import INSTANCES_MAX
 from bbs.log import Data, Logger
 from bbs.models.errors import BBSError
 from bbs.models.outcome import Outcome, RequestAuction
-from bbs.peers.effects import AuctionCause, Effects, lrp_start
 from bbs.peers.interfaces import TaskCallbacks
-from bbs.peers.task_effects import NoCallbacks
 from bbs.routes.handler_log import handler_session, tell_committed
-from bbs.routes.http import Call
 from bbs.routes.task_counts import TaskCounts
-from bbs.store.mutation import change
 from bbs.store.store import Store
-from bbs.sync.event_hub import EventHubs
+from bbs.sync.hubs.hub import EventHubs
 
 
 def _new_guid() -> str:

@@ -7,6 +7,7 @@ upstream's database finds it. So do all DesiredLRPs; those of a domain come in n
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 
+from bbs.http.endpoints import Answer, Call
 from bbs.models import pb
 from bbs.models.actual_lrp import LIST_ELEMENT
 from bbs.models.desired_lrp import DesiredLRP
@@ -17,7 +18,6 @@ from bbs.routes.answers import joined
 from bbs.routes.app_guids import Turns
 from bbs.routes.app_guids import app_guids as read_app_guids
 from bbs.routes.context import Context
-from bbs.routes.http import Answer, Call
 from bbs.store.tables import DesiredLRPTable
 
 _framed: Callable[[DesiredLRP], bytes] = attrgetter("framed")

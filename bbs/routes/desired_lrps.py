@@ -1,14 +1,14 @@
 """What should run: desire, update, remove (spec: desired-lrps.md §5-§7)."""
 
+from bbs.acts.effects import DESIRED
+from bbs.http.endpoints import Answer, Call
 from bbs.lifecycle import desired_lrps as lifecycle
 from bbs.lifecycle.desired_lrps import Circumstances
 from bbs.models import pb
 from bbs.models.outcome import Outcome, StopInstance, UpdateInstance
-from bbs.peers.effects import DESIRED
 from bbs.routes.answers import SUCCESS
 from bbs.routes.change_sessions import ChangeSessions
 from bbs.routes.context import Context
-from bbs.routes.http import Answer, Call
 from bbs.routes.large_processes import INSTANCES_AT_ONCE_MAX, LargeProcesses
 from bbs.routes.stories.desired_lrps import IN_DESIRE, IN_REMOVE, IN_UPDATE
 

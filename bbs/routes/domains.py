@@ -1,10 +1,10 @@
 """Domains: freshness markers (spec: domains.md)."""
 
+from bbs.http.endpoints import Answer, Call
 from bbs.lifecycle import domains as lifecycle
 from bbs.models import pb
 from bbs.routes.answers import SUCCESS
 from bbs.routes.context import Context
-from bbs.routes.http import Answer, Call
 
 
 class Domains:

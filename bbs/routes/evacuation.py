@@ -7,16 +7,16 @@ container destroyed too early is an outage, so whatever we could not do for a ru
 from collections.abc import Callable
 from typing import Final
 
+from bbs.acts.effects import EVACUATED
+from bbs.http.endpoints import Answer, Call
 from bbs.lifecycle import evacuation as lifecycle
 from bbs.lifecycle.rows import StartReport
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRPState, Presence, Rows
 from bbs.models.errors import BBSError
 from bbs.models.outcome import Outcome
-from bbs.peers.effects import EVACUATED
 from bbs.routes.answers import SUCCESS, RefusedBeside
 from bbs.routes.context import Context
-from bbs.routes.http import Answer, Call
 from bbs.routes.stories.actual_lrps import instance_key
 
 KEEP_CONTAINER: Final = pb.EvacuationResponse(keep_container=True).SerializeToString()

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from os import urandom
 from typing import Any, Final
 
+from bbs.http.endpoints import Answer, Call, CannotOpenStream, EventStream, StreamEnded, StreamSource, Unary
 from bbs.log import Data, Emit, Level, Logger
 from bbs.models.errors import BBSError, InvalidRequest
 from bbs.models.outcome import Outcome
-from bbs.routes.http import Answer, Call, CannotOpenStream, EventStream, StreamEnded, StreamSource, Unary
 from bbs.routes.stories.story import HANDLER, NOTHING, Line, Session, Story
 
 _HEX: Final = re.compile(r"[0-9a-fA-F]{1,32}")

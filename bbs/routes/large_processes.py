@@ -14,6 +14,8 @@ from typing import Final
 
 import trio
 
+from bbs.acts.change import change
+from bbs.acts.effects import DESIRED
 from bbs.lifecycle import desired_lrps as lifecycle
 from bbs.lifecycle.desired_lrps import Circumstances
 from bbs.log import Logger
@@ -22,11 +24,9 @@ from bbs.models.actual_lrp import ActualLRP
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.errors import BBSError
 from bbs.models.outcome import Outcome, RequestAuction, StopInstance, UpdateInstance
-from bbs.peers.effects import DESIRED
 from bbs.routes.change_sessions import ChangeSessions
 from bbs.routes.context import Context
 from bbs.store.indexes import index_at
-from bbs.store.mutation import change
 from bbs.store.store import StoreUnavailable
 
 INSTANCES_AT_ONCE_MAX: Final = 200

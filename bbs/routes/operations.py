@@ -7,12 +7,12 @@ story (`bbs.routes.stories`).
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
+from bbs.http.endpoints import EventStream, Route, RouteTable, Unary
 from bbs.log import Level, Logger
 from bbs.models import pb
 from bbs.models.domain import Domain
 from bbs.routes.answers import RPC
 from bbs.routes.handler_log import Around, HandlerLog, Operation, logged_handler, logged_stream
-from bbs.routes.http import EventStream, Route, RouteTable, Unary
 from bbs.routes.stories import actual_lrps, data, desired_lrps, evacuation, tasks
 from bbs.routes.stories.story import Line, Sequel, Session, Story, changing, reading
 

@@ -1,15 +1,15 @@
 """A line when a request begins and one when it ends, in the log and in the access log.
 
-spec: metrics-and-logs.md §3.1, §4; api.md §5. Its methods are for `bbs.routes.http.Hooks`.
+spec: metrics-and-logs.md §3.1, §4; api.md §5. Its methods are for `bbs.http.Hooks`.
 """
 
 import os
 from functools import lru_cache, partial
 from typing import Final
 
+from bbs.http.endpoints import Call, Route
 from bbs.log import LagerSink, Level, LineWriters, Logger, cut, go_json, json_text
 from bbs.routes.certificates import certificate_data
-from bbs.routes.http import Call, Route
 
 COMPONENT: Final = "bbs-access"
 PEERS_MAX: Final = 16_384

@@ -1,5 +1,6 @@
 """The six event streams: each merges the desired feed with one of the others (spec: events.md §1)."""
 
+from bbs.http.endpoints import Call, CannotOpenStream, EventStream, StreamEnded
 from bbs.models import pb
 from bbs.models.errors import InvalidRequest
 from bbs.models.events import Hub
@@ -7,9 +8,8 @@ from bbs.models.versions import Version
 from bbs.models.wire import decode
 from bbs.routes.bodies import must_not_be_too_large
 from bbs.routes.context import Context
-from bbs.routes.http import Call, CannotOpenStream, EventStream, StreamEnded
-from bbs.sync.event_hub import HubClosed, Subscription
-from bbs.sync.sse import StreamEnded as FeedEnded
+from bbs.sync.hubs.hub import HubClosed, Subscription
+from bbs.sync.hubs.sse import StreamEnded as FeedEnded
 
 GROUP_FEEDS = frozenset({Hub.DESIRED, Hub.GROUP})
 INSTANCE_FEEDS = frozenset({Hub.DESIRED, Hub.INSTANCE})

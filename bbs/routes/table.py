@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
+from bbs.http.endpoints import Answer, Call, EventStream, Route, RouteTable, Unary
 from bbs.models import pb
 from bbs.models.errors import BBSError, Unrecoverable
 from bbs.models.versions import Version
@@ -15,7 +16,6 @@ from bbs.routes.desired_lrp_reads import DesiredLRPReads
 from bbs.routes.desired_lrps import DesiredLRPLifecycle
 from bbs.routes.domains import Domains
 from bbs.routes.evacuation import KEEP_CONTAINER, Evacuation
-from bbs.routes.http import Answer, Call, EventStream, Route, RouteTable, Unary
 from bbs.routes.operations import logged
 from bbs.routes.streams import GROUP_FEEDS, INSTANCE_FEEDS, lrp_stream, task_stream
 from bbs.routes.tasks import TaskLifecycle, TaskReads

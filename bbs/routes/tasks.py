@@ -7,6 +7,9 @@ from collections.abc import Callable, Collection, Sequence
 from operator import attrgetter
 from typing import Final
 
+from bbs.acts.change import change
+from bbs.acts.task_effects import TaskEffects
+from bbs.http.endpoints import Answer, Call
 from bbs.lifecycle import tasks as lifecycle
 from bbs.log import Logger
 from bbs.models import pb
@@ -16,12 +19,9 @@ from bbs.models.outcome import CancelTask, CompleteTask, Effect, Outcome, Reques
 from bbs.models.task import Task
 from bbs.models.versions import Version, task_at
 from bbs.models.wire import encode, frame
-from bbs.peers.task_effects import TaskEffects
 from bbs.routes.answers import SUCCESS, joined
 from bbs.routes.context import Context
-from bbs.routes.http import Answer, Call
 from bbs.routes.stories.data import rejected_task, task
-from bbs.store.mutation import change
 from bbs.store.store import Store
 from bbs.store.tables import TaskTable
 

@@ -1,7 +1,7 @@
 """The store's database: one connection to Postgres that holds the writer lock, and every write goes through it.
 
 asyncpg runs on asyncio and the server on Trio, so whoever uses this must be inside ``async with
-open_asyncio_loop(log):`` (`bbs.asyncio_loop`; one serves the whole process). A batch crosses over once.
+open_asyncio_loop(log):`` (`bbs.store.asyncio_loop`; one serves the whole process). A batch crosses over once.
 
 One writer. The connection holds a session advisory lock (`WRITER_LOCK`), so no other process' statement can run
 between ours, nor can our own: after a broken connection the lock is free only when the server has finished or undone

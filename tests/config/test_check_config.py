@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from bbs.certs import make_development_certs
-from bbs.cli import main
+from bbs.commands.cli import main
+from bbs.commands.entry import FlagWrong, HelpWanted, config_path
 from bbs.config import checks
 from bbs.config.upstream import decode
-from bbs.entry import FlagWrong, HelpWanted, config_path
+from bbs.tls.development import make_development_certs
 from tests.daemons import CERT_NAMES
 
 Changes = dict[str, Any]

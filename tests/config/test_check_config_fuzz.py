@@ -11,8 +11,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bbs.cli import main
-from bbs.config.report import UNCHECKED
+from bbs.commands.check_config import UNCHECKED
+from bbs.commands.cli import main
 from bbs.config.upstream import KNOWN_KEYS, AdvancedMetrics, LoggregatorConfig, RouteConfig, UpstreamConfig
 
 NASTY_TEXTS = st.sampled_from(

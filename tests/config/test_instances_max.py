@@ -2,9 +2,9 @@
 
 import pytest
 
-from bbs.cli import _config, _parser
+from bbs.commands.cli import _config, _parser
+from bbs.commands.daemon import _settings
 from bbs.config.upstream import decode
-from bbs.daemon import _settings
 from bbs.lifecycle.desired_lrps import INSTANCES_MAX
 
 

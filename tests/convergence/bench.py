@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from bbs.acts.task_effects import TaskEffects
 from bbs.convergence.tasks import TaskConvergence
 from bbs.lifecycle.task_convergence import TaskLimits
 from bbs.log import Logger, null_logger
@@ -14,7 +15,6 @@ from bbs.models.events import Event, Hub
 from bbs.models.outcome import Announcement, Outcome, put
 from bbs.models.task import Task
 from bbs.peers.stub import CallbackRequested, StubPeers, TaskAuctionRequested
-from bbs.peers.task_effects import TaskEffects
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, Faults, MemoryBackend
 from bbs.store.store import Store

@@ -7,6 +7,7 @@ from itertools import count
 
 import trio
 
+from bbs.acts.effects import Effects
 from bbs.convergence.lrps import LRPConvergence
 from bbs.log import Logger, null_logger
 from bbs.models.actual_lrp import ActualLRP, ActualLRPKey
@@ -15,7 +16,6 @@ from bbs.models.domain import NEVER_NS, Domain
 from bbs.models.errors import BBSError
 from bbs.models.events import Event, Hub
 from bbs.models.outcome import Announcement, Outcome, Record, RowKey, delete, put
-from bbs.peers.effects import Effects
 from bbs.peers.interfaces import Cell
 from bbs.peers.stub import AuctionRequested, StopRequested, StubPeers, UpdateRequested
 from bbs.store.crypto import Keyring

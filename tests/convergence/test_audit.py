@@ -10,7 +10,6 @@ import pytest
 import trio
 from trio_asyncio import aio_as_trio
 
-from bbs.asyncio_loop import open_asyncio_loop
 from bbs.convergence.audit import Audit
 from bbs.log import LagerSink, Level, null_logger, root_logger
 from bbs.models.actual_lrp import ActualLRPState, InstanceKey
@@ -18,13 +17,14 @@ from bbs.models.domain import Domain
 from bbs.models.events import Event, Hub
 from bbs.models.outcome import Announcement, Outcome, Record, RowKey, delete, put
 from bbs.models.task import TaskState
+from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import DroppedRow
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import parse_dsn
 from bbs.store.postgres import PostgresBackend
 from bbs.store.postgres_audit import PostgresAudit, Snapshot
 from bbs.store.store import Store
-from tests.peers.conftest import Lines
+from tests.log_lines import Lines
 from tests.records import actual_lrp, desired_lrp, task
 
 pytestmark = pytest.mark.postgres

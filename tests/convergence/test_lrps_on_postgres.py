@@ -7,13 +7,13 @@ from functools import partial
 
 import trio
 
-from bbs.asyncio_loop import open_asyncio_loop
+from bbs.acts.effects import Effects
 from bbs.convergence.lrps import LRPConvergence
 from bbs.log import Logger, null_logger
 from bbs.models.actual_lrp import ActualLRPState, Presence
 from bbs.models.outcome import Outcome, Record, put
-from bbs.peers.effects import Effects
 from bbs.peers.stub import AuctionRequested, StubPeers
+from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import DroppedRow
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import parse_dsn

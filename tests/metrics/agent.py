@@ -8,9 +8,9 @@ from typing import Any
 
 import trio
 
-from bbs.grpc_tls import grpc, server_credentials
 from bbs.models.pb import envelope_pb2, ingress_pb2
-from bbs.tls import TLSFiles
+from bbs.tls.contexts import TLSFiles
+from bbs.tls.grpc_credentials import grpc, server_credentials
 
 
 class Agent:

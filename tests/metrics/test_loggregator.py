@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from bbs.certs import make_development_certs
 from bbs.log import null_logger
 from bbs.metrics.emitter import Emitter
 from bbs.metrics.loggregator import QUEUE_MAX, LoggregatorSettings, NoLoggregator, open_loggregator
-from bbs.tls import TLSFiles, TLSFilesInvalid
+from bbs.tls.contexts import TLSFiles, TLSFilesInvalid
+from bbs.tls.development import make_development_certs
 from tests.metrics.agent import Agent, agent
 
 

@@ -9,11 +9,11 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bbs.acts.effects import CALLS_PER_CELL_MAX, Effects
 from bbs.log import Logger, null_logger
 from bbs.models.actual_lrp import ActualLRP, InstanceKey
 from bbs.models.outcome import StopInstance
 from bbs.peers.cell_queue import CellQueue
-from bbs.peers.effects import CALLS_PER_CELL_MAX, Effects
 from bbs.peers.interfaces import Cell
 from bbs.peers.stub import StubPeers
 from tests.records import actual_lrp

@@ -9,6 +9,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from bbs.http.endpoints import Answer, Call, Route, RouteTable, Unary
+from bbs.http.limits import Limits
+from bbs.http.listener import Hooks, HTTPServer
+from bbs.http.sockets import open_listeners
 from bbs.log import LagerSink, Level, Logger, root_logger
 from bbs.models import pb
 from bbs.models.task import Task, TaskState
@@ -17,8 +21,7 @@ from bbs.peers.auctioneer import HTTPAuctioneer
 from bbs.peers.bodies import ENCODED_IN_A_TURN
 from bbs.peers.http import HTTPClient, NoResponse, StatusRefused
 from bbs.peers.interfaces import LRPStart, PeerUnavailable
-from bbs.routes.http import Answer, Call, Hooks, HTTPServer, Limits, Route, RouteTable, Unary, open_listeners
-from tests.peers.conftest import Lines, said
+from tests.log_lines import Lines, said
 from tests.peers.peer_server import WAIT_S, Do, PeerServer, Step, answer, closed_port
 from tests.peers.scripted_network import Scripted, scripted
 

@@ -12,8 +12,11 @@ import pytest
 import trio
 from google.protobuf.message import Message
 
+from bbs.acts.effects import Effects
+from bbs.acts.task_effects import TaskEffects
 from bbs.convergence.lrps import LRPConvergence
 from bbs.convergence.tasks import TaskConvergence
+from bbs.http.endpoints import Call, Peer, Unary
 from bbs.lifecycle.task_convergence import TaskLimits
 from bbs.log import LagerSink, Level, root_logger
 from bbs.models import pb
@@ -22,23 +25,20 @@ from bbs.models.domain import Domain
 from bbs.models.outcome import Outcome, Record, put
 from bbs.models.task import TaskState
 from bbs.peers.auctioneer import HTTPAuctioneer
-from bbs.peers.effects import Effects
 from bbs.peers.http import HTTPClient
-from bbs.peers.locket import Resource
-from bbs.peers.presences import Presences
 from bbs.peers.reps import HTTPReps
 from bbs.peers.stub import StubPeers
-from bbs.peers.task_effects import TaskEffects
 from bbs.routes.context import Context
-from bbs.routes.http import Call, Peer, Unary
 from bbs.routes.large_processes import INSTANCES_AT_ONCE_MAX
 from bbs.routes.table import route_table
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, MemoryBackend
 from bbs.store.store import Store
-from bbs.sync.event_hub import EventHubs
-from bbs.sync.locket_table import LocalLocket, LocketTable
-from tests.peers.conftest import Lines, Said, said
+from bbs.sync.hubs.hub import EventHubs
+from bbs.sync.locket.client import Resource
+from bbs.sync.locket.presences import Presences
+from bbs.sync.locket.table import LocalLocket, LocketTable
+from tests.log_lines import Lines, Said, said
 from tests.peers.peer_server import WAIT_S, PeerServer, answer
 from tests.records import actual_lrp, desired_lrp, desired_message, task, task_definition
 

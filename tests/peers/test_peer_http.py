@@ -11,7 +11,6 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bbs.certs import make_development_certs
 from bbs.peers.connections import DIAL_TIMEOUT_S, IDLE_S
 from bbs.peers.http import (
     JSON_CONTENT,
@@ -23,7 +22,8 @@ from bbs.peers.http import (
     TimedOut,
     URLInvalid,
 )
-from bbs.tls import client_context
+from bbs.tls.contexts import client_context
+from bbs.tls.development import make_development_certs
 from tests.peers.peer_server import (
     ACCEPTED,
     Do,

@@ -11,7 +11,7 @@ from bbs.models.errors import UnknownError
 from bbs.peers.http import HTTPClient, NoResponse
 from bbs.peers.interfaces import Cell, RepURLUnusable
 from bbs.peers.reps import HTTPReps
-from tests.peers.conftest import Lines
+from tests.log_lines import Lines
 from tests.peers.peer_server import Do, PeerServer, answer, closed_port
 from tests.records import actual_lrp
 

@@ -1,6 +1,6 @@
 """Calls for handlers that are tested without HTTP."""
 
-from bbs.routes.http import Call, Peer
+from bbs.http.endpoints import Call, Peer
 
 
 def a_call(trace_id: str = "") -> Call:

@@ -9,8 +9,8 @@ from typing import Final
 
 import trio
 
+from tests.http.serving import Wire
 from tests.routes.conftest import Server
-from tests.routes.http.serving import Wire
 
 PING: Final = "/v1/ping"
 UPSERT_DOMAIN: Final = "/v1/domains/upsert"

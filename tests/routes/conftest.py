@@ -12,18 +12,19 @@ import pytest
 import trio
 from google.protobuf.message import Message
 
+from bbs.acts.effects import Effects
+from bbs.http.listener import Hooks, HTTPServer
+from bbs.http.sockets import open_listeners
 from bbs.log import null_logger
 from bbs.models import pb
-from bbs.peers.effects import Effects
 from bbs.peers.stub import StubPeers
 from bbs.routes.context import Context
-from bbs.routes.http import Hooks, HTTPServer, open_listeners
 from bbs.routes.table import route_table
 from bbs.store.backend import Backend, DroppedRow
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, MemoryBackend
 from bbs.store.store import Store
-from bbs.sync.event_hub import EventHubs
+from bbs.sync.hubs.hub import EventHubs
 
 ResponseT = TypeVar("ResponseT", bound=Message)
 

@@ -8,18 +8,18 @@ from typing import Any
 import trio
 from google.protobuf.message import Message
 
+from bbs.acts.effects import Effects
+from bbs.http.endpoints import Answer, Call, EventStream, Peer, RouteTable, Unary
 from bbs.log import LagerSink, Level, Logger, root_logger
 from bbs.models.outcome import Outcome, Record, put
-from bbs.peers.effects import Effects
 from bbs.peers.stub import StubPeers
 from bbs.routes.context import Context
-from bbs.routes.http import Answer, Call, EventStream, Peer, RouteTable, Unary
 from bbs.routes.table import route_table
 from bbs.store.backend import DroppedRow
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, MemoryBackend
 from bbs.store.store import Store
-from bbs.sync.event_hub import EventHubs
+from bbs.sync.hubs.hub import EventHubs
 
 
 class Lines(io.BytesIO):

@@ -13,11 +13,11 @@ from bbs.models.outcome import Outcome, put
 from bbs.peers.interfaces import Cell
 from bbs.peers.stub import AuctionRequested, StopRequested, TaskAuctionRequested, UpdateRequested
 from bbs.store.memory_backend import Disk, Fault, MemoryBackend
+from tests.http.serving import tls_contexts
 from tests.records import actual_lrp
 from tests.routes import cloud_controller as cc
 from tests.routes.cloud_controller import CloudController, error, number, piece
 from tests.routes.conftest import KEYRING, NOW_NS, Server, fail_on_dropped_row, serving_lrps
-from tests.routes.http.serving import tls_contexts
 
 CONNECTIONS = 50
 CELLS = ("c1",)

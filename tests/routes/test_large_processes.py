@@ -10,7 +10,9 @@ import pytest
 import trio
 from google.protobuf.message import Message
 
+from bbs.acts.effects import Effects
 from bbs.convergence.lrps import LRPConvergence
+from bbs.http.endpoints import Call, Peer, Unary
 from bbs.lifecycle.desired_lrps import INSTANCES_MAX
 from bbs.log import null_logger
 from bbs.models import pb
@@ -28,18 +30,16 @@ from bbs.models.events import (
 )
 from bbs.models.outcome import Announcement, Outcome, put
 from bbs.models.versions import Version
-from bbs.peers.effects import Effects
 from bbs.peers.interfaces import Cell
 from bbs.peers.stub import AuctionRequested, StopRequested, StubPeers, UpdateRequested
 from bbs.routes.context import Context
 from bbs.routes.desired_lrps import DesiredLRPLifecycle
-from bbs.routes.http import Call, Peer, Unary
 from bbs.routes.large_processes import INSTANCES_AT_ONCE_MAX, INSTANCES_IN_A_TURN
 from bbs.routes.table import route_table
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, Fault, Faults, MemoryBackend
 from bbs.store.store import Store, StoreUnavailable
-from bbs.sync.event_hub import EventHubs
+from bbs.sync.hubs.hub import EventHubs
 from tests.records import desired_message
 from tests.routes.calls import a_call
 

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from bbs.asyncio_loop import open_asyncio_loop
+from bbs.acts.effects import Effects
 from bbs.convergence.lrps import LRPConvergence
+from bbs.http.endpoints import Call, Peer, Unary
 from bbs.log import null_logger
 from bbs.models import pb
 from bbs.models.actual_lrp import NO_INSTANCE, ActualLRPState, InstanceKey, Presence, Rows
@@ -23,12 +24,11 @@ from bbs.models.errors import BBSError
 from bbs.models.events import Hub
 from bbs.models.outcome import Announcement, delete, put
 from bbs.models.versions import Version
-from bbs.peers.effects import Effects
 from bbs.peers.interfaces import Cell
 from bbs.peers.stub import StopRequested, StubPeers
 from bbs.routes.context import Context
-from bbs.routes.http import Call, Peer, Unary
 from bbs.routes.table import route_table
+from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import Backend, Seen
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import parse_dsn
@@ -36,7 +36,7 @@ from bbs.store.memory_backend import Disk, MemoryBackend
 from bbs.store.postgres import PostgresBackend
 from bbs.store.store import Store
 from bbs.store.tables import Tables
-from bbs.sync.event_hub import EventHubs
+from bbs.sync.hubs.hub import EventHubs
 from tests.convergence.test_full_scan import filed
 from tests.records import desired_message
 from tests.routes import lrp_answers as allowed

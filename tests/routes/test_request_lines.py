@@ -11,13 +11,13 @@ import pytest
 import trio
 from google.protobuf.message import Message
 
+from bbs.http.endpoints import Unary
 from bbs.log import Level
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRPState, InstanceKey, Presence
 from bbs.models.desired_lrp import RECREATE
 from bbs.models.outcome import Record
 from bbs.models.task import TaskState
-from bbs.routes.http import Unary
 from tests.records import actual_lrp, desired_lrp, desired_message, net_info, task, task_definition
 from tests.routes.log_bench import open_bbs
 

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from bbs.http.endpoints import Answer, Call, Peer, Route, Unary
 from bbs.log import LagerSink, Level, LineWriters, TimeFormat, go_json, root_logger
 from bbs.routes.certificates import certificate_data
-from bbs.routes.http import Answer, Call, Peer, Route, Unary
 from bbs.routes.request_log import (
     AccessLog,
     AccessLogPathInvalid,

@@ -10,6 +10,9 @@ import pytest
 import trio
 from google.protobuf.message import Message
 
+from bbs.http.endpoints import CannotOpenStream, StreamEnded
+from bbs.http.listener import Hooks, HTTPServer
+from bbs.http.sockets import open_listeners
 from bbs.log import Level, Logger
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRPState, InstanceKey, Presence
@@ -18,13 +21,6 @@ from bbs.models.outcome import Record
 from bbs.models.task import TaskState
 from bbs.peers.interfaces import Cell
 from bbs.routes.handler_log import trace_data
-from bbs.routes.http import (
-    CannotOpenStream,
-    Hooks,
-    HTTPServer,
-    StreamEnded,
-    open_listeners,
-)
 from bbs.routes.operations import SUBSCRIPTIONS, operations_by_route
 from bbs.routes.request_log import RequestLog
 from bbs.routes.stories import data as story_data

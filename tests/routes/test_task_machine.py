@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from bbs.asyncio_loop import open_asyncio_loop
+from bbs.acts.effects import Effects
+from bbs.acts.task_effects import TaskEffects
 from bbs.convergence.tasks import TaskConvergence
 from bbs.lifecycle.task_convergence import TaskLimits
 from bbs.log import Logger, null_logger
@@ -24,18 +25,17 @@ from bbs.models.errors import BBSError
 from bbs.models.events import Event, Hub, TaskChanged, TaskCreated, TaskRemoved
 from bbs.models.outcome import Announcement, delete
 from bbs.models.task import Task
-from bbs.peers.effects import Effects
 from bbs.peers.stub import StubPeers
-from bbs.peers.task_effects import TaskEffects
 from bbs.routes.context import Context
 from bbs.routes.tasks import TaskLifecycle, TaskReads
+from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import Backend, Seen
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import parse_dsn
 from bbs.store.memory_backend import Disk, MemoryBackend
 from bbs.store.postgres import PostgresBackend
 from bbs.store.store import Store
-from bbs.sync.event_hub import EventHubs
+from bbs.sync.hubs.hub import EventHubs
 from tests.records import task_definition
 from tests.routes.calls import a_call
 from tests.routes.conftest import fail_on_dropped_row

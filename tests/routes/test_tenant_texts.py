@@ -14,9 +14,9 @@ import pytest
 import trio
 from google.protobuf.message import Message
 
-from bbs.asyncio_loop import open_asyncio_loop
 from bbs.log import null_logger
 from bbs.models import pb
+from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.dsn import parse_dsn
 from bbs.store.memory_backend import Disk, MemoryBackend
 from bbs.store.postgres import PostgresBackend

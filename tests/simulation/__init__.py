@@ -6,7 +6,7 @@ client. Nothing in here uses real time, sockets, threads or chance that is not d
 
     determinism.py     one seed, one run: the clock, Trio's scheduler and every draw
     network.py         connections in memory, with latency, partitions and broken connections
-    server.py          one BBS process, put together as `bbs/process.py` does it
+    server.py          one BBS process, put together as `bbs/process/process.py` does it
     world.py           everything together, and what can go wrong in it
     cell.py, container.py   a rep and the containers of its cell
     auctioneer.py      places instances on cells

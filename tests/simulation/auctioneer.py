@@ -20,8 +20,8 @@ from bbs.models.task import Task
 from bbs.peers.http import NoResponse
 from bbs.peers.interfaces import Cell as CellPresence
 from bbs.peers.interfaces import LRPStart, PeerUnavailable
-from bbs.peers.locket import TypeCode
-from bbs.sync.locket_table import LocketTable
+from bbs.sync.locket.client import TypeCode
+from bbs.sync.locket.table import LocketTable
 from tests.simulation.cell import CONFIG, Cell, Tell
 from tests.simulation.network import Network
 

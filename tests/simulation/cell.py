@@ -24,7 +24,7 @@ from bbs.models import pb
 from bbs.models.actual_lrp import Presence
 from bbs.models.errors import ActualLRPCannotBeClaimed, ActualLRPCannotBeStarted, BBSError, ResourceNotFound
 from bbs.models.go_json import to_json
-from bbs.peers.locket import Locket, LocketError, Resource
+from bbs.sync.locket.client import Locket, LocketError, Resource
 from tests.simulation.container import Container, ContainerState
 from tests.simulation.network import Network
 

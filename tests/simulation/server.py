@@ -1,4 +1,4 @@
-"""One BBS process: put together as `bbs/process.py` does it, on a memory backend and connections in memory."""
+"""One BBS process: put together as `bbs/process/process.py` does it, on a memory backend and connections in memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,25 +7,26 @@ from typing import TYPE_CHECKING, Final, cast
 
 import trio
 
+from bbs.acts.effects import Effects
+from bbs.acts.task_effects import NoCallbacks, TaskEffects
 from bbs.convergence.loop import ConvergenceLoop
 from bbs.convergence.lrps import LRPConvergence
 from bbs.convergence.tasks import TaskConvergence
+from bbs.http.limits import Limits
+from bbs.http.listener import Hooks, HTTPServer
 from bbs.lifecycle.task_convergence import TaskLimits
 from bbs.log import null_logger
-from bbs.peers.effects import Effects
 from bbs.peers.interfaces import Auctioneer, Reps
-from bbs.peers.locket import Locket
-from bbs.peers.presences import Presences
-from bbs.peers.task_effects import NoCallbacks, TaskEffects
 from bbs.routes.context import Context
-from bbs.routes.http import Hooks, HTTPServer, Limits
 from bbs.routes.table import route_table
 from bbs.store.backend import DroppedRow
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, Faults, MemoryBackend
 from bbs.store.store import Store
-from bbs.sync.event_hub import EventHubs
-from bbs.sync.presence import PresenceWatch
+from bbs.sync.hubs.hub import EventHubs
+from bbs.sync.locket.client import Locket
+from bbs.sync.locket.presences import Presences
+from bbs.sync.locket.watch import PresenceWatch
 
 if TYPE_CHECKING:
     from tests.simulation.network import Listener

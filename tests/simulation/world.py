@@ -18,7 +18,7 @@ from bbs.models.actual_lrp import ActualLRP, Presence
 from bbs.store.backend import BackendUnavailable
 from bbs.store.memory_backend import Disk, Faults
 from bbs.store.tables import Tables
-from bbs.sync.locket_table import LocalLocket, LocketTable, expire_on_time
+from bbs.sync.locket.table import LocalLocket, LocketTable, expire_on_time
 from tests.simulation import invariants
 from tests.simulation.auctioneer import Auctioneer, Reps
 from tests.simulation.cell import CAPACITY, CREATION_S, HEARTBEAT, Cell

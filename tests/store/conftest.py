@@ -7,8 +7,8 @@ import asyncpg
 import pytest
 from trio_asyncio import aio_as_trio
 
-from bbs.asyncio_loop import open_asyncio_loop
 from bbs.log import null_logger
+from bbs.store.asyncio_loop import open_asyncio_loop
 from tests.store.worlds import MemoryWorld, PostgresWorld
 
 

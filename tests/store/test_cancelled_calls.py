@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import trio
 
-from bbs.asyncio_loop import open_asyncio_loop
 from bbs.embedded_postgres import EmbeddedPostgres
 from bbs.log import LagerSink, Level, root_logger
 from bbs.models.outcome import put
+from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import Seen
 from bbs.store.dsn import DSN, parse_dsn
 from bbs.store.health_check import PostgresProbe

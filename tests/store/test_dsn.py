@@ -10,9 +10,9 @@ import pytest
 import trustme
 from trio_asyncio import aio_as_trio
 
-from bbs.asyncio_loop import open_asyncio_loop
 from bbs.log import null_logger
 from bbs.store import dsn
+from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.dsn import DSN, BadConnectionString, parse_dsn
 
 

@@ -9,9 +9,9 @@ from functools import partial
 import pytest
 import trio
 
-from bbs.asyncio_loop import open_asyncio_loop
 from bbs.log import null_logger
 from bbs.models.outcome import put
+from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import BackendUnavailable
 from bbs.store.dsn import DSN, parse_dsn
 from bbs.store.health_check import AttemptFailed, PostgresProbe

@@ -7,9 +7,9 @@ import asyncpg
 import pytest
 from trio_asyncio import aio_as_trio
 
-from bbs.asyncio_loop import open_asyncio_loop
 from bbs.log import null_logger
 from bbs.store import schema
+from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.migrations import MIGRATIONS, SCHEMA_VERSION
 from bbs.store.schema import SchemaError
 from tests.store.worlds import KEYRING

@@ -15,7 +15,7 @@ from bbs.models.actual_lrp import (
 )
 from bbs.models.events import Hub
 from bbs.models.versions import Version
-from bbs.sync.event_hub import Subscription
+from bbs.sync.hubs.hub import Subscription
 
 GROUP_STREAM = frozenset({Hub.DESIRED, Hub.GROUP})
 INSTANCE_STREAM = frozenset({Hub.DESIRED, Hub.INSTANCE})

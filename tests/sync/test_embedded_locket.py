@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from bbs.certs import make_development_certs
 from bbs.log import null_logger
 from bbs.models import pb
 from bbs.models.errors import ResourceNotFound
-from bbs.peers.locket import (
+from bbs.sync.locket.client import (
     Locket,
     LocketError,
     LocketSettings,
@@ -23,10 +22,11 @@ from bbs.peers.locket import (
     TypeCode,
     open_locket,
 )
-from bbs.peers.presences import Presences
-from bbs.sync.embedded_locket import embedded_locket
-from bbs.sync.locket_table import LocketTable
-from bbs.tls import TLSFiles
+from bbs.sync.locket.presences import Presences
+from bbs.sync.locket.server import embedded_locket
+from bbs.sync.locket.table import LocketTable
+from bbs.tls.contexts import TLSFiles
+from bbs.tls.development import make_development_certs
 from tests.daemons import free_port
 from tests.processes import first_line, running_bbs
 

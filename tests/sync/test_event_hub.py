@@ -23,8 +23,8 @@ from bbs.models.events import (
 )
 from bbs.models.outcome import Told
 from bbs.models.versions import Version
-from bbs.sync.event_hub import RECEIVE_BYTES_MAX, SUBSCRIBER_EVENTS_MAX, EventHubs, HubClosed
-from bbs.sync.sse import StreamEnded
+from bbs.sync.hubs.hub import RECEIVE_BYTES_MAX, SUBSCRIBER_EVENTS_MAX, EventHubs, HubClosed
+from bbs.sync.hubs.sse import StreamEnded
 from tests.sync.samples import (
     GROUP_STREAM,
     INSTANCE_STREAM,

@@ -9,10 +9,10 @@ import trio
 from trio.testing import MockClock
 
 from bbs.log import LagerSink, Level, root_logger
-from bbs.peers.locket import Code, LocketError, Resource
-from bbs.sync.lock import Lock, LockLost
-from bbs.sync.locket_table import LocalLocket, LocketTable
-from tests.peers.conftest import Lines
+from bbs.sync.locket.client import Code, LocketError, Resource
+from bbs.sync.locket.lock import Lock, LockLost
+from bbs.sync.locket.table import LocalLocket, LocketTable
+from tests.log_lines import Lines
 
 TTL_S, RETRY_S = 15, 5.0
 

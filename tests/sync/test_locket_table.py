@@ -9,9 +9,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from bbs.peers.locket import Code, LocketError, Resource, TypeCode
-from bbs.sync import locket_table
-from bbs.sync.locket_table import Change, LocalLocket, LocketTable, expire_on_time
+from bbs.sync.locket import table as locket_table
+from bbs.sync.locket.client import Code, LocketError, Resource, TypeCode
+from bbs.sync.locket.table import Change, LocalLocket, LocketTable, expire_on_time
 
 TTL_S = 15
 

@@ -9,11 +9,11 @@ from trio.testing import MockClock
 from bbs.log import LagerSink, Logger, null_logger, root_logger
 from bbs.models.errors import UnknownError
 from bbs.peers.interfaces import Cell
-from bbs.peers.locket import Resource
-from bbs.peers.presences import Presences
-from bbs.sync.locket_table import LocalLocket, LocketTable, expire_on_time
-from bbs.sync.presence import PresenceWatch
-from tests.peers.conftest import Lines
+from bbs.sync.locket.client import Resource
+from bbs.sync.locket.presences import Presences
+from bbs.sync.locket.table import LocalLocket, LocketTable, expire_on_time
+from bbs.sync.locket.watch import PresenceWatch
+from tests.log_lines import Lines
 
 INTERVAL_S = 5.0
 

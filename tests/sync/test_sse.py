@@ -4,7 +4,7 @@ import pytest
 
 from bbs.models import pb
 from bbs.models.wire import encode
-from bbs.sync.sse import event_tail, numbered
+from bbs.sync.hubs.sse import event_tail, numbered
 
 
 def test_an_event_is_written_as_upstream_writes_it() -> None:

@@ -16,7 +16,7 @@ from bbs.config.checks.problem import (
     Problem,
 )
 from bbs.config.upstream import UpstreamConfig
-from bbs.listen import AddressInvalid, PortUnknown, overlap, split_address
+from bbs.ports.listen import AddressInvalid, PortUnknown, overlap, split_address
 
 LOCKET_EXAMPLE = "locket.service.cf.internal:8891"
 

@@ -15,7 +15,7 @@ from bbs.config.checks.problem import (
     Problem,
 )
 from bbs.config.upstream import UpstreamConfig
-from bbs.tls import FILE_BYTES_MAX, TLSFiles, TLSFilesInvalid, client_context, server_context
+from bbs.tls.contexts import FILE_BYTES_MAX, TLSFiles, TLSFilesInvalid, client_context, server_context
 
 
 def loggregator_files(config: UpstreamConfig) -> TLSFiles | None:

@@ -1,0 +1,1 @@
+"""What the ``bbs`` command does, from its arguments to its exit code."""

@@ -1,0 +1,381 @@
+"""``bbs -config FILE``: upstream's server, from its configuration to its exit code. spec: config.md §4-6
+
+First everything is checked and connected that can be, in upstream's order; nobody is answered yet, and a signal simply
+ends the process. Then the members run.
+"""
+
+import signal
+import ssl
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final, NoReturn
+
+import trio
+
+from bbs.commands.last_words import dump_stacks_on_quit, exited_with_failure, first_of, unraisable_errors_told
+from bbs.concurrency.members import Member, all_started, as_member, failures, root_cause, run_members, trace
+from bbs.config import checks
+from bbs.config.errors import ConfigInvalid
+from bbs.config.go_duration import format_duration
+from bbs.config.serving import TaskSettings
+from bbs.config.upstream import UpstreamConfig, load
+from bbs.http.limits import Limits
+from bbs.lifecycle.desired_lrps import INSTANCES_MAX
+from bbs.log import (
+    LagerSink,
+    Level,
+    Logger,
+    StandardStreams,
+    TimeFormat,
+    data_processors,
+    root_logger,
+    standard_streams,
+)
+from bbs.metrics.emitter import Emitter
+from bbs.metrics.loggregator import LoggregatorSettings, open_loggregator
+from bbs.metrics.metrics import Metrics, Reporting
+from bbs.models.errors import BBSError
+from bbs.peers.opened import AuctioneerSettings, open_peers
+from bbs.ports import descriptors
+from bbs.ports.listen import ListenFailed
+from bbs.process.process import KeyLabelUnknown, Process
+from bbs.process.settings import Settings
+from bbs.routes.request_log import AccessLogPathInvalid, open_access_log
+from bbs.store.asyncio_loop import open_asyncio_loop
+from bbs.store.backend import BackendUnavailable, BatchRefused, WriterLockLost
+from bbs.store.crypto import Keyring
+from bbs.store.dsn import parse_dsn
+from bbs.store.health_check import HealthCheckFailed, HealthCheckSettings
+from bbs.store.key_check import KeysDoNotFit
+from bbs.store.postgres import PostgresBackend
+from bbs.store.schema import SchemaError
+from bbs.sync.locket.client import GRPCLocket, LocketSettings, LocketUnreachable, open_locket
+from bbs.sync.locket.lock import Lock, LockLost
+from bbs.sync.locket.presences import Presences
+from bbs.tls.contexts import TLSFiles, TLSFilesInvalid
+from bbs.tls.reloading import Certificate, Certificates, client_certificate, server_certificate
+
+SECOND_NS: Final = 1_000_000_000
+
+BOOT_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+PHASE_A_WRITE_S: Final = 1.0
+"""How long a step of phase A waits until its line is out: a signal may end the process at the next one. Readers that are
+there take microseconds; without any the start is late by this much, once."""
+
+EXPECTED: Final = (
+    BackendUnavailable,
+    BatchRefused,
+    BBSError,
+    HealthCheckFailed,
+    KeyLabelUnknown,
+    KeysDoNotFit,
+    ListenFailed,
+    LockLost,
+    SchemaError,
+    WriterLockLost,
+)
+"""Failures of members whose text says it all. Any other is a bug, and where it was raised is wanted too."""
+
+
+class Refused(Exception):
+    """The server does not start, and has said why."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__()
+        self.exit_code = exit_code
+
+
+def run(path: str) -> int:
+    """Be upstream's server with the configuration at ``path``; returns the exit code."""
+    _name_process("bbs")
+    dump_stacks_on_quit()
+    with standard_streams(log="stdout") as streams:
+        return _run_beside(streams, path)
+
+
+def _run_beside(streams: StandardStreams, path: str) -> int:
+    try:
+        config = load(path)
+        for problem in checks.problems(config):
+            if problem.step > checks.LOGGER:
+                break
+            raise ConfigInvalid(f"{problem.error} ({problem.key}: {problem.advice})")
+    except ConfigInvalid as invalid:
+        print(f"panic: {invalid}", file=sys.stderr, flush=True)
+        return checks.EXIT_FATAL
+    streams.log.write_through(PHASE_A_WRITE_S)
+    sink = LagerSink(
+        streams.log,
+        min_level=Level.from_config(config.log_level),
+        time_format=TimeFormat.from_config(config.time_format),
+        processors=data_processors(
+            max_data_string_length=config.max_data_string_length,
+            redact_secrets=config.redact_secrets,
+            redact_patterns=config.redact_patterns,
+        ),
+    )
+    streams.log.notice = partial(sink.dropped_notice, config.session_name)
+    log = root_logger(config.session_name, sink)
+    log.info("starting")
+    with unraisable_errors_told(log):
+        try:
+            return trio.run(_run, config, sink, log, streams)
+        except BaseException as failure:
+            # The end of the process, whatever it was: nothing is left that a failure could leave half done.
+            refused = first_of(Refused, failure)
+            if refused is not None:
+                return refused.exit_code
+            exited_with_failure(log, str(root_cause(failure)), bug=failure)
+            return checks.EXIT_FAILED
+
+
+async def _run(config: UpstreamConfig, sink: LagerSink, log: Logger, streams: StandardStreams) -> int:
+    stop = trio.Event()
+    async with _assembled(config, sink, log, streams, stop) as assembled, trio.open_nursery() as nursery:
+        await nursery.start(_obey_signals, assembled, stop)
+        streams.log.write_behind()
+        certificates = Member("certificates", as_member(partial(all_started, assembled.certificates.watch)))
+        exits = await run_members(
+            [certificates, *assembled.process.members()],
+            stop=stop,
+            on_started=lambda: log.info("started"),
+        )
+        nursery.cancel_scope.cancel()
+    went_wrong = failures(exits)
+    if went_wrong:
+        bugs = [failure for failure in went_wrong if not isinstance(root_cause(failure), EXPECTED)]
+        exited_with_failure(log, trace(exits), bug=bugs[0] if bugs else None)
+        return checks.EXIT_FAILED
+    log.info("exited")
+    return 0
+
+
+class _Assembled:
+    """A process with everything around it that phase A has opened."""
+
+    def __init__(self) -> None:
+        self.stop_signal: int = signal.SIGINT
+        self.process: Process
+        self.certificates: Certificates
+
+
+@asynccontextmanager
+async def _assembled(
+    config: UpstreamConfig, sink: LagerSink, log: Logger, streams: StandardStreams, stop: trio.Event
+) -> AsyncIterator[_Assembled]:
+    """Everything that comes before the first member, step by step (spec: config.md §4, phase A).
+
+    Raises:
+      Refused: a step failed, and its reason is in the log.
+    """
+    assembled = _Assembled()
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(open_asyncio_loop(log))
+        _check(config, log, after=checks.LOGGER, through=checks.METRICS)
+        metrics = await _metrics(config, log, stack)
+        _check(config, log, after=checks.METRICS, through=checks.DATABASE)
+        dsn = parse_dsn(config.database_connection_string)
+        keyring = Keyring(config.encryption_keys, config.active_key_label)
+        probe = PostgresBackend(dsn, keyring, on_dropped=lambda row: None)
+        try:
+            await probe.prepare()
+        except BackendUnavailable as error:
+            _refuse(log, "sql-failed-to-connect", str(error))
+        except BatchRefused as error:
+            _refuse(log, "sql-failed-create-configurations-table", str(error))
+        finally:
+            await probe.aclose()
+        _check(config, log, after=checks.DATABASE, through=checks.AUCTIONEER)
+        access_log = None
+        if config.access_log_path:
+            try:
+                access_log = open_access_log(config.access_log_path, streams.writers)
+            except AccessLogPathInvalid as error:
+                log.error("invalid-access-log-path", {"access-log-path": config.access_log_path}, error=error)
+                raise Refused(checks.EXIT_FAILED) from error
+        _check(config, log, after=checks.AUCTIONEER, through=checks.SERVER_TLS)
+        _check(config, log, after=checks.SERVER_TLS, through=checks.LOCKET)
+        locket = await _connected_to_locket(config, log, stack)
+        _check(config, log, after=checks.LOCKET, through=checks.UUID)
+        log.info("report-interval", value=format_duration(config.report_interval_ns))
+        _check(config, log, after=checks.UUID, through=checks.MEMBERS)
+
+        certificates: list[Certificate] = []
+
+        def contexts(files: TLSFiles) -> Callable[[], ssl.SSLContext]:
+            certificates.append(client_certificate(files))
+            return certificates[-1].context
+
+        server = server_certificate(checks.server_files(config))
+        lookup_s = config.db_connection_timeout_ns / SECOND_NS
+        limits, shares = descriptors.claim(Limits(), log=log)
+        peers = await stack.enter_async_context(
+            open_peers(
+                auctioneer=AuctioneerSettings(
+                    address=config.auctioneer_address,
+                    tls=checks.auctioneer_files(config),
+                    require_tls=config.auctioneer_require_tls,
+                ),
+                identity=checks.server_files(config),
+                reps_tls=checks.rep_files(config),
+                cells=Presences(locket, deadline_s=lookup_s),
+                communication_timeout_s=config.communication_timeout_ns / SECOND_NS,
+                callback_workers=config.task_callback_workers,
+                connections_max=shares.peers,
+                contexts=contexts,
+            )
+        )
+        assembled.certificates = Certificates([server, *certificates], log=log)
+        assembled.process = Process(
+            replace(_settings(config), limits=limits),
+            dsn=dsn,
+            keyring=keyring,
+            tls=server.context,
+            peers=peers,
+            lock=Lock(
+                locket,
+                owner=config.uuid,
+                ttl_s=config.lock_ttl_ns // SECOND_NS,
+                retry_interval_s=config.lock_retry_interval_ns / SECOND_NS,
+                log=log,
+                stop_signal=lambda: assembled.stop_signal,
+                now_s=_seconds_since_boot,
+            ),
+            sink=sink,
+            lines=streams.writers.statistics,
+            metrics=metrics,
+            access_log=access_log,
+            log=log,
+            stop=stop,
+        )
+        yield assembled
+
+
+async def _metrics(config: UpstreamConfig, log: Logger, stack: AsyncExitStack) -> Metrics:
+    given, advanced = config.loggregator, config.advanced_metrics
+    loggregator = await stack.enter_async_context(
+        open_loggregator(
+            LoggregatorSettings(
+                tls=checks.loggregator_files(config),
+                api_host=given.loggregator_api_host,
+                api_port=given.loggregator_api_port,
+                batch_max_size=given.loggregator_batch_max_size,
+                batch_flush_interval_s=given.batch_flush_interval_ns / SECOND_NS,
+            ),
+            log=log,
+        )
+    )
+    emitter = Emitter(
+        loggregator,
+        origin=given.loggregator_job_origin,
+        source_id=given.loggregator_source_id,
+        instance_id=given.loggregator_instance_id,
+        log=log,
+    )
+    routes = advanced.route_config
+    reporting = Reporting(
+        report_interval_s=config.report_interval_ns / SECOND_NS,
+        request_count=(routes.request_count or ()) if advanced.enabled else (),
+        request_latency=(routes.request_latency or ()) if advanced.enabled else (),
+    )
+    return Metrics(emitter, reporting, log=log)
+
+
+async def _connected_to_locket(config: UpstreamConfig, log: Logger, stack: AsyncExitStack) -> GRPCLocket:
+    settings = LocketSettings(
+        address=checks.locket_target(config.locket_address),
+        tls=checks.locket_files(config),
+        keepalive_time_s=config.locket_client_keepalive_time,
+        keepalive_timeout_s=config.locket_client_keepalive_timeout,
+    )
+    try:
+        return await stack.enter_async_context(open_locket(settings, log=log))
+    except (LocketUnreachable, TLSFilesInvalid) as error:
+        _refuse(log, "failed-to-create-locket-client", str(error))
+
+
+def _settings(config: UpstreamConfig) -> Settings:
+    health_check = HealthCheckSettings()
+    return Settings(
+        listen_address=config.listen_address or ":0",
+        health_address=config.health_address,
+        debug_address=config.debug_address or None,
+        update_workers=config.update_workers,
+        desired_lrp_instances_max=config.desired_lrp_instances_max or INSTANCES_MAX,
+        convergence_workers=config.convergence_workers,
+        debug_lrp_start_heartbeats=config.debug_lrp_start_heartbeats,
+        health_check=HealthCheckSettings(
+            timeout_s=config.health_check_timeout_ns / SECOND_NS or health_check.timeout_s,
+            failure_threshold=config.health_check_failure_threshold or health_check.failure_threshold,
+            interval_s=config.health_check_interval_ns / SECOND_NS or health_check.interval_s,
+        )
+        if config.enable_db_health_check
+        else None,
+        tasks=TaskSettings(
+            max_task_retries=config.max_task_retries,
+            task_callback_workers=config.task_callback_workers,
+            communication_timeout_s=config.communication_timeout_ns / SECOND_NS,
+            converge_repeat_interval_s=config.converge_repeat_interval_ns / SECOND_NS,
+            kick_task_duration_s=config.kick_task_duration_ns / SECOND_NS,
+            expire_pending_task_duration_s=config.expire_pending_task_duration_ns / SECOND_NS,
+            expire_completed_task_duration_s=config.expire_completed_task_duration_ns / SECOND_NS,
+        ),
+    )
+
+
+def _check(config: UpstreamConfig, log: Logger, *, after: int, through: int) -> None:
+    for problem in checks.problems(config):
+        if problem.step > through:
+            return
+        if problem.step <= after:
+            continue
+        if not problem.action:
+            print(f"panic: {problem.error}", file=sys.stderr, flush=True)
+        elif problem.exit_code == checks.EXIT_FAILED:
+            log.error(problem.action, dict(problem.data), error=problem.error)
+        else:
+            if problem.action == "failed-to-create-locket-client":
+                log.error("failed-to-open-tls-config", error=problem.error)
+            _refuse(log, problem.action, problem.error, dict(problem.data))
+        raise Refused(problem.exit_code)
+
+
+def _refuse(log: Logger, action: str, error: str, data: dict[str, object] | None = None) -> NoReturn:
+    """Upstream's fatal end: a line in the log, and a panic."""
+    log.fatal(action, data, error=error or None)
+    print(f"panic: {error or action}", file=sys.stderr, flush=True)
+    raise Refused(checks.EXIT_FATAL)
+
+
+async def _obey_signals(
+    assembled: _Assembled,
+    stop: trio.Event,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """SIGINT and SIGTERM stop the server, the first of them for good; SIGHUP has certificates read again."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        task_status.started()
+        async for number in signals:
+            if number == signal.SIGHUP:
+                assembled.certificates.reload()
+            else:
+                assembled.stop_signal = number
+                stop.set()
+
+
+def _seconds_since_boot() -> float:
+    """A clock that also counts while the process, or the whole machine, is asleep."""
+    return time.clock_gettime(BOOT_CLOCK)
+
+
+def _name_process(name: str) -> None:
+    """What ``ps`` and ``lsof`` call this process; upstream's scripts look for it (spec: config.md §5)."""
+    with suppress(OSError):  # not Linux
+        Path("/proc/self/comm").write_text(name)

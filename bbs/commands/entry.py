@@ -1,0 +1,76 @@
+"""Where the ``bbs`` command begins: as upstream's server if it is called like it, else as ours.
+
+``bbs -config FILE`` knows Go's four spellings of its one flag, and nothing else (spec: config.md §1). It imports as
+little as it can before it can be stopped.
+"""
+
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+USAGE: Final = """Usage of bbs:
+  -config string
+    \tThe path to the JSON configuration file.
+For what this server offers beyond upstream's, see: bbs --help
+"""
+
+EXIT_USAGE: Final = 2
+OURS: Final = ("--help", "--version")
+
+
+class FlagWrong(Exception):
+    """The command line is not upstream's; the text is Go's."""
+
+
+class HelpWanted(Exception):
+    pass
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or not arguments[0].startswith("-") or arguments[0] in OURS:
+        from bbs.commands.cli import main as serve_or_else
+
+        return serve_or_else(arguments)
+    # Until the server is up, a signal simply ends the process, as it does upstream's (spec: config.md §6).
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        path = config_path(arguments)
+    except HelpWanted:
+        sys.stderr.write(USAGE)
+        return 0
+    except FlagWrong as wrong:
+        sys.stderr.write(f"{wrong}\n{USAGE}")
+        return EXIT_USAGE
+    from bbs.commands.daemon import run
+
+    return run(path)
+
+
+def config_path(arguments: Sequence[str]) -> str:
+    """What ``-config`` says, the last time if more than once; '' if nothing. Flags end at the first other argument.
+
+    Raises:
+      HelpWanted: ``-h`` or ``-help``.
+      FlagWrong: another flag, or no value.
+    """
+    path, rest = "", list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if len(argument) < 2 or argument[0] != "-" or argument == "--":
+            return path
+        name, equals, value = argument.removeprefix("-").removeprefix("-").partition("=")
+        if not name or name[0] in "-=":
+            raise FlagWrong(f"bad flag syntax: {argument}")
+        if name in ("h", "help"):
+            raise HelpWanted
+        if name != "config":
+            raise FlagWrong(f"flag provided but not defined: -{name}")
+        if not equals:
+            if not rest:
+                raise FlagWrong("flag needs an argument: -config")
+            value = rest.pop(0)
+        path = value
+    return path

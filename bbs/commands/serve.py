@@ -1,0 +1,145 @@
+"""`serve`: a server that brings what it needs, a Postgres and a Locket of its own unless it is told otherwise."""
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import NoReturn
+
+import trio
+
+from bbs.concurrency.members import Member, as_member, root_cause, run_members
+from bbs.config import Config, ConfigInvalid, local_keyring
+from bbs.embedded_postgres import EmbeddedPostgres, embedded_postgres
+from bbs.log import LagerSink, LineWriters, Logger
+from bbs.metrics.emitter import Emitter
+from bbs.metrics.loggregator import NoLoggregator
+from bbs.metrics.metrics import Metrics, Reporting
+from bbs.peers.opened import open_peers
+from bbs.ports import descriptors
+from bbs.ports.listen import AddressInvalid, ListenFailed, PortUnknown
+from bbs.process.process import Process
+from bbs.process.settings import Settings
+from bbs.store.asyncio_loop import open_asyncio_loop
+from bbs.store.dsn import parse_dsn
+from bbs.sync.locket.presences import Presences
+from bbs.sync.locket.server import embedded_locket
+from bbs.sync.locket.table import LocalLocket, LocketTable
+from bbs.tls.contexts import server_context
+
+LISTEN_FLAGS = {"healthcheck": "--health-listen", "debug-server": "--debug-listen"}
+"""What says where a member listens, if not ``--listen``."""
+
+LOOKUP_S = 10.0
+"""For a look at a Locket in the same process: it answers at once."""
+
+
+async def serve(
+    config: Config,
+    *,
+    log: Logger,
+    sink: LagerSink,
+    writers: LineWriters,
+    stop: trio.Event,
+    ready: Callable[[str], None],
+) -> None:
+    """Run a server until ``stop`` is set, then end it cleanly.
+
+    ``ready`` is called once, with the URL, when requests are answered.
+
+    Raises:
+      ConfigInvalid, TLSFilesInvalid, EmbeddedPostgresFailed, SchemaError, BackendUnavailable: it cannot start.
+      WriterLockLost: another process writes to the database now; nothing was written since it does.
+      EmbeddedPostgresLost: it died while the server ran, and can't be started again.
+    """
+    tls = (
+        server_context(
+            ca_file=config.tls.ca_file, cert_file=config.tls.cert_file, key_file=config.tls.key_file
+        )
+        if config.tls is not None
+        else None
+    )
+    limits, shares = descriptors.claim(config.limits, log=log)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(open_asyncio_loop(log))
+        database_url, postgres = config.database_url, list[Member]()
+        if database_url is None:
+            embedded = await stack.enter_async_context(embedded_postgres(config.data_dir))
+            database_url, postgres = embedded.dsn, [_kept_running(embedded, log)]
+        table = LocketTable(trio.current_time)
+        locket = LocalLocket(table)
+        peers = await stack.enter_async_context(
+            open_peers(
+                auctioneer=config.auctioneer,
+                identity=config.tls,
+                reps_tls=config.tls,
+                cells=Presences(locket, deadline_s=LOOKUP_S),
+                communication_timeout_s=config.tasks.communication_timeout_s,
+                callback_workers=config.tasks.task_callback_workers,
+                connections_max=shares.peers,
+            )
+        )
+        process = Process(
+            replace(_settings(config), limits=limits),
+            dsn=parse_dsn(database_url),
+            keyring=local_keyring(config.data_dir),
+            tls=tls,
+            sink=sink,
+            lines=writers.statistics,
+            metrics=Metrics(Emitter(NoLoggregator(), log=log), Reporting(), log=log),
+            peers=peers,
+            lock=None,
+            log=log,
+            stop=stop,
+        )
+        stack.enter_context(table.observed(lambda change: process.presence_watch.wake()))
+        try:
+            await stack.enter_async_context(
+                embedded_locket(table, config.locket_listen_address, tls=config.tls, log=log)
+            )
+        except OSError as error:
+            raise ConfigInvalid(f"{error}; choose another --locket-listen") from error
+
+        def started() -> None:
+            if process.port is not None:
+                log.info("started")
+                ready(f"{'https' if tls else 'http'}://{_host(config.listen_address)}:{process.port}")
+
+        exits = await run_members([*postgres, *process.members()], stop=stop, on_started=started)
+    for exit_ in exits:
+        if exit_.failure is None:
+            continue
+        cause = root_cause(exit_.failure)
+        if isinstance(cause, AddressInvalid | PortUnknown | ListenFailed):
+            flag = LISTEN_FLAGS.get(exit_.name, "--listen")
+            raise ConfigInvalid(f"cannot listen: {cause}; choose another {flag}") from cause
+        raise exit_.failure
+    log.info("exited")
+
+
+def _kept_running(postgres: EmbeddedPostgres, log: Logger) -> Member:
+    """Started before, and stopped after, all members that want the database."""
+
+    async def keep(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        task_status.started()
+        await postgres.keep_running(log=log)
+
+    return Member("embedded-postgres", as_member(keep))
+
+
+def _settings(config: Config) -> Settings:
+    return Settings(
+        listen_address=config.listen_address,
+        health_address=config.health_address,
+        debug_address=config.debug_address,
+        fast_lane=config.fast_lane,
+        write_retry_s=config.write_retry_s,
+        batch_rows_max=config.batch_rows_max,
+        update_workers=config.update_workers,
+        desired_lrp_instances_max=config.desired_lrp_instances_max,
+        convergence_workers=config.convergence_workers,
+        tasks=config.tasks,
+    )
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0]

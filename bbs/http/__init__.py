@@ -1,0 +1,5 @@
+"""A server for HTTP: knows requests, answers and streams, and nothing of the BBS.
+
+Handlers take an `endpoints.Call`. A `RouteTable` of `Route`s is served by a `listener.HTTPServer` through both of its
+lanes alike, within the bounds of `limits.Limits`.
+"""

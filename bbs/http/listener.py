@@ -1,0 +1,308 @@
+"""Accepts connections and brings each to the lane that serves it.
+
+Nothing that one connection does may harm another, or the listener: whatever ends a connection ends only that one.
+
+A stop has two halves, so that a slow client need not hold up what depends on the handlers' end alone (spec: api.md 1.1,
+security.md 2). `HTTPServer.accept` closes the listeners and all connections that have no request, and returns when no
+handler runs any more: from then on no request changes anything. `HTTPServer.keep_connections` ends when the last answer
+is out. Times are bounded by `Limits.stop_unfinished_s` for what clients owe us, and `Limits.stop_grace_s` for the rest.
+"""
+
+import errno
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import trio
+
+from bbs.http.endpoints import Call, Peer, RouteTable
+from bbs.http.fast_lane import FastLane
+from bbs.http.handshakes import PLAIN_HTTP, go_words
+from bbs.http.limits import DEFAULT_LIMITS, Limits
+from bbs.http.observed import RequestBegin, RequestEnd, observed
+from bbs.http.quart_app import build_app
+from bbs.http.refusals import NOT_READY, PLAIN_HTTP_ON_TLS_PORT, http_date
+from bbs.http.slow_lane import SlowLane
+from bbs.http.sockets import keep_alive, linger, remote_addr
+from bbs.http.tls_stream import TLSStream
+
+# No TLS record starts with one of these; the request lines that Go recognises all do.
+PLAIN_HTTP_STARTS: Final = b"GHPO"
+# What an accept fails with when a connection that ends would help.
+NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE)
+# Practically unlimited: upstream never closes a connection for its number of requests.
+UNLIMITED_REQUESTS: Final = 1 << 62
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """Who hears of trouble and, if anybody cares, of requests. Called from the middle of things: must neither block nor
+    raise.
+    """
+
+    on_bug: Callable[[Exception, Call], None]
+    """A handler or a stream source raised what it should not."""
+    on_connection_failed: Callable[[Exception, Peer], None]
+    """A connection ended by an exception that nobody expected."""
+    on_accept_failed: Callable[[OSError], None]
+    """No connection could be accepted, most likely for want of file descriptors. Tried again soon."""
+    on_handshake_failed: Callable[[str, str], None] | None = None
+    """A client that did not get through the TLS handshake: its address, and the reason in Go's words."""
+    on_request_begin: RequestBegin | None = None
+    """A handler is about to be called: the route exists, and the gate is open."""
+    on_request_end: RequestEnd | None = None
+    """What began has ended, after so many nanoseconds, also by a bug; an event stream when it is closed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerStatistics:
+    connections: int
+    """Open now."""
+    refused: int
+    """Turned away since the start because too many were open."""
+    requests: int
+    """Requests to routes since the start, streams included."""
+    handed_over: int
+    """Connections that left the fast lane, since the start."""
+    streams: int
+    """Event streams open now."""
+
+
+class HTTPServer:
+    """Both lanes behind one listener. To be made inside a Trio run. ``tls`` may be asked anew for each connection.
+
+    Connections beyond ``Limits.connections_max`` are turned away; with ``makes_room``, which needs ``fast_lane=False``,
+    the one that has been idle longest is closed instead.
+    """
+
+    def __init__(
+        self,
+        table: RouteTable,
+        *,
+        tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None,
+        gate: Callable[[], bool],
+        hooks: Hooks,
+        limits: Limits = DEFAULT_LIMITS,
+        fast_lane: bool = True,
+        makes_room: bool = False,
+    ) -> None:
+        assert not (makes_room and fast_lane)
+        table = observed(table, begin=hooks.on_request_begin, end=hooks.on_request_end)
+        self.app: Final = build_app(
+            table, limits=limits, gate=gate, on_bug=hooks.on_bug, on_request=self._count_request
+        )
+        """The slow lane's application: pages that are no RPC are added to it."""
+        self._tls = (lambda: tls) if isinstance(tls, ssl.SSLContext) else tls
+        self._hooks = hooks
+        self._limits = limits
+        self._slow_lane = SlowLane(
+            self.app,
+            limits=limits,
+            keep_alive_requests_max=limits.slow_lane_requests_max if fast_lane else UNLIMITED_REQUESTS,
+        )
+        self._fast_lane = FastLane(
+            table, limits=limits, gate=gate, on_bug=hooks.on_bug, hand_over=self._slow_lane.serve
+        )
+        self._serve_in_lane = self._fast_lane.serve if fast_lane else self._slow_lane.serve
+        self._makes_room = makes_room
+        self._connections = 0
+        self._refused = 0
+        self._slow_requests = 0
+        self._connection_nursery: trio.Nursery | None = None
+        self._handshakes: set[trio.CancelScope] = set()
+        self._stop = trio.Event()
+
+    async def serve(
+        self,
+        listeners: Sequence[trio.SocketListener],
+        *,
+        stop: trio.Event,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Accept and serve until ``stop`` is set, then end gracefully. Closes ``listeners``. Call it once.
+
+        Cancellation:
+          Is a stop too, so it takes up to ``Limits.stop_grace_s`` to take effect.
+        """
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(self.keep_connections, stop=stop))
+            await self.accept(listeners, stop=stop, task_status=task_status)
+
+    async def keep_connections(
+        self, *, stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Own the connections that `accept` accepts; after ``stop``, return when the last one has ended.
+
+        Cancellation:
+          As of `serve`.
+        """
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._shield_connections)
+            try:
+                task_status.started()
+                await stop.wait()
+            finally:
+                self._stop.set()
+
+    async def accept(
+        self,
+        listeners: Sequence[trio.SocketListener],
+        *,
+        stop: trio.Event,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Accept until ``stop`` is set; then close ``listeners``, and return when no handler runs any more, or ever will.
+
+        `keep_connections` must have started.
+
+        Cancellation:
+          Is a stop too, and takes effect at once: handlers may go on.
+        """
+        assert self._connection_nursery is not None
+        try:
+            async with trio.open_nursery() as accept_nursery:
+                for listener in listeners:
+                    accept_nursery.start_soon(self._accept, listener, self._connection_nursery)
+                task_status.started()
+                await stop.wait()
+                accept_nursery.cancel_scope.cancel()
+        finally:
+            for listener in listeners:
+                listener.socket.close()
+            self._stop.set()
+        # Bounded by the stop grace, which ends the handlers.
+        await self._fast_lane.unserved.wait_none_left()
+        await self._slow_lane.unserved.wait_none_left()
+
+    async def _shield_connections(
+        self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Shielded, because a request outlives the cancellation of the server: until the stop grace is over."""
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as clock_nursery:
+                clock_nursery.start_soon(self._fast_lane.watch)
+                async with trio.open_nursery() as connection_nursery:
+                    self._connection_nursery = connection_nursery
+                    task_status.started()
+                    await self._stop.wait()
+                    for scope in self._handshakes:
+                        scope.cancel()
+                    self._fast_lane.stop()
+                    await self._slow_lane.stop()
+                    clock_nursery.start_soon(self._end_patience, connection_nursery)
+                clock_nursery.cancel_scope.cancel()
+
+    async def _end_patience(self, connection_nursery: trio.Nursery) -> None:
+        """Cut off whoever holds up the stop for too long."""
+        stopped_at = trio.current_time()
+        limits = self._limits
+        await trio.sleep_until(stopped_at + min(limits.stop_unfinished_s, limits.stop_grace_s))
+        self._fast_lane.stop_waiting()
+        self._slow_lane.stop_waiting()
+        await trio.sleep_until(stopped_at + limits.stop_grace_s)
+        self._slow_lane.abort()
+        connection_nursery.cancel_scope.cancel()
+
+    async def _accept(self, listener: trio.SocketListener, connection_nursery: trio.Nursery) -> None:
+        while True:
+            try:
+                stream = await listener.accept()
+            except trio.ClosedResourceError:
+                return
+            except OSError as error:
+                # Out of descriptors or memory, as a rule: connections that end will free some.
+                self._hooks.on_accept_failed(error)
+                if self._makes_room and error.errno in NO_DESCRIPTORS:
+                    self._slow_lane.close_longest_idle()
+                await trio.sleep(self._limits.accept_backoff_s)
+                continue
+            is_full = self._connections >= self._limits.connections_max
+            if is_full and not (self._makes_room and self._slow_lane.close_longest_idle()):
+                self._refused += 1
+                await self._turn_away(stream)
+            else:
+                self._connections += 1
+                connection_nursery.start_soon(self._serve_connection, stream)
+
+    async def _turn_away(self, stream: trio.SocketStream) -> None:
+        """Answer 503. Only without TLS: a handshake would cost more than the request that it refuses."""
+        # A fresh socket has room for these few bytes, so this does not hold up the next accept.
+        with trio.move_on_after(self._limits.linger_s), suppress(trio.BrokenResourceError):
+            if self._tls is None:
+                await stream.send_all(NOT_READY.as_bytes(date=http_date(), close=True))
+        await trio.aclose_forcefully(stream)
+
+    async def _serve_connection(self, stream: trio.SocketStream) -> None:
+        peer = Peer("")
+        try:
+            peer = Peer(remote_addr(stream))
+            keep_alive(stream)
+            if self._tls is None:
+                await self._serve_in_lane(stream, peer)
+            else:
+                secured = await self._handshake(stream, self._tls(), peer)
+                if secured is not None:
+                    await self._serve_in_lane(secured, Peer(peer.remote_addr, secured))
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            pass  # the peer went away, or failed to identify itself
+        except* Exception as failure:
+            # A bug, but of this connection only.
+            self._hooks.on_connection_failed(failure, peer)
+        finally:
+            self._connections -= 1
+            await trio.aclose_forcefully(stream)
+
+    async def _handshake(
+        self, stream: trio.SocketStream, tls: ssl.SSLContext, peer: Peer
+    ) -> TLSStream | None:
+        """Make it a TLS stream; None if the peer won't, or speaks plain HTTP and has been told, or at a stop."""
+        with trio.move_on_after(self._limits.handshake_timeout_s) as scope, self._ended_by_stop(scope):
+            first = await stream.socket.recv(1, socket.MSG_PEEK)
+            if first and first in PLAIN_HTTP_STARTS:
+                self._tell_of_handshake(peer, PLAIN_HTTP)
+                await stream.send_all(PLAIN_HTTP_ON_TLS_PORT)
+                with trio.move_on_after(self._limits.linger_s):
+                    await linger(stream, self._limits.receive_bytes)
+                return None
+            secured = TLSStream(stream, tls)
+            try:
+                await secured.do_handshake()
+            except trio.BrokenResourceError as error:
+                self._tell_of_handshake(peer, go_words(error.__cause__))
+                raise
+            return secured
+        if not self._stop.is_set():
+            self._tell_of_handshake(peer, "i/o timeout")
+        return None
+
+    @contextmanager
+    def _ended_by_stop(self, scope: trio.CancelScope) -> Iterator[None]:
+        """For handshakes, which nobody misses."""
+        if self._stop.is_set():
+            scope.cancel()
+        self._handshakes.add(scope)
+        try:
+            yield
+        finally:
+            self._handshakes.discard(scope)
+
+    def _tell_of_handshake(self, peer: Peer, reason: str) -> None:
+        if self._hooks.on_handshake_failed is not None:
+            self._hooks.on_handshake_failed(peer.remote_addr, reason)
+
+    def statistics(self) -> ListenerStatistics:
+        fast = self._fast_lane.statistics()
+        return ListenerStatistics(
+            connections=self._connections,
+            refused=self._refused,
+            requests=self._slow_requests + fast.requests,
+            handed_over=fast.handed_over,
+            streams=self._slow_lane.streams + fast.streams,
+        )
+
+    def _count_request(self) -> None:
+        self._slow_requests += 1

@@ -1,0 +1,171 @@
+"""The same route table as a Quart application: the slow lane, and the place for pages that are no RPC."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+import trio
+from quart import request
+from quart.wrappers import Response
+from quart_trio import QuartTrio
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from bbs.http.endpoints import (
+    Answer,
+    Call,
+    CannotOpenStream,
+    EventStream,
+    Route,
+    RouteTable,
+    StreamEnded,
+    StreamSource,
+    Unary,
+    WrongMethod,
+)
+from bbs.http.limits import Limits
+from bbs.http.refusals import (
+    BODY_TOO_LARGE,
+    CANNOT_OPEN_STREAM,
+    NOT_FOUND,
+    NOT_READY,
+    PROTOBUF,
+    REQUEST_TIMEOUT,
+    STREAM_HEADERS,
+    Refusal,
+    answer_bytes,
+    slices,
+    wrong_method,
+)
+from bbs.http.slow_lane import STATE_KEY, SlowConnection
+
+TRACE_ID_HEADER: Final = "X-Vcap-Request-Id"
+
+
+def build_app(
+    table: RouteTable,
+    *,
+    limits: Limits,
+    gate: Callable[[], bool],
+    on_bug: Callable[[Exception, Call], None],
+    on_request: Callable[[], None] = lambda: None,
+) -> QuartTrio:
+    """Make the application. Pages may be added to it with ``app.route``; the table's paths come first.
+
+    Must run under `slow_lane.SlowLane`, whose connections it needs. ``on_request`` is called for each request to a route
+    of the table.
+    """
+    app = QuartTrio(__name__, static_folder=None)
+    app.url_map.merge_slashes = False
+    app.config["MAX_CONTENT_LENGTH"] = limits.body_bytes_max
+    app.config["BODY_TIMEOUT"] = None  # bounds the whole body; ours bounds its pauses
+    app.config["RESPONSE_TIMEOUT"] = None
+
+    # Runs before Quart looks at its own routes, with the path as the client wrote it.
+    @app.before_request
+    async def answer_from_the_table() -> Response | None:
+        if not gate():
+            return _refuse(NOT_READY)
+        found = table.find(request.method, _raw_path())
+        if found is None:
+            if request.url_rule is None:
+                return _refuse(NOT_FOUND)
+            _connection().may_be_abandoned()
+            return None
+        if isinstance(found, WrongMethod):
+            return _refuse(wrong_method(found.allow))
+        try:
+            body = await _read_body(limits)
+        except RequestEntityTooLarge:
+            return _refuse(BODY_TOO_LARGE, close=True)
+        except trio.TooSlowError:
+            return _refuse(REQUEST_TIMEOUT, close=True)
+        on_request()
+        return await _answer(found, body)
+
+    async def _answer(route: Route, body: bytes) -> Response:
+        connection = _connection()
+        query = request.scope["query_string"]
+        target = route.path + (f"?{query.decode('latin-1')}" if query else "")
+        call = Call(body, request.headers.get(TRACE_ID_HEADER, ""), target, connection.peer)
+        try:
+            match route.endpoint:
+                case Unary(handle):
+                    answer = await handle(call)
+                    if not gate():  # shut meanwhile: what the handler read may not be the truth any more
+                        return _refuse(NOT_READY, close=True)
+                    return _unary(answer, limits)
+                case EventStream(open_stream):
+                    return _event_stream(await open_stream(call), call)
+        except CannotOpenStream:
+            return _refuse(CANNOT_OPEN_STREAM)
+        except Exception as bug:
+            # As in the fast lane: one request's end, and no answer.
+            on_bug(bug, call)
+            connection.drop()
+            return _refuse(CANNOT_OPEN_STREAM)
+
+    def _event_stream(source: StreamSource, call: Call) -> Response:
+        connection = _connection()
+        connection.add_stream(source)
+
+        async def frames() -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    if received := await source.receive():
+                        yield received
+            except StreamEnded:
+                connection.close_after_answer()
+            except Exception as bug:
+                # Without the final chunk, so that the client knows that this is no regular end.
+                on_bug(bug, call)
+                connection.drop()
+            finally:
+                connection.end_stream(source)
+
+        return _response(200, STREAM_HEADERS, frames())
+
+    return app
+
+
+def _connection() -> SlowConnection:
+    connection = request.scope["state"][STATE_KEY]
+    assert isinstance(connection, SlowConnection)
+    return connection
+
+
+def _raw_path() -> bytes:
+    return request.scope["raw_path"]
+
+
+async def _read_body(limits: Limits) -> bytes:
+    """Read the whole body; raises trio.TooSlowError after a pause that is too long, or when a stop can't wait for it."""
+    pieces = []
+    with trio.fail_after(limits.body_timeout_s) as progress:
+        _connection().reads_body(progress)
+        async for piece in request.body:
+            pieces.append(piece)
+            progress.deadline = trio.current_time() + limits.body_timeout_s
+    return b"".join(pieces)
+
+
+def _unary(answer: Answer, limits: Limits) -> Response:
+    async def body() -> AsyncIterator[bytes]:
+        for data in slices(answer, limits.send_slice_bytes):
+            yield bytes(data)
+
+    return _response(200, (("Content-Length", str(answer_bytes(answer))), ("Content-Type", PROTOBUF)), body())
+
+
+def _refuse(refusal: Refusal, *, close: bool = False) -> Response:
+    headers = (("Content-Length", str(len(refusal.body))), *refusal.headers)
+    if close:
+        headers = (*headers, ("Connection", "close"))
+    return _response(refusal.status, headers, refusal.body)
+
+
+def _response(status: int, headers: tuple[tuple[str, str], ...], body: Any) -> Response:
+    """A response with exactly these headers: Quart adds a content type and a length of its own."""
+    response = QuartTrio.response_class(body, status)
+    response.headers.clear()
+    response.headers.extend(headers)
+    response.timeout = None
+    return response

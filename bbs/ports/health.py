@@ -1,0 +1,142 @@
+"""The health port: 200 and nothing else, to whatever is asked (spec: metrics-and-logs.md §6, config.md §5).
+
+It tells that the process lives, and neither how the database is nor who holds the lock; so it depends on nothing of
+ours, and nothing that a client does may end it. Each connection is a task with an h11 state machine.
+
+However many connections there are, the next probe is answered: when the port is full, or no descriptor is left, the
+connection that has been silent longest is closed for the new one.
+"""
+
+import errno
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, NoReturn
+
+import h11
+import trio
+
+from bbs.log import Logger
+from bbs.ports import descriptors
+from bbs.ports.listen import listen, port_of
+
+CONNECTIONS_MAX: Final = descriptors.HEALTH
+"""Open at once. A monitor needs one."""
+
+IDLE_S: Final = 10.0
+"""Between two bytes of a client, or of what it takes from us: closed after that."""
+
+HEADER_BYTES_MAX: Final = 64 * 1024
+RECEIVE_BYTES: Final = 16 * 1024
+BAD_REQUEST: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+    b"400 Bad Request"
+)
+
+ACCEPT_BACKOFF_S: Final = 0.1
+"""Pause after a failed accept (no descriptors left, as a rule), so that others can free some."""
+
+
+async def serve_health(
+    address: str, *, log: Logger, task_status: "trio.TaskStatus[int]" = trio.TASK_STATUS_IGNORED
+) -> NoReturn:
+    """Answer until cancelled. Started, with the port, once the socket listens.
+
+    Raises:
+      AddressInvalid, PortUnknown, ListenFailed: it cannot listen there.
+    """
+    listeners = await listen(address)
+    try:
+        async with trio.open_nursery() as nursery:
+            port = _Port(nursery, log)
+            for listener in listeners:
+                nursery.start_soon(port.accept, listener)
+            task_status.started(port_of(listeners))
+            await trio.sleep_forever()
+    finally:
+        for listener in listeners:
+            listener.socket.close()
+
+
+class _Port:
+    """The connections, those first that have been silent longest."""
+
+    def __init__(self, nursery: trio.Nursery, log: Logger) -> None:
+        self._nursery = nursery
+        self._log = log
+        self._silent: OrderedDict[trio.SocketStream, None] = OrderedDict()
+
+    async def accept(self, listener: trio.SocketListener) -> NoReturn:
+        while True:
+            try:
+                stream = await listener.accept()
+            except OSError as error:
+                self._log.error("accept-failed", error=error)
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    self._close_most_silent()
+                await trio.sleep(ACCEPT_BACKOFF_S)
+                continue
+            if len(self._silent) >= CONNECTIONS_MAX:
+                self._close_most_silent()
+            self._silent[stream] = None
+            self._nursery.start_soon(self._serve, stream)
+
+    def _close_most_silent(self) -> None:
+        """At once, so that its descriptor is free; its task finds the connection gone."""
+        if self._silent:
+            stream, _ = self._silent.popitem(last=False)
+            stream.socket.close()
+
+    def _heard(self, stream: trio.SocketStream) -> None:
+        if stream in self._silent:
+            self._silent.move_to_end(stream)
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADER_BYTES_MAX)
+        try:
+            while await _answer(stream, connection, lambda: self._heard(stream)):
+                connection.start_next_cycle()
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            pass  # the client is gone, or as good as gone
+        except h11.RemoteProtocolError:
+            with trio.move_on_after(IDLE_S), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await stream.send_all(BAD_REQUEST)
+        except Exception as bug:
+            # A bug, but of this connection only: the port must go on answering.
+            self._log.error("health-connection-failed", error=bug)
+        finally:
+            self._silent.pop(stream, None)
+            await trio.aclose_forcefully(stream)
+
+
+async def _answer(stream: trio.SocketStream, connection: h11.Connection, heard: Callable[[], None]) -> bool:
+    """Read one request to its end, and answer it; False if the connection is done with."""
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            if connection.they_are_waiting_for_100_continue:
+                await _send(stream, connection, h11.InformationalResponse(status_code=100, headers=[]))
+            with trio.fail_after(IDLE_S):
+                connection.receive_data(await stream.receive_some(RECEIVE_BYTES))
+            heard()
+        elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed) or event is h11.PAUSED:
+            break
+    if connection.our_state is not h11.SEND_RESPONSE:
+        return False
+    response = h11.Response(status_code=200, reason=b"OK", headers=[("Content-Length", "0")])
+    await _send(stream, connection, response)
+    if connection.states[h11.SERVER] is not h11.SEND_BODY:
+        return False  # a CONNECT, whose client now expects a tunnel
+    await _send(stream, connection, h11.EndOfMessage())
+    return connection.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}
+
+
+async def _send(
+    stream: trio.SocketStream,
+    connection: h11.Connection,
+    event: h11.Response | h11.InformationalResponse | h11.EndOfMessage,
+) -> None:
+    data = connection.send(event)
+    if data:
+        with trio.fail_after(IDLE_S):
+            await stream.send_all(data)

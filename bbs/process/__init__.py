@@ -1,0 +1,1 @@
+"""One BBS process: its members, and what they do besides being a BBS."""

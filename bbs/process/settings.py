@@ -1,0 +1,36 @@
+"""What both ways to start a server say of it, once their flags or file are read."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from bbs.config import TaskSettings
+from bbs.http.limits import Limits
+from bbs.lifecycle.desired_lrps import INSTANCES_MAX
+from bbs.store.health_check import HealthCheckSettings
+from bbs.store.store import BATCH_ROWS_MAX, WRITE_RETRY_S
+
+PRESENCE_POLL_S: Final = 5.0
+"""Pause between looks for cells that are gone, besides those of convergence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What both ways to start a server (``bbs serve`` and ``bbs -config``) say of it. Addresses are ``host:port``.
+
+    Without ``health_address`` or ``debug_address`` there is no such port.
+    """
+
+    listen_address: str
+    health_address: str | None = None
+    debug_address: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    fast_lane: bool = True
+    write_retry_s: float = WRITE_RETRY_S
+    batch_rows_max: int = BATCH_ROWS_MAX
+    update_workers: int = 1000
+    desired_lrp_instances_max: int = INSTANCES_MAX
+    convergence_workers: int = 20
+    presence_poll_s: float = PRESENCE_POLL_S
+    debug_lrp_start_heartbeats: bool = False
+    health_check: HealthCheckSettings | None = None
+    tasks: TaskSettings = field(default_factory=TaskSettings)

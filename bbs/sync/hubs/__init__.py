@@ -1,0 +1,1 @@
+"""The event hubs, and how an event is written to a stream."""

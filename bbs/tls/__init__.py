@@ -1,0 +1,1 @@
+"""Who we are and whom we believe: TLS contexts from files, for HTTP and gRPC."""

@@ -1,0 +1,87 @@
+"""The server's TLS stream against Python's own client: whole records, many records, and every way to end."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trustme
+
+from bbs.http.tls_stream import TLSStream
+
+CA = trustme.CA()
+
+
+@asynccontextmanager
+async def connected(
+    *, https_compatible: bool = False
+) -> AsyncIterator[tuple[TLSStream, "trio.SSLStream[trio.SocketStream]"]]:
+    server_context, client_context = (
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH),
+        ssl.create_default_context(),
+    )
+    CA.issue_cert("localhost").configure_cert(server_context)
+    CA.configure_trust(client_context)
+    ours, theirs = (trio.SocketStream(side) for side in trio.socket.socketpair())
+    server = TLSStream(ours, server_context)
+    client = trio.SSLStream(
+        theirs, client_context, server_hostname="localhost", https_compatible=https_compatible
+    )
+    with trio.fail_after(10):
+        async with server, client, trio.open_nursery() as nursery:
+            nursery.start_soon(server.do_handshake)
+            nursery.start_soon(client.do_handshake)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            yield server, client
+
+
+async def receive_exactly(stream: trio.abc.ReceiveStream, count: int) -> bytes:
+    received = b""
+    while len(received) < count:
+        piece = await stream.receive_some()
+        assert piece, "ended early"
+        received += piece
+    return received
+
+
+@pytest.mark.parametrize("count", [1, 16 * 1024, 16 * 1024 + 1, 1_000_000])
+async def test_bytes_arrive_as_they_were_sent(count: int) -> None:
+    data = bytes(range(256)) * (count // 256 + 1)
+    async with connected() as (server, client), trio.open_nursery() as nursery:
+        nursery.start_soon(server.send_all, data[:count])
+        assert await receive_exactly(client, count) == data[:count]
+        nursery.start_soon(client.send_all, data[:count])
+        assert await receive_exactly(server, count) == data[:count]
+
+
+async def test_a_receiver_gets_what_is_left_of_a_record() -> None:
+    async with connected() as (server, client):
+        await client.send_all(b"abcdef")
+
+        assert [await server.receive_some(4), await server.receive_some(4)] == [b"abcd", b"ef"]
+
+
+async def test_the_end_with_and_without_a_word() -> None:
+    async with connected() as (server, client):
+        await client.aclose()
+        assert await server.receive_some() == b""
+    async with connected(https_compatible=True) as (server, client):
+        await client.transport_stream.send_eof()
+        assert await server.receive_some() == b""
+        assert await server.receive_some() == b"", "again"
+
+
+async def test_garbage_breaks_the_connection() -> None:
+    async with connected() as (server, client):
+        await client.transport_stream.send_all(b"\x17\x03\x03\x00\x20" + bytes(32))
+        with pytest.raises(trio.BrokenResourceError):
+            await server.receive_some()
+
+
+async def test_a_peer_that_leaves_during_the_handshake() -> None:
+    ours, theirs = (trio.SocketStream(side) for side in trio.socket.socketpair())
+    await theirs.aclose()
+    async with ours:
+        with pytest.raises(trio.BrokenResourceError, match="in the middle of the handshake"):
+            await TLSStream(ours, ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)).do_handshake()

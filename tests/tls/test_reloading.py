@@ -1,0 +1,84 @@
+"""Certificates follow their files, and survive what can't be used (spec: security.md §2; here they are read again)."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from bbs.tls.contexts import TLSFiles, TLSFilesInvalid
+from bbs.tls.development import DevelopmentCerts, make_development_certs
+from bbs.tls.reloading import (
+    LOOK_INTERVAL_S,
+    Certificate,
+    Certificates,
+    client_certificate,
+    server_certificate,
+)
+from tests.convergence.log_lines import LogLines
+
+
+@pytest.fixture
+def certs(tmp_path: Path) -> DevelopmentCerts:
+    return make_development_certs(tmp_path / "certs")
+
+
+@pytest.fixture
+def files(certs: DevelopmentCerts) -> TLSFiles:
+    return TLSFiles(ca_file=certs.ca_cert, cert_file=certs.server_cert, key_file=certs.server_key)
+
+
+def replace_with_others(certs: DevelopmentCerts, tmp_path: Path) -> None:
+    others = make_development_certs(tmp_path / "others")
+    for ours, theirs in zip(certs.paths(), others.paths(), strict=True):
+        ours.write_bytes(theirs.read_bytes())
+
+
+@pytest.mark.parametrize("make", [server_certificate, client_certificate])
+def test_a_reload_makes_a_new_context(make: Callable[[TLSFiles], Certificate], files: TLSFiles) -> None:
+    certificate = make(files)
+    before = certificate.context()
+
+    certificate.reload()
+
+    assert certificate.context() is not before
+
+
+async def test_changed_files_are_noticed_once(
+    certs: DevelopmentCerts, files: TLSFiles, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    certificate, lines = server_certificate(files), LogLines()
+    before = certificate.context()
+    certificates = Certificates([certificate], log=lines.log)
+    with trio.move_on_after(1.5 * LOOK_INTERVAL_S):
+        await certificates.watch()
+    assert certificate.context() is before
+
+    replace_with_others(certs, tmp_path)
+    with trio.move_on_after(3.5 * LOOK_INTERVAL_S):
+        await certificates.watch()
+
+    assert certificate.context() is not before
+    assert lines.messages() == ["certificates.reloaded"]
+
+
+async def test_files_that_cannot_be_used_change_nothing(
+    certs: DevelopmentCerts, files: TLSFiles, autojump_clock: MockClock
+) -> None:
+    certificate, lines = server_certificate(files), LogLines()
+    before = certificate.context()
+    certs.server_key.write_text("half a key")
+
+    with trio.move_on_after(3.5 * LOOK_INTERVAL_S):
+        await Certificates([certificate], log=lines.log).watch()
+
+    assert certificate.context() is before
+    assert lines.messages() == ["certificates.failed-to-reload"]
+
+
+def test_files_that_cannot_be_used_at_first_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TLSFilesInvalid):
+        server_certificate(
+            TLSFiles(ca_file=tmp_path / "a", cert_file=tmp_path / "b", key_file=tmp_path / "c")
+        )
