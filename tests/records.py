@@ -1,12 +1,15 @@
 """Records for tests: what a case does not care about is filled in."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP, ActualLRPState, InstanceKey, ModificationTag, Presence
 from bbs.models.desired_lrp import DesiredLRP, desired_lrp_from_message
+from bbs.models.outcome import RowKey
 from bbs.models.task import Task, TaskState
 from bbs.models.wire import encode
+from bbs.store.store import Store
 
 TAG = ModificationTag(epoch="e", index=0)
 A_AT_C1 = InstanceKey(instance_guid="a", cell_id="c1")
@@ -64,3 +67,14 @@ def task(task_guid: str = "t", state: TaskState = TaskState.Pending, *, url: str
         "definition": encode(task_definition(completion_callback_url=url)),
     }
     return Task(task_guid=task_guid, state=state, **(given | fields))
+
+
+@dataclass(frozen=True)
+class AnyScope:
+    """A scope of a test's own, in which any rows may be written: those that are simply to be there."""
+
+    store: Store
+    key: str = "a test"
+
+    def holds(self, key: RowKey) -> bool:
+        return True

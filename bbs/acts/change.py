@@ -1,25 +1,31 @@
 """The one way to change rows: decide, and stage what was decided in the same breath."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from bbs.models.errors import BBSError
 from bbs.models.outcome import Outcome
-from bbs.store.store import Store
+from bbs.store.scopes import Scope
+
+ScopeT = TypeVar("ScopeT", bound=Scope)
 
 
-async def change(store: Store, decide: Callable[[], Outcome], *, about: str) -> Outcome:
-    """Decide, stage what was decided, and wait until it is durable.
+async def change(scope: ScopeT, decide: Callable[[ScopeT], Outcome]) -> Outcome:
+    """Decide about what is in ``scope``, stage what was decided, and wait until it is durable.
 
-    ``about`` is the process guid, task guid or domain whose rows ``decide`` reads from `store.head`.
+    ``decide`` reads rows from the scope it is given, and from nowhere else: what it has read is what its answer waits
+    for. Its effects are not performed yet, see `bbs.acts.performing`.
 
     Raises:
       BBSError: the decision's refusal, or the store's. A refusal may rest on rows that are only staged, so it is
         held back until they are durable: nobody hears of what might yet be undone.
+    Cancellation:
+      As `Store.commit`: gives up the wait, not the write.
     """
     try:
-        outcome = decide()
+        outcome = decide(scope)
     except BBSError:
-        await store.settle(about)
+        await scope.store.settle(scope)
         raise
-    await store.commit(outcome, about=about)
+    await scope.store.commit(outcome, scope)
     return outcome

@@ -1,23 +1,26 @@
-"""Performs what decisions asked of the peers, after their rows became durable.
+"""Calls to peers that decisions asked for, made after their rows became durable.
 
-Some effects are waited for (an auction, by the request that caused it), others are not (stopping and updating
-instances); the latter pass through a bounded queue. No effect's failure changes an answer, and one that is lost, to a
-full queue or to the end of the process, is made up for by convergence.
+Some are waited for (an auction, by the request that caused it), others are not: calls that stop or update instances pass
+through a bounded queue, and callbacks through their pool. Hardly any failure changes an answer, and a call that is lost, to
+a full queue or to the end of the process, is made up for by convergence.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 import trio
 
-from bbs.log import Data, Emit, Level, Logger
+from bbs.acts.auctions import AuctionCause, lrp_start
+from bbs.acts.retirement import retire_instance
+from bbs.log import Emit, Level, Logger
 from bbs.models.actual_lrp import ActualLRP
-from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.errors import BBSError
-from bbs.models.outcome import StopInstance, UpdateInstance
+from bbs.models.outcome import CancelTask, RequestAuction, RetireInstance, StopInstance, UpdateInstance
+from bbs.models.task import Task
 from bbs.peers.cell_queue import CellQueue
-from bbs.peers.interfaces import Auctioneer, Cells, LRPStart, Reps
+from bbs.peers.interfaces import Auctioneer, Cells, LRPStart, Reps, RepURLUnusable, TaskCallbacks
+from bbs.store.store import Store
 
 QUEUE_MAX: Final = 50_000
 """Calls waiting for their cell. Beyond it new ones are dropped and counted: convergence asks again."""
@@ -28,10 +31,7 @@ WORKERS: Final = 200
 CALLS_PER_CELL_MAX: Final = 4
 """Of these, to one cell. A dead one holds its workers until their timeouts: it takes fifty to hold all."""
 
-INDICES_LOGGED_MAX: Final = 2_000
-"""Of the instances of one auction; a line has no room for more (`bbs.log.bounds`)."""
-
-BackgroundEffect = StopInstance | UpdateInstance
+CellCall = StopInstance | UpdateInstance
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,84 +42,55 @@ class EffectStatistics:
     dropped: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuctionCause:
-    """What is different about auctions, by what brings them about (spec: peers.md §2.1, §2.3).
-
-    ``drivers_when_none`` are the volume drivers of an LRP without volume mounts: the auctioneer sees whether they are
-    ``()`` or ``None``. ``failed`` is the log's name of a failure; ``indices_key`` its name of the instances in the lines
-    around a call, or '' if there are no such lines.
-    """
-
-    drivers_when_none: tuple[str, ...] | None
-    failed: str
-    indices_key: Literal["indices", "index", ""]
-
-    def about(self, start: LRPStart) -> Data:
-        indices = start.indices[0] if self.indices_key == "index" else start.indices[:INDICES_LOGGED_MAX]
-        return {"app_guid": start.process_guid, self.indices_key: indices}
-
-
-DESIRED: Final = AuctionCause(drivers_when_none=(), failed="failed-to-request-auction", indices_key="indices")
-CRASHED: Final = AuctionCause(drivers_when_none=None, failed="failed-requesting-auction", indices_key="index")
-EVACUATED: Final = AuctionCause(drivers_when_none=None, failed="failed-requesting-auction", indices_key="")
-
-
-def lrp_start(
-    lrp: DesiredLRP, indices: Sequence[int], *, drivers_when_none: tuple[str, ...] | None
-) -> LRPStart:
-    """A request to place ``indices`` of ``lrp``; for ``drivers_when_none`` see `AuctionCause`."""
-    return LRPStart(
-        process_guid=lrp.process_guid,
-        domain=lrp.domain,
-        indices=tuple(indices),
-        placement_tags=lrp.placement_tags,
-        volume_drivers=lrp.volume_drivers or drivers_when_none,
-        rootfs=lrp.rootfs,
-        memory_mb=lrp.memory_mb,
-        disk_mb=lrp.disk_mb,
-        max_pids=lrp.max_pids,
-    )
-
-
 class _Queued(NamedTuple):
-    effect: BackgroundEffect
+    call: CellCall
     log: Logger
 
 
 class Effects:
-    """The way from outcomes to peers. `run` performs what `submit` queues; `auction` is awaited by its request.
+    """The way from outcomes to peers. `run` makes the calls that `queue_cell_calls` queues.
 
     ``log`` is always the session of the request or pass that asks, even if it has been answered by then.
     """
 
-    def __init__(self, *, auctioneer: Auctioneer, reps: Reps, cells: Cells) -> None:
-        self.auctioneer = auctioneer
-        self.reps = reps
-        self.cells = cells
+    def __init__(
+        self, store: Store, *, auctioneer: Auctioneer, reps: Reps, cells: Cells, callbacks: TaskCallbacks
+    ) -> None:
+        self._store = store
+        self._auctioneer = auctioneer
+        self._reps = reps
+        self._cells = cells
+        self._callbacks = callbacks
         self._calls = CellQueue[_Queued](waiting_max=QUEUE_MAX, per_cell_max=CALLS_PER_CELL_MAX)
         self._performed = self._failed = self._dropped = 0
 
-    def submit(self, effects: Sequence[BackgroundEffect], *, log: Logger) -> None:
-        """Queue calls that nobody waits for. Full: the rest is dropped, counted, and told of with the first of them."""
-        for number, effect in enumerate(effects):
-            try:
-                self._calls.put_nowait(effect.lrp.instance.cell_id, _Queued(effect, log))
-            except trio.WouldBlock:
-                dropped = len(effects) - number
-                self._dropped += dropped
-                log.error("dropped-rep-call", _about(effect.lrp), count=dropped)
-                return
+    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Make the queued calls until cancelled."""
+        async with trio.open_nursery() as workers:
+            for _ in range(WORKERS):
+                workers.start_soon(self._work)
+            task_status.started()
+            await trio.sleep_forever()
 
-    async def auction(self, start: LRPStart, cause: AuctionCause, *, trace_id: str, log: Logger) -> None:
-        """Ask for one auction and wait for the auctioneer's word. Its refusal is logged, never raised."""
+    def statistics(self) -> EffectStatistics:
+        return EffectStatistics(len(self._calls), self._performed, self._failed, self._dropped)
+
+    async def auction(self, effect: RequestAuction, cause: AuctionCause, *, log: Logger) -> None:
+        """Ask for one auction and wait for the auctioneer's word. Its refusal is logged, never raised.
+
+        A process that was removed a moment ago is left out: nobody wants its instances any more.
+        """
+        desired = self._store.process(effect.process_guid).desired_lrp()
+        if desired is None:
+            return
+        start = lrp_start(desired, effect.indices, drivers_when_none=cause.drivers_when_none)
         say: Emit | None = None
         if cause.indices_key and log.enabled(Level.INFO):
             say = log.with_data(cause.about(start)).emitter()
             say(Level.INFO, log.message("start-lrp-auction-request"))
         failure: BBSError | None = None
         try:
-            await self.auctioneer.request_lrp_auctions((start,), trace_id=trace_id, log=log)
+            await self._auctioneer.request_lrp_auctions((start,), trace_id=effect.trace_id, log=log)
         except BBSError as error:
             failure = error
         if say is not None:
@@ -137,34 +108,24 @@ class Effects:
           PeerUnavailable: it was not understood, or not heard.
         """
         try:
-            await self.auctioneer.request_lrp_auctions(starts, trace_id="", log=log)
+            await self._auctioneer.request_lrp_auctions(starts, trace_id="", log=log)
         except BBSError:
             self._failed += 1
             raise
         self._performed += 1
 
-    async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> NoReturn:
-        """Perform what is queued until cancelled."""
-        async with trio.open_nursery() as workers:
-            for _ in range(WORKERS):
-                workers.start_soon(self._work)
-            task_status.started()
-            await trio.sleep_forever()
+    def queue_cell_calls(self, calls: Sequence[CellCall], *, log: Logger) -> None:
+        """Queue calls that nobody waits for. Full: the rest is dropped, counted, and told of with the first of them."""
+        for number, call in enumerate(calls):
+            try:
+                self._calls.put_nowait(call.lrp.instance.cell_id, _Queued(call, log))
+            except trio.WouldBlock:
+                dropped = len(calls) - number
+                self._dropped += dropped
+                log.error("dropped-rep-call", _about(call.lrp), count=dropped)
+                return
 
-    def statistics(self) -> EffectStatistics:
-        return EffectStatistics(len(self._calls), self._performed, self._failed, self._dropped)
-
-    async def _work(self) -> None:
-        while True:
-            async with self._calls.next() as queued:
-                try:
-                    await self.perform(queued.effect, log=queued.log)
-                except BBSError:
-                    self._failed += 1
-                else:
-                    self._performed += 1
-
-    async def perform(self, effect: BackgroundEffect, *, log: Logger) -> None:
+    async def call_cell(self, call: CellCall, *, log: Logger) -> None:
         """Make one call to a cell and wait for its end, past the queue. A failure is logged before it is raised.
 
         Raises:
@@ -173,18 +134,18 @@ class Effects:
         """
         step = "failed-fetching-cell-presence"
         try:
-            cell = await self.cells.cell_by_id(effect.lrp.instance.cell_id, log=log)
+            cell = await self._cells.cell_by_id(call.lrp.instance.cell_id, log=log)
             step = "create-rep-client-failed"
             cell.require_https()
-            match effect:
+            match call:
                 case StopInstance(lrp, trace_id):
                     step = "failed-stopping-lrp-instance"
                     log.debug("stopping-lrp-instance")
-                    await self.reps.stop_lrp_instance(cell, lrp, trace_id=trace_id, log=log)
+                    await self._reps.stop_lrp_instance(cell, lrp, trace_id=trace_id, log=log)
                 case UpdateInstance(lrp, internal_routes, metric_tags, trace_id):
                     step = "updating-lrp-instance"
                     log.debug("updating-lrp-instance")
-                    await self.reps.update_lrp_instance(
+                    await self._reps.update_lrp_instance(
                         cell,
                         lrp,
                         internal_routes=internal_routes,
@@ -193,8 +154,90 @@ class Effects:
                         log=log,
                     )
         except BBSError as error:
-            log.error(step, _about(effect.lrp), error=error)
+            log.error(step, _about(call.lrp), error=error)
             raise
+
+    async def retire(self, effect: RetireInstance, *, log: Logger) -> None:
+        """Have the cell stop the instance, or remove its row if there is no such cell.
+
+        Raises:
+          BBSError: as `bbs.acts.retirement.retire_instance`.
+        """
+        if await retire_instance(self._store, effect, cells=self._cells, reps=self._reps, log=log):
+            tell_whole(log.session("db-remove-actual-lrp"))
+
+    async def auction_task(self, task: Task, *, log: Logger) -> None:
+        """Ask for one auction and wait for the auctioneer's word. Its refusal is logged, never raised."""
+        log.debug("start-task-auction-request")
+        try:
+            await self._auctioneer.request_task_auctions((task,), trace_id="", log=log)
+        except BBSError as error:
+            log.error("failed-requesting-task-auction", error=error)
+        else:
+            log.debug("succeeded-requesting-task-auction")
+
+    async def auction_tasks(self, tasks: Sequence[Task], *, log: Logger) -> None:
+        """Ask for the auctions of all ``tasks`` in one request, on behalf of convergence. Never raises."""
+        try:
+            await self._auctioneer.request_task_auctions(tasks, trace_id="", log=log)
+        except BBSError as error:
+            guids = [task.task_guid for task in tasks]
+            log.error("failed-to-request-auctions-for-pending-tasks", error=error, task_guids=guids)
+
+    async def cancel_task(self, effect: CancelTask, *, log: Logger) -> None:
+        """Have a cell stop a task (spec: tasks.md §4.4). A cell that is gone or says no is logged.
+
+        Raises:
+          RepURLUnusable: the cell is there, but can't be called.
+        """
+        task_guid, cell_id = effect.task_guid, effect.cell_id
+        log.info("start-check-cell-presence", cell_id=cell_id)
+        try:
+            cell = await self._cells.cell_by_id(cell_id, log=log)
+        except BBSError as error:
+            log.error("failed-fetching-cell-presence", error=error)
+            return
+        log.info("finished-check-cell-presence", cell_id=cell_id)
+        try:
+            cell.require_https()
+        except RepURLUnusable as error:
+            log.error("create-rep-client-failed", error=error)
+            raise
+        log.info("start-rep-cancel-task", task_guid=task_guid)
+        try:
+            await self._reps.cancel_task(cell, task_guid, trace_id=effect.trace_id, log=log)
+        except BBSError as error:
+            log.error("failed-rep-cancel-task", error=error)
+            return
+        log.info("finished-rep-cancel-task", task_guid=task_guid)
+
+    def complete_task(self, task: Task, *, log: Logger) -> None:
+        """Have a client told that its task is over. If there is no place in the pool, convergence will see to it."""
+        if task.completion_callback_url:
+            log.info("task-client-completing-task")
+        self._callbacks.submit_nowait(task, log=log)
+
+    async def complete_task_in_turn(self, task: Task) -> None:
+        """As `complete_task`, but waits for a place, on behalf of convergence: without a deadline, as upstream's pass."""
+        await self._callbacks.submit(task)
+
+    async def _work(self) -> None:
+        while True:
+            async with self._calls.next() as queued:
+                try:
+                    await self.call_cell(queued.call, log=queued.log)
+                except BBSError:
+                    self._failed += 1
+                else:
+                    self._performed += 1
+
+
+def tell_whole(log: Logger, level: Level = Level.INFO, *, ends: str = "complete") -> None:
+    """The two lines of a session in which nothing else is said."""
+    if log.enabled(level):
+        emit = log.emitter()
+        emit(level, log.message("starting"))
+        emit(level, log.message(ends))
 
 
 def _about(lrp: ActualLRP) -> dict[str, object]:

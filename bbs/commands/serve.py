@@ -91,7 +91,7 @@ async def serve(
             log=log,
             stop=stop,
         )
-        stack.enter_context(table.observed(lambda change: process.presence_watch.wake()))
+        stack.enter_context(table.observed(lambda change: process.service.presence_watch.wake()))
         try:
             await stack.enter_async_context(
                 embedded_locket(table, config.locket_listen_address, tls=config.tls, log=log)

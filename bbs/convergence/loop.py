@@ -1,17 +1,18 @@
 """When convergence passes run (spec: convergence.md §1)."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NoReturn
 
 import trio
 
-from bbs.log import Logger, null_logger
+from bbs.log import Logger
 from bbs.models.errors import BBSError
 
 Converge = Callable[[], Awaitable[None]]
 
 
-async def _nothing() -> None:
+async def nothing() -> None:
+    """Nothing to do before the passes."""
     await trio.lowlevel.checkpoint()
 
 
@@ -29,7 +30,7 @@ class ConvergenceLoop:
         *,
         repeat_interval_s: float,
         log: Logger,
-        first: Converge = _nothing,
+        first: Converge = nothing,
     ) -> None:
         self._passes = passes
         self._first = first
@@ -61,12 +62,6 @@ class ConvergenceLoop:
             async with trio.open_nursery() as nursery:
                 for name, converge in self._passes.items():
                     nursery.start_soon(_told, log, name, converge)
-
-
-async def repeat_passes(passes: Sequence[Converge], *, repeat_interval_s: float) -> NoReturn:
-    """A `ConvergenceLoop` that nobody wakes and nothing is logged of."""
-    named = {str(number): converge for number, converge in enumerate(passes)}
-    await ConvergenceLoop(named, repeat_interval_s=repeat_interval_s, log=null_logger()).run()
 
 
 async def _told(log: Logger, name: str, converge: Converge) -> None:

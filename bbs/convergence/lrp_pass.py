@@ -11,9 +11,10 @@ from typing import Final, TypeVar
 
 import trio
 
-from bbs.acts.change import change
-from bbs.acts.effects import Effects, lrp_start
-from bbs.acts.retirement import Retirement
+from bbs.acts.auctions import lrp_start
+from bbs.acts.change import ScopeT, change
+from bbs.acts.effects import CellCall, Effects, tell_whole
+from bbs.acts.performing import AtOnce, perform
 from bbs.convergence.cell_calls import CellCalls, cell_calls
 from bbs.convergence.lrp_sets import LRPSets
 from bbs.lifecycle.lrp_convergence import (
@@ -27,11 +28,12 @@ from bbs.lifecycle.lrp_convergence import (
 )
 from bbs.lifecycle.suspects import displace, promote, remove_suspect
 from bbs.log import Level, Logger
-from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, Rows
+from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, Presence, Rows
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.errors import BBSError
-from bbs.models.outcome import Outcome, RequestAuction, UpdateInstance
+from bbs.models.outcome import Outcome, RequestAuction, RetireInstance
 from bbs.peers.interfaces import LRPStart
+from bbs.store.scopes import ProcessScope
 from bbs.store.store import SettledByOther, Store, StoreUnavailable
 
 STARTED_IN_A_TURN: Final = 16
@@ -60,7 +62,11 @@ Decide = Callable[[Rows, DesiredLRP | None, int], Outcome]
 
 
 class LRPPass:
-    """``db_log`` is the session of what upstream leaves to its database. ``starts`` are the instances to be auctioned, as the work goes on."""
+    """``db_log`` is the session of what upstream leaves to its database.
+
+    ``starts`` are the instances to be auctioned, as the work goes on, and ``calls`` those to cells; there are none before
+    `work_on`.
+    """
 
     def __init__(
         self,
@@ -81,12 +87,12 @@ class LRPPass:
         self._db_log = db_log
         self._now_ns = now_ns
         self._new_guid = new_guid
-        self._retirement = Retirement(store, effects)
+        self.calls = CellCalls(0, log)
         self._gave_up = trio.Event()
 
     async def prune_domains(self) -> None:
         """Domains that have expired go first of all; that they cannot is no obstacle (spec: domains.md §4)."""
-        now_ns, head = self._now_ns(), self._store.head
+        now_ns = self._now_ns()
         expired = [
             domain
             for domain in self._store.committed.domains.rows.values()
@@ -97,8 +103,8 @@ class LRPPass:
         log = self._db_log.session("prune-domains")
 
         async def prune(name: str) -> None:
-            outcome = await change(
-                self._store, lambda: prune_domain(head.domain(name), now_ns=now_ns), about=name
+            outcome = await self._carry_out(
+                self._store.domain(name), lambda scope: prune_domain(scope.domain(), now_ns=now_ns), log
             )
             if outcome.rows:
                 log.info("pruning-domain", {"domain": name, "expire-at": expiry_ns[name]})
@@ -118,10 +124,10 @@ class LRPPass:
         """Do everything that ``sets`` ask for, asking at most ``workers`` cells at a time, and wait for its end."""
         retiring = [*sets.extra, *sets.orphans]
         calls_max = len(retiring) + len(sets.routes_changed) + len(sets.tags_changed)
-        async with cell_calls(calls_max=calls_max, workers=workers, log=self._log) as calls:
+        async with cell_calls(calls_max=calls_max, workers=workers, log=self._log) as self.calls:
             await self._work_through(
                 retiring,
-                partial(self._retire, calls, self._log.with_data(retiring_lrp_count=len(retiring))),
+                partial(self._retire, self._log.with_data(retiring_lrp_count=len(retiring))),
                 self._log,
                 failed="retiring-lrp-failed",
             )
@@ -166,7 +172,7 @@ class LRPPass:
                 (sets.tags_changed, update_tags),
             ):
                 await self._work_through(
-                    drifted, partial(self._update, calls, decide), self._log, failed="failed-work-item"
+                    drifted, partial(self._update, decide), self._log, failed="failed-work-item"
                 )
 
     async def tell_of_found(self, sets: LRPSets) -> None:
@@ -210,7 +216,7 @@ class LRPPass:
     async def _start_requests(self) -> list[LRPStart]:
         requests: list[LRPStart] = []
         for number, key in enumerate(self.starts):
-            desired = self._store.head.desired_lrp(key.process_guid)
+            desired = self._store.process(key.process_guid).desired_lrp()
             if desired is not None:
                 requests.append(lrp_start(desired, (key.instance_index,), drivers_when_none=None))
             if number % AUCTIONS_IN_A_TURN == 0:
@@ -226,14 +232,13 @@ class LRPPass:
         *,
         failed: str,
     ) -> None:
-        """Commit what is decided about each, note the auctions it asks for, and ``tell`` of it if anything changes."""
+        """Carry out what is decided about each, and ``tell`` of it if anything changes."""
 
         async def change_one(key: ActualLRPKey) -> None:
-            outcome = await change(self._store, lambda: self._decided(key, decide), about=key.process_guid)
+            outcome = await change(self._process(key), lambda process: _decided(process, key, decide))
             if tell is not None and outcome.rows:
                 tell(log, key, self._domain(key, outcome), outcome)
-            if any(isinstance(effect, RequestAuction) for effect in outcome.effects):
-                self.starts.append(key)
+            await perform(outcome.effects, _InPass(self, self._effects, log))
 
         await self._work_through(keys, change_one, log, failed=failed)
 
@@ -242,16 +247,16 @@ class LRPPass:
         for _, record in outcome.rows:
             if isinstance(record, ActualLRP):
                 return record.domain
-        desired = self._store.head.desired_lrp(key.process_guid)
+        desired = self._process(key).desired_lrp()
         return "" if desired is None else desired.domain
 
-    def _decided(self, key: ActualLRPKey, decide: Decide) -> Outcome:
-        head = self._store.head
-        return decide(
-            head.rows_at(key.process_guid, key.instance_index),
-            head.desired_lrp(key.process_guid),
-            key.instance_index,
-        )
+    def _process(self, key: ActualLRPKey) -> ProcessScope:
+        return self._store.process(key.process_guid)
+
+    async def _carry_out(self, scope: ScopeT, decide: Callable[[ScopeT], Outcome], log: Logger) -> Outcome:
+        outcome = await change(scope, decide)
+        await perform(outcome.effects, _InPass(self, self._effects, log))
+        return outcome
 
     def _create_missing(self, rows: Rows, desired: DesiredLRP | None, index: int) -> Outcome:
         return create_missing(rows, desired, index, now_ns=self._now_ns(), epoch=self._new_guid())
@@ -262,41 +267,22 @@ class LRPPass:
     def _displace(self, rows: Rows, desired: DesiredLRP | None, index: int) -> Outcome:
         return displace(rows, desired, self._cells, now_ns=self._now_ns(), epoch=self._new_guid())
 
-    async def _retire(self, calls: CellCalls, log: Logger, key: ActualLRPKey) -> None:
-        process_guid, index, _ = key
-        head = self._store.head
-        is_there = head.rows_at(process_guid, index).ordinary is not None
-        step = await self._retirement.begin(
-            lambda: retire_undesired(head.rows_at(process_guid, index), head.desired_lrp(process_guid)),
-            about=process_guid,
-        )
-        session = log.session("retire-actual-lrp", process_guid=process_guid, index=index)
-        if step is None:
-            if is_there and head.rows_at(process_guid, index).ordinary is None:
-                _tell_whole(session.session("db-remove-actual-lrp"))
-            return
-
-        async def ask() -> None:
-            if await self._retirement.ask_cell(step, log=session):
-                _tell_whole(session.session("db-remove-actual-lrp"))
-
-        calls.add(step.cell_id, ask, failed="retiring-lrp-failed", about=_about(key))
-
-    async def _update(
-        self, calls: CellCalls, decide: Callable[[Rows, DesiredLRP | None], Outcome], key: ActualLRPKey
-    ) -> None:
+    async def _retire(self, log: Logger, key: ActualLRPKey) -> None:
         outcome = await change(
-            self._store,
-            lambda: self._decided(key, lambda rows, desired, index: decide(rows, desired)),
-            about=key.process_guid,
+            self._process(key),
+            lambda process: retire_undesired(process.rows_at(key.instance_index), process.desired_lrp()),
         )
-        for effect in outcome.effects:
-            assert isinstance(effect, UpdateInstance)
-            calls.add(
-                effect.lrp.instance.cell_id,
-                partial(self._effects.perform, effect, log=self._log),
-                about=_about(key),
-            )
+        session = log.session("retire-actual-lrp", process_guid=key.process_guid, index=key.instance_index)
+        if outcome.rows:
+            tell_whole(session.session("db-remove-actual-lrp"))
+        await perform(outcome.effects, _InPass(self, self._effects, session))
+
+    async def _update(self, decide: Callable[[Rows, DesiredLRP | None], Outcome], key: ActualLRPKey) -> None:
+        await self._carry_out(
+            self._process(key),
+            lambda process: _decided(process, key, lambda rows, desired, index: decide(rows, desired)),
+            self._log,
+        )
 
     async def _work_through(
         self,
@@ -334,26 +320,52 @@ class LRPPass:
                 nursery.start_soon(work_on, item)
 
 
+class _InPass(AtOnce):
+    """Gathers LRP auctions for the pass' one request, and leaves calls to cells to its workers. ``log`` tells of them."""
+
+    def __init__(self, of: LRPPass, effects: Effects, log: Logger) -> None:
+        super().__init__(effects, log=lambda effect: log)
+        self._pass = of
+
+    async def auction(self, effect: RequestAuction) -> None:
+        self._pass.starts += [
+            ActualLRPKey(effect.process_guid, index, Presence.ORDINARY) for index in effect.indices
+        ]
+
+    def call_cells(self, effects: Sequence[CellCall]) -> None:
+        for effect in effects:
+            # A failure is logged by the call itself.
+            self._pass.calls.add(
+                effect.lrp.instance.cell_id,
+                partial(self._effects.call_cell, effect, log=self._log(effect)),
+                about=_about(effect.lrp.key),
+            )
+
+    async def retire(self, effect: RetireInstance) -> None:
+        self._pass.calls.add(
+            effect.lrp.instance.cell_id,
+            partial(self._effects.retire, effect, log=self._log(effect)),
+            failed="retiring-lrp-failed",
+            about=_about(effect.lrp.key),
+        )
+
+
+def _decided(process: ProcessScope, key: ActualLRPKey, decide: Decide) -> Outcome:
+    return decide(process.rows_at(key.instance_index), process.desired_lrp(), key.instance_index)
+
+
 def _key_data(key: ActualLRPKey, domain: str) -> dict[str, object]:
     return {"process_guid": key.process_guid, "index": key.instance_index, "domain": domain}
 
 
-def _tell_whole(log: Logger, level: Level = Level.INFO, *, ends: str = "complete") -> None:
-    """The two lines of a session in which nothing else is said."""
-    if log.enabled(level):
-        emit = log.emitter()
-        emit(level, log.message("starting"))
-        emit(level, log.message(ends))
-
-
 def _tell_created(log: Logger, key: ActualLRPKey, domain: str, outcome: Outcome) -> None:
     if log.enabled(Level.INFO):
-        _tell_whole(log.session("db-create-unclaimed-actual-lrps", key=_key_data(key, domain)))
+        tell_whole(log.session("db-create-unclaimed-actual-lrps", key=_key_data(key, domain)))
 
 
 def _tell_unclaimed(log: Logger, key: ActualLRPKey, domain: str, outcome: Outcome) -> None:
     if log.enabled(Level.INFO):
-        _tell_whole(log.session("db-unclaim-actual-lrp", key=_key_data(key, domain)))
+        tell_whole(log.session("db-unclaim-actual-lrp", key=_key_data(key, domain)))
 
 
 def _tell_displaced(log: Logger, key: ActualLRPKey, domain: str, outcome: Outcome) -> None:
@@ -368,7 +380,7 @@ def _tell_displaced(log: Logger, key: ActualLRPKey, domain: str, outcome: Outcom
     presence = log.session(
         "db-change-actual-lrp-presence", {"key": data, "from": "ORDINARY", "to": "SUSPECT"}
     )
-    _tell_whole(presence, ends="finished")
+    tell_whole(presence, ends="finished")
     _tell_created(log.session("create-unclaimed-actual"), key, domain, outcome)
     log.info(
         "creating-start-request",
@@ -380,7 +392,7 @@ def _tell_displaced(log: Logger, key: ActualLRPKey, domain: str, outcome: Outcom
 
 def _tell_promoted(log: Logger, key: ActualLRPKey, domain: str, outcome: Outcome) -> None:
     if log.enabled(Level.INFO):
-        _tell_whole(
+        tell_whole(
             log.session("promote-suspect-actual-lrp", process_guid=key.process_guid, index=key.instance_index)
         )
 
@@ -388,7 +400,7 @@ def _tell_promoted(log: Logger, key: ActualLRPKey, domain: str, outcome: Outcome
 def _tell_suspect_removed(log: Logger, key: ActualLRPKey, domain: str, outcome: Outcome) -> None:
     if log.enabled(Level.DEBUG):
         session = log.session("db-remove-suspect-actual-lrp", lrp_key=_key_data(key, domain))
-        _tell_whole(session, Level.DEBUG)
+        tell_whole(session, Level.DEBUG)
 
 
 def _about(item: ActualLRPKey | str) -> dict[str, object]:

@@ -10,7 +10,9 @@ from typing import Final
 
 import trio
 
-from bbs.acts.task_effects import TaskEffects
+from bbs.acts.change import change
+from bbs.acts.effects import Effects
+from bbs.acts.performing import AtOnce, perform
 from bbs.lifecycle.task_convergence import (
     TaskLimits,
     at,
@@ -24,9 +26,10 @@ from bbs.lifecycle.task_convergence import (
 )
 from bbs.log import Logger
 from bbs.models.errors import BBSError
-from bbs.models.outcome import NOTHING, Outcome
+from bbs.models.outcome import NOTHING, CompleteTask, Outcome, RequestTaskAuction
 from bbs.models.task import Task, TaskState
 from bbs.peers.interfaces import PresentCells
+from bbs.store.scopes import TaskScope
 from bbs.store.store import Store
 from bbs.store.tables import TaskTable
 
@@ -71,7 +74,7 @@ class TaskConvergence:
         store: Store,
         present_cells: PresentCells,
         *,
-        effects: TaskEffects,
+        effects: Effects,
         limits: TaskLimits,
         log: Logger,
         now_ns: Callable[[], int],
@@ -152,11 +155,11 @@ class TaskConvergence:
         )
         to_complete = {"num_tasks_to_complete": len(over)}
         log.debug("emitting-events-from-convergence", to_complete)
-        if waiting:
-            await self._effects.auction_waiting(waiting, log=log)
+        performer = _InPass(self._effects, log)
+        await perform([RequestTaskAuction(task) for task in waiting], performer)
+        await performer.request_auctions()
         log.debug("submitting-tasks-to-be-completed", to_complete)
-        for task in over:
-            await self._effects.complete_waiting(task)
+        await perform([CompleteTask(task) for task in over], performer)
         log.debug("done-submitting-tasks-to-be-completed", to_complete)
 
     async def _change(
@@ -176,19 +179,26 @@ class TaskConvergence:
     async def _change_one(
         self, log: Logger, task_guid: str, decide: Callable[[Task], Outcome], changes: _Changes
     ) -> None:
-        task = self._store.head.task(task_guid)
-        outcome = NOTHING if task is None else decide(task)
-        if task is None or outcome is NOTHING:
-            return
-        if task.unreadable:
-            log.info("deleting-invalid-task-from-db", guid=task_guid)
+        is_unreadable = False
+
+        def decided(scope: TaskScope) -> Outcome:
+            nonlocal is_unreadable
+            task = scope.task()
+            outcome = NOTHING if task is None else decide(task)
+            if task is not None and task.unreadable and outcome.rows:
+                is_unreadable = True
+                log.info("deleting-invalid-task-from-db", guid=task_guid)
+            return outcome
+
         try:
-            await self._store.commit(outcome, about=task_guid)
+            outcome = await change(self._store.task(task_guid), decided)
         except BBSError as error:
             changes.failure = error
-        else:
-            changes.made += not task.unreadable
-            changes.pruned += bool(task.unreadable)
+            return
+        if outcome.rows:
+            changes.made += not is_unreadable
+            changes.pruned += is_unreadable
+        await perform(outcome.effects, _InPass(self._effects, log))
 
     async def _pick(
         self, log: Logger, pages: Pages, is_wanted: Callable[[Task], bool]
@@ -221,6 +231,26 @@ class TaskConvergence:
             resolving=len(by_state[TaskState.Resolving.name]),
             duration_s=duration_s,
         )
+
+
+class _InPass(AtOnce):
+    """Gathers task auctions for the pass' one request, and waits for places in the pool of callbacks."""
+
+    def __init__(self, effects: Effects, log: Logger) -> None:
+        super().__init__(effects, log=lambda effect: log)
+        self._log_of_auctions = log
+        self._to_auction: list[Task] = []
+
+    async def auction_task(self, effect: RequestTaskAuction) -> None:
+        self._to_auction.append(effect.task)
+
+    async def request_auctions(self) -> None:
+        """Ask for all that has been gathered, if there is anything."""
+        if self._to_auction:
+            await self._effects.auction_tasks(self._to_auction, log=self._log_of_auctions)
+
+    async def complete_task(self, effect: CompleteTask) -> None:
+        await self._effects.complete_task_in_turn(effect.task)
 
 
 def running_elsewhere(table: TaskTable, cells: Set[str]) -> Pages:

@@ -13,7 +13,7 @@ from bbs.lifecycle.changes import removed
 from bbs.lifecycle.domains import is_expired
 from bbs.lifecycle.groups import alone
 from bbs.lifecycle.restart import IMMEDIATE_RESTARTS, RESTARTS_MAX, backoff_ns
-from bbs.lifecycle.retirement import RetireStep, retire
+from bbs.lifecycle.retirement import retire
 from bbs.lifecycle.rows import unclaimed_again
 from bbs.models.actual_lrp import ActualLRP, ActualLRPState, Rows
 from bbs.models.desired_lrp import DesiredLRP
@@ -62,11 +62,11 @@ def prune_evacuating(rows: Rows, cells: Set[str]) -> Outcome:
     return Outcome(rows=(delete(lrp),), announcements=(removed(lrp),))
 
 
-def retire_undesired(rows: Rows, desired: DesiredLRP | None) -> RetireStep | None:
+def retire_undesired(rows: Rows, desired: DesiredLRP | None) -> Outcome:
     """The first step of retiring an instance that is not desired, or no longer, or has an index too many."""
     lrp = rows.ordinary
     if lrp is None or (desired is not None and lrp.index < desired.instances):
-        return None
+        return NOTHING
     return retire(rows, trace_id="")
 
 

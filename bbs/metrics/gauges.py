@@ -9,7 +9,7 @@ from bbs.http.listener import HTTPServer
 from bbs.log import LineStatistics
 from bbs.metrics.metrics import Gauge
 from bbs.models.events import Hub
-from bbs.peers.callbacks import HTTPTaskCallbacks
+from bbs.peers.interfaces import TaskCallbacks
 from bbs.store.store import Store
 from bbs.sync.hubs.hub import EventHubs
 
@@ -21,7 +21,7 @@ def gauges(
     effects: Effects,
     http: HTTPServer,
     hubs: EventHubs,
-    callbacks: HTTPTaskCallbacks,
+    callbacks: TaskCallbacks,
     lines: Callable[[], Mapping[str, LineStatistics]],
 ) -> dict[str, Gauge]:
     """By their names for Prometheus, without the prefix. ``lines`` has all its streams already."""

@@ -1,14 +1,15 @@
 """What a pure decision asks the rest of the server to do: rows to write, events to tell, effects to cause.
 
 The order is a contract: rows are made durable first, then readers see them, then the events go out, in the order of
-commits, and only then do the effects begin and does the caller get its answer.
+commits, and only then do the effects begin and does the caller get its answer. Effects that nobody waits for begin first,
+the others follow one after another in their order.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
-from bbs.models.actual_lrp import ActualLRP, ActualLRPKey
+from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, Rows
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.domain import Domain
 from bbs.models.errors import BBSError
@@ -89,6 +90,23 @@ class UpdateInstance:
 
 
 @dataclass(frozen=True, slots=True)
+class RetireInstance:
+    """Have the cell of the ordinary one of ``rows`` stop it; if there is no such cell, remove the row.
+
+    ``rows`` are those of the instance as they were when that was decided. The handler waits, and a cell that does not do
+    as asked is an error (spec: actual-lrps.md §6.7).
+    """
+
+    rows: Rows
+    trace_id: str
+
+    @property
+    def lrp(self) -> ActualLRP:
+        assert self.rows.ordinary is not None
+        return self.rows.ordinary
+
+
+@dataclass(frozen=True, slots=True)
 class RequestTaskAuction:
     """Ask the auctioneer to place ``task``. The handler waits for its end, whatever it is."""
 
@@ -111,7 +129,16 @@ class CompleteTask:
     task: Task
 
 
-Effect = RequestAuction | StopInstance | UpdateInstance | RequestTaskAuction | CancelTask | CompleteTask
+Effect = (
+    RequestAuction
+    | StopInstance
+    | UpdateInstance
+    | RetireInstance
+    | RequestTaskAuction
+    | CancelTask
+    | CompleteTask
+)
+"""All that an outcome can ask of peers; `bbs.acts.performing` performs each of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

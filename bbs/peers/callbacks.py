@@ -10,7 +10,6 @@ wait, so what it hands over passes through a second queue, ten times as long; be
 
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 import trio
@@ -20,28 +19,13 @@ from bbs.models.errors import BBSError
 from bbs.models.task import Task
 from bbs.peers import bodies
 from bbs.peers.http import JSON_CONTENT, ConnectionClosed, HTTPClient, NoResponse, TimedOut, URLInvalid
+from bbs.peers.interfaces import CallbackStatistics
 
 ATTEMPTS: Final = 3
 AGAIN: Final = (503, 504)
 """Answers of a proxy whose server is not there just now. Any other answer, also a refusal, means: heard."""
 
 HANDED_OVER_PER_WORKER_MAX: Final = 10
-
-
-@dataclass(frozen=True, slots=True)
-class CallbackStatistics:
-    """``queued`` and ``handed_over`` tasks wait, ``calling`` ones are being told; the others count since the start.
-
-    ``told``: somebody answered. ``untold``: nobody did. ``skipped``: the task was not ours to tell about.
-    """
-
-    queued: int
-    handed_over: int
-    calling: int
-    told: int
-    untold: int
-    skipped: int
-    dropped: int
 
 
 class HTTPTaskCallbacks:

@@ -3,10 +3,12 @@
 ``log`` is the session of whoever asks, mostly a request's: what there is to say of a call is said below it.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NoReturn, Protocol
 from urllib.parse import urlsplit
+
+import trio
 
 from bbs.log import Logger
 from bbs.models.actual_lrp import ActualLRP
@@ -84,6 +86,22 @@ class Reps(Protocol):
     async def cancel_task(self, cell: Cell, task_guid: str, *, trace_id: str, log: Logger) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class CallbackStatistics:
+    """``queued`` and ``handed_over`` tasks wait, ``calling`` ones are being told; the others count since the start.
+
+    ``told``: somebody answered. ``untold``: nobody did. ``skipped``: the task was not ours to tell about.
+    """
+
+    queued: int
+    handed_over: int
+    calling: int
+    told: int
+    untold: int
+    skipped: int
+    dropped: int
+
+
 class TaskCallbacks(Protocol):
     """The pool that tells clients that their tasks are over (spec: tasks.md §5)."""
 
@@ -92,6 +110,21 @@ class TaskCallbacks(Protocol):
 
     async def submit(self, task: Task) -> None:
         """Queue ``task``, waiting for a place."""
+
+    async def run(
+        self,
+        *,
+        resolving: Callable[[str], Awaitable[object]],
+        delete: Callable[[str], Awaitable[object]],
+        log: Logger,
+        task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
+    ) -> NoReturn:
+        """Call back until cancelled; what waits then is dropped.
+
+        ``resolving`` and ``delete`` do what the requests of those names do, and raise `BBSError`.
+        """
+
+    def statistics(self) -> CallbackStatistics: ...
 
 
 class PresentCells(Protocol):
@@ -121,3 +154,13 @@ class Cells(Protocol):
         Raises:
           BBSError: nobody can say.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peers:
+    """All whom the server calls."""
+
+    auctioneer: Auctioneer
+    reps: Reps
+    cells: Cells
+    callbacks: TaskCallbacks

@@ -1,15 +1,14 @@
 """The peers of a configuration, opened: clients with their TLS, and stand-ins for peers that are not there yet."""
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Set
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from bbs.log import Logger
 from bbs.peers.auctioneer import HTTPAuctioneer
 from bbs.peers.callbacks import HTTPTaskCallbacks
 from bbs.peers.http import HTTPClient
-from bbs.peers.interfaces import Auctioneer, Cells, Reps
+from bbs.peers.interfaces import Cells, Peers
 from bbs.peers.reps import HTTPReps
 from bbs.peers.stub import StubPeers
 from bbs.tls.contexts import TLSFiles, client_context
@@ -25,18 +24,6 @@ class AuctioneerSettings:
     address: str
     tls: TLSFiles | None = None
     require_tls: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peers:
-    auctioneer: Auctioneer
-    reps: Reps
-    cells: Cells
-    callbacks: HTTPTaskCallbacks
-
-    async def present_cells(self, *, log: Logger) -> Set[str]:
-        """The ids of the cells that announce themselves; raises as `Cells.present_cells`."""
-        return await self.cells.present_cells(log=log)
 
 
 @asynccontextmanager

@@ -4,9 +4,11 @@ Its registry of cells is what a test puts into it.
 """
 
 from collections import deque
-from collections.abc import Sequence, Set
+from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn
+
+import trio
 
 from bbs.log import Logger
 from bbs.models import pb
@@ -14,7 +16,7 @@ from bbs.models.actual_lrp import ActualLRP
 from bbs.models.errors import ResourceNotFound
 from bbs.models.task import Task
 from bbs.models.wire import frame
-from bbs.peers.interfaces import Cell, LRPStart
+from bbs.peers.interfaces import CallbackStatistics, Cell, LRPStart, Peers
 
 REMEMBERED_MAX: Final = 10_000
 """Requests kept; the oldest are forgotten first."""
@@ -77,6 +79,9 @@ class StubPeers:
         self.requests: deque[Requested] = deque(maxlen=REMEMBERED_MAX)
         self.cells: dict[str, Cell] = {}
 
+    def as_peers(self) -> Peers:
+        return Peers(auctioneer=self, reps=self, cells=self, callbacks=self)
+
     async def request_lrp_auctions(self, starts: Sequence[LRPStart], *, trace_id: str, log: Logger) -> None:
         self.requests.append(AuctionRequested(tuple(starts), trace_id))
 
@@ -109,6 +114,21 @@ class StubPeers:
 
     async def submit(self, task: Task) -> None:
         self.requests.append(CallbackRequested(task))
+
+    async def run(
+        self,
+        *,
+        resolving: Callable[[str], Awaitable[object]],
+        delete: Callable[[str], Awaitable[object]],
+        log: Logger,
+        task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
+    ) -> NoReturn:
+        """Nobody is called back."""
+        task_status.started()
+        await trio.sleep_forever()
+
+    def statistics(self) -> CallbackStatistics:
+        return CallbackStatistics(queued=0, handed_over=0, calling=0, told=0, untold=0, skipped=0, dropped=0)
 
     async def cell_by_id(self, cell_id: str, *, log: Logger) -> Cell:
         if cell_id not in self.cells:

@@ -16,13 +16,8 @@ from typing import Final
 import trio
 
 from bbs import __version__
-from bbs.acts.effects import Effects
-from bbs.acts.task_effects import TaskEffects
 from bbs.concurrency.members import Member, Ready, all_started, as_member, root_cause, unless, until_stopped
 from bbs.convergence.audit import Audit
-from bbs.convergence.loop import ConvergenceLoop
-from bbs.convergence.lrps import LRPConvergence
-from bbs.convergence.tasks import TaskConvergence
 from bbs.http.endpoints import Call, EventStream, Peer, Route
 from bbs.http.handshakes import tell_on_stderr
 from bbs.http.listener import Hooks, HTTPServer
@@ -31,7 +26,7 @@ from bbs.metrics.gauges import gauges
 from bbs.metrics.metrics import Metrics, Sources
 from bbs.metrics.prometheus import page
 from bbs.models.errors import Unrecoverable
-from bbs.peers.opened import Peers
+from bbs.peers.interfaces import Peers
 from bbs.ports.debug import serve_debug
 from bbs.ports.health import serve_health
 from bbs.ports.listen import take
@@ -40,20 +35,15 @@ from bbs.process.notifiers import Words, told
 from bbs.process.reencryption import ReencryptionFailed, seal_anew
 from bbs.process.settings import Settings
 from bbs.process.standby import Standby
-from bbs.routes.context import Context
 from bbs.routes.request_log import AccessLog, RequestLog
-from bbs.routes.table import route_table
-from bbs.routes.tasks import TaskResolution
+from bbs.service import Service, ServiceSettings
 from bbs.store.backend import DroppedRow
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import DSN
 from bbs.store.health_check import HealthCheck, PostgresProbe
 from bbs.store.postgres import PostgresBackend
 from bbs.store.postgres_audit import PostgresAudit
-from bbs.store.store import Store
-from bbs.sync.hubs.hub import EventHubs
 from bbs.sync.locket.lock import Lock, LockLost
-from bbs.sync.locket.watch import PresenceWatch
 
 GIVE_BACK_S: Final = 2.0
 """How long a process that is broken off tries to give its lock back."""
@@ -94,7 +84,6 @@ class Process:
         stop: trio.Event,
     ) -> None:
         self._settings = settings
-        self._peers = peers
         self._lock = lock
         self._log = log
         self._sink = sink
@@ -115,82 +104,39 @@ class Process:
         self._is_migrated = trio.Event()
         self._stored_key_label = ""
         self._port: int | None = None
-        self._hubs = EventHubs(log=log)
-        self._store = Store(
+        self.service = service = Service(
             self._backend,
-            publish=self._hubs.publish,
-            write_retry_s=settings.write_retry_s,
-            batch_rows_max=settings.batch_rows_max,
-            on_trouble=lambda trouble: log.error("database-unavailable", error=trouble),
-            on_batch=lambda batch: metrics.batch_committed(
-                outcomes=batch.outcomes, rows=batch.rows, waited_s=batch.waited_s, took_s=batch.took_s
-            ),
-        )
-        self._standby = Standby(
-            self._store, PostgresBackend(dsn, keyring, on_dropped=lambda row: None), log=log
-        )
-        self._effects = Effects(auctioneer=peers.auctioneer, reps=peers.reps, cells=peers.cells)
-        self._context = context = Context(
-            store=self._store,
-            hubs=self._hubs,
-            effects=self._effects,
+            peers=peers,
             log=log,
-            callbacks=peers.callbacks,
+            settings=_service_settings(settings),
             app_log=lambda process_guid, error: metrics.emitter.app_log(
                 process_guid, type(error).__name__, str(error)
             ),
-            update_workers=settings.update_workers,
-            desired_lrp_instances_max=settings.desired_lrp_instances_max,
-            max_task_retries=settings.tasks.max_task_retries,
+            on_unrecoverable=self._give_up,
+            on_batch=lambda batch: metrics.batch_committed(
+                outcomes=batch.outcomes, rows=batch.rows, waited_s=batch.waited_s, took_s=batch.took_s
+            ),
+            on_trouble=lambda trouble: log.error("database-unavailable", error=trouble),
+            before_passes=self._run_audit,
+        )
+        self._standby = Standby(
+            service.store, PostgresBackend(dsn, keyring, on_dropped=lambda row: None), log=log
         )
         self._http = HTTPServer(
-            route_table(
-                context,
-                on_unrecoverable=self._give_up,
-                debug_lrp_start_heartbeats=settings.debug_lrp_start_heartbeats,
-            ),
+            service.routes,
             tls=tls,
             gate=self._may_answer,
             hooks=self._hooks(access_log),
             limits=settings.limits,
             fast_lane=settings.fast_lane,
         )
-        self.lrp_convergence = LRPConvergence(
-            self._store,
-            peers.present_cells,
-            effects=self._effects,
-            convergence_workers=settings.convergence_workers,
-            log=log,
-            now_ns=context.now_ns,
-            new_guid=context.new_guid,
-            instances_max=settings.desired_lrp_instances_max,
-        )
-        self.task_convergence = TaskConvergence(
-            self._store,
-            peers.present_cells,
-            effects=TaskEffects(
-                auctioneer=peers.auctioneer, reps=peers.reps, cells=peers.cells, callbacks=peers.callbacks
-            ),
-            limits=settings.tasks.limits(),
-            log=log,
-            now_ns=context.now_ns,
-        )
         self._database_audit = PostgresAudit(dsn)
         self.audit = Audit(
-            self._store,
+            service.store,
             self._database_audit,
             keyring,
             sessions=lambda: self._backend.statistics().connects,
             log=log,
-        )
-        self._loop = ConvergenceLoop(
-            {"lrps": self.lrp_convergence.converge, "tasks": self.task_convergence.converge},
-            repeat_interval_s=settings.tasks.converge_repeat_interval_s,
-            log=log,
-            first=self.audit.run,
-        )
-        self.presence_watch = PresenceWatch(
-            peers.cells, poll_interval_s=settings.presence_poll_s, on_change=self._cells_changed, log=log
         )
 
     def _may_answer(self) -> bool:
@@ -244,18 +190,19 @@ class Process:
         ]
 
     def _sources(self) -> Sources:
+        service = self.service
         return Sources(
-            lrps=self.lrp_convergence.statistics,
-            tasks=self.task_convergence.statistics,
-            task_counts=self._context.task_counts.statistics,
+            lrps=service.lrp_convergence.statistics,
+            tasks=service.task_convergence.statistics,
+            task_counts=service.context.task_counts.statistics,
             database=self._backend.query_statistics,
             gauges=gauges(
-                store=self._store,
+                store=service.store,
                 audit=self.audit.statistics,
-                effects=self._effects,
+                effects=service.effects,
                 http=self._http,
-                hubs=self._hubs,
-                callbacks=self._peers.callbacks,
+                hubs=service.hubs,
+                callbacks=service.callbacks,
                 lines=self._lines,
             ),
         )
@@ -299,26 +246,17 @@ class Process:
         """Make decisions durable and ask peers for what they want of them, until nobody is left to decide anything."""
         try:
             async with trio.open_nursery() as nursery:
-                await nursery.start(self._store.run)
-                await nursery.start(self._effects.run)
+                await nursery.start(self.service.write)
                 ready()
                 await stop.wait()
-                await self._store.drain()
+                await self.service.store.drain()
                 nursery.cancel_scope.cancel()
         finally:
             await self._backend.aclose()
 
     async def _call_back(self, log: Logger, stop: trio.Event, ready: Ready) -> None:
-        resolution = TaskResolution(self._store, now_ns=self._context.now_ns)
         async with trio.open_nursery() as nursery:
-            await nursery.start(
-                partial(
-                    self._peers.callbacks.run,
-                    resolving=resolution.resolving,
-                    delete=resolution.delete,
-                    log=log,
-                )
-            )
+            await nursery.start(partial(self.service.call_back, log=log))
             ready()
             await stop.wait()
             nursery.cancel_scope.cancel()
@@ -369,7 +307,7 @@ class Process:
         await self.audit.begin()
         began = perf_counter()
         with garbage.loading():
-            rows = await self._store.load()
+            rows = await self.service.store.load()
         self._log.info("loaded", rows=rows, duration=int((perf_counter() - began) * 1e9))
         self._is_open = True
         self._may_listen.set()
@@ -395,7 +333,7 @@ class Process:
             log.info("encryption-started", labels)
             began = perf_counter()
             try:
-                await seal_anew(self._store)
+                await seal_anew(self.service.store)
             except ReencryptionFailed as error:
                 log.error("encryption-failed", labels, error=error)
             else:
@@ -421,12 +359,11 @@ class Process:
         ready()
         await stop.wait()
         # A stream is a request in flight that would never end by itself.
-        self._hubs.close()
+        self.service.hubs.close()
 
     async def _converge(self, stop: trio.Event, ready: Ready) -> None:
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._loop.run)
-            nursery.start_soon(self.presence_watch.run)
+            await nursery.start(self.service.converge)
             ready()
             await stop.wait()
             nursery.cancel_scope.cancel()
@@ -458,15 +395,28 @@ class Process:
             on_handshake_failed=tell_on_stderr,
         )
 
-    def _cells_changed(self, came: frozenset[str], went: frozenset[str]) -> None:
-        """Do not let the instances of a lost cell wait for the next pass. One that comes can."""
-        if went:
-            self._loop.wake()
+    async def _run_audit(self) -> None:
+        await self.audit.run()
 
     def _give_up(self, error: Unrecoverable) -> None:
         """A table is missing: the answer still goes out, then the process stops as on an interrupt (spec: config.md §6)."""
         self._log.error("unrecoverable-error", error=error)
         self._stop.set()
+
+
+def _service_settings(settings: Settings) -> ServiceSettings:
+    return ServiceSettings(
+        write_retry_s=settings.write_retry_s,
+        batch_rows_max=settings.batch_rows_max,
+        update_workers=settings.update_workers,
+        convergence_workers=settings.convergence_workers,
+        converge_repeat_interval_s=settings.tasks.converge_repeat_interval_s,
+        presence_poll_s=settings.presence_poll_s,
+        desired_lrp_instances_max=settings.desired_lrp_instances_max,
+        max_task_retries=settings.tasks.max_task_retries,
+        task_limits=settings.tasks.limits(),
+        debug_lrp_start_heartbeats=settings.debug_lrp_start_heartbeats,
+    )
 
 
 def _tell_of_dropped(log: Logger, row: DroppedRow) -> None:

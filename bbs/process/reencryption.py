@@ -5,16 +5,18 @@ again, as it is: page by page through the committer, which does requests' writes
 and no event tells of it. Rows that could not be read are not in memory, and stay as they are.
 """
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import trio
 
+from bbs.acts.change import change
 from bbs.models.actual_lrp import ActualLRP, ActualLRPKey
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.errors import BBSError
-from bbs.models.outcome import Outcome, Record, put
+from bbs.models.outcome import NOTHING, Outcome, put
 from bbs.models.task import Task
 from bbs.store.store import Store
 
@@ -43,40 +45,51 @@ async def seal_anew(store: Store) -> int:
     for page in _pages(store):
         rows += len(page)
         async with trio.open_nursery() as nursery:
-            for record_class, key, about in page:
-                nursery.start_soon(_seal_one, store, record_class, key, about, progress)
+            for seal in page:
+                nursery.start_soon(_done, seal, progress)
         if progress.failure is not None:
             raise ReencryptionFailed(str(progress.failure)) from progress.failure
     return rows
 
 
-_Place = tuple[type[Record], ActualLRPKey | str, str]
+Seal = Callable[[], Awaitable[Outcome]]
+"""Writes one row again."""
 
 
-def _pages(store: Store) -> Iterator[list[_Place]]:
+def _pages(store: Store) -> Iterator[list[Seal]]:
     tables = store.committed
-    places: list[_Place] = [
-        *((DesiredLRP, process_guid, process_guid) for process_guid in tables.desired_lrps.rows),
-        *((ActualLRP, key, key.process_guid) for key in tables.actual_lrps.rows),
-        *((Task, task_guid, task_guid) for task_guid in tables.tasks.rows),
+    seals: list[Seal] = [
+        *(partial(_seal_desired_lrp, store, process_guid) for process_guid in tables.desired_lrps.rows),
+        *(partial(_seal_actual_lrp, store, key) for key in tables.actual_lrps.rows),
+        *(partial(_seal_task, store, task_guid) for task_guid in tables.tasks.rows),
     ]
-    return (places[begin : begin + PAGE_ROWS] for begin in range(0, len(places), PAGE_ROWS))
+    return (seals[begin : begin + PAGE_ROWS] for begin in range(0, len(seals), PAGE_ROWS))
 
 
-async def _seal_one(
-    store: Store, record_class: type[Record], key: ActualLRPKey | str, about: str, progress: _Progress
-) -> None:
-    record = _current(store, record_class, key)
-    if record is None or (isinstance(record, Task) and record.unreadable):
-        return
+async def _done(seal: Seal, progress: _Progress) -> None:
     try:
-        await store.commit(Outcome(rows=(put(record),)), about=about)
+        await seal()
     except BBSError as error:
         progress.failure = progress.failure or error
 
 
-def _current(store: Store, record_class: type[Record], key: ActualLRPKey | str) -> Record | None:
-    """The row as the next mutation must see it."""
-    if isinstance(key, ActualLRPKey):
-        return store.head.rows_at(key.process_guid, key.instance_index)[key.presence]
-    return store.head.desired_lrp(key) if record_class is DesiredLRP else store.head.task(key)
+async def _seal_desired_lrp(store: Store, process_guid: str) -> Outcome:
+    return await change(store.process(process_guid), lambda process: _again(process.desired_lrp()))
+
+
+async def _seal_actual_lrp(store: Store, key: ActualLRPKey) -> Outcome:
+    return await change(
+        store.process(key.process_guid),
+        lambda process: _again(process.rows_at(key.instance_index)[key.presence]),
+    )
+
+
+async def _seal_task(store: Store, task_guid: str) -> Outcome:
+    return await change(store.task(task_guid), lambda scope: _again(scope.task()))
+
+
+def _again(record: ActualLRP | DesiredLRP | Task | None) -> Outcome:
+    """The row as it is, written once more; a task that can't be read has nothing to seal."""
+    if record is None or (isinstance(record, Task) and record.unreadable):
+        return NOTHING
+    return Outcome(rows=(put(record),))

@@ -2,6 +2,7 @@
 
 from bbs.http.endpoints import Call
 from bbs.log import Data, Logger
+from bbs.models.outcome import Effect, RequestAuction, StopInstance
 from bbs.routes.context import Context
 from bbs.routes.handler_log import trace_data_of
 
@@ -10,34 +11,61 @@ class ChangeSessions:
     """Below the handler's session ``name``, each made when it is needed: most changes ask nobody for anything.
 
     ``data`` is what all lines carry, and ``number`` that of the session in which instances are started or stopped, as the
-    request's story has it (`bbs.routes.stories.desired_lrps`).
+    request's story has it (`bbs.routes.stories.desired_lrps`). ``starts`` are the indices that the request may start, if
+    that is known from the beginning.
     """
 
-    __slots__ = ("_call", "_context", "_data", "_name", "_number")
+    __slots__ = ("_call", "_context", "_data", "_name", "_number", "_process_guid", "_starts", "_stops_from")
 
-    def __init__(self, context: Context, call: Call, name: str, data: Data, *, number: int) -> None:
+    def __init__(
+        self,
+        context: Context,
+        call: Call,
+        name: str,
+        process_guid: str,
+        data: Data,
+        *,
+        number: int,
+        starts: range = range(0),
+    ) -> None:
         self._context = context
         self._call = call
         self._name = name
+        self._process_guid = process_guid
         self._data = data
         self._number = number
+        self._starts = starts
+        self._stops_from = 0
 
-    def scaled_by(self, instances: int) -> None:
-        """The request was for that many instances more, or fewer."""
-        self._data = {**self._data, "instances_delta": instances}
+    def scaled(self, before: int, after: int) -> None:
+        """The request has said how many instances there are to be: that many more, or fewer, than before."""
+        self._data = {**self._data, "instances_delta": after - before}
+        self._starts, self._stops_from = range(before, after), after
 
-    def starting(self, lower: int, upper: int) -> Logger:
-        """For the auction of the instances ``lower`` to ``upper`` - 1."""
-        return self._below_story("start-instance-range", {"lower": lower, "upper": upper})
+    def of(self, effect: Effect) -> Logger:
+        """The session in which ``effect`` is told."""
+        match effect:
+            case RequestAuction():
+                return self.starting()
+            case StopInstance():
+                return self.stopping()
+            case _:
+                return self.updating()
 
-    def stopping(self, process_guid: str, first_index: int) -> Logger:
-        """For stops of the instances from ``first_index`` on."""
-        about = {"process_guid": process_guid, "index": first_index}
+    def starting(self) -> Logger:
+        """For the auction of new instances."""
+        return self._below_story(
+            "start-instance-range", {"lower": self._starts.start, "upper": self._starts.stop}
+        )
+
+    def stopping(self) -> Logger:
+        """For stops of instances."""
+        about = {"process_guid": self._process_guid, "index": self._stops_from}
         return self._below_story("stop-instances-from", about)
 
-    def updating(self, process_guid: str) -> Logger:
+    def updating(self) -> Logger:
         """For updates of instances' routes and tags."""
-        return self._session("updating-instances", self._number + 1, {"process_guid": process_guid})
+        return self._session("updating-instances", self._number + 1, {"process_guid": self._process_guid})
 
     def _below_story(self, name: str, data: Data) -> Logger:
         session = self._session(name, self._number, data)

@@ -2,29 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from os import urandom
-from time import time_ns
 
-from bbs.acts.change import change
-from bbs.acts.effects import AuctionCause, Effects, lrp_start
-from bbs.acts.task_effects import NoCallbacks
+from bbs.acts.auctions import DESIRED, AuctionCause
+from bbs.acts.change import ScopeT, change
+from bbs.acts.effects import Effects
+from bbs.acts.performing import AtOnce, perform
+from bbs.acts.resolution import TaskResolution
 from bbs.http.endpoints import Call
-from bbs.lifecycle.desired_lrps import INSTANCES_MAX
 from bbs.log import Data, Logger
 from bbs.models.errors import BBSError
-from bbs.models.outcome import Outcome, RequestAuction
-from bbs.peers.interfaces import TaskCallbacks
+from bbs.models.outcome import Effect, Outcome
+from bbs.peers.interfaces import Cells
 from bbs.routes.handler_log import handler_session, tell_committed
 from bbs.routes.task_counts import TaskCounts
 from bbs.store.store import Store
 from bbs.sync.hubs.hub import EventHubs
-
-
-def _new_guid() -> str:
-    """A random UUID (version 4) as text; `uuid.uuid4` makes an object first, which takes four times as long."""
-    digits = urandom(16).hex()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,42 +31,54 @@ class Context:
     store: Store
     hubs: EventHubs
     effects: Effects
+    resolution: TaskResolution
+    cells: Cells
     log: Logger
-    callbacks: TaskCallbacks = field(default_factory=NoCallbacks)
+    app_log: Callable[[str, BBSError], bool]
+    update_workers: int
+    desired_lrp_instances_max: int
+    max_task_retries: int
+    now_ns: Callable[[], int]
+    new_guid: Callable[[], str]
     task_counts: TaskCounts = field(default_factory=TaskCounts)
-    app_log: Callable[[str, BBSError], bool] = lambda process_guid, error: True
-    update_workers: int = 1000
-    desired_lrp_instances_max: int = INSTANCES_MAX
-    max_task_retries: int = 3
-    now_ns: Callable[[], int] = time_ns
-    new_guid: Callable[[], str] = field(default=_new_guid)
 
-    async def change(self, decide: Callable[[], Outcome], *, about: str) -> Outcome:
-        """Decide, stage what was decided in the same breath, and wait until it is durable.
+    async def change(
+        self,
+        scope: ScopeT,
+        decide: Callable[[ScopeT], Outcome],
+        *,
+        log: Callable[[Effect], Logger],
+        cause: AuctionCause = DESIRED,
+    ) -> Outcome:
+        """Decide about ``scope``, wait until what was decided is durable, and have its effects performed.
 
-        ``about`` is the process guid, task guid or domain whose rows ``decide`` reads from `store.head`.
+        ``log`` gives the session in which an effect is told, ``cause`` is that of its auctions.
 
         Raises:
-          BBSError: the decision's refusal, or the store's. A refusal may rest on rows that are only staged, so it is
-            held back until they are durable: nobody hears of what might yet be undone.
+          BBSError: the decision's refusal, at once or after its work, the store's, or a peer's.
         """
-        outcome = await change(self.store, decide, about=about)
+        outcome = await change(scope, decide)
         tell_committed(outcome)
+        if outcome.effects:
+            await perform(outcome.effects, AtOnce(self.effects, log=log, cause=cause))
+        if outcome.refusal is not None:
+            raise outcome.refusal
         return outcome
 
     def session(self, call: Call, name: str, data: Data | None = None) -> Logger:
         """See `bbs.routes.handler_log.handler_session`."""
         return handler_session(self.log, call, name, data or {})
 
-    async def auction(self, outcome: Outcome, cause: AuctionCause, *, log: Callable[[], Logger]) -> None:
-        """Ask for the LRP auctions of ``outcome`` and wait for the auctioneer's word.
+    def effects_log(
+        self, call: Call, name: str, data: Callable[[], Data] | None = None
+    ) -> Callable[[Effect], Logger]:
+        """One session for all effects of a request, made when the first is to be told, with what ``data`` gives."""
+        made: Logger | None = None
 
-        ``log`` is only called if there is one. A process that was removed a moment ago is left out: nobody wants its
-        instances any more.
-        """
-        for effect in outcome.effects:
-            if isinstance(effect, RequestAuction):
-                desired = self.store.head.desired_lrp(effect.process_guid)
-                if desired is not None:
-                    start = lrp_start(desired, effect.indices, drivers_when_none=cause.drivers_when_none)
-                    await self.effects.auction(start, cause, trace_id=effect.trace_id, log=log())
+        def log(effect: Effect) -> Logger:
+            nonlocal made
+            if made is None:
+                made = handler_session(self.log, call, name, {} if data is None else data())
+            return made
+
+        return log

@@ -19,7 +19,8 @@ class Domains:
 
     async def upsert(self, request: pb.UpsertDomainRequest, call: Call) -> Answer:
         await self._context.change(
-            lambda: lifecycle.upsert(request.domain, ttl_s=request.ttl, now_ns=self._context.now_ns()),
-            about=request.domain,
+            self._context.store.domain(request.domain),
+            lambda domain: lifecycle.upsert(request.domain, ttl_s=request.ttl, now_ns=self._context.now_ns()),
+            log=self._context.effects_log(call, "upsert"),
         )
         return SUCCESS

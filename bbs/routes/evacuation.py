@@ -1,4 +1,4 @@
-"""What draining cells ask and report (spec: evacuation.md). Each handler decides on `store.head` in one breath.
+"""What draining cells ask and report (spec: evacuation.md). Each handler decides within the scope of one process.
 
 Most answers say whether the cell is to keep the container. That is worth more than the error that may go with it: a
 container destroyed too early is an outage, so whatever we could not do for a running one, the cell keeps it.
@@ -7,17 +7,18 @@ container destroyed too early is an outage, so whatever we could not do for a ru
 from collections.abc import Callable
 from typing import Final
 
-from bbs.acts.effects import EVACUATED
+from bbs.acts.auctions import EVACUATED
 from bbs.http.endpoints import Answer, Call
 from bbs.lifecycle import evacuation as lifecycle
 from bbs.lifecycle.rows import StartReport
 from bbs.models import pb
-from bbs.models.actual_lrp import ActualLRPState, Presence, Rows
+from bbs.models.actual_lrp import ActualLRPState, Presence
 from bbs.models.errors import BBSError
 from bbs.models.outcome import Outcome
 from bbs.routes.answers import SUCCESS, RefusedBeside
 from bbs.routes.context import Context
 from bbs.routes.stories.actual_lrps import instance_key
+from bbs.store.scopes import ProcessScope
 
 KEEP_CONTAINER: Final = pb.EvacuationResponse(keep_container=True).SerializeToString()
 DESTROY_CONTAINER: Final = b""
@@ -26,14 +27,15 @@ DESTROY_CONTAINER: Final = b""
 class Evacuation:
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._head = context.store.head
 
     async def remove_evacuating(self, request: pb.RemoveEvacuatingActualLRPRequest, call: Call) -> Answer:
+        key = request.actual_lrp_key
         await self._context.change(
-            lambda: lifecycle.remove_evacuating(
-                self._rows(request.actual_lrp_key), instance_key(request.actual_lrp_instance_key)
+            self._context.store.process(key.process_guid),
+            lambda process: lifecycle.remove_evacuating(
+                process.rows_at(key.index), instance_key(request.actual_lrp_instance_key)
             ),
-            about=request.actual_lrp_key.process_guid,
+            log=self._context.effects_log(call, "remove-evacuating-actual-lrp"),
         )
         return SUCCESS
 
@@ -42,8 +44,8 @@ class Evacuation:
             call,
             "evacuate-claimed-actual-lrp",
             request.actual_lrp_key.process_guid,
-            lambda: lifecycle.evacuate_claimed(
-                self._rows(request.actual_lrp_key),
+            lambda process: lifecycle.evacuate_claimed(
+                process.rows_at(request.actual_lrp_key.index),
                 instance_key(request.actual_lrp_instance_key),
                 now_ns=self._context.now_ns(),
             ),
@@ -54,8 +56,8 @@ class Evacuation:
             call,
             "evacuate-crashed-actual-lrp",
             request.actual_lrp_key.process_guid,
-            lambda: lifecycle.evacuate_crashed(
-                self._rows(request.actual_lrp_key),
+            lambda process: lifecycle.evacuate_crashed(
+                process.rows_at(request.actual_lrp_key.index),
                 instance_key(request.actual_lrp_instance_key),
                 request.error_message,
                 now_ns=self._context.now_ns(),
@@ -67,8 +69,8 @@ class Evacuation:
             call,
             "evacuate-stopped-actual-lrp",
             request.actual_lrp_key.process_guid,
-            lambda: lifecycle.evacuate_stopped(
-                self._rows(request.actual_lrp_key), instance_key(request.actual_lrp_instance_key)
+            lambda process: lifecycle.evacuate_stopped(
+                process.rows_at(request.actual_lrp_key.index), instance_key(request.actual_lrp_instance_key)
             ),
         )
 
@@ -79,12 +81,12 @@ class Evacuation:
         return await self._running(call, StartReport.from_evacuation_r0(request))
 
     async def _running(self, call: Call, report: StartReport) -> Answer:
-        def decide() -> lifecycle.Evacuation:
+        def decide(process: ProcessScope) -> lifecycle.Evacuation:
             return lifecycle.evacuate_running(
-                self._head.rows_at(report.process_guid, report.index),
+                process.rows_at(report.index),
                 report,
-                self._head.desired_lrp(report.process_guid),
-                running=lambda: self._running_instances(report.process_guid),
+                process.desired_lrp(),
+                running=lambda: _running_instances(process),
                 now_ns=self._context.now_ns(),
                 epoch=self._context.new_guid(),
             )
@@ -98,36 +100,37 @@ class Evacuation:
         call: Call,
         session: str,
         process_guid: str,
-        decide: Callable[[], lifecycle.Evacuation],
+        decide: Callable[[ProcessScope], lifecycle.Evacuation],
         *,
         keep_if_refused: bool = False,
     ) -> Answer:
         """``session`` is the handler's in the log. ``keep_if_refused`` is for what ``decide`` raises; what it returns says so itself."""
         decided: lifecycle.Evacuation | None = None
 
-        def outcome() -> Outcome:
+        def outcome(process: ProcessScope) -> Outcome:
             nonlocal decided
-            decided = decide()
+            decided = decide(process)
             if decided.error is not None:
                 raise decided.error
             return decided.outcome
 
         try:
-            changed = await self._context.change(outcome, about=process_guid)
+            await self._context.change(
+                self._context.store.process(process_guid),
+                outcome,
+                log=self._context.effects_log(call, session),
+                cause=EVACUATED,
+            )
         except BBSError as error:
             keep = keep_if_refused if decided is None else decided.keep_after(error)
             if not keep:
                 raise
             raise RefusedBeside(error, KEEP_CONTAINER) from error
         assert decided is not None
-        await self._context.auction(changed, EVACUATED, log=lambda: self._context.session(call, session))
         return KEEP_CONTAINER if decided.keep else DESTROY_CONTAINER
 
-    def _rows(self, key: pb.ActualLRPKey) -> Rows:
-        return self._head.rows_at(key.process_guid, key.index)
 
-    def _running_instances(self, process_guid: str) -> int:
-        return sum(
-            lrp.presence is Presence.ORDINARY and lrp.state is ActualLRPState.RUNNING
-            for lrp in self._head.rows_of(process_guid)
-        )
+def _running_instances(process: ProcessScope) -> int:
+    return sum(
+        lrp.presence is Presence.ORDINARY and lrp.state is ActualLRPState.RUNNING for lrp in process.rows()
+    )

@@ -15,7 +15,8 @@ from typing import Final
 import trio
 
 from bbs.acts.change import change
-from bbs.acts.effects import DESIRED
+from bbs.acts.effects import Effects
+from bbs.acts.performing import AtOnce, perform
 from bbs.lifecycle import desired_lrps as lifecycle
 from bbs.lifecycle.desired_lrps import Circumstances
 from bbs.log import Logger
@@ -23,10 +24,11 @@ from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.errors import BBSError
-from bbs.models.outcome import Outcome, RequestAuction, StopInstance, UpdateInstance
+from bbs.models.outcome import Effect, Outcome, RequestAuction
 from bbs.routes.change_sessions import ChangeSessions
 from bbs.routes.context import Context
 from bbs.store.indexes import index_at
+from bbs.store.scopes import ProcessScope
 from bbs.store.store import StoreUnavailable
 
 INSTANCES_AT_ONCE_MAX: Final = 200
@@ -51,7 +53,6 @@ class LargeProcesses:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._store = context.store
-        self._head = context.store.head
         # As many as there are requests being handled at most.
         self._under_way: dict[str, trio.Event] = {}
 
@@ -70,10 +71,11 @@ class LargeProcesses:
         """
         process_guid = message.process_guid
         with self._alone_with(process_guid):
+            process = self._store.process(process_guid)
             await self._record(
-                lambda: lifecycle.desired(self._head.desired_lrp(process_guid), message, at)[1], process_guid
+                process, lambda process: lifecycle.desired(process.desired_lrp(), message, at)[1], sessions
             )
-            await self._start(process_guid, range(message.instances), at, sessions)
+            await self._start(process, range(message.instances), at, sessions)
 
     async def update(
         self, process_guid: str, update: pb.DesiredLRPUpdate, at: Circumstances, sessions: ChangeSessions
@@ -83,25 +85,31 @@ class LargeProcesses:
           BBSError: as `bbs.lifecycle.desired_lrps.update`, or the store's.
         """
         with self._alone_with(process_guid):
-            before = self._head.desired_lrp(process_guid)
-            outcome = await self._record(lambda: lifecycle.updated(before, update, at)[1], process_guid)
+            process = self._store.process(process_guid)
+            before: DesiredLRP | None = None
+
+            def decide(process: ProcessScope) -> Outcome:
+                nonlocal before
+                before = process.desired_lrp()
+                return lifecycle.updated(before, update, at)[1]
+
+            outcome = await self._record(process, decide, sessions)
             [(_, after)] = outcome.rows
             assert before is not None
             assert isinstance(after, DesiredLRP)
             if update.HasField("instances"):
-                sessions.scaled_by(after.instances - before.instances)
+                sessions.scaled(before.instances, after.instances)
             try:
                 if after.instances > before.instances:
-                    indices = range(before.instances, after.instances)
-                    await self._start(process_guid, indices, at, sessions)
+                    await self._start(process, range(before.instances, after.instances), at, sessions)
                 elif after.instances < before.instances:
-                    await self._stop(process_guid, after.instances, at.trace_id, sessions)
+                    await self._stop(process, at.trace_id, sessions.stopping())
                 if (push := lifecycle.pushed(before, update)) is not None:
                     await self._in_turns(
-                        await self._turns_with_rows(process_guid),
+                        process,
+                        await _turns_with_rows(process),
                         lambda desired, indices, rows: lifecycle.push_to(rows, push, trace_id=at.trace_id),
-                        process_guid,
-                        sessions.updating(process_guid),
+                        sessions.updating(),
                     )
             finally:
                 # However far it came: the record is another one, and durable.
@@ -113,11 +121,13 @@ class LargeProcesses:
           BBSError: as `bbs.lifecycle.desired_lrps.remove`, or the store's.
         """
         with self._alone_with(process_guid):
+            process = self._store.process(process_guid)
             await self._record(
-                lambda: lifecycle.removed_record(self._head.desired_lrp(process_guid), trace_id=trace_id),
-                process_guid,
+                process,
+                lambda process: lifecycle.removed_record(process.desired_lrp(), trace_id=trace_id),
+                sessions,
             )
-            await self._stop(process_guid, 0, trace_id, sessions)
+            await self._stop(process, trace_id, sessions.stopping())
 
     @contextmanager
     def _alone_with(self, process_guid: str) -> Iterator[None]:
@@ -129,51 +139,41 @@ class LargeProcesses:
             del self._under_way[process_guid]
             done.set()
 
-    async def _record(self, decide: Callable[[], Outcome], process_guid: str) -> Outcome:
+    async def _record(
+        self, process: ProcessScope, decide: Callable[[ProcessScope], Outcome], sessions: ChangeSessions
+    ) -> Outcome:
         """Change the record, and let convergence's files follow it, however many rows the process has."""
-        outcome = await self._context.change(decide, about=process_guid)
+        outcome = await self._context.change(process, decide, log=sessions.of)
         while self._store.committed.attention.catch_up(INSTANCES_IN_A_TURN):
             await trio.lowlevel.checkpoint()
         return outcome
 
     async def _start(
-        self, process_guid: str, indices: range, at: Circumstances, sessions: ChangeSessions
+        self, process: ProcessScope, indices: range, at: Circumstances, sessions: ChangeSessions
     ) -> None:
-        log = sessions.starting(indices.start, indices.stop)
+        log = sessions.starting()
         created = await self._in_turns(
+            process,
             (
                 indices[begin : begin + INSTANCES_IN_A_TURN]
                 for begin in range(0, len(indices), INSTANCES_IN_A_TURN)
             ),
             lambda desired, some, rows: lifecycle.start_some(desired, some, rows, at),
-            process_guid,
             log,
         )
-        auction = RequestAuction(process_guid, tuple(sorted(created)), at.trace_id)
-        await self._context.auction(Outcome(effects=(auction,)), DESIRED, log=lambda: log)
+        auction = RequestAuction(process.process_guid, tuple(sorted(created)), at.trace_id)
+        await perform((auction,), AtOnce(self._context.effects, log=lambda effect: log))
 
-    async def _stop(
-        self, process_guid: str, first_index: int, trace_id: str, sessions: ChangeSessions
-    ) -> None:
+    async def _stop(self, process: ProcessScope, trace_id: str, log: Logger) -> None:
         await self._in_turns(
-            await self._turns_with_rows(process_guid),
+            process,
+            await _turns_with_rows(process),
             lambda desired, indices, rows: lifecycle.stop_some(desired, rows, trace_id=trace_id),
-            process_guid,
-            sessions.stopping(process_guid, first_index),
+            log,
         )
 
-    async def _turns_with_rows(self, process_guid: str) -> list[list[int]]:
-        """The indices that have rows, in order and in turns. Rows that come later are not what the request is about."""
-        turns: dict[int, set[int]] = {}
-        places = self._head.places_of(process_guid)
-        for begin in range(0, len(places), PLACES_IN_A_TURN):
-            for index in map(index_at, places[begin : begin + PLACES_IN_A_TURN]):
-                turns.setdefault(index // INSTANCES_IN_A_TURN, set()).add(index)
-            await trio.lowlevel.checkpoint()
-        return [sorted(turns[number]) for number in sorted(turns)]
-
     async def _in_turns(
-        self, turns: Iterable[Sequence[int]], decide: Decide, process_guid: str, log: Logger
+        self, process: ProcessScope, turns: Iterable[Sequence[int]], decide: Decide, log: Logger
     ) -> list[int]:
         """Decide about the indices of each turn, in order, and return those to be auctioned. Cells are called for ``log``.
 
@@ -182,26 +182,20 @@ class LargeProcesses:
         Raises:
           StoreUnavailable: a turn failed, and those after it did not begin.
         """
-        to_auction: list[int] = []
+        performer = _OneAuction(self._context.effects, log=lambda effect: log)
         failures: list[BBSError] = []
         room = trio.Semaphore(TURNS_UNDER_WAY_MAX)
 
-        def decided(indices: Sequence[int]) -> Outcome:
-            return decide(
-                self._head.desired_lrp(process_guid), indices, self._head.rows_in(process_guid, indices)
-            )
-
         async def take(indices: Sequence[int]) -> None:
             try:
-                outcome = await change(self._store, lambda: decided(indices), about=process_guid)
+                outcome = await change(
+                    process,
+                    lambda process: decide(process.desired_lrp(), indices, process.rows_in(indices)),
+                )
             except BBSError as failure:
                 failures.append(failure)
             else:
-                calls = [each for each in outcome.effects if isinstance(each, StopInstance | UpdateInstance)]
-                self._context.effects.submit(calls, log=log)
-                for effect in outcome.effects:
-                    if isinstance(effect, RequestAuction):
-                        to_auction.extend(effect.indices)
+                await perform(outcome.effects, performer)
             finally:
                 room.release()
 
@@ -215,4 +209,26 @@ class LargeProcesses:
             raise StoreUnavailable(
                 f"the change was begun, and convergence will carry it through: {failures[0]}"
             ) from failures[0]
-        return to_auction
+        return performer.to_auction
+
+
+class _OneAuction(AtOnce):
+    """Calls cells as they come, and gathers the instances to be auctioned: the request asks for one auction, at its end."""
+
+    def __init__(self, effects: Effects, *, log: Callable[[Effect], Logger]) -> None:
+        super().__init__(effects, log=log)
+        self.to_auction: list[int] = []
+
+    async def auction(self, effect: RequestAuction) -> None:
+        self.to_auction.extend(effect.indices)
+
+
+async def _turns_with_rows(process: ProcessScope) -> list[list[int]]:
+    """The indices that have rows, in order and in turns. Rows that come later are not what the request is about."""
+    turns: dict[int, set[int]] = {}
+    places = process.places()
+    for begin in range(0, len(places), PLACES_IN_A_TURN):
+        for index in map(index_at, places[begin : begin + PLACES_IN_A_TURN]):
+            turns.setdefault(index // INSTANCES_IN_A_TURN, set()).add(index)
+        await trio.lowlevel.checkpoint()
+    return [sorted(turns[number]) for number in sorted(turns)]

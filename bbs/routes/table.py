@@ -212,7 +212,7 @@ async def _ping(call: Call) -> Answer:
 def _cells(context: Context) -> Callable[[Call], Awaitable[Answer]]:
     async def cells(call: Call) -> Answer:
         try:
-            return await context.effects.cells.list_wire(log=context.session(call, "cells"))
+            return await context.cells.list_wire(log=context.session(call, "cells"))
         except BBSError as error:
             return refusal(error)
 

@@ -1,28 +1,25 @@
 """Work that runs once: reads, desire, and what cells and clients say of it (spec: tasks.md §4, api.md 8.6).
 
-Each handler reads `store.head` and decides without a checkpoint in between; `Context.change` sees to the rest.
+Each handler decides within the scope of one task; `Context.change` sees to the rest.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from operator import attrgetter
 from typing import Final
 
-from bbs.acts.change import change
-from bbs.acts.task_effects import TaskEffects
 from bbs.http.endpoints import Answer, Call
 from bbs.lifecycle import tasks as lifecycle
 from bbs.log import Logger
 from bbs.models import pb
 from bbs.models.actual_lrp import LIST_ELEMENT
 from bbs.models.errors import Deserialize
-from bbs.models.outcome import CancelTask, CompleteTask, Effect, Outcome, RequestTaskAuction
+from bbs.models.outcome import Effect, Outcome
 from bbs.models.task import Task
 from bbs.models.versions import Version, task_at
 from bbs.models.wire import encode, frame
 from bbs.routes.answers import SUCCESS, joined
 from bbs.routes.context import Context
 from bbs.routes.stories.data import rejected_task, task
-from bbs.store.store import Store
 from bbs.store.tables import TaskTable
 
 _SHOULD_START: Final = pb.StartTaskResponse(should_start=True).SerializeToString()
@@ -80,19 +77,12 @@ class TaskLifecycle:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._head = context.store.head
-        self._resolution = TaskResolution(context.store, now_ns=context.now_ns)
-        self._effects = TaskEffects(
-            auctioneer=context.effects.auctioneer,
-            reps=context.effects.reps,
-            cells=context.effects.cells,
-            callbacks=context.callbacks,
-        )
+        self._resolution = context.resolution
 
     async def desire(self, request: pb.DesireTaskRequest, call: Call) -> Answer:
         return await self._change(
             request.task_guid,
-            lambda: self._context.session(call, "desire-task.desire-task", task(request)),
+            self._context.effects_log(call, "desire-task.desire-task", lambda: task(request)),
             lambda task: lifecycle.desire(
                 task,
                 task_guid=request.task_guid,
@@ -104,10 +94,9 @@ class TaskLifecycle:
 
     async def start(self, request: pb.StartTaskRequest, call: Call) -> Answer:
         outcome = await self._context.change(
-            lambda: lifecycle.start(
-                self._head.task(request.task_guid), request.cell_id, now_ns=self._context.now_ns()
-            ),
-            about=request.task_guid,
+            self._context.store.task(request.task_guid),
+            lambda scope: lifecycle.start(scope.task(), request.cell_id, now_ns=self._context.now_ns()),
+            log=self._context.effects_log(call, "start-task.start-task"),
         )
         if not outcome.rows:
             return SUCCESS
@@ -117,7 +106,7 @@ class TaskLifecycle:
     async def complete(self, request: pb.CompleteTaskRequest, call: Call) -> Answer:
         answer = await self._change(
             request.task_guid,
-            lambda: self._context.session(call, "complete-task.complete-task", task(request)),
+            self._context.effects_log(call, "complete-task.complete-task", lambda: task(request)),
             lambda task: lifecycle.complete(
                 task,
                 cell_id=request.cell_id,
@@ -134,21 +123,21 @@ class TaskLifecycle:
     async def fail(self, request: pb.FailTaskRequest, call: Call) -> Answer:
         return await self._change(
             request.task_guid,
-            lambda: self._context.session(call, "fail-task", task(request)),
+            self._context.effects_log(call, "fail-task", lambda: task(request)),
             lambda task: lifecycle.fail(task, request.failure_reason, now_ns=self._context.now_ns()),
         )
 
     async def cancel(self, request: pb.TaskGuidRequest, call: Call) -> Answer:
         return await self._change(
             request.task_guid,
-            lambda: self._context.session(call, "cancel-task.cancel-task", task(request)),
+            self._context.effects_log(call, "cancel-task.cancel-task", lambda: task(request)),
             lambda task: lifecycle.cancel(task, trace_id=call.trace_id, now_ns=self._context.now_ns()),
         )
 
     async def reject(self, request: pb.RejectTaskRequest, call: Call) -> Answer:
         return await self._change(
             request.task_guid,
-            lambda: self._context.session(call, "reject-task.reject-task", rejected_task(request)),
+            self._context.effects_log(call, "reject-task.reject-task", lambda: rejected_task(request)),
             lambda task: lifecycle.reject(
                 task,
                 request.rejection_reason,
@@ -166,55 +155,10 @@ class TaskLifecycle:
         return SUCCESS
 
     async def _change(
-        self, task_guid: str, log: Callable[[], Logger], decide: Callable[[Task | None], Outcome]
+        self, task_guid: str, log: Callable[[Effect], Logger], decide: Callable[[Task | None], Outcome]
     ) -> Answer:
-        """``log`` is called if there is something for peers to do."""
-        outcome = await self._context.change(lambda: decide(self._head.task(task_guid)), about=task_guid)
-        if outcome.effects:
-            await self._perform(outcome.effects, log())
-        if outcome.refusal is not None:
-            raise outcome.refusal
-        return SUCCESS
-
-    async def _perform(self, effects: Sequence[Effect], log: Logger) -> None:
-        for effect in effects:
-            match effect:
-                case RequestTaskAuction(task):
-                    await self._effects.auction(task, log=log)
-                case CompleteTask(task):
-                    self._effects.complete(task, log=log)
-                case CancelTask():
-                    await self._effects.cancel(effect, log=log)
-                case _:
-                    raise AssertionError(effect)
-
-
-class TaskResolution:
-    """The last two steps of a task's life, as the callback pool takes them, and clients may."""
-
-    def __init__(self, store: Store, *, now_ns: Callable[[], int]) -> None:
-        self._store = store
-        self._now_ns = now_ns
-
-    async def resolving(self, task_guid: str) -> Task:
-        """Mark a completed task as being resolved, and return it.
-
-        Raises:
-          BBSError: it may not be called back, by this caller or at all: it is gone, or somebody else is about it.
-        """
-        outcome = await change(
-            self._store,
-            lambda: lifecycle.resolving(self._store.head.task(task_guid), now_ns=self._now_ns()),
-            about=task_guid,
+        """``log`` gives the session in which is told what peers are asked."""
+        await self._context.change(
+            self._context.store.task(task_guid), lambda scope: decide(scope.task()), log=log
         )
-        [(_, task)] = outcome.rows
-        assert isinstance(task, Task)
-        return task
-
-    async def delete(self, task_guid: str) -> None:
-        """Delete a task that is being resolved.
-
-        Raises:
-          BBSError: it is not deleted, and nobody is told so.
-        """
-        await change(self._store, lambda: lifecycle.remove(self._store.head.task(task_guid)), about=task_guid)
+        return SUCCESS

@@ -12,7 +12,7 @@ every such row is written again (`_mend`), as soon as the database is back, and 
 """
 
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
@@ -25,6 +25,7 @@ from bbs.store.backend import Backend, BackendUnavailable, BatchRefused, Seen, S
 from bbs.store.codec import check
 from bbs.store.foreign_changes import Announce, Comparison, Reconciled, Written
 from bbs.store.head import Head
+from bbs.store.scopes import DomainScope, ProcessScope, Scope, TaskScope
 from bbs.store.tables import Tables
 
 BATCH_ROWS_MAX: Final = 500
@@ -60,7 +61,8 @@ class SettledByOther(StoreUnavailable):
 class _Staged:
     """An outcome on its way to the database."""
 
-    about: str
+    about: Hashable
+    """The key of the scope in which it was decided."""
     outcome: Outcome
     staged_at: float
     done: trio.Event = field(default_factory=trio.Event)
@@ -124,8 +126,8 @@ class Store:
         self._queue: deque[_Staged] = deque()
         self._in_flight: list[_Staged] = []
         self._staged_rows = 0
-        # The newest staged outcome about each guid, for those whose answer rests on it.
-        self._newest: dict[str, _Staged] = {}
+        # The newest staged outcome of each scope, by its key, for those whose answer rests on it.
+        self._newest: dict[Hashable, _Staged] = {}
         self._mend: set[RowKey] = set()
         self._comparisons: deque[Comparison] = deque()
         self.written: deque[Written] = deque(maxlen=WRITTEN_MAX)
@@ -167,11 +169,20 @@ class Store:
                 count += len(rows)
         return count
 
-    async def commit(self, outcome: Outcome, *, about: str) -> None:
-        """Make ``outcome`` durable, then visible, then announced.
+    def process(self, process_guid: str) -> ProcessScope:
+        return ProcessScope(self, process_guid)
 
-        ``about`` is the process guid, task guid or domain that the decision read. An outcome without rows waits for
-        what is staged about it, since it may rest on a row that is not durable yet.
+    def task(self, task_guid: str) -> TaskScope:
+        return TaskScope(self, task_guid)
+
+    def domain(self, name: str) -> DomainScope:
+        return DomainScope(self, name)
+
+    async def commit(self, outcome: Outcome, scope: Scope) -> None:
+        """Make ``outcome`` durable, then visible, then announced. Called by `bbs.acts.change` only.
+
+        ``scope`` is what the decision read. An outcome without rows waits for what is staged about it, since it may
+        rest on a row that is not durable yet.
 
         Raises:
           StoreUnavailable: it failed for good, or too much is waiting already; `head` does not show it.
@@ -181,7 +192,7 @@ class Store:
           Gives up the wait, not the write: rows are staged before the first checkpoint.
         """
         if not outcome.rows:
-            await self.settle(about)
+            await self.settle(scope)
             self._publish(outcome.announcements)
             return
         if self._has_ended:
@@ -191,11 +202,12 @@ class Store:
                 f"too many writes are waiting for the database ({self._staged_rows} rows); nothing was changed, try again"
             )
         for row in outcome.rows:
+            assert scope.holds(row.key), (scope.key, row.key)
             if row.record is not None:
                 check(row.record)
-        staged = _Staged(about, outcome, trio.current_time())
+        staged = _Staged(scope.key, outcome, trio.current_time())
         self._queue.append(staged)
-        self._newest[about] = staged
+        self._newest[scope.key] = staged
         self._staged_rows += len(outcome.rows)
         self.head.stage(outcome.rows)
         self._work.set()
@@ -238,13 +250,13 @@ class Store:
         """
         await self.reconcile((), lambda rows: ())
 
-    async def settle(self, about: str) -> None:
-        """Wait until everything staged so far about ``about`` is durable; a checkpoint only if something is.
+    async def settle(self, scope: Scope) -> None:
+        """Wait until everything staged so far about ``scope`` is durable; a checkpoint only if something is.
 
         Raises:
           StoreUnavailable: what the caller has seen in `head` did not come to be.
         """
-        staged = self._newest.get(about)
+        staged = self._newest.get(scope.key)
         if staged is not None:
             await staged.done.wait()
             if staged.error is not None:

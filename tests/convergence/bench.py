@@ -36,16 +36,6 @@ class Bench:
     now_ns: int = N
     log: Logger = field(default_factory=null_logger)
 
-    def __post_init__(self) -> None:
-        effects = TaskEffects(auctioneer=self.peers, reps=self.peers, cells=self.peers, callbacks=self.peers)
-        self.convergence = TaskConvergence(
-            self.store,
-            self._present_cells,
-            effects=effects,
-            limits=TaskLimits(),
-            log=self.log,
-            now_ns=lambda: self.now_ns,
-        )
 
     async def given(self, *tasks: Task) -> None:
         async with trio.open_nursery() as nursery:
@@ -68,13 +58,7 @@ class Bench:
         return [each.task.task_guid for each in self.peers.requests if isinstance(each, CallbackRequested)]
 
     async def _put(self, task: Task) -> None:
-        await self.store.commit(Outcome(rows=(put(task),)), about=task.task_guid)
-
-    async def _present_cells(self, *, log: Logger) -> Set[str]:
-        await trio.lowlevel.checkpoint()
-        if isinstance(self.cells, BBSError):
-            raise self.cells
-        return self.cells
+        await self.store.commit(Outcome(rows=(put(task),)), self.store.task(task.task_guid))
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ from bbs.store.postgres import PostgresBackend
 from bbs.store.postgres_audit import PostgresAudit, Snapshot
 from bbs.store.store import Store
 from tests.log_lines import Lines
-from tests.records import actual_lrp, desired_lrp, task
+from tests.records import AnyScope, actual_lrp, desired_lrp, task
 
 pytestmark = pytest.mark.postgres
 
@@ -48,7 +48,7 @@ class World:
     announced: list[Announcement] = field(default_factory=list)
 
     async def commit(self, *records: Record) -> None:
-        await self.store.commit(Outcome(rows=tuple(map(put, records))), about="test")
+        await self.store.commit(Outcome(rows=tuple(map(put, records))), AnyScope(self.store, "test"))
 
     async def told(self) -> int:
         """An audit; how many rows it took over."""
@@ -106,7 +106,7 @@ async def test_what_we_write_ourselves_is_no_finding(world: World) -> None:
     await world.commit(*(actual_lrp(index=index) for index in range(300)), desired_lrp(), task())
     assert await world.told() == 0
     await world.commit(RUNNING, Domain(name="d", expire_time_ns=5), task(state=TaskState.Completed))
-    await world.store.commit(Outcome(rows=(delete(actual_lrp(index=7)), delete(desired_lrp()))), about="test")
+    await world.store.commit(Outcome(rows=(delete(actual_lrp(index=7)), delete(desired_lrp()))), AnyScope(world.store, "test"))
 
     assert await world.told() == 0
     assert await world.told() == 0
@@ -272,7 +272,7 @@ async def test_audits_beside_writes_find_nothing(world: World) -> None:
         for turn in range(40):
             lrp = actual_lrp(f"p-{number}", index=turn % 5, crash_count=turn)
             row = delete(lrp) if turn % 7 == 3 else put(lrp)
-            await world.store.commit(Outcome(rows=(row,)), about=f"p-{number}")
+            await world.store.commit(Outcome(rows=(row,)), AnyScope(world.store, f"p-{number}"))
 
     with trio.move_on_after(20):
         async with trio.open_nursery() as nursery:

@@ -21,7 +21,7 @@ from bbs.store.postgres import PostgresBackend
 from bbs.store.store import Store
 from tests.convergence.lrp_bench import domain
 from tests.lifecycle.notation import SECOND_NS, N, read_row
-from tests.records import desired_lrp
+from tests.records import AnyScope, desired_lrp
 
 LOST = 100
 
@@ -68,7 +68,7 @@ async def test_a_pass_is_durable(database_url: str) -> None:
             async with trio.open_nursery() as nursery:
                 for record in given:
                     outcome = Outcome(rows=(put(record),))
-                    nursery.start_soon(partial(store.commit, outcome, about="p"))
+                    nursery.start_soon(partial(store.commit, outcome, AnyScope(store, "p")))
             convergence = LRPConvergence(
                 store,
                 present_cells,

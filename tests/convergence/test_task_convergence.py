@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from bbs.convergence.loop import repeat_passes
+from bbs.convergence.loop import ConvergenceLoop
 from bbs.convergence.tasks import PAGE_TASKS, TaskConvergenceStatistics
 from bbs.lifecycle.task_convergence import (
     TaskLimits,
@@ -398,8 +398,10 @@ async def test_passes_repeat_an_interval_after_the_slowest_has_ended(autojump_cl
 
     start_s = trio.current_time()
     with trio.move_on_after(75):
-        await repeat_passes(
-            [partial(converge, "quick", 1), partial(converge, "slow", 10)], repeat_interval_s=30
-        )
+        await ConvergenceLoop(
+            {"lrps": partial(converge, "quick", 1), "tasks": partial(converge, "slow", 10)},
+            repeat_interval_s=30,
+            log=null_logger(),
+        ).run()
 
     assert sorted(began) == [("quick", 30), ("quick", 70), ("slow", 30), ("slow", 70)]

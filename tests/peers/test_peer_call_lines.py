@@ -40,7 +40,7 @@ from bbs.sync.locket.presences import Presences
 from bbs.sync.locket.table import LocalLocket, LocketTable
 from tests.log_lines import Lines, Said, said
 from tests.peers.peer_server import WAIT_S, PeerServer, answer
-from tests.records import actual_lrp, desired_lrp, desired_message, task, task_definition
+from tests.records import AnyScope, actual_lrp, desired_lrp, desired_message, task, task_definition
 
 TRACE = "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"
 OH = answer("500 Oh")
@@ -72,7 +72,7 @@ class BBS:
         self.table.lock(Resource.presence(cell_id, owner="rep", value=value), ttl_s=15)
 
     async def there_is(self, *records: Record) -> None:
-        await self.context.store.commit(Outcome(rows=tuple(put(record) for record in records)), about="")
+        await self.context.store.commit(Outcome(rows=tuple(put(record) for record in records)), AnyScope(self.context.store, ""))
 
     async def ask(self, name: str, request: Message, *, effects: int) -> None:
         """Make a request, the seventh, and wait until so many auctions and calls to cells are done."""

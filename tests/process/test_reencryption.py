@@ -17,7 +17,7 @@ from bbs.store.dsn import parse_dsn
 from bbs.store.key_check import SAMPLE_ROWS, KeysDoNotFit
 from bbs.store.postgres import PostgresBackend
 from bbs.store.store import Store
-from tests.records import actual_lrp, desired_lrp, net_info, task
+from tests.records import AnyScope, actual_lrp, desired_lrp, net_info, task
 from tests.store.worlds import RECORDS, PostgresWorld, by_key, load
 
 pytestmark = pytest.mark.postgres
@@ -100,7 +100,7 @@ async def test_requests_go_on_meanwhile_and_nothing_of_theirs_is_undone(
     async with trio.open_nursery() as requests:
         requests.start_soon(seal_anew, store)
         for lrp in running:
-            requests.start_soon(partial(store.commit, Outcome(rows=(put(lrp),)), about="p"))
+            requests.start_soon(partial(store.commit, Outcome(rows=(put(lrp),)), AnyScope(store, "p")))
 
     assert by_key(store.committed.actual_lrps.rows.values()) == by_key(running)
     values = await sealed_values(postgres)

@@ -8,6 +8,7 @@ from typing import Any
 import trio
 from google.protobuf.message import Message
 
+from tests.records import AnyScope
 from bbs.acts.effects import Effects
 from bbs.http.endpoints import Answer, Call, EventStream, Peer, RouteTable, Unary
 from bbs.log import LagerSink, Level, Logger, root_logger
@@ -84,7 +85,7 @@ class BBS:
         return self.tables[heartbeats]
 
     async def there_is(self, *records: Record) -> None:
-        await self.context.store.commit(Outcome(rows=tuple(put(record) for record in records)), about="")
+        await self.context.store.commit(Outcome(rows=tuple(put(record) for record in records)), AnyScope(self.context.store, ""))
 
 
 def fail_on_dropped_row(row: DroppedRow) -> None:

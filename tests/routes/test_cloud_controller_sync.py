@@ -14,7 +14,7 @@ from bbs.peers.interfaces import Cell
 from bbs.peers.stub import AuctionRequested, StopRequested, TaskAuctionRequested, UpdateRequested
 from bbs.store.memory_backend import Disk, Fault, MemoryBackend
 from tests.http.serving import tls_contexts
-from tests.records import actual_lrp
+from tests.records import AnyScope, actual_lrp
 from tests.routes import cloud_controller as cc
 from tests.routes.cloud_controller import CloudController, error, number, piece
 from tests.routes.conftest import KEYRING, NOW_NS, Server, fail_on_dropped_row, serving_lrps
@@ -341,7 +341,7 @@ async def test_the_ssh_route_is_a_fixed_point(
     given = {"cf-router": CF_ROUTER, "internal-router": INTERNAL}
     wanted = routes(given | {"diego-ssh": sent})
     assert await controller.ask(cc.DESIRE_LRP, piece(1, desired("p", routes_content=wanted))) == cc.SUCCESS
-    await tls_server.store.commit(Outcome(rows=(put(running("p", 0, Presence.ORDINARY)),)), about="p")
+    await tls_server.store.commit(Outcome(rows=(put(running("p", 0, Presence.ORDINARY)),)), AnyScope(tls_server.store, "p"))
 
     for index in range(3):
         infos = await controller.ask(cc.SCHEDULING_INFOS, piece(1, "cf-apps"))
@@ -375,7 +375,7 @@ async def test_instances_of_a_process_in_order_and_stopped_one_by_one(
         running("p", 1, Presence.ORDINARY),
         running("p", 0, Presence.ORDINARY),
     ]
-    await tls_server.store.commit(Outcome(rows=tuple(map(put, lrps))), about="p")
+    await tls_server.store.commit(Outcome(rows=tuple(map(put, lrps))), AnyScope(tls_server.store, "p"))
 
     def listed(lrp: ActualLRP) -> bytes:
         key = piece(1, "p") + (number(2, lrp.index) if lrp.index else b"") + piece(3, "cf-apps")

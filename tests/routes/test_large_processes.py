@@ -40,7 +40,7 @@ from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, Fault, Faults, MemoryBackend
 from bbs.store.store import Store, StoreUnavailable
 from bbs.sync.hubs.hub import EventHubs
-from tests.records import desired_message
+from tests.records import AnyScope, desired_message
 from tests.routes.calls import a_call
 
 LARGE = 1_234
@@ -417,7 +417,7 @@ async def test_a_pass_in_between_makes_nothing_twice(bench: Bench) -> None:
 @pytest.mark.parametrize("request_name", ["scale", "remove"])
 async def test_a_pass_in_between_strands_nothing(bench: Bench, request_name: str) -> None:
     await bench.desire(LARGE)
-    await bench.store.commit(Outcome(rows=(put(Domain(name="d", expire_time_ns=NEVER_NS)),)), about="d")
+    await bench.store.commit(Outcome(rows=(put(Domain(name="d", expire_time_ns=NEVER_NS)),)), AnyScope(bench.store, "d"))
     async with trio.open_nursery() as nursery:
         if request_name == "scale":
             nursery.start_soon(bench.scale, 1)
@@ -471,7 +471,7 @@ class TestConvergenceCarriesThroughWhatEndedHalfWay:
             await self._repaired(bench, expected)
 
     async def _begin(self, bench: Bench, request_name: str) -> None:
-        await bench.store.commit(Outcome(rows=(put(Domain(name="d", expire_time_ns=NEVER_NS)),)), about="d")
+        await bench.store.commit(Outcome(rows=(put(Domain(name="d", expire_time_ns=NEVER_NS)),)), AnyScope(bench.store, "d"))
         if request_name != "desire":
             await bench.desire(LARGE)
 
@@ -507,7 +507,7 @@ async def test_of_a_process_that_was_stored_with_any_number_the_bounds_worth_is_
     async with opened(instances_max=300) as bench:
         await bench.desire(3)
         lrp = bench.store.committed.desired_lrps.rows["p"]
-        await bench.store.commit(Outcome(rows=(put(replace(lrp, instances=2**31 - 1)),)), about="p")
+        await bench.store.commit(Outcome(rows=(put(replace(lrp, instances=2**31 - 1)),)), AnyScope(bench.store, "p"))
 
         await bench.convergence.converge()
         await bench.convergence.converge()
@@ -521,7 +521,7 @@ async def test_of_a_process_that_was_stored_with_any_number_the_bounds_worth_is_
 async def test_what_is_beyond_the_queue_to_the_cells_is_stopped_by_convergence(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await bench.store.commit(Outcome(rows=(put(Domain(name="d", expire_time_ns=NEVER_NS)),)), about="d")
+    await bench.store.commit(Outcome(rows=(put(Domain(name="d", expire_time_ns=NEVER_NS)),)), AnyScope(bench.store, "d"))
     await bench.desire(LARGE)
     await bench.run_on_cells(range(LARGE))
     numbers = count()

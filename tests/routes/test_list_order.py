@@ -5,7 +5,7 @@ import pytest
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP, ActualLRPState, InstanceKey, Presence
 from bbs.models.outcome import Outcome, put
-from tests.records import actual_lrp, desired_lrp
+from tests.records import AnyScope, actual_lrp, desired_lrp
 from tests.routes.conftest import Server
 
 RUNNING = ActualLRPState.RUNNING
@@ -31,9 +31,9 @@ IN_ORDER = [
 async def filled(server: Server) -> Server:
     """The rows are written one by one, the last one first, and one of them again."""
     for lrp in (*reversed(IN_ORDER), IN_ORDER[1]):
-        await server.store.commit(Outcome(rows=(put(lrp),)), about="a test")
+        await server.store.commit(Outcome(rows=(put(lrp),)), AnyScope(server.store, "a test"))
     for process_guid in ("b", "app-2", "a", "app-1", "app-10"):
-        await server.store.commit(Outcome(rows=(put(desired_lrp(process_guid)),)), about="a test")
+        await server.store.commit(Outcome(rows=(put(desired_lrp(process_guid)),)), AnyScope(server.store, "a test"))
     return server
 
 
@@ -120,7 +120,7 @@ async def test_a_given_up_row_is_younger_than_the_one_that_evacuates_it(server: 
         actual_lrp_net_info=pb.ActualLRPNetInfo(address="10.0.0.1"),
     )
     lrp = actual_lrp(state=RUNNING, instance=InstanceKey(instance_guid="i", cell_id="c1"))
-    await server.store.commit(Outcome(rows=(put(lrp), put(desired_lrp()))), about="a test")
+    await server.store.commit(Outcome(rows=(put(lrp), put(desired_lrp()))), AnyScope(server.store, "a test"))
 
     answer = await server.ask("/v1/actual_lrps/evacuate_running.r1", request, pb.EvacuationResponse)
     assert answer.keep_container

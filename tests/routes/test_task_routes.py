@@ -12,7 +12,7 @@ from bbs.models.task import Task, TaskState
 from bbs.models.wire import encode
 from bbs.peers.interfaces import Cell, PeerUnavailable
 from bbs.peers.stub import CallbackRequested, TaskAuctionRequested, TaskCancelRequested
-from tests.records import task, task_definition
+from tests.records import AnyScope, task, task_definition
 from tests.routes.conftest import NOW_NS, Server
 from tests.routes.test_lrp_routes import read_events
 
@@ -57,7 +57,7 @@ async def listed(server: Server, revision: str = "r3", **filters: str) -> pb.Tas
 
 async def store(server: Server, *tasks: Task) -> None:
     for each in tasks:
-        await server.store.commit(Outcome(rows=(put(each),)), about=each.task_guid)
+        await server.store.commit(Outcome(rows=(put(each),)), AnyScope(server.store, each.task_guid))
 
 
 async def test_a_task_is_desired_started_completed_resolved_and_deleted(server: Server) -> None:

@@ -18,7 +18,7 @@ from bbs.models.events import Hub
 from bbs.models.outcome import Announcement, Outcome, Row, RowKey, Told, delete, put
 from bbs.store.backend import BackendUnavailable, BatchRefused, Seen, WriterLockLost
 from bbs.store.store import Batch, SettledByOther, Store, StoreUnavailable
-from tests.records import actual_lrp
+from tests.records import AnyScope, actual_lrp
 
 
 class Door:
@@ -83,7 +83,7 @@ class Bench:
     def commit(self, name: str, outcome: Outcome, *, about: str | None = None) -> None:
         async def wait() -> None:
             try:
-                await self.store.commit(outcome, about=about or name)
+                await self.store.commit(outcome, AnyScope(self.store, about or name))
             except BBSError as error:
                 self.results[name] = type(error).__name__
             else:
@@ -239,7 +239,7 @@ async def test_a_cancelled_caller_gives_up_the_wait_and_not_the_write(
     bench: Bench, autojump_clock: MockClock
 ) -> None:
     with trio.move_on_after(1) as scope:
-        await bench.store.commit(change("d"), about="d")
+        await bench.store.commit(change("d"), AnyScope(bench.store, "d"))
     assert scope.cancelled_caught
 
     bench.door.open.set()
@@ -256,7 +256,7 @@ async def test_too_many_staged_rows_are_refused(nursery: trio.Nursery) -> None:
         await wait_all_tasks_blocked()
 
     with pytest.raises(StoreUnavailable, match="too many writes are waiting"):
-        await bench.store.commit(change("c"), about="c")
+        await bench.store.commit(change("c"), AnyScope(bench.store, "c"))
 
     assert bench.store.head.domain("c") is None
 
