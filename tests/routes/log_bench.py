@@ -55,6 +55,7 @@ class BBS:
     context: Context
     sink: LagerSink
     out: Lines
+    peers: StubPeers
     requests: int = 0
     tables: dict[bool, RouteTable] = field(default_factory=dict)
 
@@ -121,4 +122,5 @@ async def open_bbs(nursery: trio.Nursery) -> BBS:
         ),
         sink,
         out,
+        peers,
     )
