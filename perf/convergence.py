@@ -19,20 +19,20 @@ from uuid import uuid4
 
 import trio
 
-from bbs.acts.effects import Effects
 from bbs.convergence.lrps import LRPConvergence
 from bbs.log import Logger, null_logger
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP, ActualLRPState, InstanceKey, ModificationTag
 from bbs.models.desired_lrp import DesiredLRP, MetricTag
 from bbs.models.domain import NEVER_NS, Domain
+from bbs.models.errors import BBSError
 from bbs.models.metric_tags import INDEX, INSTANCE_GUID, resolved
 from bbs.models.outcome import Record, Row, RowKey, put
 from bbs.models.wire import encode
 from bbs.peers.stub import StubPeers
 from bbs.process import garbage
+from bbs.service import Service
 from bbs.store.backend import ReadBack, Seen
-from bbs.store.store import Store
 from perf.figures import JSON, number, table
 from perf.stalls import Stalls, stalls_beside
 
@@ -200,21 +200,8 @@ async def _measure(fleet: ConvergedFleet, say: Callable[[str], None]) -> Converg
     account = ConvergenceAccount(lrps=fleet.lrps, cells=len(cells))
     present = set(cells)
 
-    async def present_cells(*, log: Logger) -> Set[str]:
-        await trio.lowlevel.checkpoint()
-        return present
-
-    async with _store(fleet, say) as store:
-        peers = StubPeers()
-        convergence = LRPConvergence(
-            store,
-            present_cells,
-            effects=Effects(auctioneer=peers, reps=peers, cells=peers),
-            convergence_workers=20,
-            log=null_logger(),
-            now_ns=lambda: NOW_NS,
-            new_guid=lambda: str(uuid4()),
-        )
+    async with _service(fleet, present, say) as service:
+        convergence = service.lrp_convergence
         account.idle_stalls = await stalls_beside(partial(trio.sleep, IDLE_S))
         for _ in range(STEADY_PASSES):
             account.steady_ms.append(await _took_ms(convergence.converge))
@@ -233,21 +220,43 @@ async def _measure(fleet: ConvergedFleet, say: Callable[[str], None]) -> Converg
 
 
 @asynccontextmanager
-async def _store(fleet: ConvergedFleet, say: Callable[[str], None]) -> AsyncIterator[Store]:
-    """A store with the fleet in it, out of the garbage collector's sight as in a server."""
-    store = Store(ForgetfulBackend(), publish=lambda announcements: None)
+async def _service(
+    fleet: ConvergedFleet, present: Set[str], say: Callable[[str], None]
+) -> AsyncIterator[Service]:
+    """A service with the fleet in it, out of the garbage collector's sight as in a server. ``present`` cells are there."""
+    service = Service(
+        ForgetfulBackend(),
+        peers=_Peers(present).as_peers(),
+        log=null_logger(),
+        now_ns=lambda: NOW_NS,
+        on_unrecoverable=_fail,
+    )
     with garbage.loading():
         began = perf_counter()
         rows = [put(record) for record in fleet.records()]
         made = perf_counter()
-        store.committed.apply(rows)
+        service.store.committed.apply(rows)
         say(f"{len(rows):,} records made in {made - began:.1f} s, filed in {perf_counter() - made:.2f} s")
         del rows
     async with trio.open_nursery() as nursery:
-        await nursery.start(store.run)
-        yield store
+        await nursery.start(service.store.run)
+        yield service
         nursery.cancel_scope.cancel()
     gc.unfreeze()
+
+
+class _Peers(StubPeers):
+    def __init__(self, present: Set[str]) -> None:
+        super().__init__()
+        self._present = present
+
+    async def present_cells(self, *, log: Logger) -> Set[str]:
+        await trio.lowlevel.checkpoint()
+        return self._present
+
+
+def _fail(error: BBSError) -> None:
+    raise error
 
 
 async def _took_ms(work: Callable[[], Awaitable[object]]) -> float:

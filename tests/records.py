@@ -6,9 +6,11 @@ from typing import Any
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP, ActualLRPState, InstanceKey, ModificationTag, Presence
 from bbs.models.desired_lrp import DesiredLRP, desired_lrp_from_message
-from bbs.models.outcome import RowKey
+from bbs.models.domain import Domain
+from bbs.models.outcome import Record, RowKey
 from bbs.models.task import Task, TaskState
 from bbs.models.wire import encode
+from bbs.store.scopes import Scope
 from bbs.store.store import Store
 
 TAG = ModificationTag(epoch="e", index=0)
@@ -78,3 +80,14 @@ class AnyScope:
 
     def holds(self, key: RowKey) -> bool:
         return True
+
+
+def scope_of(store: Store, record: Record) -> Scope:
+    """The scope in which a server would decide about ``record``."""
+    match record:
+        case ActualLRP(process_guid=process_guid) | DesiredLRP(process_guid=process_guid):
+            return store.process(process_guid)
+        case Task(task_guid=task_guid):
+            return store.task(task_guid)
+        case Domain(name=name):
+            return store.domain(name)

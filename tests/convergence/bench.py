@@ -2,40 +2,64 @@
 
 from collections.abc import AsyncIterator, Set
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import trio
 
-from bbs.acts.task_effects import TaskEffects
-from bbs.convergence.tasks import TaskConvergence
-from bbs.lifecycle.task_convergence import TaskLimits
 from bbs.log import Logger, null_logger
 from bbs.models.errors import BBSError
 from bbs.models.events import Event, Hub
 from bbs.models.outcome import Announcement, Outcome, put
 from bbs.models.task import Task
-from bbs.peers.stub import CallbackRequested, StubPeers, TaskAuctionRequested
+from bbs.peers.stub import CallbackRequested, TaskAuctionRequested
+from bbs.service import Service, ServiceSettings
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, Faults, MemoryBackend
-from bbs.store.store import Store
+from tests.faulty_peers import FaultyPeers
 
 SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS
 N = 1_700_000_000 * SECOND_NS
 
 
-@dataclass
+class BenchPeers(FaultyPeers):
+    """``present`` are the cells that announce themselves; a `BBSError` in their place is raised instead."""
+
+    present: Set[str] | BBSError = frozenset({"c1", "c2", "c3"})
+
+    async def present_cells(self, *, log: Logger) -> Set[str]:
+        await trio.lowlevel.checkpoint()
+        if isinstance(self.present, BBSError):
+            raise self.present
+        return self.present
+
+
 class Bench:
-    """``cells`` are present; a `BBSError` in their place is raised instead."""
+    """A service on ``backend``, whose convergence is called by hand. ``events`` are those of tasks, since `given`."""
 
-    store: Store
-    faults: Faults
-    peers: StubPeers = field(default_factory=StubPeers)
-    events: list[Event] = field(default_factory=list)
-    cells: Set[str] | BBSError = frozenset({"c1", "c2", "c3"})
-    now_ns: int = N
-    log: Logger = field(default_factory=null_logger)
+    def __init__(self, backend: MemoryBackend, faults: Faults, log: Logger) -> None:
+        self.faults = faults
+        self.now_ns = N
+        self.peers = BenchPeers()
+        self.events: list[Event] = []
+        self.service = Service(
+            backend,
+            peers=self.peers.as_peers(),
+            log=log,
+            settings=ServiceSettings(write_retry_s=5.0),
+            now_ns=lambda: self.now_ns,
+            on_unrecoverable=fail_on_unrecoverable,
+            on_published=self._published,
+        )
+        self.store = self.service.store
+        self.convergence = self.service.task_convergence
 
+    @property
+    def cells(self) -> Set[str] | BBSError:
+        return self.peers.present
+
+    @cells.setter
+    def cells(self, present: Set[str] | BBSError) -> None:
+        self.peers.present = present
 
     async def given(self, *tasks: Task) -> None:
         async with trio.open_nursery() as nursery:
@@ -60,21 +84,23 @@ class Bench:
     async def _put(self, task: Task) -> None:
         await self.store.commit(Outcome(rows=(put(task),)), self.store.task(task.task_guid))
 
+    def _published(self, announcements: tuple[Announcement, ...]) -> None:
+        self.events += [event for told in announcements for event in told.events(Hub.TASK)]
+
+
+def fail_on_unrecoverable(error: BBSError) -> None:
+    raise AssertionError(error)
+
 
 @asynccontextmanager
 async def open_bench(log: Logger | None = None) -> AsyncIterator[Bench]:
-    published: list[Event] = []
-
-    def publish(announcements: tuple[Announcement, ...]) -> None:
-        published.extend(event for told in announcements for event in told.events(Hub.TASK))
-
     faults = Faults()
     backend = MemoryBackend(
         Disk(), Keyring({"label": "key"}, "label"), on_dropped=lambda row: None, faults=faults
     )
     await backend.acquire_writer_lock()
-    store = Store(backend, publish=publish, write_retry_s=5.0)
+    bench = Bench(backend, faults, log or null_logger())
     async with trio.open_nursery() as nursery:
-        await nursery.start(store.run)
-        yield Bench(store, faults, events=published, log=log or null_logger())
+        await nursery.start(bench.service.write)
+        yield bench
         nursery.cancel_scope.cancel()

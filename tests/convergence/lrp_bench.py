@@ -2,55 +2,68 @@
 
 from collections.abc import AsyncIterator, Set
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from itertools import count
 
 import trio
 
-from bbs.acts.effects import Effects
-from bbs.convergence.lrps import LRPConvergence
 from bbs.log import Logger, null_logger
 from bbs.models.actual_lrp import ActualLRP, ActualLRPKey
-from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.domain import NEVER_NS, Domain
 from bbs.models.errors import BBSError
 from bbs.models.events import Event, Hub
-from bbs.models.outcome import Announcement, Outcome, Record, RowKey, delete, put
+from bbs.models.outcome import Announcement, Outcome, Record, delete, put
 from bbs.peers.interfaces import Cell
-from bbs.peers.stub import AuctionRequested, StopRequested, StubPeers, UpdateRequested
+from bbs.peers.stub import AuctionRequested, StopRequested, UpdateRequested
+from bbs.service import Service, ServiceSettings
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, Faults, MemoryBackend
-from bbs.store.store import Store
+from tests.convergence.bench import BenchPeers, fail_on_unrecoverable
 from tests.lifecycle.notation import N
+from tests.records import scope_of
 
 CELLS = frozenset({"c1", "c2", "c3"})
 
 
-@dataclass
+class LRPBenchPeers(BenchPeers):
+    """Cells that are present have https addresses."""
+
+    async def present_cells(self, *, log: Logger) -> Set[str]:
+        present = await super().present_cells(log=log)
+        self.cells = {
+            cell_id: Cell(cell_id=cell_id, rep_url=f"https://{cell_id}.example.com") for cell_id in present
+        }
+        return present
+
+
 class LRPBench:
-    """``cells`` are present, with https addresses; a `BBSError` in their place is raised instead."""
+    """A service on ``backend``, whose convergence is called by hand. ``events`` are those told since `given`."""
 
-    store: Store
-    faults: Faults
-    events: dict[Hub, list[Event]]
-    peers: StubPeers = field(default_factory=StubPeers)
-    cells: Set[str] | BBSError = CELLS
-    workers: int = 20
-    now_ns: int = N
-    log: Logger = field(default_factory=null_logger)
-
-    def __post_init__(self) -> None:
-        self.effects = Effects(auctioneer=self.peers, reps=self.peers, cells=self.peers)
+    def __init__(self, backend: MemoryBackend, faults: Faults, *, workers: int, log: Logger) -> None:
+        self.faults = faults
+        self.now_ns = N
+        self.peers = LRPBenchPeers()
+        self.events: dict[Hub, list[Event]] = {hub: [] for hub in Hub}
         epochs = count(1)
-        self.convergence = LRPConvergence(
-            self.store,
-            self._present_cells,
-            effects=self.effects,
-            convergence_workers=self.workers,
-            log=self.log,
+        self.service = Service(
+            backend,
+            peers=self.peers.as_peers(),
+            log=log,
+            settings=ServiceSettings(write_retry_s=5.0, convergence_workers=workers),
             now_ns=lambda: self.now_ns,
             new_guid=lambda: f"new{next(epochs)}",
+            on_unrecoverable=fail_on_unrecoverable,
+            on_published=self._published,
         )
+        self.store = self.service.store
+        self.convergence = self.service.lrp_convergence
+
+    @property
+    def cells(self) -> Set[str] | BBSError:
+        return self.peers.present
+
+    @cells.setter
+    def cells(self, present: Set[str] | BBSError) -> None:
+        self.peers.present = present
 
     async def given(self, *records: Record) -> None:
         async with trio.open_nursery() as nursery:
@@ -60,10 +73,10 @@ class LRPBench:
             events.clear()
 
     async def put(self, record: Record) -> None:
-        await self.store.commit(Outcome(rows=(put(record),)), about=_about(record))
+        await self.store.commit(Outcome(rows=(put(record),)), scope_of(self.store, record))
 
     async def delete(self, record: Record) -> None:
-        await self.store.commit(Outcome(rows=(delete(record),)), about=_about(record))
+        await self.store.commit(Outcome(rows=(delete(record),)), scope_of(self.store, record))
 
     def rows(self) -> dict[ActualLRPKey, ActualLRP]:
         return self.store.committed.actual_lrps.rows
@@ -86,44 +99,25 @@ class LRPBench:
     def updates(self) -> list[UpdateRequested]:
         return [each for each in self.peers.requests if isinstance(each, UpdateRequested)]
 
-    async def _present_cells(self, *, log: Logger) -> Set[str]:
-        await trio.lowlevel.checkpoint()
-        if isinstance(self.cells, BBSError):
-            raise self.cells
-        self.peers.cells = {
-            cell_id: Cell(cell_id=cell_id, rep_url=f"https://{cell_id}.example.com") for cell_id in self.cells
-        }
-        return self.cells
+    def _published(self, announcements: tuple[Announcement, ...]) -> None:
+        for announcement in announcements:
+            for hub, events in self.events.items():
+                events.extend(announcement.events(hub))
 
 
 @asynccontextmanager
 async def open_lrp_bench(*, workers: int = 20, log: Logger | None = None) -> AsyncIterator[LRPBench]:
-    told: dict[Hub, list[Event]] = {Hub.GROUP: [], Hub.INSTANCE: [], Hub.DESIRED: [], Hub.TASK: []}
-
-    def publish(announcements: tuple[Announcement, ...]) -> None:
-        for announcement in announcements:
-            for hub, events in told.items():
-                events.extend(announcement.events(hub))
-
     faults = Faults()
     backend = MemoryBackend(
         Disk(), Keyring({"label": "key"}, "label"), on_dropped=lambda row: None, faults=faults
     )
     await backend.acquire_writer_lock()
-    store = Store(backend, publish=publish, write_retry_s=5.0)
+    bench = LRPBench(backend, faults, workers=workers, log=log or null_logger())
     async with trio.open_nursery() as nursery:
-        await nursery.start(store.run)
-        yield LRPBench(store, faults, told, workers=workers, log=log or null_logger())
+        await nursery.start(bench.store.run)
+        yield bench
         nursery.cancel_scope.cancel()
 
 
 def domain(name: str = "d", expire_time_ns: int = NEVER_NS) -> Domain:
     return Domain(name=name, expire_time_ns=expire_time_ns)
-
-
-def _about(record: Record) -> str:
-    if isinstance(record, ActualLRP | DesiredLRP):
-        return record.process_guid
-    key = RowKey(type(record), record.key).key
-    assert isinstance(key, str)
-    return key

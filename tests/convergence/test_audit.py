@@ -106,7 +106,9 @@ async def test_what_we_write_ourselves_is_no_finding(world: World) -> None:
     await world.commit(*(actual_lrp(index=index) for index in range(300)), desired_lrp(), task())
     assert await world.told() == 0
     await world.commit(RUNNING, Domain(name="d", expire_time_ns=5), task(state=TaskState.Completed))
-    await world.store.commit(Outcome(rows=(delete(actual_lrp(index=7)), delete(desired_lrp()))), AnyScope(world.store, "test"))
+    await world.store.commit(
+        Outcome(rows=(delete(actual_lrp(index=7)), delete(desired_lrp()))), AnyScope(world.store, "test")
+    )
 
     assert await world.told() == 0
     assert await world.told() == 0

@@ -7,18 +7,17 @@ from functools import partial
 
 import trio
 
-from bbs.acts.effects import Effects
-from bbs.convergence.lrps import LRPConvergence
 from bbs.log import Logger, null_logger
 from bbs.models.actual_lrp import ActualLRPState, Presence
 from bbs.models.outcome import Outcome, Record, put
 from bbs.peers.stub import AuctionRequested, StubPeers
+from bbs.service import Service
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import DroppedRow
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import parse_dsn
 from bbs.store.postgres import PostgresBackend
-from bbs.store.store import Store
+from tests.convergence.bench import fail_on_unrecoverable
 from tests.convergence.lrp_bench import domain
 from tests.lifecycle.notation import SECOND_NS, N, read_row
 from tests.records import AnyScope, desired_lrp
@@ -30,30 +29,38 @@ def fail_on_dropped_row(row: DroppedRow) -> None:
     raise AssertionError(f"a row that we wrote could not be read: {row}")
 
 
+class OneCell(StubPeers):
+    async def present_cells(self, *, log: Logger) -> Set[str]:
+        await trio.lowlevel.checkpoint()
+        return {"c1"}
+
+
 @asynccontextmanager
-async def opened_store(database_url: str) -> AsyncIterator[Store]:
+async def opened_service(database_url: str, peers: StubPeers) -> AsyncIterator[Service]:
     backend = PostgresBackend(
         parse_dsn(database_url), Keyring({"label": "key"}, "label"), on_dropped=fail_on_dropped_row
     )
     try:
         await backend.acquire_writer_lock()
-        store = Store(backend, publish=lambda announcements: None)
-        await store.load()
+        service = Service(
+            backend,
+            peers=peers.as_peers(),
+            log=null_logger(),
+            now_ns=lambda: N,
+            new_guid=lambda: "new",
+            on_unrecoverable=fail_on_unrecoverable,
+        )
+        await service.store.load()
         async with trio.open_nursery() as nursery:
-            await nursery.start(store.run)
-            yield store
+            await nursery.start(service.write)
+            yield service
             nursery.cancel_scope.cancel()
     finally:
         await backend.aclose()
 
 
 async def test_a_pass_is_durable(database_url: str) -> None:
-    peers = StubPeers()
-
-    async def present_cells(*, log: Logger) -> Set[str]:
-        await trio.lowlevel.checkpoint()
-        return {"c1"}
-
+    peers = OneCell()
     on_lost_cell = [replace(read_row("O RUN a@c9 e#0"), index=index) for index in range(LOST)]
     given: list[Record] = [
         *on_lost_cell,
@@ -64,23 +71,16 @@ async def test_a_pass_is_durable(database_url: str) -> None:
         replace(read_row("E RUN x@c9 e#0"), process_guid="drained"),
     ]
     async with open_asyncio_loop(null_logger()):
-        async with opened_store(database_url) as store:
+        async with opened_service(database_url, peers) as service:
+            store = service.store
             async with trio.open_nursery() as nursery:
                 for record in given:
                     outcome = Outcome(rows=(put(record),))
                     nursery.start_soon(partial(store.commit, outcome, AnyScope(store, "p")))
-            convergence = LRPConvergence(
-                store,
-                present_cells,
-                effects=Effects(auctioneer=peers, reps=peers, cells=peers),
-                convergence_workers=20,
-                log=null_logger(),
-                now_ns=lambda: N,
-                new_guid=lambda: "new",
-            )
             with trio.fail_after(20):
-                await convergence.converge()
-        async with opened_store(database_url) as store:
+                await service.lrp_convergence.converge()
+        async with opened_service(database_url, peers) as service:
+            store = service.store
             rows, attention = store.committed.actual_lrps.rows, store.committed.attention
             assert set(store.committed.domains.rows) == {"d"}
             assert {lrp.process_guid for lrp in rows.values()} == {"p"}

@@ -3,12 +3,12 @@
 import pytest
 
 from bbs.lifecycle import actual_lrps
-from bbs.lifecycle.retirement import AskCell, RemoveRow, retire
+from bbs.lifecycle.retirement import retire, told, without_cell
 from bbs.lifecycle.rows import StartReport
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, Presence, Rows
 from bbs.models.errors import BBSError
-from bbs.models.outcome import NOTHING, Outcome
+from bbs.models.outcome import NOTHING, Outcome, RetireInstance
 
 from .notation import N1, R1, T1, N, Vector, read_instance, read_names, read_text, show_outcome, vectors
 
@@ -54,12 +54,13 @@ def perform(rows: Rows, verb: str, *words: str) -> Outcome:
         case "remove":
             return actual_lrps.remove(rows, read_instance(words[0]) if words else None)
         case "retire":
-            step = retire(rows, trace_id="")
-            if isinstance(step, RemoveRow):
+            outcome = retire(rows, trace_id="")
+            if outcome.rows:
                 assert not words
-                return step.outcome
-            assert isinstance(step, AskCell)
-            return step.told() if words[0] == "cell=known" else step.without_cell(rows, is_told=False)
+                return outcome
+            [effect] = outcome.effects
+            assert isinstance(effect, RetireInstance)
+            return told(effect) if words[0] == "cell=known" else without_cell(effect, rows, is_told=False)
     raise AssertionError(f"no such request: {verb}")
 
 

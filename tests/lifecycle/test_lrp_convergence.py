@@ -1,5 +1,6 @@
 """What convergence decides about one instance: every row of the tables of convergence.md §4, and what has moved on."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -18,13 +19,12 @@ from bbs.lifecycle.lrp_convergence import (
     update_tags,
 )
 from bbs.lifecycle.restart import should_restart
-from bbs.lifecycle.retirement import AskCell, RemoveRow
 from bbs.lifecycle.suspects import displace, is_missing, promote, remove_suspect
 from bbs.models.actual_lrp import Rows
 from bbs.models.desired_lrp import DesiredLRP, MetricTag
 from bbs.models.domain import Domain
 from bbs.models.errors import ResourceExists
-from bbs.models.outcome import NOTHING, Outcome, UpdateInstance, delete
+from bbs.models.outcome import NOTHING, Outcome, RetireInstance, UpdateInstance, delete
 from tests.records import desired_lrp
 
 from .notation import HOLDER_STATES, SECOND_NS, N, read_row, read_rows, show_outcome
@@ -241,21 +241,19 @@ def test_what_is_no_longer_missing_is_not_created(desired: DesiredLRP | None, in
 def test_what_is_retired(holder: str, instances: int | None) -> None:
     rows = read_rows(f"O {holder} e#0")
 
-    step = retire_undesired(rows, None if instances is None else replace(DESIRED, instances=instances))
+    outcome = retire_undesired(rows, None if instances is None else replace(DESIRED, instances=instances))
 
     if instances == 1:
-        assert step is None
+        assert outcome is NOTHING
     elif holder.startswith(("CLA", "RUN")):
-        assert isinstance(step, AskCell)
-        assert step.trace_id == ""
+        assert outcome == Outcome(effects=(RetireInstance(rows, ""),))
     else:
-        assert isinstance(step, RemoveRow)
-        check(f"O {holder} e#0", step.outcome, "none", f"gR{{O {holder[:3]}}} ; iR(O {holder[:3]})")
+        check(f"O {holder} e#0", outcome, "none", f"gR{{O {holder[:3]}}} ; iR(O {holder[:3]})")
 
 
 @pytest.mark.parametrize("given", ["none", "S RUN a@c9 s#0", "E RUN a@c1 s#0"])
 def test_only_ordinary_rows_are_retired(given: str) -> None:
-    assert retire_undesired(read_rows(given), None) is None
+    assert retire_undesired(read_rows(given), None) is NOTHING
 
 
 @pytest.mark.parametrize(
@@ -359,7 +357,7 @@ def test_no_decision_fails_in_another_way_than_by_refusing(data: st.DataObject) 
     drawn = (f"{presence} {data.draw(st.sampled_from(states))}" for presence in "OES")
     rows = read_rows("; ".join(row for row in drawn if not row.endswith("none")) or "none")
     desired = data.draw(st.sampled_from([None, DESIRED, with_routes(b'"x"')]))
-    for decide in (
+    decisions: list[Callable[[], Outcome]] = [
         lambda: displace(rows, desired, CELLS, now_ns=N, epoch="new"),
         lambda: promote(rows, CELLS),
         lambda: remove_suspect(rows, desired),
@@ -369,6 +367,7 @@ def test_no_decision_fails_in_another_way_than_by_refusing(data: st.DataObject) 
         lambda: update_routes(rows, desired),
         lambda: update_tags(rows, desired),
         lambda: retire_undesired(rows, desired),
-    ):
+    ]
+    for decide in decisions:
         with suppress(ResourceExists):
             decide()

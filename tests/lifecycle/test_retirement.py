@@ -2,37 +2,32 @@
 
 import pytest
 
-from bbs.lifecycle.retirement import AskCell, RemoveRow, removed_by_retire, retire
+from bbs.lifecycle.retirement import removed_by_retire, retire, told, without_cell
 from bbs.models.errors import ResourceNotFound
-from bbs.models.outcome import Outcome, delete
+from bbs.models.outcome import Outcome, RetireInstance, delete
 
 from .notation import read_rows, show_outcome
 
 RUNNING = read_rows("O RUN a@c1 e#2; E RUN x@c3 f#0")
 
 
-def ask_cell() -> AskCell:
-    step = retire(RUNNING, trace_id="trace")
-    assert isinstance(step, AskCell)
-    return step
+RETIRING = RetireInstance(RUNNING, "trace")
 
 
 def test_the_cell_that_has_the_instance_is_asked() -> None:
-    step = ask_cell()
-
-    assert step.cell_id == "c1"
-    assert step.lrp is RUNNING.ordinary
+    assert retire(RUNNING, trace_id="trace") == Outcome(effects=(RETIRING,))
+    assert RETIRING.lrp is RUNNING.ordinary
 
 
 def test_a_cell_that_is_there_makes_the_removal_known_and_writes_nothing() -> None:
-    assert ask_cell().told() == Outcome(announcements=(removed_by_retire(RUNNING, "trace"),))
+    assert told(RETIRING) == Outcome(announcements=(removed_by_retire(RUNNING, "trace"),))
 
 
 def test_a_row_that_changed_meanwhile_goes_but_is_told_as_it_was() -> None:
     now = read_rows("O RUN a@c1 e#3 routable=false")
     assert now.ordinary is not None
 
-    outcome = ask_cell().without_cell(now, is_told=False)
+    outcome = without_cell(RETIRING, now, is_told=False)
 
     assert outcome == Outcome(
         rows=(delete(now.ordinary),), announcements=(removed_by_retire(RUNNING, "trace"),)
@@ -40,18 +35,21 @@ def test_a_row_that_changed_meanwhile_goes_but_is_told_as_it_was() -> None:
 
 
 def test_a_removal_is_told_once() -> None:
-    assert show_outcome(ask_cell().without_cell(RUNNING, is_told=True)) == "- ; -"
+    assert show_outcome(without_cell(RETIRING, RUNNING, is_told=True)) == "- ; -"
 
 
 @pytest.mark.parametrize("now", ["none", "E RUN a@c1 f#0", "O UNC - e#3", "O RUN b@c2 e#4"])
 def test_a_row_that_is_no_longer_this_instances_stays(now: str) -> None:
     with pytest.raises(ResourceNotFound):
-        ask_cell().without_cell(read_rows(now), is_told=False)
+        without_cell(RETIRING, read_rows(now), is_told=False)
 
 
 @pytest.mark.parametrize("given", ["O UNC - e#0", "O RUN a@c1 e#2"])
 def test_the_trace_id_is_in_the_events(given: str) -> None:
-    step = retire(read_rows(given), trace_id="trace")
+    outcome = retire(read_rows(given), trace_id="trace")
 
-    (announcement,) = (step.outcome if isinstance(step, RemoveRow) else step.told()).announcements
+    for effect in outcome.effects:
+        assert isinstance(effect, RetireInstance)
+        outcome = told(effect)
+    (announcement,) = outcome.announcements
     assert announcement == removed_by_retire(read_rows(given), "trace")

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from bbs.lifecycle import actual_lrps
-from bbs.lifecycle.retirement import AskCell, RemoveRow, retire
+from bbs.lifecycle.retirement import retire
 from bbs.lifecycle.transitions import may_move
 from bbs.models.actual_lrp import NO_INSTANCE, ActualLRP, ActualLRPState, InstanceKey, Rows
 from bbs.models.errors import (
@@ -18,6 +18,7 @@ from bbs.models.errors import (
     ResourceExists,
     ResourceNotFound,
 )
+from bbs.models.outcome import RetireInstance
 
 from .notation import STATES, N, read_row
 from .test_actual_lrp_vectors import start_report
@@ -116,10 +117,15 @@ def test_every_request_in_every_state(request_name: str, state: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "step"), [("UNC", RemoveRow), ("CLA", AskCell), ("RUN", AskCell), ("CRA", RemoveRow)]
+    ("state", "is_asked"), [("UNC", False), ("CLA", True), ("RUN", True), ("CRA", False)]
 )
-def test_only_a_cell_that_has_the_instance_is_asked(state: str, step: type) -> None:
-    assert isinstance(retire(Rows(ordinary=row_in(state)), trace_id=""), step)
+def test_only_a_cell_that_has_the_instance_is_asked(state: str, is_asked: bool) -> None:
+    rows = Rows(ordinary=row_in(state))
+
+    outcome = retire(rows, trace_id="")
+
+    assert outcome.effects == ((RetireInstance(rows, ""),) if is_asked else ())
+    assert bool(outcome.rows) is not is_asked
 
 
 def test_states_are_those_of_the_tables() -> None:

@@ -12,12 +12,7 @@ import pytest
 import trio
 from google.protobuf.message import Message
 
-from bbs.acts.effects import Effects
-from bbs.acts.task_effects import TaskEffects
-from bbs.convergence.lrps import LRPConvergence
-from bbs.convergence.tasks import TaskConvergence
 from bbs.http.endpoints import Call, Peer, Unary
-from bbs.lifecycle.task_convergence import TaskLimits
 from bbs.log import LagerSink, Level, root_logger
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRPState, InstanceKey
@@ -26,15 +21,13 @@ from bbs.models.outcome import Outcome, Record, put
 from bbs.models.task import TaskState
 from bbs.peers.auctioneer import HTTPAuctioneer
 from bbs.peers.http import HTTPClient
+from bbs.peers.interfaces import Peers
 from bbs.peers.reps import HTTPReps
 from bbs.peers.stub import StubPeers
-from bbs.routes.context import Context
 from bbs.routes.large_processes import INSTANCES_AT_ONCE_MAX
-from bbs.routes.table import route_table
+from bbs.service import Service, ServiceSettings
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, MemoryBackend
-from bbs.store.store import Store
-from bbs.sync.hubs.hub import EventHubs
 from bbs.sync.locket.client import Resource
 from bbs.sync.locket.presences import Presences
 from bbs.sync.locket.table import LocalLocket, LocketTable
@@ -56,7 +49,7 @@ ROUTES = {"internal-router": b'[{"hostname":"a.apps.internal"}]'}
 
 @dataclass
 class BBS:
-    context: Context
+    service: Service
     sink: LagerSink
     lines: Lines
     locket: LocalLocket
@@ -64,19 +57,18 @@ class BBS:
     auctioneer: PeerServer
     rep: PeerServer
 
-    def __post_init__(self) -> None:
-        self.routes = route_table(self.context, on_unrecoverable=lambda error: None)
-
     def announce(self, cell_id: str, rep_url: str) -> None:
         value = f'{{"cell_id":"{cell_id}","rep_url":"{rep_url}"}}'
         self.table.lock(Resource.presence(cell_id, owner="rep", value=value), ttl_s=15)
 
     async def there_is(self, *records: Record) -> None:
-        await self.context.store.commit(Outcome(rows=tuple(put(record) for record in records)), AnyScope(self.context.store, ""))
+        await self.service.store.commit(
+            Outcome(rows=tuple(put(record) for record in records)), AnyScope(self.service.store, "")
+        )
 
     async def ask(self, name: str, request: Message, *, effects: int) -> None:
         """Make a request, the seventh, and wait until so many auctions and calls to cells are done."""
-        [endpoint] = [route.endpoint for route in self.routes.routes if route.name == name]
+        [endpoint] = [route.endpoint for route in self.service.routes.routes if route.name == name]
         assert isinstance(endpoint, Unary)
         call = Call(request.SerializeToString(), TRACE, "", Peer("1:2"))
         call.session = 7
@@ -86,7 +78,7 @@ class BBS:
                 await trio.testing.wait_all_tasks_blocked(0.001)
 
     def effects_done(self) -> int:
-        statistics = self.context.effects.statistics()
+        statistics = self.service.effects.statistics()
         return statistics.performed + statistics.failed
 
     def said(self) -> list[Said]:
@@ -102,20 +94,24 @@ async def bbs(
     locket = LocalLocket(table)
     sink = LagerSink(lines, min_level=Level.DEBUG)
     log = root_logger("bbs", sink)
-    hubs = EventHubs(log=log)
     backend = MemoryBackend(Disk(), Keyring({"label": "key"}, "label"), on_dropped=lambda row: None)
     await backend.acquire_writer_lock()
-    store = Store(backend, publish=hubs.publish)
-    await store.load()
-    effects = Effects(
-        auctioneer=HTTPAuctioneer(server.address, http=http),
-        reps=HTTPReps(http=http),
-        cells=Presences(locket, deadline_s=1),
+    service = Service(
+        backend,
+        peers=Peers(
+            auctioneer=HTTPAuctioneer(server.address, http=http),
+            reps=HTTPReps(http=http),
+            cells=Presences(locket, deadline_s=1),
+            callbacks=StubPeers(),
+        ),
+        log=log,
+        settings=ServiceSettings(convergence_workers=1),
+        now_ns=lambda: NOW_NS,
+        on_unrecoverable=lambda error: None,
     )
-    await nursery.start(store.run)
-    await nursery.start(effects.run)
-    context = Context(store=store, hubs=hubs, effects=effects, log=log, callbacks=StubPeers())
-    bbs = BBS(context, sink, lines, locket, table, server, tls_server)
+    await service.store.load()
+    await nursery.start(service.write)
+    bbs = BBS(service, sink, lines, locket, table, server, tls_server)
     bbs.announce("c1", tls_server.address)
     return bbs
 
@@ -554,19 +550,6 @@ async def test_a_list_of_cells_that_cannot_be_had(bbs: BBS) -> None:
     assert {line["data"]["trace-id"] for line in bbs.lines.lines} == {TRACE.replace("-", "")}
 
 
-def lrp_convergence(bbs: BBS) -> LRPConvergence:
-    context = bbs.context
-    return LRPConvergence(
-        context.store,
-        context.effects.cells.present_cells,
-        effects=context.effects,
-        convergence_workers=1,
-        log=context.log,
-        now_ns=lambda: NOW_NS,
-        new_guid=context.new_guid,
-    )
-
-
 @pytest.mark.parametrize("accepted", [True, False])
 async def test_what_is_said_of_the_calls_of_a_pass_over_lrps(bbs: BBS, accepted: bool) -> None:
     """One instance is extra, one has old routes, one is missing."""
@@ -580,7 +563,7 @@ async def test_what_is_said_of_the_calls_of_a_pass_over_lrps(bbs: BBS, accepted:
         desired_lrp("missing"),
     )
 
-    await lrp_convergence(bbs).converge()
+    await bbs.service.lrp_convergence.converge()
 
     retire = "converge-lrps.retire-actual-lrp"
     extra = {"retiring_lrp_count": 1, "process_guid": "extra", "index": 0}
@@ -626,24 +609,9 @@ def unnumbered(session: str) -> str:
 async def test_what_is_said_of_the_calls_of_a_pass_over_tasks(bbs: BBS, accepted: bool) -> None:
     if not accepted:
         bbs.auctioneer.otherwise = OH
-    context = bbs.context
-    effects = TaskEffects(
-        auctioneer=context.effects.auctioneer,
-        reps=context.effects.reps,
-        cells=context.effects.cells,
-        callbacks=context.callbacks,
-    )
-    convergence = TaskConvergence(
-        context.store,
-        context.effects.cells.present_cells,
-        effects=effects,
-        limits=TaskLimits(),
-        log=context.log,
-        now_ns=lambda: NOW_NS,
-    )
     await bbs.there_is(task(created_at_ns=NOW_NS), task("u", created_at_ns=NOW_NS))
 
-    await convergence.converge()
+    await bbs.service.task_convergence.converge()
 
     expected = asked("converge-tasks", "1.N.1", name="CreateTaskAuctions")
     if not accepted:
@@ -656,7 +624,7 @@ async def test_what_is_said_of_the_calls_of_a_pass_over_tasks(bbs: BBS, accepted
 async def test_a_pass_that_cannot_learn_of_the_cells(bbs: BBS) -> None:
     bbs.locket.unreachable = True
 
-    await lrp_convergence(bbs).converge()
+    await bbs.service.lrp_convergence.converge()
 
     assert bbs.said() == [
         said("error converge-lrps.cells.failed-to-fetch-cells-from-locket", "1.1"),
@@ -664,19 +632,18 @@ async def test_a_pass_that_cannot_learn_of_the_cells(bbs: BBS) -> None:
     ]
 
 
-async def test_what_is_dropped_is_told_to_the_request_that_wanted_it(
-    bbs: BBS, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bbs.peers.cell_queue.CellQueue.put_nowait", refuse_for_want_of_room)
+@pytest.fixture
+def no_room_for_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bbs.acts.effects.QUEUE_MAX", 0)
+
+
+@pytest.mark.usefixtures("no_room_for_calls")
+async def test_what_is_dropped_is_told_to_the_request_that_wanted_it(bbs: BBS) -> None:
     await bbs.there_is(desired_lrp(instances=2), RUNNING, replace(RUNNING, index=1))
 
     await bbs.ask("RemoveDesiredLRP", REMOVE, effects=0)
 
     assert bbs.said() == [said(f"error {REMOVING}.dropped-rep-call", "7.1.3", REMOVED, INSTANCE, count=2)]
-
-
-def refuse_for_want_of_room(*call: object) -> None:
-    raise trio.WouldBlock
 
 
 async def test_above_info_nothing_is_said_of_calls_that_go_well(bbs: BBS) -> None:

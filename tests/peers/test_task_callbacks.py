@@ -16,8 +16,9 @@ from bbs.models import pb
 from bbs.models.errors import InvalidStateTransition, ResourceNotFound, UnknownError
 from bbs.models.task import Task, TaskState
 from bbs.models.wire import encode
-from bbs.peers.callbacks import HANDED_OVER_PER_WORKER_MAX, CallbackStatistics, HTTPTaskCallbacks
+from bbs.peers.callbacks import HANDED_OVER_PER_WORKER_MAX, HTTPTaskCallbacks
 from bbs.peers.http import ConnectionClosed, HTTPClient, TimedOut
+from bbs.peers.interfaces import CallbackStatistics
 from tests.log_lines import Lines
 from tests.peers.peer_server import WAIT_S, Do, PeerServer, Step, answer, closed_port, peer_server, redirect
 

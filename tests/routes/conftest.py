@@ -12,19 +12,17 @@ import pytest
 import trio
 from google.protobuf.message import Message
 
-from bbs.acts.effects import Effects
 from bbs.http.listener import Hooks, HTTPServer
 from bbs.http.sockets import open_listeners
 from bbs.log import null_logger
 from bbs.models import pb
-from bbs.peers.stub import StubPeers
-from bbs.routes.context import Context
-from bbs.routes.table import route_table
+from bbs.service import Service
 from bbs.store.backend import Backend, DroppedRow
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, MemoryBackend
 from bbs.store.store import Store
 from bbs.sync.hubs.hub import EventHubs
+from tests.faulty_peers import FaultyPeers
 
 ResponseT = TypeVar("ResponseT", bound=Message)
 
@@ -44,7 +42,7 @@ class Server:
     """``bugs`` are exceptions that handlers raised and should not have."""
 
     port: int
-    peers: StubPeers
+    peers: FaultyPeers
     store: Store
     hubs: EventHubs
     stop: trio.Event
@@ -121,40 +119,38 @@ async def serving_lrps(
     tls: ssl.SSLContext | None = None,
     **circumstances: Any,
 ) -> AsyncIterator[Server]:
-    """A server with the rows of ``backend``, that must have met no bug in the end. ``circumstances`` go to `Context`."""
-    hubs = EventHubs(log=null_logger())
+    """A server with the rows of ``backend``, that must have met no bug in the end. ``circumstances`` go to `Service`."""
     await backend.acquire_writer_lock()
-    store = Store(backend, publish=hubs.publish)
-    await store.load()
-    peers = StubPeers()
-    effects = Effects(auctioneer=peers, reps=peers, cells=peers)
+    peers = FaultyPeers()
     listeners = await open_listeners("127.0.0.1:0")
-    stop = trio.Event()
-    running = Server(listeners[0].socket.getsockname()[1], peers, store, hubs, stop)
-    context = Context(
-        store=store,
-        hubs=hubs,
-        effects=effects,
+    bugs: list[Exception] = []
+    running: Server
+    service = Service(
+        backend,
+        peers=peers.as_peers(),
         log=null_logger(),
-        callbacks=peers,
         now_ns=lambda: running.now_ns,
+        on_unrecoverable=bugs.append,
         **circumstances,
     )
+    running = Server(
+        listeners[0].socket.getsockname()[1], peers, service.store, service.hubs, trio.Event(), bugs
+    )
+    await service.store.load()
     http = HTTPServer(
-        route_table(context, on_unrecoverable=running.bugs.append),
+        service.routes,
         tls=tls,
         gate=lambda: True,
         hooks=Hooks(
-            on_bug=lambda bug, call: running.bugs.append(bug),
-            on_connection_failed=lambda failure, peer: running.bugs.append(failure),
-            on_accept_failed=running.bugs.append,
+            on_bug=lambda bug, call: bugs.append(bug),
+            on_connection_failed=lambda failure, peer: bugs.append(failure),
+            on_accept_failed=bugs.append,
         ),
         fast_lane=fast_lane,
     )
-    await nursery.start(store.run)
-    await nursery.start(effects.run)
-    await nursery.start(partial(http.serve, listeners, stop=stop))
+    await nursery.start(service.write)
+    await nursery.start(partial(http.serve, listeners, stop=running.stop))
     yield running
-    hubs.close()
-    stop.set()
-    assert not running.bugs
+    service.hubs.close()
+    running.stop.set()
+    assert not bugs

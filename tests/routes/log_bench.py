@@ -8,19 +8,17 @@ from typing import Any
 import trio
 from google.protobuf.message import Message
 
-from tests.records import AnyScope
-from bbs.acts.effects import Effects
 from bbs.http.endpoints import Answer, Call, EventStream, Peer, RouteTable, Unary
-from bbs.log import LagerSink, Level, Logger, root_logger
+from bbs.log import LagerSink, Level, root_logger
 from bbs.models.outcome import Outcome, Record, put
 from bbs.peers.stub import StubPeers
 from bbs.routes.context import Context
 from bbs.routes.table import route_table
+from bbs.service import Service
 from bbs.store.backend import DroppedRow
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, MemoryBackend
-from bbs.store.store import Store
-from bbs.sync.hubs.hub import EventHubs
+from tests.records import AnyScope
 
 
 class Lines(io.BytesIO):
@@ -56,6 +54,7 @@ class BBS:
     context: Context
     sink: LagerSink
     out: Lines
+    peers: StubPeers
     requests: int = 0
     tables: dict[bool, RouteTable] = field(default_factory=dict)
 
@@ -85,7 +84,9 @@ class BBS:
         return self.tables[heartbeats]
 
     async def there_is(self, *records: Record) -> None:
-        await self.context.store.commit(Outcome(rows=tuple(put(record) for record in records)), AnyScope(self.context.store, ""))
+        await self.context.store.commit(
+            Outcome(rows=tuple(put(record) for record in records)), AnyScope(self.context.store, "")
+        )
 
 
 def fail_on_dropped_row(row: DroppedRow) -> None:
@@ -96,30 +97,16 @@ async def open_bbs(nursery: trio.Nursery) -> BBS:
     out = Lines()
     sink = LagerSink(out, now_ns=lambda: 1795466755_702186515)
     log = root_logger("bbs", sink)
-    quiet = Logger(
-        LagerSink(io.BytesIO(), min_level=Level.SILENT),
-        source="",
-        message_prefix="",
-        session_path="",
-        data={},
-    )
-    hubs = EventHubs(log=quiet)
     backend = MemoryBackend(Disk(), Keyring({"label": "key"}, "label"), on_dropped=fail_on_dropped_row)
     await backend.acquire_writer_lock()
-    store = Store(backend, publish=hubs.publish)
-    await store.load()
     peers = StubPeers()
-    effects = Effects(auctioneer=peers, reps=peers, cells=peers)
-    await nursery.start(store.run)
-    return BBS(
-        Context(
-            store=store,
-            hubs=hubs,
-            effects=effects,
-            log=log,
-            callbacks=peers,
-            app_log=lambda process_guid, error: False,
-        ),
-        sink,
-        out,
+    service = Service(
+        backend,
+        peers=peers.as_peers(),
+        log=log,
+        app_log=lambda process_guid, error: False,
+        on_unrecoverable=lambda error: None,
     )
+    await service.store.load()
+    await nursery.start(service.store.run)
+    return BBS(service.context, sink, out, peers)

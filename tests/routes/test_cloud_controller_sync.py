@@ -341,7 +341,9 @@ async def test_the_ssh_route_is_a_fixed_point(
     given = {"cf-router": CF_ROUTER, "internal-router": INTERNAL}
     wanted = routes(given | {"diego-ssh": sent})
     assert await controller.ask(cc.DESIRE_LRP, piece(1, desired("p", routes_content=wanted))) == cc.SUCCESS
-    await tls_server.store.commit(Outcome(rows=(put(running("p", 0, Presence.ORDINARY)),)), AnyScope(tls_server.store, "p"))
+    await tls_server.store.commit(
+        Outcome(rows=(put(running("p", 0, Presence.ORDINARY)),)), AnyScope(tls_server.store, "p")
+    )
 
     for index in range(3):
         infos = await controller.ask(cc.SCHEDULING_INFOS, piece(1, "cf-apps"))

@@ -3,15 +3,13 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from itertools import count
+from dataclasses import replace
 
 import pytest
 import trio
 from google.protobuf.message import Message
 
-from bbs.acts.effects import Effects
-from bbs.convergence.lrps import LRPConvergence
+from bbs.acts.effects import CALLS_PER_CELL_MAX
 from bbs.http.endpoints import Call, Peer, Unary
 from bbs.lifecycle.desired_lrps import INSTANCES_MAX
 from bbs.log import null_logger
@@ -31,21 +29,23 @@ from bbs.models.events import (
 from bbs.models.outcome import Announcement, Outcome, put
 from bbs.models.versions import Version
 from bbs.peers.interfaces import Cell
-from bbs.peers.stub import AuctionRequested, StopRequested, StubPeers, UpdateRequested
-from bbs.routes.context import Context
+from bbs.peers.stub import AuctionRequested, StopRequested, UpdateRequested
 from bbs.routes.desired_lrps import DesiredLRPLifecycle
 from bbs.routes.large_processes import INSTANCES_AT_ONCE_MAX, INSTANCES_IN_A_TURN
-from bbs.routes.table import route_table
+from bbs.service import Service, ServiceSettings
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, Fault, Faults, MemoryBackend
-from bbs.store.store import Store, StoreUnavailable
-from bbs.sync.hubs.hub import EventHubs
+from bbs.store.store import StoreUnavailable
+from tests.convergence.bench import fail_on_unrecoverable
+from tests.faulty_peers import FaultyPeers, PeerFault
 from tests.records import AnyScope, desired_message
 from tests.routes.calls import a_call
 
 LARGE = 1_234
 NOW_NS = 1_700_000_000_000_000_000
 RETRY_S = 2.0
+CELLS = 9
+CALLED_AT_ONCE = CELLS * CALLS_PER_CELL_MAX
 
 
 def desire_request(process_guid: str, instances: int) -> pb.DesireLRPRequest:
@@ -58,44 +58,38 @@ def scale_request(instances: int) -> pb.UpdateDesiredLRPRequest:
     return pb.UpdateDesiredLRPRequest(process_guid="p", update=pb.DesiredLRPUpdate(instances=instances))
 
 
-@dataclass
 class Bench:
-    """A store whose writes take 10 ms, and what was told; ``made`` counts the epochs, hence rows, that were made."""
+    """A service whose writes take 10 ms, and what was told; ``made`` counts the epochs, hence rows, that were made."""
 
-    store: Store
-    faults: Faults
-    hubs: EventHubs
-    events: list[Event]
-    peers: StubPeers = field(default_factory=StubPeers)
-    instances_max: int = INSTANCES_MAX
-    refused: list[str] = field(default_factory=list)
-    made: int = 0
-    instances_told: trio.Event = field(default_factory=trio.Event)
-
-    def __post_init__(self) -> None:
-        self.effects = Effects(auctioneer=self.peers, reps=self.peers, cells=self.peers)
-        context = Context(
-            store=self.store,
-            hubs=self.hubs,
-            effects=self.effects,
+    def __init__(self, backend: MemoryBackend, faults: Faults, *, instances_max: int) -> None:
+        self.faults = faults
+        self.instances_max = instances_max
+        self.peers = FaultyPeers()
+        self.events: list[Event] = []
+        self.refused: list[str] = []
+        self.made = 0
+        self.instances_told = trio.Event()
+        self.service = Service(
+            backend,
+            peers=self.peers.as_peers(),
             log=null_logger(),
+            settings=ServiceSettings(write_retry_s=RETRY_S, desired_lrp_instances_max=instances_max),
             app_log=self._app_log,
-            desired_lrp_instances_max=self.instances_max,
             now_ns=lambda: NOW_NS,
             new_guid=self._new_guid,
+            on_unrecoverable=fail_on_unrecoverable,
+            on_published=self._published,
         )
-        self.lifecycle = DesiredLRPLifecycle(context)
-        self.routes = route_table(context, on_unrecoverable=lambda error: None)
-        self.convergence = LRPConvergence(
-            self.store,
-            self.peers.present_cells,
-            effects=self.effects,
-            convergence_workers=20,
-            log=null_logger(),
-            now_ns=lambda: NOW_NS,
-            new_guid=self._new_guid,
-            instances_max=self.instances_max,
-        )
+        self.store, self.hubs, self.effects = self.service.store, self.service.hubs, self.service.effects
+        self.lifecycle = DesiredLRPLifecycle(self.service.context)
+        self.convergence = self.service.lrp_convergence
+
+    def _published(self, announcements: tuple[Announcement, ...]) -> None:
+        for announcement in announcements:
+            self.events.extend(announcement.events(Hub.DESIRED))
+            self.events.extend(told := announcement.events(Hub.INSTANCE))
+            if told:
+                self.instances_told.set()
 
     def _new_guid(self) -> str:
         self.made += 1
@@ -119,7 +113,7 @@ class Bench:
 
     async def ask(self, name: str, request: Message) -> None:
         """Ask as a client does."""
-        [endpoint] = [route.endpoint for route in self.routes.routes if route.name == name]
+        [endpoint] = [route.endpoint for route in self.service.routes.routes if route.name == name]
         assert isinstance(endpoint, Unary)
         answer = await endpoint.handle(Call(request.SerializeToString(), "trace", "", Peer("1:2")))
         assert isinstance(answer, bytes)
@@ -133,13 +127,14 @@ class Bench:
     async def run_on_cells(self, indices: range) -> None:
         """Let cells have started these instances."""
         self.peers.cells = {
-            f"c{number}": Cell(cell_id=f"c{number}", rep_url="https://rep.example.com") for number in range(9)
+            f"c{number}": Cell(cell_id=f"c{number}", rep_url="https://rep.example.com")
+            for number in range(CELLS)
         }
         rows = self.store.committed.actual_lrps
         for index in indices:
             lrp = rows.rows_at("p", index).ordinary
             assert lrp is not None
-            instance = InstanceKey(instance_guid=f"i{index}", cell_id=f"c{index % 9}")
+            instance = InstanceKey(instance_guid=f"i{index}", cell_id=f"c{index % CELLS}")
             running = replace(lrp, state=ActualLRPState.RUNNING, instance=instance)
             self.store.committed.apply([put(running)])
 
@@ -169,29 +164,16 @@ class Bench:
 
 @asynccontextmanager
 async def opened(disk: Disk | None = None, *, instances_max: int = INSTANCES_MAX) -> AsyncIterator[Bench]:
-    events: list[Event] = []
-    hubs = EventHubs(log=null_logger())
-
-    def publish(announcements: tuple[Announcement, ...]) -> None:
-        hubs.publish(announcements)
-        for announcement in announcements:
-            events.extend(announcement.events(Hub.DESIRED))
-            events.extend(told := announcement.events(Hub.INSTANCE))
-            if told:
-                opened_bench.instances_told.set()
-
     faults = Faults(write_s=0.01)
     backend = MemoryBackend(
         disk or Disk(), Keyring({"l": "k"}, "l"), on_dropped=lambda row: None, faults=faults
     )
     await backend.acquire_writer_lock()
-    store = Store(backend, publish=publish, write_retry_s=RETRY_S)
-    await store.load()
-    opened_bench = Bench(store, faults, hubs, events, instances_max=instances_max)
+    bench = Bench(backend, faults, instances_max=instances_max)
+    await bench.store.load()
     async with trio.open_nursery() as nursery:
-        await nursery.start(store.run)
-        await nursery.start(opened_bench.effects.run)
-        yield opened_bench
+        await nursery.start(bench.service.write)
+        yield bench
         nursery.cancel_scope.cancel()
     backend.lose_session()
 
@@ -417,7 +399,9 @@ async def test_a_pass_in_between_makes_nothing_twice(bench: Bench) -> None:
 @pytest.mark.parametrize("request_name", ["scale", "remove"])
 async def test_a_pass_in_between_strands_nothing(bench: Bench, request_name: str) -> None:
     await bench.desire(LARGE)
-    await bench.store.commit(Outcome(rows=(put(Domain(name="d", expire_time_ns=NEVER_NS)),)), AnyScope(bench.store, "d"))
+    await bench.store.commit(
+        Outcome(rows=(put(Domain(name="d", expire_time_ns=NEVER_NS)),)), AnyScope(bench.store, "d")
+    )
     async with trio.open_nursery() as nursery:
         if request_name == "scale":
             nursery.start_soon(bench.scale, 1)
@@ -471,7 +455,9 @@ class TestConvergenceCarriesThroughWhatEndedHalfWay:
             await self._repaired(bench, expected)
 
     async def _begin(self, bench: Bench, request_name: str) -> None:
-        await bench.store.commit(Outcome(rows=(put(Domain(name="d", expire_time_ns=NEVER_NS)),)), AnyScope(bench.store, "d"))
+        await bench.store.commit(
+            Outcome(rows=(put(Domain(name="d", expire_time_ns=NEVER_NS)),)), AnyScope(bench.store, "d")
+        )
         if request_name != "desire":
             await bench.desire(LARGE)
 
@@ -507,7 +493,9 @@ async def test_of_a_process_that_was_stored_with_any_number_the_bounds_worth_is_
     async with opened(instances_max=300) as bench:
         await bench.desire(3)
         lrp = bench.store.committed.desired_lrps.rows["p"]
-        await bench.store.commit(Outcome(rows=(put(replace(lrp, instances=2**31 - 1)),)), AnyScope(bench.store, "p"))
+        await bench.store.commit(
+            Outcome(rows=(put(replace(lrp, instances=2**31 - 1)),)), AnyScope(bench.store, "p")
+        )
 
         await bench.convergence.converge()
         await bench.convergence.converge()
@@ -518,25 +506,24 @@ async def test_of_a_process_that_was_stored_with_any_number_the_bounds_worth_is_
         assert bench.indices() == [0, 1]
 
 
-async def test_what_is_beyond_the_queue_to_the_cells_is_stopped_by_convergence(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await bench.store.commit(Outcome(rows=(put(Domain(name="d", expire_time_ns=NEVER_NS)),)), AnyScope(bench.store, "d"))
+@pytest.fixture
+def room_for_100_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bbs.acts.effects.QUEUE_MAX", 100)
+
+
+@pytest.mark.usefixtures("room_for_100_calls")
+async def test_what_is_beyond_the_queue_to_the_cells_is_stopped_by_convergence(bench: Bench) -> None:
+    bench.peers.faults = [PeerFault(call="stop_lrp_instance", takes_s=60, times=CALLED_AT_ONCE)]
+    await bench.store.commit(
+        Outcome(rows=(put(Domain(name="d", expire_time_ns=NEVER_NS)),)), AnyScope(bench.store, "d")
+    )
     await bench.desire(LARGE)
     await bench.run_on_cells(range(LARGE))
-    numbers = count()
-    put_nowait = bench.effects._calls.put_nowait
-
-    def put_a_hundred(cell_id: str, call: object) -> None:
-        if next(numbers) >= 100:
-            raise trio.WouldBlock
-        put_nowait(cell_id, call)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(bench.effects._calls, "put_nowait", put_a_hundred)
 
     await bench.remove()
     await trio.testing.wait_all_tasks_blocked()
-    assert bench.effects.statistics().dropped == LARGE - 100
+    assert bench.effects.statistics().queued == 100
+    assert bench.effects.statistics().dropped == LARGE - 100 - CALLED_AT_ONCE
     await bench.convergence.converge()
 
     stopped = {each.lrp.index for each in bench.peers.requests if isinstance(each, StopRequested)}

@@ -33,7 +33,9 @@ async def filled(server: Server) -> Server:
     for lrp in (*reversed(IN_ORDER), IN_ORDER[1]):
         await server.store.commit(Outcome(rows=(put(lrp),)), AnyScope(server.store, "a test"))
     for process_guid in ("b", "app-2", "a", "app-1", "app-10"):
-        await server.store.commit(Outcome(rows=(put(desired_lrp(process_guid)),)), AnyScope(server.store, "a test"))
+        await server.store.commit(
+            Outcome(rows=(put(desired_lrp(process_guid)),)), AnyScope(server.store, "a test")
+        )
     return server
 
 

@@ -14,8 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from bbs.acts.effects import Effects
-from bbs.convergence.lrps import LRPConvergence
 from bbs.http.endpoints import Call, Peer, Unary
 from bbs.log import null_logger
 from bbs.models import pb
@@ -26,17 +24,14 @@ from bbs.models.outcome import Announcement, delete, put
 from bbs.models.versions import Version
 from bbs.peers.interfaces import Cell
 from bbs.peers.stub import StopRequested, StubPeers
-from bbs.routes.context import Context
-from bbs.routes.table import route_table
+from bbs.service import Service, ServiceSettings
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import Backend, Seen
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import parse_dsn
 from bbs.store.memory_backend import Disk, MemoryBackend
 from bbs.store.postgres import PostgresBackend
-from bbs.store.store import Store
 from bbs.store.tables import Tables
-from bbs.sync.hubs.hub import EventHubs
 from tests.convergence.test_full_scan import filed
 from tests.records import desired_message
 from tests.routes import lrp_answers as allowed
@@ -57,37 +52,29 @@ class Fleet:
 
     def __init__(self, backend: Backend) -> None:
         self.now_ns = 10**18
-        self.hubs = EventHubs(log=null_logger())
+        self.peers = StubPeers()
+        self.appear(*CELLS)
+        self.unrecoverable: list[BBSError] = []
+        self.service = Service(
+            backend,
+            peers=self.peers.as_peers(),
+            log=null_logger(),
+            settings=ServiceSettings(convergence_workers=4),
+            now_ns=lambda: self.now_ns,
+            on_unrecoverable=self.unrecoverable.append,
+            on_published=self._published,
+        )
+        self.store, self.hubs, self.effects = self.service.store, self.service.hubs, self.service.effects
+        self.convergence = self.service.lrp_convergence
         # Somebody listens, or events are never worked out.
         self.streams = [
             self.hubs.subscribe(frozenset({hub}), version=Version.V3) for hub in (Hub.GROUP, Hub.INSTANCE)
         ]
-        self.store = Store(backend, publish=self._publish)
-        self.peers = StubPeers()
-        self.appear(*CELLS)
-        log = null_logger()
-        effects = Effects(auctioneer=self.peers, reps=self.peers, cells=self.peers)
-        self.context = Context(
-            store=self.store, hubs=self.hubs, effects=effects, log=log, now_ns=lambda: self.now_ns
-        )
-        self.unrecoverable: list[BBSError] = []
-        self.table = route_table(self.context, on_unrecoverable=self.unrecoverable.append)
-        self.effects = effects
-        self.convergence = LRPConvergence(
-            self.store,
-            self.peers.present_cells,
-            effects=effects,
-            convergence_workers=4,
-            log=log,
-            now_ns=lambda: self.now_ns,
-            new_guid=self.context.new_guid,
-        )
 
-    def _publish(self, announcements: tuple[Announcement, ...]) -> None:
+    def _published(self, announcements: tuple[Announcement, ...]) -> None:
         for announcement in announcements:
             for hub in Hub:
                 announcement.events(hub)
-        self.hubs.publish(announcements)
 
     def appear(self, *cells: str) -> None:
         self.peers.cells = {cell: Cell(cell_id=cell, rep_url=f"https://{cell}:1801") for cell in cells}
@@ -97,7 +84,7 @@ class Fleet:
 
     async def ask(self, path: str, request: Any, response_class: Any = pb.ActualLRPLifecycleResponse) -> Any:
         """The response; an exception from the handler is a bug, and ends the test."""
-        route = self.table.find("POST", f"/v1/{path}".encode())
+        route = self.service.routes.find("POST", f"/v1/{path}".encode())
         endpoint = getattr(route, "endpoint", None)
         assert isinstance(endpoint, Unary)
         answer = await endpoint.handle(Call(request.SerializeToString(), "", f"/v1/{path}", Peer("")))

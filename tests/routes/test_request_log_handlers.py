@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from bbs.http.endpoints import CannotOpenStream, StreamEnded
 from bbs.http.listener import Hooks, HTTPServer
 from bbs.http.sockets import open_listeners
-from bbs.log import Level, Logger
+from bbs.log import Level
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRPState, InstanceKey, Presence
 from bbs.models.go_json import to_json
@@ -352,13 +352,9 @@ async def test_a_request_and_its_handler_are_one_family(bbs: BBS, fast_lane: boo
     ]
 
 
-async def test_what_a_cell_is_asked_to_stop_is_not_told_as_removed(
-    bbs: BBS, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def is_there(cell_id: str, *, log: Logger) -> Cell:
-        return Cell(cell_id=cell_id, rep_url="https://rep")
-
-    monkeypatch.setattr(bbs.context.effects.cells, "cell_by_id", is_there)
+async def test_what_a_cell_is_asked_to_stop_is_not_told_as_removed(bbs: BBS) -> None:
+    cell_id = RUNNING.instance.cell_id
+    bbs.peers.cells[cell_id] = Cell(cell_id=cell_id, rep_url="https://rep")
     await bbs.there_is(RUNNING)
 
     await bbs.ask("RetireActualLRP", pb.RetireActualLRPRequest(actual_lrp_key=KEY))

@@ -15,9 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from bbs.acts.effects import Effects
-from bbs.acts.task_effects import TaskEffects
-from bbs.convergence.tasks import TaskConvergence
 from bbs.lifecycle.task_convergence import TaskLimits
 from bbs.log import Logger, null_logger
 from bbs.models import pb
@@ -26,16 +23,15 @@ from bbs.models.events import Event, Hub, TaskChanged, TaskCreated, TaskRemoved
 from bbs.models.outcome import Announcement, delete
 from bbs.models.task import Task
 from bbs.peers.stub import StubPeers
-from bbs.routes.context import Context
 from bbs.routes.tasks import TaskLifecycle, TaskReads
+from bbs.service import Service, ServiceSettings
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import Backend, Seen
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import parse_dsn
 from bbs.store.memory_backend import Disk, MemoryBackend
 from bbs.store.postgres import PostgresBackend
-from bbs.store.store import Store
-from bbs.sync.hubs.hub import EventHubs
+from tests.convergence.bench import fail_on_unrecoverable
 from tests.records import task_definition
 from tests.routes.calls import a_call
 from tests.routes.conftest import fail_on_dropped_row
@@ -162,29 +158,35 @@ class Model:
         self.told.append(("changed", before, self.rows[guid]))
 
 
+class SomeCells(StubPeers):
+    present: frozenset[str] = frozenset()
+
+    async def present_cells(self, *, log: Logger) -> frozenset[str]:
+        return self.present
+
+
 class Served:
     """The same steps, by way of the handlers."""
 
     def __init__(self, backend: Backend, clock: Callable[[], int]) -> None:
         self.told: list[Event] = []
-        self.store = Store(backend, publish=self._publish)
-        peers = StubPeers()
-        effects = Effects(auctioneer=peers, reps=peers, cells=peers)
-        context = Context(
-            store=self.store,
-            hubs=EventHubs(log=null_logger()),
-            effects=effects,
-            callbacks=peers,
+        self.peers = SomeCells()
+        service = Service(
+            backend,
+            peers=self.peers.as_peers(),
             log=null_logger(),
-            max_task_retries=MAX_RETRIES,
+            settings=ServiceSettings(
+                max_task_retries=MAX_RETRIES,
+                task_limits=TaskLimits(
+                    kick_ns=KICK_NS, expire_pending_ns=PENDING_NS, expire_completed_ns=COMPLETED_NS
+                ),
+            ),
             now_ns=clock,
+            on_unrecoverable=fail_on_unrecoverable,
+            on_published=self._publish,
         )
-        self.handlers, self.reads, self.clock, self.peers = (
-            TaskLifecycle(context),
-            TaskReads(context),
-            clock,
-            peers,
-        )
+        self.store, self.convergence = service.store, service.task_convergence
+        self.handlers, self.reads = TaskLifecycle(service.context), TaskReads(service.context)
 
     def _publish(self, announcements: tuple[Announcement, ...]) -> None:
         self.told.extend(event for told in announcements for event in told.events(Hub.TASK))
@@ -233,21 +235,8 @@ class Served:
         await self.handlers.delete(pb.TaskGuidRequest(task_guid=guid), a_call())
 
     async def converge(self, cells: frozenset[str]) -> None:
-        async def present_cells(*, log: Logger) -> frozenset[str]:
-            return cells
-
-        effects = TaskEffects(auctioneer=self.peers, reps=self.peers, cells=self.peers, callbacks=self.peers)
-        convergence = TaskConvergence(
-            self.store,
-            present_cells,
-            effects=effects,
-            limits=TaskLimits(
-                kick_ns=KICK_NS, expire_pending_ns=PENDING_NS, expire_completed_ns=COMPLETED_NS
-            ),
-            log=null_logger(),
-            now_ns=self.clock,
-        )
-        await convergence.converge()
+        self.peers.present = cells
+        await self.convergence.converge()
 
     async def rows(self) -> dict[str, Fields]:
         answer = await self.reads.tasks(pb.TasksRequest(), a_call())

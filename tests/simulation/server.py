@@ -1,4 +1,4 @@
-"""One BBS process: put together as `bbs/process/process.py` does it, on a memory backend and connections in memory."""
+"""One BBS process: the service that ships, on a memory backend and connections in memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,26 +7,17 @@ from typing import TYPE_CHECKING, Final, cast
 
 import trio
 
-from bbs.acts.effects import Effects
-from bbs.acts.task_effects import NoCallbacks, TaskEffects
-from bbs.convergence.loop import ConvergenceLoop
-from bbs.convergence.lrps import LRPConvergence
-from bbs.convergence.tasks import TaskConvergence
 from bbs.http.limits import Limits
 from bbs.http.listener import Hooks, HTTPServer
-from bbs.lifecycle.task_convergence import TaskLimits
 from bbs.log import null_logger
-from bbs.peers.interfaces import Auctioneer, Reps
-from bbs.routes.context import Context
-from bbs.routes.table import route_table
+from bbs.peers.interfaces import Auctioneer, Peers, Reps
+from bbs.peers.stub import StubPeers
+from bbs.service import Service, ServiceSettings
 from bbs.store.backend import DroppedRow
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, Faults, MemoryBackend
-from bbs.store.store import Store
-from bbs.sync.hubs.hub import EventHubs
 from bbs.sync.locket.client import Locket
 from bbs.sync.locket.presences import Presences
-from bbs.sync.locket.watch import PresenceWatch
 
 if TYPE_CHECKING:
     from tests.simulation.network import Listener
@@ -56,54 +47,30 @@ class Surroundings:
 
 class BBS:
     def __init__(self, around: Surroundings) -> None:
-        log = null_logger()
         self._around = around
-        self.hubs = EventHubs(log=log)
         self._backend = MemoryBackend(around.disk, KEYRING, on_dropped=self._on_dropped, faults=around.faults)
-        self.store = Store(self._backend, publish=self.hubs.publish)
-        cells = Presences(around.locket, deadline_s=10.0)
-        effects = Effects(auctioneer=around.auctioneer, reps=around.reps, cells=cells)
-        context = Context(
-            store=self.store,
-            hubs=self.hubs,
-            effects=effects,
-            log=log,
-            now_ns=around.now_ns,
-            new_guid=around.new_guid,
-        )
-        lrps = LRPConvergence(
-            self.store,
-            cells.present_cells,
-            effects=effects,
-            convergence_workers=around.workers,
-            log=log,
-            now_ns=around.now_ns,
-            new_guid=around.new_guid,
-        )
-        tasks = TaskConvergence(
-            self.store,
-            cells.present_cells,
-            effects=TaskEffects(
+        self.service = Service(
+            self._backend,
+            peers=Peers(
                 auctioneer=around.auctioneer,
                 reps=around.reps,
-                cells=cells,
-                callbacks=NoCallbacks(),
+                cells=Presences(around.locket, deadline_s=10.0),
+                callbacks=StubPeers(),
             ),
-            limits=TaskLimits(),
-            log=log,
+            log=null_logger(),
+            settings=ServiceSettings(
+                convergence_workers=around.workers,
+                converge_repeat_interval_s=around.repeat_interval_s,
+                presence_poll_s=around.presence_poll_s,
+            ),
             now_ns=around.now_ns,
+            new_guid=around.new_guid,
+            on_unrecoverable=around.bugs.append,
         )
-        self._effects = effects
-        self._loop = ConvergenceLoop(
-            {"lrps": lrps.converge, "tasks": tasks.converge},
-            repeat_interval_s=around.repeat_interval_s,
-            log=log,
-        )
-        self._watch = PresenceWatch(
-            cells, poll_interval_s=around.presence_poll_s, on_change=self._cells_changed, log=log
-        )
+        self.hubs = self.service.hubs
+        self.store = self.service.store
         self._http = HTTPServer(
-            route_table(context, on_unrecoverable=around.bugs.append),
+            self.service.routes,
             tls=None,
             gate=lambda: True,
             hooks=Hooks(
@@ -125,19 +92,13 @@ class BBS:
             await self._backend.acquire_writer_lock()
             await self.store.load()
             async with trio.open_nursery() as root:
-                await root.start(self.store.run)
-                await root.start(self._effects.run)
-                await root.start(self._loop.run)
-                root.start_soon(self._watch.run)
+                await root.start(self.service.write)
+                await root.start(self.service.converge)
                 listeners = cast("list[trio.SocketListener]", [listen()])
                 await root.start(partial(self._http.serve, listeners, stop=trio.Event()))
                 task_status.started()
         finally:
             self._backend.lose_session()
-
-    def _cells_changed(self, came: frozenset[str], went: frozenset[str]) -> None:
-        if went:
-            self._loop.wake()
 
     def _on_dropped(self, row: DroppedRow) -> None:
         self._around.bugs.append(AssertionError(f"a row that we wrote could not be read: {row}"))
