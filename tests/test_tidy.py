@@ -31,10 +31,11 @@ ARROWS: dict[str, set[str]] = {
     "convergence": {"acts", "lifecycle", "log", "models", "peers", "store"},
     "routes": {"acts", "http", "lifecycle", "log", "models", "peers", "store", "sync"},
     # The whole, what it tells of itself, and what runs it.
+    "service": {"acts", "convergence", "lifecycle", "log", "models", "peers", "routes", "store", "sync"},
     "metrics": {"acts", "convergence", "http", "log", "models", "peers", "routes", "store", "sync", "tls"},
     "process": {
         "acts", "concurrency", "config", "convergence", "http", "lifecycle", "log", "metrics", "models", "peers",
-        "ports", "routes", "store", "sync",
+        "ports", "routes", "service", "store", "sync",
     },
     "commands": {
         "concurrency", "config", "embedded_postgres", "http", "lifecycle", "log", "metrics", "models", "peers",

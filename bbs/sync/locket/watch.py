@@ -28,7 +28,7 @@ class PresenceWatch:
         self._cells = cells
         self._poll_interval_s = poll_interval_s
         self._on_change = on_change
-        self._log = log.session("presence-watch")
+        self._log = log
         self._quiet = null_logger()
         self._known: frozenset[str] | None = None
         self._is_blind = False
@@ -40,6 +40,7 @@ class PresenceWatch:
 
     async def run(self) -> NoReturn:
         """Watch until cancelled."""
+        self._log = self._log.session("presence-watch")
         while True:
             # Replaced before the look: what happens during it calls for another one.
             self._woken = trio.Event()
