@@ -1,10 +1,12 @@
-"""What ARCHITECTURE.md says of the rooms holds: which room may import which, and that the pure ones are pure."""
+"""What can be read off the code: which room may import which, that the pure ones are pure, that each refusal is given."""
 
 import ast
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from bbs.models.errors import BBSError
 
 REPOSITORY = Path(__file__).parent.parent
 BBS = REPOSITORY / "bbs"
@@ -94,6 +96,41 @@ def test_what_is_pure_has_no_io_and_no_clock(room: str, library: str) -> None:
     for path in modules():
         if room_of(path) == room:
             assert library not in {name.split(".")[0] for name in imports(path)}, path
+
+
+READ_ONLY: dict[str, str] = {
+    "InvalidRecord": "a record that cannot be encoded is a bug here, and ends its request as one",
+    "InvalidJSON": "upstream's server has no use for it either",
+    "FailedToOpenEnvelope": "upstream's server has no use for it either",
+    "ResourceConflict": "two rows in one place cannot be: the table's key forbids it",
+    "ActualLRPCannotBeRemoved": "upstream answers it to nobody: an evacuation that meets it goes on without",
+    "ActualLRPCannotBeUnclaimed": "upstream answers it to nobody: an evacuation that meets it keeps the container",
+    "GUIDGeneration": "Python's random source does not fail",
+    "Deadlock": "one connection writes, so it waits for nobody",
+    "LockCollision": "upstream's server has no use for it either",
+}
+"""Refusals that the client may be answered with by another server, and why this one has none of them to give."""
+
+
+def raised_in_bbs() -> set[str]:
+    """The names of all that is made by a call or raised as it is: ``X(...)``, ``X.between(...)``, ``raise X``."""
+    found = set()
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            made = (
+                node.func if isinstance(node, ast.Call) else node.exc if isinstance(node, ast.Raise) else None
+            )
+            if isinstance(made, ast.Attribute):
+                made = made.value
+            if isinstance(made, ast.Name):
+                found.add(made.id)
+    return found
+
+
+def test_every_refusal_is_given_by_somebody_or_has_a_reason_not_to_be() -> None:
+    """That each has its type on the wire, and upstream's text, is in tests/models/test_errors.py."""
+    refusals = {cls.__name__ for cls in BBSError.__subclasses__()}
+    assert refusals - raised_in_bbs() == set(READ_ONLY)
 
 
 def test_no_test_sleeps_on_the_real_clock() -> None:

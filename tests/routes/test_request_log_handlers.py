@@ -446,18 +446,20 @@ def test_a_net_info_is_shown_as_its_json(message: pb.ActualLRPNetInfo) -> None:
     assert story_data.net_info(message) == json.loads(to_json(message))
 
 
-@pytest.mark.parametrize(
-    ("route", "body", "session", "data"),
-    [
-        (
-            "EventStream", pb.EventsByCellId(cell_id="c1").SerializeToString(),
-            "subscribe-r0.subscribed-to-event-stream", {"cell_id": "c1"},
-        ),
-        ("EventStream_r0", b"", "subscribe-r0.subscribed-to-event-stream", {"cell_id": ""}),
-        ("LRPInstanceEventStream", b"", "subscribe-r0.subscribed-to-instance-event-stream", {"cell_id": ""}),
-        ("TaskEventStream", b"", "tasks-subscribe-r0.subscribed-to-tasks-event-stream", {}),
-    ],
-)  # fmt: skip
+SUBSCRIBED = [
+    (
+        "EventStream", pb.EventsByCellId(cell_id="c1").SerializeToString(),
+        "subscribe-r0.subscribed-to-event-stream", {"cell_id": "c1"},
+    ),
+    ("EventStream_r0", b"", "subscribe-r0.subscribed-to-event-stream", {"cell_id": ""}),
+    ("LRPInstanceEventStream", b"", "subscribe-r0.subscribed-to-instance-event-stream", {"cell_id": ""}),
+    ("LrpInstanceEventStream_r0", b"", "subscribe-r0.subscribed-to-instance-event-stream", {"cell_id": ""}),
+    ("TaskEventStream", b"", "tasks-subscribe-r0.subscribed-to-tasks-event-stream", {}),
+    ("TaskEventStream_r0", b"", "tasks-subscribe-r0.subscribed-to-tasks-event-stream", {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("route", "body", "session", "data"), SUBSCRIBED)
 async def test_a_subscription_is_told(
     bbs: BBS, route: str, body: bytes, session: str, data: dict[str, object]
 ) -> None:
@@ -466,6 +468,10 @@ async def test_a_subscription_is_told(
     assert bbs.out.shown() == [f"info bbs.request.{session}"]
     assert bbs.out.data() == [{**data, "session": "1.1"}]
     source.close()
+
+
+def test_every_stream_has_a_case() -> None:
+    assert {route for route, *_ in SUBSCRIBED} == set(SUBSCRIPTIONS)
 
 
 async def test_a_stream_that_the_server_ends_is_an_error(bbs: BBS) -> None:
