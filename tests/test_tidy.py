@@ -1,6 +1,7 @@
-"""What can be read off the code: which room may import which, that the pure ones are pure, that each refusal is given."""
+"""What can be read off the code: which room may import which, what is pure, who gives each refusal, and who sleeps."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,6 +134,66 @@ def test_every_refusal_is_given_by_somebody_or_has_a_reason_not_to_be() -> None:
     assert refusals - raised_in_bbs() == set(READ_ONLY)
 
 
-def test_no_test_sleeps_on_the_real_clock() -> None:
-    for path in (REPOSITORY / "tests").rglob("test_*.py"):
-        assert "time.sleep(" not in path.read_text() or path == Path(__file__), path
+TESTS = REPOSITORY / "tests"
+CLOCKED = {"autojump_clock", "mock_clock", "MockClock"}
+"""Fixtures, and the class, of a clock on which sleeping takes no time."""
+
+SLEEPS: dict[str, str] = {
+    "waiting": "the one place: whoever has to wait for what has no event asks it to",
+    "cell_process": "a process that renews a presence as a cell does, at its period",
+    "embedded_postgres.test_embedded_postgres.test_a_restart_that_is_cancelled_leaves_no_process": (
+        "the pauses are those that the restart itself asks its caller for"
+    ),
+    "peers.scripted_network": "takes the time it is told to, on the clock of the tests that use it, which are clocked",
+    "simulation": "the whole fleet lives on the clock of simulation.determinism",
+}
+"""Modules and functions of tests that sleep without a mock clock of their own, and why that is right."""
+
+
+def is_sleep(node: ast.AST) -> bool:
+    """``sleep(s)`` and ``sleep_until(t)`` of trio, time or asyncio, but for ``sleep(0)``; also in the text of a program."""
+    match node:
+        case ast.Call(
+            func=ast.Attribute(attr="sleep" | "sleep_until") | ast.Name(id="sleep" | "sleep_until")
+        ):
+            return not (node.args and isinstance(node.args[0], ast.Constant) and node.args[0].value == 0)
+        case ast.Constant(value=str(text)):
+            return "import" in text and re.search(r"\bsleep(_until)?\(", text) is not None
+    return False
+
+
+def names_in(node: ast.AST) -> set[str]:
+    """What is named in it: variables, attributes, parameters."""
+    return {
+        each.id if isinstance(each, ast.Name) else each.attr if isinstance(each, ast.Attribute) else each.arg
+        for each in ast.walk(node)
+        if isinstance(each, (ast.Name, ast.Attribute, ast.arg))
+    }
+
+
+def sleepers() -> Iterator[str]:
+    """Each function at the top of a module of tests that sleeps, but for tests that have a mock clock, and for what is in a
+    module with them: that may be a part of such tests.
+    """
+    for path in sorted(TESTS.rglob("*.py")):
+        module = ".".join(path.relative_to(TESTS).with_suffix("").parts)
+        tree = ast.parse(path.read_text())
+        is_module_clocked = bool(CLOCKED & names_in(tree))
+        for node in tree.body:
+            if any(map(is_sleep, ast.walk(node))):
+                name = getattr(node, "name", "")
+                is_clocked = CLOCKED & names_in(node) if name.startswith("test_") else is_module_clocked
+                if not is_clocked:
+                    yield f"{module}.{name}"
+
+
+def excuse(sleeper: str) -> str | None:
+    """The entry of `SLEEPS` that it falls under."""
+    return next((each for each in SLEEPS if sleeper == each or sleeper.startswith(f"{each}.")), None)
+
+
+def test_nobody_sleeps_on_the_real_clock() -> None:
+    found = list(sleepers())
+
+    assert [sleeper for sleeper in found if excuse(sleeper) is None] == []
+    assert {excuse(sleeper) for sleeper in found} == set(SLEEPS), "no excuse without somebody who needs it"
