@@ -20,10 +20,10 @@ from bbs.models.events import Hub
 from bbs.peers.http import TimedOut
 from bbs.peers.interfaces import PeerUnavailable
 from bbs.store.memory_backend import Outage
-from tests.convergence.log_lines import LogLines
 from tests.convergence.lrp_bench import CELLS, LRPBench, domain, open_lrp_bench
 from tests.faulty_peers import PeerFault
 from tests.lifecycle.notation import SECOND_NS, N, read_row, show_event
+from tests.log_lines import Lines
 from tests.records import actual_lrp, desired_lrp
 
 
@@ -497,8 +497,8 @@ async def test_the_duration_is_that_up_to_the_numbers(autojump_clock: MockClock,
 
 
 async def test_without_workers_there_is_only_counting(autojump_clock: MockClock) -> None:
-    lines = LogLines()
-    async with open_lrp_bench(workers=0, log=lines.log) as bench:
+    lines = Lines()
+    async with open_lrp_bench(workers=0, log=lines.logger()) as bench:
         await bench.given(desired(n=2), read_row("O RUN a@c9 e#0"), read_row("E RUN x@c9 f#0"))
 
         await bench.convergence.converge()
@@ -511,8 +511,8 @@ async def test_without_workers_there_is_only_counting(autojump_clock: MockClock)
 
 
 async def test_what_the_log_says(autojump_clock: MockClock) -> None:
-    lines = LogLines()
-    async with open_lrp_bench(log=lines.log) as bench:
+    lines = Lines()
+    async with open_lrp_bench(log=lines.logger()) as bench:
         bench.peers.faults = [PeerFault(call="request_lrp_auctions", error=partial(PeerUnavailable, "500"))]
         await bench.given(
             domain("gone", N),
@@ -527,9 +527,9 @@ async def test_what_the_log_says(autojump_clock: MockClock) -> None:
 
         await bench.convergence.converge()
 
-    said = [(line["message"], line["data"]) for line in lines.lines()]
+    said = [(line["message"], line["data"]) for line in lines.lines]
     starts = {
-        (message.removeprefix("converge-lrps."), data["reason"], data["process_guid"], data["index"])
+        (message.removeprefix("bbs.converge-lrps."), data["reason"], data["process_guid"], data["index"])
         for message, data in said
         if message.endswith("creating-start-request")
     }
@@ -543,11 +543,11 @@ async def test_what_the_log_says(autojump_clock: MockClock) -> None:
         )
     }
     data_of = dict(said)
-    pruned = data_of["converge-lrps.db-converge-lrps.prune-domains.pruning-domain"]
+    pruned = data_of["bbs.converge-lrps.db-converge-lrps.prune-domains.pruning-domain"]
     assert (pruned["domain"], pruned["expire-at"]) == ("gone", N)
-    detected = "converge-lrps.db-converge-lrps.actual-lrps-with-missing-cells.detected-missing-cells"
+    detected = "bbs.converge-lrps.db-converge-lrps.actual-lrps-with-missing-cells.detected-missing-cells"
     assert data_of[detected]["cell_ids"] == ["c9"]
-    failed = data_of["converge-lrps.failed-to-request-starts"]
+    failed = data_of["bbs.converge-lrps.failed-to-request-starts"]
     assert (failed["error"], failed["start_requests_count"], len(failed["lrp_start_auctions"])) == (
         "500",
         4,
@@ -557,8 +557,8 @@ async def test_what_the_log_says(autojump_clock: MockClock) -> None:
 
 
 async def test_a_passs_lines_in_their_order(autojump_clock: MockClock) -> None:
-    lines = LogLines(Level.DEBUG)
-    async with open_lrp_bench(log=lines.log) as bench:
+    lines = Lines()
+    async with open_lrp_bench(log=lines.logger(Level.DEBUG)) as bench:
         await bench.given(
             domain("d"),
             domain("gone", N),
@@ -626,14 +626,14 @@ async def test_a_passs_lines_in_their_order(autojump_clock: MockClock) -> None:
 
 
 async def test_cells_that_cannot_be_listed_are_logged(autojump_clock: MockClock) -> None:
-    lines = LogLines()
-    async with open_lrp_bench(log=lines.log) as bench:
+    lines = Lines()
+    async with open_lrp_bench(log=lines.logger()) as bench:
         bench.cells = UnknownError("locket is away")
         await bench.convergence.converge()
 
-    [line] = lines.lines()
+    [line] = lines.lines
     assert (line["message"], line["data"]["error"]) == (
-        "converge-lrps.failed-listing-cells",
+        "bbs.converge-lrps.failed-listing-cells",
         "locket is away",
     )
 
