@@ -14,10 +14,11 @@ from bbs.models.errors import BBSError
 from bbs.models.events import Event, Hub
 from bbs.models.outcome import Announcement, Outcome, put
 from bbs.models.task import Task
-from bbs.peers.stub import CallbackRequested, StubPeers, TaskAuctionRequested
+from bbs.peers.stub import CallbackRequested, TaskAuctionRequested
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, Faults, MemoryBackend
 from bbs.store.store import Store
+from tests.faulty_peers import FaultyPeers
 
 SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS
@@ -30,7 +31,7 @@ class Bench:
 
     store: Store
     faults: Faults
-    peers: StubPeers = field(default_factory=StubPeers)
+    peers: FaultyPeers = field(default_factory=FaultyPeers)
     events: list[Event] = field(default_factory=list)
     cells: Set[str] | BBSError = frozenset({"c1", "c2", "c3"})
     now_ns: int = N

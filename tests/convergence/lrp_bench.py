@@ -17,10 +17,11 @@ from bbs.models.errors import BBSError
 from bbs.models.events import Event, Hub
 from bbs.models.outcome import Announcement, Outcome, Record, RowKey, delete, put
 from bbs.peers.interfaces import Cell
-from bbs.peers.stub import AuctionRequested, StopRequested, StubPeers, UpdateRequested
+from bbs.peers.stub import AuctionRequested, StopRequested, UpdateRequested
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, Faults, MemoryBackend
 from bbs.store.store import Store
+from tests.faulty_peers import FaultyPeers
 from tests.lifecycle.notation import N
 
 CELLS = frozenset({"c1", "c2", "c3"})
@@ -33,7 +34,7 @@ class LRPBench:
     store: Store
     faults: Faults
     events: dict[Hub, list[Event]]
-    peers: StubPeers = field(default_factory=StubPeers)
+    peers: FaultyPeers = field(default_factory=FaultyPeers)
     cells: Set[str] | BBSError = CELLS
     workers: int = 20
     now_ns: int = N

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
+from functools import partial
 
 import pytest
 import trio
@@ -11,18 +11,19 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from bbs.convergence.lrp_pass import AUCTIONS_LOGGED_MAX, COMMITS_MAX
 from bbs.convergence.lrps import LRPConvergenceStatistics
-from bbs.log import Level, Logger, null_logger
+from bbs.log import Level, null_logger
 from bbs.models.actual_lrp import ActualLRP, ActualLRPState, Presence
 from bbs.models.desired_lrp import DesiredLRP, MetricTag
 from bbs.models.domain import NEVER_NS
 from bbs.models.errors import ResourceNotFound, UnknownError
 from bbs.models.events import Hub
 from bbs.peers.http import TimedOut
-from bbs.peers.interfaces import Cell, LRPStart, PeerUnavailable
+from bbs.peers.interfaces import PeerUnavailable
 from bbs.store.memory_backend import Outage
-from tests.convergence.log_lines import LogLines
 from tests.convergence.lrp_bench import CELLS, LRPBench, domain, open_lrp_bench
+from tests.faulty_peers import PeerFault
 from tests.lifecycle.notation import SECOND_NS, N, read_row, show_event
+from tests.log_lines import Lines
 from tests.records import actual_lrp, desired_lrp
 
 
@@ -479,25 +480,25 @@ async def test_the_numbers_are_those_after_the_work(autojump_clock: MockClock, b
     assert (found.crashing_desired, found.desired, found.present_cells) == (1, 3, 3)
 
 
-async def test_the_duration_is_that_up_to_the_numbers(
-    autojump_clock: MockClock, bench: LRPBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def auction(starts: object, *, trace_id: str, log: Logger) -> None:
-        assert bench.convergence.statistics().passes == 1, "counted before the auctions are asked for"
-        await trio.sleep(100)
-
-    monkeypatch.setattr(bench.peers, "request_lrp_auctions", auction)
+async def test_the_duration_is_that_up_to_the_numbers(autojump_clock: MockClock, bench: LRPBench) -> None:
+    bench.peers.faults = [PeerFault(call="request_lrp_auctions", takes_s=100)]
     bench.faults.write_s = 2.0
     await bench.given(desired())
+    began = trio.current_time()
 
-    await bench.convergence.converge()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.convergence.converge)
+        await trio.sleep(50)
+        assert bench.peers.called_at_s("request_lrp_auctions") == [pytest.approx(began + 2.0)]
+        assert bench.convergence.statistics().passes == 1, "counted before the auctions are asked for"
 
+    assert trio.current_time() - began == pytest.approx(102)
     assert bench.convergence.statistics().duration_s == pytest.approx(2.0)
 
 
 async def test_without_workers_there_is_only_counting(autojump_clock: MockClock) -> None:
-    lines = LogLines()
-    async with open_lrp_bench(workers=0, log=lines.log) as bench:
+    lines = Lines()
+    async with open_lrp_bench(workers=0, log=lines.logger()) as bench:
         await bench.given(desired(n=2), read_row("O RUN a@c9 e#0"), read_row("E RUN x@c9 f#0"))
 
         await bench.convergence.converge()
@@ -509,14 +510,10 @@ async def test_without_workers_there_is_only_counting(autojump_clock: MockClock)
     assert failed in lines.table()
 
 
-async def test_what_the_log_says(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = LogLines()
-    async with open_lrp_bench(log=lines.log) as bench:
-
-        async def refuse(starts: object, *, trace_id: str, log: Logger) -> None:
-            raise PeerUnavailable("500")
-
-        monkeypatch.setattr(bench.peers, "request_lrp_auctions", refuse)
+async def test_what_the_log_says(autojump_clock: MockClock) -> None:
+    lines = Lines()
+    async with open_lrp_bench(log=lines.logger()) as bench:
+        bench.peers.faults = [PeerFault(call="request_lrp_auctions", error=partial(PeerUnavailable, "500"))]
         await bench.given(
             domain("gone", N),
             desired("missing"),
@@ -530,9 +527,9 @@ async def test_what_the_log_says(autojump_clock: MockClock, monkeypatch: pytest.
 
         await bench.convergence.converge()
 
-    said = [(line["message"], line["data"]) for line in lines.lines()]
+    said = [(line["message"], line["data"]) for line in lines.lines]
     starts = {
-        (message.removeprefix("converge-lrps."), data["reason"], data["process_guid"], data["index"])
+        (message.removeprefix("bbs.converge-lrps."), data["reason"], data["process_guid"], data["index"])
         for message, data in said
         if message.endswith("creating-start-request")
     }
@@ -546,11 +543,11 @@ async def test_what_the_log_says(autojump_clock: MockClock, monkeypatch: pytest.
         )
     }
     data_of = dict(said)
-    pruned = data_of["converge-lrps.db-converge-lrps.prune-domains.pruning-domain"]
+    pruned = data_of["bbs.converge-lrps.db-converge-lrps.prune-domains.pruning-domain"]
     assert (pruned["domain"], pruned["expire-at"]) == ("gone", N)
-    detected = "converge-lrps.db-converge-lrps.actual-lrps-with-missing-cells.detected-missing-cells"
+    detected = "bbs.converge-lrps.db-converge-lrps.actual-lrps-with-missing-cells.detected-missing-cells"
     assert data_of[detected]["cell_ids"] == ["c9"]
-    failed = data_of["converge-lrps.failed-to-request-starts"]
+    failed = data_of["bbs.converge-lrps.failed-to-request-starts"]
     assert (failed["error"], failed["start_requests_count"], len(failed["lrp_start_auctions"])) == (
         "500",
         4,
@@ -560,8 +557,8 @@ async def test_what_the_log_says(autojump_clock: MockClock, monkeypatch: pytest.
 
 
 async def test_a_passs_lines_in_their_order(autojump_clock: MockClock) -> None:
-    lines = LogLines(Level.DEBUG)
-    async with open_lrp_bench(log=lines.log) as bench:
+    lines = Lines()
+    async with open_lrp_bench(log=lines.logger(Level.DEBUG)) as bench:
         await bench.given(
             domain("d"),
             domain("gone", N),
@@ -629,31 +626,25 @@ async def test_a_passs_lines_in_their_order(autojump_clock: MockClock) -> None:
 
 
 async def test_cells_that_cannot_be_listed_are_logged(autojump_clock: MockClock) -> None:
-    lines = LogLines()
-    async with open_lrp_bench(log=lines.log) as bench:
+    lines = Lines()
+    async with open_lrp_bench(log=lines.logger()) as bench:
         bench.cells = UnknownError("locket is away")
         await bench.convergence.converge()
 
-    [line] = lines.lines()
+    [line] = lines.lines
     assert (line["message"], line["data"]["error"]) == (
-        "converge-lrps.failed-listing-cells",
+        "bbs.converge-lrps.failed-listing-cells",
         "locket is away",
     )
 
 
 async def test_a_dead_cell_holds_up_nobody_else_and_is_tried_no_more(
-    autojump_clock: MockClock, bench: LRPBench, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, bench: LRPBench
 ) -> None:
     """Eight instances each on a dead cell and on a live one; every call to the dead one takes 20 s."""
-    called: list[tuple[str, float]] = []
-
-    async def update(cell: Cell, lrp: ActualLRP, **what: object) -> None:
-        called.append((cell.cell_id, trio.current_time() - began))
-        if cell.cell_id == "c1":
-            await trio.sleep(20)
-            raise TimedOut("20 s")
-
-    monkeypatch.setattr(bench.peers, "update_lrp_instance", update)
+    bench.peers.faults = [
+        PeerFault(call="update_lrp_instance", cell_id="c1", takes_s=20, error=partial(TimedOut, "20 s"))
+    ]
     row = read_row("O RUN a@c1 e#0 routes=x")
     on_live = replace(row.instance, cell_id="c2")
     await bench.given(
@@ -665,19 +656,15 @@ async def test_a_dead_cell_holds_up_nobody_else_and_is_tried_no_more(
 
     await bench.convergence.converge()
 
-    assert [at_s for cell_id, at_s in called if cell_id == "c2"] == [0.0] * 8
-    assert [at_s for cell_id, at_s in called if cell_id == "c1"] == [0.0] * 4, "as many as go at once"
+    assert bench.peers.called_at_s("update_lrp_instance", "c2") == [began] * 8
+    assert bench.peers.called_at_s("update_lrp_instance", "c1") == [began] * 4, "as many as go at once"
     assert trio.current_time() - began == pytest.approx(20)
 
 
 async def test_one_too_many_on_a_cell_that_is_gone_is_not_placed_anew_while_the_cell_is_looked_up(
-    autojump_clock: MockClock, bench: LRPBench, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, bench: LRPBench
 ) -> None:
-    async def look_up(cell_id: str, *, log: Logger) -> Cell:
-        await trio.sleep(5)
-        raise ResourceNotFound
-
-    monkeypatch.setattr(bench.peers, "cell_by_id", look_up)
+    bench.peers.faults = [PeerFault(call="cell_by_id", takes_s=5, error=ResourceNotFound)]
     wanted = read_row("O RUN a@c1 e#0")
     await bench.given(domain(), desired(), wanted, replace(read_row("O RUN b@c9 e#0"), index=1))
 
@@ -687,34 +674,29 @@ async def test_one_too_many_on_a_cell_that_is_gone_is_not_placed_anew_while_the_
     assert not bench.auctions()
 
 
+@pytest.mark.parametrize(("refusals", "asked"), [(None, 5), (4, 5), (1, 2)])
 async def test_retiring_asks_five_times(
-    autojump_clock: MockClock, bench: LRPBench, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, bench: LRPBench, refusals: int | None, asked: int
 ) -> None:
-    attempts = count(1)
-
-    async def refuse(cell: Cell, lrp: ActualLRP, *, trace_id: str, log: Logger) -> None:
-        next(attempts)
-        raise PeerUnavailable("500")
-
-    monkeypatch.setattr(bench.peers, "stop_lrp_instance", refuse)
+    bench.peers.faults = [
+        PeerFault(call="stop_lrp_instance", times=refusals, error=partial(PeerUnavailable, "500"))
+    ]
     row = read_row("O RUN a@c1 e#0")
     await bench.given(domain(), row)
 
     await bench.convergence.converge()
 
-    assert next(attempts) == 6
+    assert len(bench.peers.called_at_s("stop_lrp_instance", "c1")) == asked
+    assert bench.stopped() == ([] if refusals is None else ["a@c1"])
     assert shown(bench) == "gR{O RUN a} ; iR(O RUN a)", "told once"
     assert list(bench.rows().values()) == [row]
 
 
 async def test_a_cell_that_vanishes_while_it_is_asked_loses_the_row(
-    autojump_clock: MockClock, bench: LRPBench, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, bench: LRPBench
 ) -> None:
-    async def vanish(cell: Cell, lrp: ActualLRP, *, trace_id: str, log: Logger) -> None:
-        bench.peers.cells.clear()
-        raise PeerUnavailable("broken")
-
-    monkeypatch.setattr(bench.peers, "stop_lrp_instance", vanish)
+    broken = partial(PeerUnavailable, "broken")
+    bench.peers.faults = [PeerFault(call="stop_lrp_instance", gone=["c1"], error=broken)]
     await bench.given(domain(), read_row("O RUN a@c1 e#0"))
 
     await bench.convergence.converge()
@@ -764,15 +746,9 @@ async def test_what_a_pass_leaves_undone_the_next_one_does(
 
 
 async def test_what_is_undesired_by_the_time_of_the_auction_is_left_out(
-    autojump_clock: MockClock, bench: LRPBench, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, bench: LRPBench
 ) -> None:
     await bench.given(desired("p"), desired("q"))
-    asked: list[Sequence[LRPStart]] = []
-
-    async def auction(starts: Sequence[LRPStart], *, trace_id: str, log: Logger) -> None:
-        asked.append(starts)
-
-    monkeypatch.setattr(bench.peers, "request_lrp_auctions", auction)
     bench.faults.write_s = 1.0
 
     async with trio.open_nursery() as nursery:
@@ -780,7 +756,7 @@ async def test_what_is_undesired_by_the_time_of_the_auction_is_left_out(
         await trio.sleep(0.5)
         nursery.start_soon(bench.delete, desired("q"))
 
-    assert [[start.process_guid for start in starts] for starts in asked] == [["p"]]
+    assert [[process_guid for process_guid, _ in starts] for starts in bench.auctions()] == [["p"]]
 
 
 async def test_a_life_of_a_suspect(autojump_clock: MockClock, bench: LRPBench) -> None:

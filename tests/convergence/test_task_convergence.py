@@ -24,14 +24,15 @@ from bbs.lifecycle.task_convergence import (
     is_to_be_called_back,
     pruned,
 )
-from bbs.log import Level, Logger
+from bbs.log import Level
 from bbs.models.errors import UnknownError
 from bbs.models.events import TaskChanged, TaskRemoved
 from bbs.models.task import Task, TaskState
 from bbs.peers.interfaces import PeerUnavailable
 from bbs.store.memory_backend import Outage
 from tests.convergence.bench import MINUTE_NS, SECOND_NS, Bench, N, open_bench
-from tests.convergence.log_lines import LogLines
+from tests.faulty_peers import PeerFault
+from tests.log_lines import Lines
 from tests.records import task
 
 Pending, Running, Completed, Resolving = list(TaskState)[1:]
@@ -202,8 +203,8 @@ async def test_j13_nothing_happens_while_the_cells_are_not_known(bench: Bench) -
 
 
 async def test_a_passs_lines_in_their_order() -> None:
-    lines = LogLines(Level.DEBUG)
-    async with open_bench(log=lines.log) as bench:
+    lines = Lines()
+    async with open_bench(log=lines.logger(Level.DEBUG)) as bench:
         await bench.given(aged(Pending, unreadable="02x"))
 
         await bench.convergence.converge()
@@ -250,36 +251,29 @@ async def test_all_waiting_tasks_go_up_for_auction_in_one_request(bench: Bench) 
     assert (statistics.kicked, statistics.pending, statistics.running) == (len(guids), len(guids), 0)
 
 
-async def test_an_auctioneer_that_is_away_is_no_obstacle(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def refuse(tasks: object, *, trace_id: str, log: Logger) -> None:
-        raise PeerUnavailable("500")
-
-    monkeypatch.setattr(bench.peers, "request_task_auctions", refuse)
+async def test_an_auctioneer_that_is_away_is_no_obstacle(bench: Bench) -> None:
+    bench.peers.faults = [PeerFault(call="request_task_auctions", error=partial(PeerUnavailable, "500"))]
     await bench.given(aged(Pending), aged(Completed, guid="u", updated=31 * SECOND_NS, url=URL))
 
     await bench.convergence.converge()
 
+    assert not bench.auctioned()
     assert bench.called_back() == ["u"]
 
 
-async def test_a_full_pool_holds_the_pass_up_but_not_its_numbers(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_full_pool_holds_the_pass_up_but_not_its_numbers(bench: Bench) -> None:
     place = trio.Event()
-
-    async def submit(task: Task) -> None:
-        await place.wait()
-
-    monkeypatch.setattr(bench.peers, "submit", submit)
+    bench.peers.faults = [PeerFault(call="submit", until=place)]
     await bench.given(aged(Completed, updated=31 * SECOND_NS, first_completed=31 * SECOND_NS, url=URL))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.convergence.converge)
         await wait_all_tasks_blocked()
         assert bench.convergence.statistics().kicked == 1
+        assert bench.called_back() == []
         place.set()
+
+    assert bench.called_back() == ["t"]
 
 
 async def test_a_step_that_fails_leaves_the_others_to_do_their_work(bench: Bench) -> None:

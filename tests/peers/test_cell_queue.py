@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from contextlib import AsyncExitStack
+from math import inf
 
 import pytest
 import trio
@@ -10,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bbs.acts.effects import CALLS_PER_CELL_MAX, Effects
-from bbs.log import Logger, null_logger
-from bbs.models.actual_lrp import ActualLRP, InstanceKey
+from bbs.log import null_logger
+from bbs.models.actual_lrp import InstanceKey
 from bbs.models.outcome import StopInstance
 from bbs.peers.cell_queue import CellQueue
 from bbs.peers.interfaces import Cell
-from bbs.peers.stub import StubPeers
+from tests.faulty_peers import FaultyPeers, PeerFault
 from tests.records import actual_lrp
 
 PER_CELL_MAX = 2
@@ -57,38 +58,24 @@ def test_a_call_is_offered_when_and_only_when_its_cell_may_have_it(steps: list[s
     trio.run(walk, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-class HalfDead(StubPeers):
-    """Cells of which one never answers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hanging = 0
-
-    async def cell_by_id(self, cell_id: str, *, log: Logger) -> Cell:
-        await trio.lowlevel.checkpoint()
-        return Cell(cell_id=cell_id, rep_url="https://cell")
-
-    async def stop_lrp_instance(self, cell: Cell, lrp: ActualLRP, *, trace_id: str, log: Logger) -> None:
-        if cell.cell_id == "dead":
-            self.hanging += 1
-            await trio.sleep_forever()
-        await super().stop_lrp_instance(cell, lrp, trace_id=trace_id, log=log)
-
-
 def stop_at(cell_id: str, index: int) -> StopInstance:
     instance = InstanceKey(instance_guid=f"i-{index}", cell_id=cell_id)
     return StopInstance(actual_lrp(index=index, instance=instance), "")
 
 
 async def test_a_dead_cell_delays_nobody_else(nursery: trio.Nursery) -> None:
-    peers = HalfDead()
+    looked_up = PeerFault(call="cell_by_id", takes_s=0)  # a checkpoint, as every real look-up is
+    hanging = PeerFault(call="stop_lrp_instance", cell_id="dead", takes_s=inf)
+    peers = FaultyPeers([looked_up, hanging])
+    live = [f"c{index}" for index in range(300)]
+    peers.cells = {cell_id: Cell(cell_id=cell_id, rep_url="https://cell") for cell_id in ("dead", *live)}
     effects = Effects(auctioneer=peers, reps=peers, cells=peers)
     await nursery.start(effects.run)
 
     effects.submit([stop_at("dead", index) for index in range(1000)], log=null_logger())
-    effects.submit([stop_at(f"c{index}", index) for index in range(300)], log=null_logger())
+    effects.submit([stop_at(cell_id, index) for index, cell_id in enumerate(live)], log=null_logger())
     await trio.testing.wait_all_tasks_blocked()
 
     assert len(peers.requests) == 300
-    assert peers.hanging == CALLS_PER_CELL_MAX
+    assert len(peers.called_at_s("stop_lrp_instance", "dead")) == CALLS_PER_CELL_MAX
     assert effects.statistics().queued == 1000 - CALLS_PER_CELL_MAX

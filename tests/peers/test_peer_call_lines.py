@@ -664,19 +664,18 @@ async def test_a_pass_that_cannot_learn_of_the_cells(bbs: BBS) -> None:
     ]
 
 
-async def test_what_is_dropped_is_told_to_the_request_that_wanted_it(
-    bbs: BBS, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bbs.peers.cell_queue.CellQueue.put_nowait", refuse_for_want_of_room)
+@pytest.fixture
+def no_room_for_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bbs.acts.effects.QUEUE_MAX", 0)
+
+
+@pytest.mark.usefixtures("no_room_for_calls")
+async def test_what_is_dropped_is_told_to_the_request_that_wanted_it(bbs: BBS) -> None:
     await bbs.there_is(desired_lrp(instances=2), RUNNING, replace(RUNNING, index=1))
 
     await bbs.ask("RemoveDesiredLRP", REMOVE, effects=0)
 
     assert bbs.said() == [said(f"error {REMOVING}.dropped-rep-call", "7.1.3", REMOVED, INSTANCE, count=2)]
-
-
-def refuse_for_want_of_room(*call: object) -> None:
-    raise trio.WouldBlock
 
 
 async def test_above_info_nothing_is_said_of_calls_that_go_well(bbs: BBS) -> None:

@@ -17,7 +17,6 @@ from bbs.http.listener import Hooks, HTTPServer
 from bbs.http.sockets import open_listeners
 from bbs.log import null_logger
 from bbs.models import pb
-from bbs.peers.stub import StubPeers
 from bbs.routes.context import Context
 from bbs.routes.table import route_table
 from bbs.store.backend import Backend, DroppedRow
@@ -25,6 +24,7 @@ from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, MemoryBackend
 from bbs.store.store import Store
 from bbs.sync.hubs.hub import EventHubs
+from tests.faulty_peers import FaultyPeers
 
 ResponseT = TypeVar("ResponseT", bound=Message)
 
@@ -44,7 +44,7 @@ class Server:
     """``bugs`` are exceptions that handlers raised and should not have."""
 
     port: int
-    peers: StubPeers
+    peers: FaultyPeers
     store: Store
     hubs: EventHubs
     stop: trio.Event
@@ -126,7 +126,7 @@ async def serving_lrps(
     await backend.acquire_writer_lock()
     store = Store(backend, publish=hubs.publish)
     await store.load()
-    peers = StubPeers()
+    peers = FaultyPeers()
     effects = Effects(auctioneer=peers, reps=peers, cells=peers)
     listeners = await open_listeners("127.0.0.1:0")
     stop = trio.Event()

@@ -4,13 +4,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from itertools import count
 
 import pytest
 import trio
 from google.protobuf.message import Message
 
-from bbs.acts.effects import Effects
+from bbs.acts.effects import CALLS_PER_CELL_MAX, Effects
 from bbs.convergence.lrps import LRPConvergence
 from bbs.http.endpoints import Call, Peer, Unary
 from bbs.lifecycle.desired_lrps import INSTANCES_MAX
@@ -31,7 +30,7 @@ from bbs.models.events import (
 from bbs.models.outcome import Announcement, Outcome, put
 from bbs.models.versions import Version
 from bbs.peers.interfaces import Cell
-from bbs.peers.stub import AuctionRequested, StopRequested, StubPeers, UpdateRequested
+from bbs.peers.stub import AuctionRequested, StopRequested, UpdateRequested
 from bbs.routes.context import Context
 from bbs.routes.desired_lrps import DesiredLRPLifecycle
 from bbs.routes.large_processes import INSTANCES_AT_ONCE_MAX, INSTANCES_IN_A_TURN
@@ -40,12 +39,15 @@ from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, Fault, Faults, MemoryBackend
 from bbs.store.store import Store, StoreUnavailable
 from bbs.sync.hubs.hub import EventHubs
+from tests.faulty_peers import FaultyPeers, PeerFault
 from tests.records import desired_message
 from tests.routes.calls import a_call
 
 LARGE = 1_234
 NOW_NS = 1_700_000_000_000_000_000
 RETRY_S = 2.0
+CELLS = 9
+CALLED_AT_ONCE = CELLS * CALLS_PER_CELL_MAX
 
 
 def desire_request(process_guid: str, instances: int) -> pb.DesireLRPRequest:
@@ -66,7 +68,7 @@ class Bench:
     faults: Faults
     hubs: EventHubs
     events: list[Event]
-    peers: StubPeers = field(default_factory=StubPeers)
+    peers: FaultyPeers = field(default_factory=FaultyPeers)
     instances_max: int = INSTANCES_MAX
     refused: list[str] = field(default_factory=list)
     made: int = 0
@@ -133,13 +135,14 @@ class Bench:
     async def run_on_cells(self, indices: range) -> None:
         """Let cells have started these instances."""
         self.peers.cells = {
-            f"c{number}": Cell(cell_id=f"c{number}", rep_url="https://rep.example.com") for number in range(9)
+            f"c{number}": Cell(cell_id=f"c{number}", rep_url="https://rep.example.com")
+            for number in range(CELLS)
         }
         rows = self.store.committed.actual_lrps
         for index in indices:
             lrp = rows.rows_at("p", index).ordinary
             assert lrp is not None
-            instance = InstanceKey(instance_guid=f"i{index}", cell_id=f"c{index % 9}")
+            instance = InstanceKey(instance_guid=f"i{index}", cell_id=f"c{index % CELLS}")
             running = replace(lrp, state=ActualLRPState.RUNNING, instance=instance)
             self.store.committed.apply([put(running)])
 
@@ -518,25 +521,22 @@ async def test_of_a_process_that_was_stored_with_any_number_the_bounds_worth_is_
         assert bench.indices() == [0, 1]
 
 
-async def test_what_is_beyond_the_queue_to_the_cells_is_stopped_by_convergence(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def room_for_100_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bbs.acts.effects.QUEUE_MAX", 100)
+
+
+@pytest.mark.usefixtures("room_for_100_calls")
+async def test_what_is_beyond_the_queue_to_the_cells_is_stopped_by_convergence(bench: Bench) -> None:
+    bench.peers.faults = [PeerFault(call="stop_lrp_instance", takes_s=60, times=CALLED_AT_ONCE)]
     await bench.store.commit(Outcome(rows=(put(Domain(name="d", expire_time_ns=NEVER_NS)),)), about="d")
     await bench.desire(LARGE)
     await bench.run_on_cells(range(LARGE))
-    numbers = count()
-    put_nowait = bench.effects._calls.put_nowait
-
-    def put_a_hundred(cell_id: str, call: object) -> None:
-        if next(numbers) >= 100:
-            raise trio.WouldBlock
-        put_nowait(cell_id, call)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(bench.effects._calls, "put_nowait", put_a_hundred)
 
     await bench.remove()
     await trio.testing.wait_all_tasks_blocked()
-    assert bench.effects.statistics().dropped == LARGE - 100
+    assert bench.effects.statistics().queued == 100
+    assert bench.effects.statistics().dropped == LARGE - 100 - CALLED_AT_ONCE
     await bench.convergence.converge()
 
     stopped = {each.lrp.index for each in bench.peers.requests if isinstance(each, StopRequested)}

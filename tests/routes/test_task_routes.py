@@ -1,6 +1,7 @@
 """The task RPCs over a real socket, through both lanes (spec: tasks.md, api.md 8.6; examples.md H)."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from bbs.models.task import Task, TaskState
 from bbs.models.wire import encode
 from bbs.peers.interfaces import Cell, PeerUnavailable
 from bbs.peers.stub import CallbackRequested, TaskAuctionRequested, TaskCancelRequested
+from tests.faulty_peers import PeerFault
 from tests.records import task, task_definition
 from tests.routes.conftest import NOW_NS, Server
 from tests.routes.test_lrp_routes import read_events
@@ -217,17 +219,22 @@ async def test_a_cancel_tells_the_cell(server: Server, rep_url: str | None, erro
     ] == [("c1", "t", "tr")] * calls
 
 
-async def test_peers_that_say_no_change_no_answer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refuse(*arguments: Any, **more: Any) -> None:
-        raise PeerUnavailable("500")
-
+async def test_peers_that_say_no_change_no_answer(server: Server) -> None:
+    refuses = partial(PeerUnavailable, "500")
     server.peers.cells["c1"] = Cell(cell_id="c1", rep_url="https://c1.cell:1801")
-    for call in ("request_task_auctions", "cancel_task"):
-        monkeypatch.setattr(server.peers, call, refuse)
+    server.peers.faults = [
+        PeerFault(call="request_task_auctions", error=refuses),
+        PeerFault(call="cancel_task", cell_id="c1", error=refuses),
+    ]
 
     assert not await desire(server)
     assert (await start(server)).should_start
     assert not await change(server, "cancel", guid())  # H14
+    assert [each.call for each in server.peers.called] == [
+        "request_task_auctions",
+        "cell_by_id",
+        "cancel_task",
+    ]
 
 
 async def test_rejects_up_to_the_limit(server: Server) -> None:
