@@ -144,7 +144,8 @@ SLEEPS: dict[str, str] = {
     "embedded_postgres.test_embedded_postgres.test_a_restart_that_is_cancelled_leaves_no_process": (
         "the pauses are those that the restart itself asks its caller for"
     ),
-    "peers.scripted_network": "takes the time it is told to, on the clock of the tests that use it, which are clocked",
+    "faulty_peers": "takes the time that a fault is said to take, on the clock of the tests that use it",
+    "peers.scripted_network": "takes the time it is told to, on the clock of the tests that use it",
     "simulation": "the whole fleet lives on the clock of simulation.determinism",
 }
 """Modules and functions of tests that sleep without a mock clock of their own, and why that is right."""
