@@ -13,8 +13,10 @@ from bbs.models.errors import BBSError
 from bbs.tls.contexts import TLSFiles
 from bbs.tls.development import make_development_certs
 from tests.daemons import Daemon, Surroundings, daemon, end, free_port, start_locket
+from tests.listening import connections_with_something_unread
 from tests.metrics.agent import agent
 from tests.records import desired_message
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
@@ -201,15 +203,17 @@ async def test_a_port_is_closed_until_there_is_something_to_answer(around: Surro
             first.process.kill()
             answers: list[str] = []
             async with httpx.AsyncClient(trust_env=False, verify=tls) as http:
-                with trio.fail_after(60):
-                    while not answers or answers[-1] == "refused":
-                        try:
-                            response = await http.post(f"https://{second.config['listen_address']}/v1/ping")
-                        except httpx.ConnectError:
-                            answers.append("refused")
-                            await trio.sleep(0.002)
-                        else:
-                            answers.append(str(response.status_code))
+
+                async def is_answered() -> bool:
+                    try:
+                        response = await http.post(f"https://{second.config['listen_address']}/v1/ping")
+                    except httpx.ConnectError:
+                        answers.append("refused")
+                    else:
+                        answers.append(str(response.status_code))
+                    return answers[-1] != "refused"
+
+                await wait_until(is_answered, within_s=60, what="the next master answers", every_s=0.002)
 
     assert answers[0] == "refused"
     assert answers[-1] == "200"
@@ -238,9 +242,12 @@ async def test_no_write_of_a_master_that_slept_through_its_lock_lands(around: Su
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(write_late)
                 nursery.start_soon(read_late)
-                await trio.sleep(
-                    0.2
-                )  # both are in the sleeper's sockets by now; if not, they come later still
+                port = int(first.config["listen_address"].rpartition(":")[2])
+                await wait_until(
+                    lambda: connections_with_something_unread(port) == 2,
+                    within_s=30,
+                    what="both are in the sleeper's sockets",
+                )
                 first.process.send_signal(signal.SIGCONT)
                 assert await first.exit_code() == 1
             assert "exited-with-failure" in first.messages()

@@ -1,5 +1,6 @@
 """What goes wrong inside or beside a running server: it goes on, or it ends as it should (spec: config.md §4, §6)."""
 
+import os
 import ssl
 from contextlib import AsyncExitStack
 
@@ -7,33 +8,34 @@ import pytest
 import trio
 
 from bbs.models.errors import InvalidRequest
-from tests.daemons import Daemon, Surroundings, daemon
+from tests.daemons import WAIT_MAX_S, Daemon, Surroundings, daemon
 from tests.records import desired_message
 from tests.test_daemon import assert_order, domains, upsert
 from tests.test_processes import in_database
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 RUN = "import sys; from bbs.commands.entry import main; sys.exit(main())"
 
 
-FAIL_SOON = """
+FAIL_WHEN_TOLD = """
 import trio
-async def fail_soon(*args, **kwargs):
-    await trio.sleep(0.5)
-    raise {failure}
+async def fail_when_told(*args, **kwargs):
+    async with await trio.open_file({told!r}):  # a pipe: opened when the other end is
+        raise {failure}
 """
 
 PLACES = {
-    "a member": "from bbs.tls.reloading import Certificates; Certificates.watch = fail_soon",
-    "a member that only the master has": "from bbs.metrics.metrics import Metrics; Metrics.run_requests = fail_soon",
-    "the committer": "from bbs.store.store import Store; Store._wait_for_work = fail_soon",
+    "a member": "from bbs.tls.reloading import Certificates; Certificates.watch = fail_when_told",
+    "a member that only the master has": "from bbs.metrics.metrics import Metrics; Metrics.run_requests = fail_when_told",
+    "the committer": "from bbs.store.store import Store; Store._wait_for_work = fail_when_told",
     "a task beside all members": """
 import bbs.commands.daemon
 obey_signals = bbs.commands.daemon._obey_signals
 async def obey_and_fail(*args, task_status):
     task_status.started()
-    await fail_soon()
+    await fail_when_told()
 bbs.commands.daemon._obey_signals = obey_and_fail
 """,
 }
@@ -51,15 +53,21 @@ FAILURES = {
 async def test_a_bug_ends_it_with_a_word_and_gives_the_lock_back(
     around: Surroundings, place: str, failure: str
 ) -> None:
-    code = FAIL_SOON.format(failure=FAILURES[failure]) + PLACES[place] + "\n" + RUN
+    told = around.tmp_path / "told"
+    os.mkfifo(told)
+    code = FAIL_WHEN_TOLD.format(failure=FAILURES[failure], told=str(told)) + PLACES[place] + "\n" + RUN
     config = around.config("a", lock_ttl="60s")
     async with daemon(around, config, program=("-c", code)) as bbs:
+        await bbs.logs("started")
+        with trio.fail_after(WAIT_MAX_S):
+            async with await trio.open_file(told, "w"):
+                pass
         assert await bbs.exit_code() == 1
 
         assert_order(bbs.messages(), "locket-lock.acquired-lock", "locket-lock.released-lock")
         assert bbs.messages()[-1] == "exited-with-failure"
         line = bbs.data_of("exited-with-failure")
-        assert "fail_soon" in line["trace"]
+        assert "fail_when_told" in line["trace"]
         assert bbs.other == []
 
     async with daemon(around, around.config("b")) as next_master:
@@ -78,7 +86,11 @@ async def test_health_checks_that_time_out_at_a_healthy_database_do_not_end_it(a
     )
     async with daemon(around, config) as bbs:
         await bbs.logs("started")
-        await trio.sleep(3)  # a few hundred of them
+        await wait_until(
+            lambda: bbs.messages().count("db-health-check-runner.health-check-timed-out") > 200,
+            within_s=60,
+            what="a few hundred health checks have timed out",
+        )
 
         await upsert(bbs, "d")
         assert await domains(bbs) == ["d"]
@@ -102,10 +114,7 @@ async def test_an_idle_master_whose_session_an_administrator_ends_takes_it_again
         await bbs.logs("started")
 
         await writer_session(around, "pg_terminate_backend")
-        with trio.fail_after(10):
-            # Postgres has no event for it.
-            while not await sessions(around):  # noqa: ASYNC110
-                await trio.sleep(0.02)
+        await wait_until(lambda: sessions(around), within_s=10, what="there is another session with the lock")
 
         await upsert(bbs, "d")
         assert "database-unavailable" not in bbs.messages()
@@ -197,11 +206,13 @@ async def test_what_was_tried_from_outside_leaves_it_running(around: Surrounding
             await upsert(bbs, "d")
         await client.desire_lrp(desired_message("p", instances=5))
         await in_database(around.database_url, "DELETE FROM actual_lrps WHERE instance_index = 3")
-        with trio.fail_after(20):
-            await bbs.logs("database-audit.memory-differed-from-database")
-            # The pass that repairs it has no line of its own.
-            while len(await client.actual_lrps()) != 5:  # noqa: ASYNC110
-                await trio.sleep(0.05)
+        await bbs.logs("database-audit.memory-differed-from-database")
+
+        async def is_repaired() -> bool:
+            return len(await client.actual_lrps()) == 5
+
+        # The pass that repairs it has no line of its own.
+        await wait_until(is_repaired, within_s=20, what="there are 5 instances again")
 
         assert await bbs.health_status() == 200
         assert await bbs.stop() == 0

@@ -6,6 +6,7 @@ import trio
 from tests.daemons import Surroundings, daemon
 from tests.records import desired_message
 from tests.test_processes import in_database
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
@@ -53,9 +54,11 @@ async def test_convergence_acts_on_what_was_changed_by_hand(
         await in_database(around.database_url, statement)
         with trio.fail_after(20):
             await bbs.logs("database-audit.memory-differed-from-database")
-            found: list[int] = []
-            # The pass comes after the audit, and has no line of its own that would tell of its end.
-            while found != list(indices):
-                await trio.sleep(0.1)
-                found = sorted(lrp.actual_lrp_key.index for lrp in await client.actual_lrps())
+
+        async def is_as_desired() -> bool:
+            found = sorted(lrp.actual_lrp_key.index for lrp in await client.actual_lrps())
+            return found == list(indices)
+
+        # The pass comes after the audit, and has no line of its own that would tell of its end.
+        await wait_until(is_as_desired, within_s=20, what=f"the instances are {indices}")
         assert await bbs.stop() == 0

@@ -21,6 +21,7 @@ from bbs.log import Level
 from bbs.log.lines import BYTES_MAX
 from bbs.models import pb
 from tests.daemons import WAIT_MAX_S, Daemon, Surroundings, daemon, end, free_port
+from tests.waiting import wait_until
 
 END_MAX_S = 30.0
 """For the end of a process that waits 5 s for a reader, on a busy machine."""
@@ -199,10 +200,8 @@ async def test_output_that_is_never_read_holds_up_neither_start_nor_end(
 
 
 async def until_answered(client_of: Callable[[], AbstractAsyncContextManager[InternalBBSClient]]) -> None:
-    with trio.fail_after(WAIT_MAX_S):
-        async with client_of() as client:
-            while not await client.ping():  # noqa: ASYNC110 - it is another process that starts
-                await trio.sleep(0.1)
+    async with client_of() as client:
+        await wait_until(client.ping, within_s=WAIT_MAX_S, what="it answers", every_s=0.1)
 
 
 @pytest.mark.postgres

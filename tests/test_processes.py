@@ -31,6 +31,7 @@ from bbs.store.postgres import WRITER_LOCK
 from tests.peers.peer_server import peer_server
 from tests.processes import first_line, running_bbs, spawn
 from tests.records import desired_message
+from tests.waiting import wait_until
 
 LARGE = 5_000
 
@@ -390,9 +391,10 @@ def kill_postmaster(data_dir: Path) -> None:
 
 
 async def wait_for_lines(log: Path, message: str, times: int) -> None:
-    with trio.fail_after(60):
-        while (await trio.Path(log).read_text()).count(f'"bbs.{message}"') < times:  # noqa: ASYNC110 - tells nobody
-            await trio.sleep(0.05)
+    async def are_there() -> bool:
+        return (await trio.Path(log).read_text()).count(f'"bbs.{message}"') >= times
+
+    await wait_until(are_there, within_s=60, what=f"{times} lines {message} in {log}")
 
 
 @pytest.mark.postgres
@@ -565,18 +567,18 @@ async def test_a_large_change_that_died_with_the_process_is_carried_through_by_t
         await client.upsert_domain("d", ttl_s=0)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.desire_lrp, desired_message("p", instances=LARGE))
-            with trio.fail_after(30):
-                while not await client.actual_lrps():  # noqa: ASYNC110 - in another process
-                    await trio.sleep(0.01)
+            await wait_until(client.actual_lrps, within_s=30, what="the first instances are there")
             bbs.process.kill()
             nursery.cancel_scope.cancel()
     [(count,)] = await in_database(database_url, "SELECT count(*) FROM actual_lrps")
     assert 0 < count < LARGE
 
     async with running_bbs(tmp_path, *arguments) as bbs, bbs.client() as client:
-        with trio.fail_after(30):
-            while len(await client.actual_lrps()) < LARGE:  # noqa: ASYNC110 - in another process
-                await trio.sleep(0.1)
+
+        async def are_all_there() -> bool:
+            return len(await client.actual_lrps()) >= LARGE
+
+        await wait_until(are_all_there, within_s=30, what=f"{LARGE} instances are there", every_s=0.1)
         indices = [lrp.actual_lrp_key.index for lrp in await client.actual_lrps()]
 
     assert sorted(indices) == list(range(LARGE))

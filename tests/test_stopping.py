@@ -13,11 +13,13 @@ import pytest
 import trio
 
 from bbs.client import TransportError
-from tests.daemons import Daemon, Surroundings, daemon, free_port
+from tests.daemons import WAIT_MAX_S, Daemon, Surroundings, daemon, free_port
 from tests.http.serving import Wire, post
+from tests.listening import is_all_read
 from tests.processes import running_bbs
 from tests.records import desired_message
 from tests.test_daemon import domains, upsert
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
@@ -62,6 +64,12 @@ async def clients() -> AsyncIterator[Clients]:
     clients.close()
 
 
+async def until_read(address: str) -> None:
+    """Wait until whoever listens there has everything that was sent to it."""
+    port = int(address.rpartition(":")[2])
+    await wait_until(lambda: is_all_read(port), within_s=WAIT_MAX_S, what=f"{address} has read all")
+
+
 # In the fast lane, and in the other one.
 OWES = {
     "one byte": (b"P", SOON_S),
@@ -94,7 +102,8 @@ async def test_a_stop_beside_a_client_that_owes_us_something(
         await debug.send(sent)
         health = await clients.plain(config["health_address"])
         await health.send(sent[:1])
-        await trio.sleep(0.2)
+        for name in ("listen_address", "debug_address", "health_address"):
+            await until_read(config[name])
         began = trio.current_time()
 
         assert await bbs.stop() == 0
@@ -171,8 +180,11 @@ async def test_a_write_in_flight_is_durable_and_answered_before_the_lock_is_free
             async with trio.open_nursery() as nursery:
                 for number in range(8):
                     nursery.start_soon(write, number)
-                while len(ready) < 8 or len(answered) < 100:  # noqa: ASYNC110  # there is no event for it
-                    await trio.sleep(0.01)
+                await wait_until(
+                    lambda: len(ready) == 8 and len(answered) >= 100,
+                    within_s=WAIT_MAX_S,
+                    what="all are writing",
+                )
                 first.process.terminate()
             assert await first.exit_code() == 0
             await second.logs("started")
@@ -189,7 +201,7 @@ async def test_bbs_serve_stops_beside_clients_that_owe_it_something(
         wires = [await clients.plain(bbs.url.removeprefix("http://")) for _ in range(4)]
         for wire, sent in zip(wires, [b"P", b"p", b"POST /v1/ping HTTP/1.1\r\n", b""], strict=True):
             await wire.send(sent)
-        await trio.sleep(0.2)
+        await until_read(bbs.url)
         began = trio.current_time()
 
         assert await bbs.stop() == 0

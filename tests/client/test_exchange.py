@@ -14,6 +14,7 @@ from bbs.client import (
     TransportError,
     new_trace_id,
 )
+from bbs.log import Level
 from bbs.models import pb
 from bbs.models.errors import InvalidProtobufMessage, InvalidResponse, RequestTimeout, RouterError
 from tests.client.scripted_server import (
@@ -25,6 +26,7 @@ from tests.client.scripted_server import (
     Then,
     answer,
 )
+from tests.log_lines import Lines, said
 
 DOMAINS = pb.DomainsResponse(domains=["d"])
 TEXT = "text/plain; charset=utf-8"
@@ -365,32 +367,26 @@ async def test_nothing_stays_open_behind_the_client(
 
 
 async def test_the_log_tells_each_attempt(server: ScriptedServer, autojump_clock: MockClock) -> None:
-    lines: list[tuple[str, object]] = []
-
-    class Log:
-        def session(self, name: str, data: object = None, /) -> "Log":
-            lines.append((name, data))
-            return self
-
-        def debug(self, action: str, data: object = None, /) -> None:
-            lines.append((action, sorted(data) if action == "complete" and isinstance(data, dict) else data))
-
-        def error(
-            self, action: str, data: object = None, /, *, error: BaseException | str | None = None
-        ) -> None:
-            lines.append((action, str(error)))
-
+    lines = Lines()
     server.plays(answer(status="500 Oops", content_type=TEXT), answer(DOMAINS))
     config = ClientConfig(url="http://bbs.test")
-    async with InternalBBSClient.connect(config, connector=server.connect, log=Log()) as client:
+    async with InternalBBSClient.connect(
+        config, connector=server.connect, log=lines.logger(Level.DEBUG)
+    ) as client:
         await client.domains()
 
-    assert lines == [
-        ("do-request", None),
-        ("creating-request", {"attempt": 1, "request_name": "Domains"}),
-        ("doing-request", {"attempt": 1, "request_path": "/v1/domains/list"}),
-        ("failed-doing-request", "Invalid Response with status code: 500"),
-        ("creating-request", {"attempt": 2, "request_name": "Domains"}),
-        ("doing-request", {"attempt": 2, "request_path": "/v1/domains/list"}),
-        ("complete", ["duration_in_ns", "request_path"]),
+    attempts = [{"attempt": number, "request_name": "Domains"} for number in (1, 2)]
+    request = {"request_path": "/v1/domains/list"}
+    *tries, complete = lines.said()
+    assert tries == [
+        said("debug do-request.creating-request", "1", attempts[0]),
+        said("debug do-request.doing-request", "1", request, attempt=1),
+        said("error do-request.failed-doing-request", "1"),
+        said("debug do-request.creating-request", "1", attempts[1]),
+        said("debug do-request.doing-request", "1", request, attempt=2),
+    ]
+    assert complete[0] == "debug do-request.complete"
+    assert sorted(complete[2]) == ["duration_in_ns", "request_path"]
+    assert [data["error"] for data in lines.data if "error" in data] == [
+        "Invalid Response with status code: 500"
     ]

@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator, Set
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import count
 
 import trio
 
 from bbs.log import Logger, null_logger
 from bbs.models.actual_lrp import ActualLRP, ActualLRPKey
+from bbs.models.desired_lrp import DesiredLRP, MetricTag
 from bbs.models.domain import NEVER_NS, Domain
 from bbs.models.errors import BBSError
 from bbs.models.events import Event, Hub
@@ -18,8 +20,8 @@ from bbs.service import Service, ServiceSettings
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, Faults, MemoryBackend
 from tests.convergence.bench import BenchPeers, fail_on_unrecoverable
-from tests.lifecycle.notation import N
-from tests.records import scope_of
+from tests.lifecycle.notation import N, show_event
+from tests.records import desired_lrp, scope_of
 
 CELLS = frozenset({"c1", "c2", "c3"})
 
@@ -117,6 +119,22 @@ async def open_lrp_bench(*, workers: int = 20, log: Logger | None = None) -> Asy
         await nursery.start(bench.store.run)
         yield bench
         nursery.cancel_scope.cancel()
+
+
+def desired(process_guid: str = "p", *, n: int = 1, routes: str | None = "r1.internal") -> DesiredLRP:
+    """What a ``RUN`` row of the notation has: route r1, tag t1. ``routes`` are host names, ``None``: no value at all."""
+    names = ",".join(f'{{"hostname":"{name}"}}' for name in (routes or "").split(",") if name)
+    return replace(
+        desired_lrp(process_guid, instances=n),
+        routes=None if routes is None else (("internal-router", f"[{names}]".encode()),),
+        metric_tags=(("t", MetricTag(static="1")),),
+    )
+
+
+def shown(bench: LRPBench) -> str:
+    return " ; ".join(
+        ", ".join(map(show_event, bench.events[hub])) or "-" for hub in (Hub.GROUP, Hub.INSTANCE)
+    )
 
 
 def domain(name: str = "d", expire_time_ns: int = NEVER_NS) -> Domain:

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from bbs.convergence.cell_calls import CALLS_PER_CELL_MAX, cell_calls
 from bbs.log import null_logger
 from bbs.peers.http import NoResponse, StatusRefused
-from tests.convergence.log_lines import LogLines
+from tests.log_lines import Lines
 
 
 class Cells:
@@ -63,17 +63,17 @@ async def test_few_at_once_to_one_cell(autojump_clock: MockClock) -> None:
 async def test_a_cell_that_does_not_answer_is_not_called_again(
     autojump_clock: MockClock, error: Exception, called: int
 ) -> None:
-    cells, lines = Cells(), LogLines()
-    async with cell_calls(calls_max=13, workers=20, log=lines.log) as calls:
+    cells, lines = Cells(), Lines()
+    async with cell_calls(calls_max=13, workers=20, log=lines.logger()) as calls:
         for index in range(12):
             calls.add("c1", partial(cells.call, "c1", 20, error), failed="failed", about={"index": index})
         calls.add("c2", partial(cells.call, "c2"), failed="failed", about={})
 
     assert [cell_id for cell_id, _ in cells.called].count("c1") == called
     assert [cell_id for cell_id, _ in cells.called].count("c2") == 1
-    said = [(line["message"], line["data"]["index"]) for line in lines.lines()]
+    said = [(line["message"], line["data"]["index"]) for line in lines.lines]
     assert sorted(index for _, index in said) == list(range(12)), "each is heard of"
-    assert sum(message == "skipping-silent-cell" for message, _ in said) == 12 - called
+    assert sum(message == "bbs.skipping-silent-cell" for message, _ in said) == 12 - called
 
 
 async def test_no_calls_need_no_workers(autojump_clock: MockClock) -> None:

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from bbs.convergence.loop import ConvergenceLoop
 from bbs.log import null_logger
 from bbs.models.errors import UnknownError
-from tests.convergence.log_lines import LogLines
+from tests.log_lines import Lines
 
 INTERVAL_S = 30.0
 
@@ -95,26 +95,26 @@ async def test_a_wake_before_the_loop_runs_is_not_lost(autojump_clock: MockClock
 
 
 async def test_the_log_tells_when_passes_begin_and_end(autojump_clock: MockClock) -> None:
-    lines, passes = LogLines(), Passes(lrps=1, tasks=2)
-    loop = ConvergenceLoop(passes.by_name, repeat_interval_s=INTERVAL_S, log=lines.log)
+    lines, passes = Lines(), Passes(lrps=1, tasks=2)
+    loop = ConvergenceLoop(passes.by_name, repeat_interval_s=INTERVAL_S, log=lines.logger())
 
     with trio.move_on_after(31.5):
         await loop.run()
 
-    said = [message.removeprefix("executing-convergence.") for message in lines.messages()]
+    said = [message.removeprefix("bbs.executing-convergence.") for message in lines.messages]
     assert sorted(said[:2]) == ["converge-lrps-started", "converge-tasks-started"]
     assert said[2:] == ["converge-lrps-done"]
 
 
 async def test_a_pass_that_fails_is_logged_and_tried_again(autojump_clock: MockClock) -> None:
-    lines = LogLines()
+    lines = Lines()
     tries: list[float] = []
 
     async def fail() -> None:
         tries.append(trio.current_time())
         raise UnknownError("locket is away")
 
-    loop = ConvergenceLoop({"tasks": fail}, repeat_interval_s=INTERVAL_S, log=lines.log)
+    loop = ConvergenceLoop({"tasks": fail}, repeat_interval_s=INTERVAL_S, log=lines.logger())
 
     with trio.move_on_after(2 * INTERVAL_S + 1):
         await loop.run()

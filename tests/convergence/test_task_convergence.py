@@ -31,8 +31,8 @@ from bbs.models.task import Task, TaskState
 from bbs.peers.interfaces import PeerUnavailable
 from bbs.store.memory_backend import Outage
 from tests.convergence.bench import MINUTE_NS, SECOND_NS, Bench, N, open_bench
-from tests.convergence.log_lines import LogLines
 from tests.faulty_peers import PeerFault
+from tests.log_lines import Lines
 from tests.records import task
 
 Pending, Running, Completed, Resolving = list(TaskState)[1:]
@@ -203,8 +203,8 @@ async def test_j13_nothing_happens_while_the_cells_are_not_known(bench: Bench) -
 
 
 async def test_a_passs_lines_in_their_order() -> None:
-    lines = LogLines(Level.DEBUG)
-    async with open_bench(log=lines.log) as bench:
+    lines = Lines()
+    async with open_bench(log=lines.logger(Level.DEBUG)) as bench:
         await bench.given(aged(Pending, unreadable="02x"))
 
         await bench.convergence.converge()

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import json
 import os
 import shutil
 import signal
@@ -28,7 +27,8 @@ from bbs.embedded_postgres import (
     postmaster,
     watch,
 )
-from bbs.log import LagerSink, null_logger, root_logger
+from bbs.log import null_logger
+from tests.log_lines import Lines
 
 pytestmark = pytest.mark.postgres
 
@@ -235,22 +235,19 @@ async def test_each_test_has_an_empty_database(database_url: str) -> None:
     assert await trio.to_thread.run_sync(query, database_url, tables) == 0
 
 
-class Lines:
-    """A log that remembers what it was told."""
+class AwaitedLines(Lines):
+    """A log whose lines can be waited for."""
 
     def __init__(self) -> None:
-        self._text = b""
+        super().__init__()
         self._news = trio.Event()
-        self.log = root_logger("bbs", LagerSink(self))
 
     def write(self, data: bytes, /) -> int:
-        self._text += data
         self._news.set()
-        return len(data)
+        return super().write(data)
 
     def of(self, message: str) -> list[dict[str, Any]]:
-        lines = map(json.loads, self._text.splitlines())
-        return [line["data"] for line in lines if line["message"] == f"bbs.{message}"]
+        return [line["data"] for line in self.lines if line["message"] == f"bbs.{message}"]
 
     async def wait_for(self, message: str, times: int) -> None:
         with trio.fail_after(60):
@@ -264,9 +261,9 @@ def kill(pid: int) -> None:
 
 
 async def test_one_that_is_killed_is_started_again_where_it_was(tmp_path: Path) -> None:
-    lines = Lines()
+    lines = AwaitedLines()
     async with embedded_postgres(tmp_path) as postgres, trio.open_nursery() as nursery:
-        nursery.start_soon(partial(postgres.keep_running, log=lines.log))
+        nursery.start_soon(partial(postgres.keep_running, log=lines.logger()))
         dsn, pids = postgres.dsn, [postgres.pid]
         for number in range(1, 4):
             await trio.to_thread.run_sync(query, dsn, f"CREATE TABLE kept_{number} ()")
@@ -303,9 +300,9 @@ async def test_its_end_is_noticed_without_a_descriptor_for_it(
 
 
 async def test_its_socket_directory_is_made_again(tmp_path: Path) -> None:
-    lines = Lines()
+    lines = AwaitedLines()
     async with embedded_postgres(tmp_path, settings=UNSYNCED) as postgres, trio.open_nursery() as nursery:
-        nursery.start_soon(partial(postgres.keep_running, log=lines.log))
+        nursery.start_soon(partial(postgres.keep_running, log=lines.logger()))
         shutil.rmtree(postgres.socket_directory)
         kill(postgres.pid)
         await lines.wait_for("embedded-postgres-started-again", 1)
@@ -345,12 +342,12 @@ async def test_one_that_cannot_be_started_again_is_given_up(
     ruin: Callable[[Path], object], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "PAUSE_MIN_S", 0.01)
-    lines = Lines()
+    lines = AwaitedLines()
     async with embedded_postgres(tmp_path, settings=UNSYNCED) as postgres:
         ruin(tmp_path)
         kill(postgres.pid)
         with pytest.raises(EmbeddedPostgresLost, match=says) as lost:
-            await postgres.keep_running(log=lines.log)
+            await postgres.keep_running(log=lines.logger())
 
     assert "killed by SIGKILL" in str(lost.value)
     assert "5 times in a row" in str(lost.value)

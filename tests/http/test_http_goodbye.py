@@ -1,10 +1,11 @@
 """A last answer arrives, though bytes that nobody will read are behind the request it answers."""
 
 import pytest
-import trio
 
-from tests.http.serving import Served, post
+from tests.http.serving import PATIENCE_S, Served, post
 from tests.http.test_http_agreement import CHUNKED, H2C, HOST, LINE, PREFACE, WEBSOCKET
+from tests.listening import is_all_read
+from tests.waiting import wait_until
 
 FOLLOWED_BY_MORE = {
     "two framings": (LINE + HOST + CHUNKED + b"Content-Length: 3\r\n\r\n0\r\n\r\n", b"400 Bad Request"),
@@ -34,7 +35,10 @@ async def test_a_refusal_arrives_before_the_end(served: Served, case: str) -> No
     for _ in range(5):
         wire = await served.connect()
         await wire.send(request + b"\x00" * 2_000_000)
-        await trio.sleep(0.01)  # so that a reset, were there one, is here before we read
+        # A reset, were there one, is here before we read: nothing is left that could be the reason for one.
+        await wait_until(
+            lambda: is_all_read(served.address[1]), within_s=PATIENCE_S, what="the server has read all"
+        )
 
         received = await wire.read_to_end()
 

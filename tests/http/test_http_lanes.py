@@ -6,7 +6,8 @@ import ssl
 import pytest
 import trio
 
-from tests.http.serving import Served, Wire, World, post, serving
+from tests.http.serving import PATIENCE_S, Served, Wire, World, post, serving
+from tests.waiting import wait_until
 
 DATE = r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"
 TEXT = {
@@ -300,9 +301,7 @@ async def test_a_client_that_goes_away_ends_its_stream(served: Served) -> None:
     wire = await open_stream(served)
     await wire.stream.aclose()
 
-    with trio.fail_after(5):
-        while not served.world.sources[0].closed:  # noqa: ASYNC110  # the source has no event for it
-            await trio.sleep(0.001)
+    await wait_until(lambda: served.world.sources[0].closed, within_s=PATIENCE_S, what="the source is closed")
 
 
 async def test_what_a_client_says_to_a_stream_is_not_echoed(world: World) -> None:
@@ -329,9 +328,9 @@ async def test_a_connection_is_over_when_its_client_has_left(served: Served) -> 
     await wire.read_response()
     await wire.stream.aclose()
 
-    with trio.fail_after(5):
-        while served.server.statistics().connections:  # noqa: ASYNC110  # there is no event for it
-            await trio.sleep(0.001)
+    await wait_until(
+        lambda: not served.server.statistics().connections, within_s=PATIENCE_S, what="the connection is over"
+    )
 
 
 async def test_a_half_closed_request_is_still_answered(world: World) -> None:

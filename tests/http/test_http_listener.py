@@ -12,7 +12,8 @@ from trio.testing import wait_all_tasks_blocked
 from bbs.http.limits import Limits
 from bbs.http.listener import HTTPServer
 from bbs.http.sockets import open_listeners
-from tests.http.serving import Served, Wire, World, post, serving, tls_contexts
+from tests.http.serving import PATIENCE_S, Served, Wire, World, post, serving, tls_contexts
+from tests.waiting import wait_until
 
 Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 
@@ -27,9 +28,11 @@ async def served(request: pytest.FixtureRequest, world: World) -> AsyncIterator[
 
 
 async def until_there_are(served: Served, *, connections: int) -> None:
-    with trio.fail_after(5):
-        while served.server.statistics().connections != connections:  # noqa: ASYNC110  # there is no event for it
-            await trio.sleep(0.001)
+    await wait_until(
+        lambda: served.server.statistics().connections == connections,
+        within_s=PATIENCE_S,
+        what=f"there are {connections} connections",
+    )
 
 
 async def test_connections_beyond_the_limit_are_turned_away(served: Served) -> None:

@@ -1,6 +1,5 @@
 """spec: metrics-and-logs.md, section 3"""
 
-import io
 import json
 import re
 from collections.abc import MutableMapping
@@ -12,29 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bbs.log import Data, LagerSink, Level, Logger, TimeFormat, go_json, null_logger, root_logger
+from tests.log_lines import Lines
 
 NOW_NS = 1795466755_702186515  # 2026-11-23T20:45:55Z
 LOCK = {"type": "lock", "key": "bbs", "type_code": 1, "owner": "bbs-1"}
 
 
-class Recorder(io.BytesIO):
-    """Notes each write on its own."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes: list[str] = []
-
-    def write(self, data: Any, /) -> int:
-        self.writes.append(bytes(data).decode())
-        return len(data)
-
-
 @pytest.fixture
-def out() -> Recorder:
-    return Recorder()
+def out() -> Lines:
+    return Lines()
 
 
-def logger_to(out: Recorder, *, component: str = "bbs", **options: Any) -> Logger:
+def logger_to(out: Lines, *, component: str = "bbs", **options: Any) -> Logger:
     return root_logger(component, LagerSink(out, now_ns=lambda: NOW_NS, **options))
 
 
@@ -44,7 +32,7 @@ def data_of(line: str) -> dict[str, Any]:
     return data
 
 
-def test_the_epoch_format_to_the_byte(out: Recorder) -> None:
+def test_the_epoch_format_to_the_byte(out: Lines) -> None:
     log = logger_to(out)
     for _ in range(4):
         log.session("earlier")
@@ -57,7 +45,7 @@ def test_the_epoch_format_to_the_byte(out: Recorder) -> None:
     ]
 
 
-def test_the_rfc3339_format_to_the_byte(out: Recorder) -> None:
+def test_the_rfc3339_format_to_the_byte(out: Lines) -> None:
     logger_to(out, time_format=TimeFormat.RFC3339).info("started")
 
     assert out.writes == [
@@ -73,7 +61,7 @@ def test_the_rfc3339_format_to_the_byte(out: Recorder) -> None:
         (1_000_000_007, "1.000000007", "1970-01-01T00:00:01.000000007Z"),
     ],
 )
-def test_times_have_nine_decimals(out: Recorder, now_ns: int, epoch: str, rfc3339: str) -> None:
+def test_times_have_nine_decimals(out: Lines, now_ns: int, epoch: str, rfc3339: str) -> None:
     for time_format in (TimeFormat.UNIX_EPOCH, TimeFormat.RFC3339):
         root_logger("bbs", LagerSink(out, time_format=time_format, now_ns=lambda: now_ns)).info("x")
 
@@ -85,7 +73,7 @@ LEVELS = (Level.DEBUG, Level.INFO, Level.ERROR, Level.FATAL)
 
 @pytest.mark.parametrize("min_level", [*LEVELS, Level.SILENT])
 def test_only_lines_of_the_minimum_level_pass_and_it_may_change_at_run_time(
-    out: Recorder, min_level: Level
+    out: Lines, min_level: Level
 ) -> None:
     sink = LagerSink(out, min_level=Level.SILENT)
     log = root_logger("bbs", sink).session("s")
@@ -101,7 +89,7 @@ def test_only_lines_of_the_minimum_level_pass_and_it_may_change_at_run_time(
 
 
 @pytest.mark.parametrize(("level", "name"), [*zip(LEVELS, ["debug", "info", "error", "fatal"], strict=True)])
-def test_levels_have_these_names(out: Recorder, level: Level, name: str) -> None:
+def test_levels_have_these_names(out: Lines, level: Level, name: str) -> None:
     log = logger_to(out, time_format=TimeFormat.RFC3339, min_level=Level.DEBUG)
 
     getattr(log, name)("x")
@@ -109,7 +97,7 @@ def test_levels_have_these_names(out: Recorder, level: Level, name: str) -> None
     assert json.loads(out.writes[0])["level"] == name
 
 
-def test_each_session_counts_its_own_children_from_1(out: Recorder) -> None:
+def test_each_session_counts_its_own_children_from_1(out: Lines) -> None:
     root = logger_to(out)
     first, second = root.session("a"), root.session("b")
     first.session("c")
@@ -125,14 +113,14 @@ def test_each_session_counts_its_own_children_from_1(out: Recorder) -> None:
     ]
 
 
-def test_an_empty_component_leaves_its_dot(out: Recorder) -> None:
+def test_an_empty_component_leaves_its_dot(out: Lines) -> None:
     logger_to(out, component="").session("a").info("x")
 
     line = json.loads(out.writes[0])
     assert (line["source"], line["message"]) == ("", ".a.x")
 
 
-def test_data_is_inherited_and_later_keys_win(out: Recorder) -> None:
+def test_data_is_inherited_and_later_keys_win(out: Lines) -> None:
     outer = logger_to(out).session("a", {"one": 1, "two": 1, "three": 1})
     inner = outer.session("b", {"two": 2, "three": 2}, cell_id="c")
 
@@ -143,7 +131,7 @@ def test_data_is_inherited_and_later_keys_win(out: Recorder) -> None:
     }  # fmt: skip
 
 
-def test_more_data_makes_no_new_session(out: Recorder) -> None:
+def test_more_data_makes_no_new_session(out: Lines) -> None:
     logger_to(out).session("a").with_data({"trace-id": "f"}).info("x")
 
     line = json.loads(out.writes[0])
@@ -151,13 +139,13 @@ def test_more_data_makes_no_new_session(out: Recorder) -> None:
 
 
 @pytest.mark.parametrize("error", ["no such luck", RuntimeError("no such luck")], ids=["text", "exception"])
-def test_an_error_becomes_its_text(out: Recorder, error: BaseException | str) -> None:
+def test_an_error_becomes_its_text(out: Lines, error: BaseException | str) -> None:
     logger_to(out).error("failed", {"guid": "g"}, error=error)
 
     assert data_of(out.writes[0]) == {"error": "no such luck", "guid": "g"}
 
 
-def test_fatal_tells_where_the_error_was_raised(out: Recorder) -> None:
+def test_fatal_tells_where_the_error_was_raised(out: Lines) -> None:
     try:
         raise RuntimeError("no such luck")
     except RuntimeError as error:
@@ -168,7 +156,7 @@ def test_fatal_tells_where_the_error_was_raised(out: Recorder) -> None:
     assert "test_fatal_tells_where_the_error_was_raised" in data["trace"]
 
 
-def test_fatal_without_an_error_tells_where_it_was_called(out: Recorder) -> None:
+def test_fatal_without_an_error_tells_where_it_was_called(out: Lines) -> None:
     logger_to(out).fatal("failed")
 
     data = data_of(out.writes[0])
@@ -205,7 +193,7 @@ JSON_VALUES = st.recursive(
 
 @given(st.dictionaries(st.text(), JSON_VALUES))
 def test_whatever_the_data_a_line_is_one_line_of_json_that_says_it(data: dict[str, object]) -> None:
-    out = Recorder()
+    out = Lines()
 
     logger_to(out).info("x", data)
 
@@ -222,13 +210,13 @@ CIRCLE["self"] = CIRCLE
 @pytest.mark.parametrize(
     "data", [{"f": float("nan")}, {"f": print}, CIRCLE], ids=["nan", "function", "circle"]
 )
-def test_data_without_a_json_form_is_dumped(out: Recorder, data: Data) -> None:
+def test_data_without_a_json_form_is_dumped(out: Lines, data: Data) -> None:
     logger_to(out).info("x", data)
 
     assert data_of(out.writes[0]).keys() == {"lager serialisation error", "data_dump"}
 
 
-def test_processors_see_a_line_before_it_is_written_and_may_drop_it(out: Recorder) -> None:
+def test_processors_see_a_line_before_it_is_written_and_may_drop_it(out: Lines) -> None:
     def redact(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         event["data"]["password"] = "*REDACTED*"
         return event

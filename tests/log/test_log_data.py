@@ -21,6 +21,7 @@ from bbs.log import (
     root_logger,
 )
 from bbs.log.redaction import compiled
+from tests.log_lines import Lines
 
 M = "*REDACTED*"
 AWS = "AKIA" + "A1" * 8
@@ -216,23 +217,13 @@ def test_other_time_formats_are_invalid(value: str | int) -> None:
         TimeFormat.from_config(value)
 
 
-class Recorder(io.BytesIO):
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes: list[str] = []
-
-    def write(self, data: Any, /) -> int:
-        self.writes.append(bytes(data).decode())
-        return len(data)
-
-
-def logger(out: Recorder, **options: Any) -> Logger:
+def logger(out: Lines, **options: Any) -> Logger:
     return root_logger("bbs", LagerSink(out, now_ns=lambda: 1795466755_702186515, **options))
 
 
 @pytest.mark.parametrize("time_format", TimeFormat)
 def test_an_emitter_writes_what_its_session_would(time_format: TimeFormat) -> None:
-    fast, slow = Recorder(), Recorder()
+    fast, slow = Lines(), Lines()
     session = logger(fast, time_format=time_format).descendant("a.b", "4.1", {"x": "<"})
     emit = session.emitter()
     twin = logger(slow, time_format=time_format)
@@ -250,7 +241,7 @@ def test_an_emitter_writes_what_its_session_would(time_format: TimeFormat) -> No
 
 
 def test_an_emitter_leaves_other_processors_their_say() -> None:
-    out = Recorder()
+    out = Lines()
 
     def stamp(sink: object, method: str, event: Any) -> Any:
         event["data"]["stamp"] = event["event"]
@@ -265,7 +256,7 @@ def test_an_emitter_leaves_other_processors_their_say() -> None:
 
 
 def test_numbers_taken_are_not_given_to_sessions() -> None:
-    out = Recorder()
+    out = Lines()
     log = logger(out)
 
     assert log.next_number() == 1

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from bbs.log import LineStatistics, LineWriter, LineWriters
+from tests.waiting import wait_until_blocking
 
 PATIENCE_S = 30.0
 """For what happens at once, on a machine that has other things to do."""
@@ -86,13 +87,6 @@ def numbers(lines: list[bytes]) -> list[int]:
     return [int(line[:6]) for line in lines]
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.001)
-
-
 def flooded(writers: LineWriters, pipe: Pipe) -> LineWriter:
     """A writer to a full pipe, whose queue is full after 100 of 1000 lines."""
     os.write(pipe.writer, FILLING)
@@ -142,7 +136,11 @@ def test_a_full_queue_takes_nothing_new_until_half_of_it_is_out(pipe: Pipe) -> N
     with LineWriters() as writers:
         writer = flooded(writers, pipe)
         assert pipe.read(SMALL_PIPE_BYTES) == FILLING
-        eventually(lambda: writer.statistics().queued_bytes < BYTES_MAX)
+        wait_until_blocking(
+            lambda: writer.statistics().queued_bytes < BYTES_MAX,
+            within_s=PATIENCE_S,
+            what="there is room again",
+        )
         assert writer.statistics().queued_bytes > BYTES_MAX // 2
 
         writer.write(numbered(1000))

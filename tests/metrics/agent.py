@@ -6,11 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-import trio
-
 from bbs.models.pb import envelope_pb2, ingress_pb2
 from bbs.tls.contexts import TLSFiles
 from bbs.tls.grpc_credentials import grpc, server_credentials
+from tests.waiting import wait_until
 
 
 class Agent:
@@ -52,9 +51,8 @@ class Agent:
 
     async def until(self, count: int) -> list[envelope_pb2.Envelope]:
         """Wait for that many envelopes."""
-        with trio.fail_after(20):
-            while len(self.envelopes()) < count:  # noqa: ASYNC110 - gRPC's threads know nothing of Trio
-                await trio.sleep(0.01)
+        # gRPC's threads know nothing of Trio.
+        await wait_until(lambda: len(self.envelopes()) >= count, within_s=20, what=f"{count} envelopes")
         return self.envelopes()
 
     def _take(self, batches: Iterator[Any], context: object) -> ingress_pb2.BatchSenderResponse:

@@ -12,6 +12,7 @@ from bbs.metrics.loggregator import QUEUE_MAX, LoggregatorSettings, NoLoggregato
 from bbs.tls.contexts import TLSFiles, TLSFilesInvalid
 from bbs.tls.development import make_development_certs
 from tests.metrics.agent import Agent, agent
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +84,14 @@ async def test_an_agent_that_comes_back_gets_what_comes_then(files: tuple[TLSFil
             await running.until(1)
             await trio.to_thread.run_sync(running.stop)
             running.start()
-            with trio.fail_after(20):
-                while len(running.envelopes()) < 2:
-                    emitter.metric("after", 1)
-                    await trio.sleep(0.05)
+
+            def comes_after_one_more() -> bool:
+                emitter.metric("after", 1)
+                return len(running.envelopes()) >= 2
+
+            await wait_until(
+                comes_after_one_more, within_s=20, what="an envelope to the agent that came back"
+            )
 
     assert list(running.envelopes()[-1].gauge.metrics) == ["after"]
 
@@ -112,9 +117,13 @@ async def test_no_thread_is_left(files: tuple[TLSFiles, TLSFiles]) -> None:
         async with open_loggregator(settings(running, files[1]), log=null_logger()) as loggregator:
             Emitter(loggregator, log=null_logger()).metric("m", 1)
             await running.until(1)
-        with trio.fail_after(10):
-            while any("consume" in thread.name.lower() for thread in set(threading.enumerate()) - before):  # noqa: ASYNC110
-                await trio.sleep(0.01)
+        await wait_until(
+            lambda: (
+                not any("consume" in thread.name.lower() for thread in set(threading.enumerate()) - before)
+            ),
+            within_s=10,
+            what="gRPC's threads have ended",
+        )
 
 
 async def test_files_that_cannot_be_used_are_an_error_at_once(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from bbs.metrics.metrics import Metrics, Reporting, Sources
 from bbs.metrics.prometheus import page, snake
 from bbs.routes.task_counts import TaskCountStatistics
 from bbs.store.query_statistics import QueryCounts, QueryStatistics
-from tests.convergence.log_lines import LogLines
+from tests.log_lines import Lines
 
 
 class Recorder:
@@ -43,9 +43,9 @@ class Recorder:
 class Bench:
     def __init__(self, reporting: Reporting | None = None) -> None:
         self.recorder = Recorder()
-        self.lines = LogLines()
+        self.lines = Lines()
         self.metrics = Metrics(
-            Emitter(self.recorder, log=null_logger()), reporting or Reporting(), log=self.lines.log
+            Emitter(self.recorder, log=null_logger()), reporting or Reporting(), log=self.lines.logger()
         )
         self.lrps = LRPConvergenceStatistics()
         self.tasks = TaskConvergenceStatistics()
@@ -197,7 +197,7 @@ async def test_request_metrics_by_route(autojump_clock: MockClock) -> None:
     requests.ended("UpdateDesireLRP", 2_000, is_stream=False)
     requests.ended("EventStream", 9_000_000, is_stream=True)
 
-    log = bench.lines.log.session("periodic-count-metrics-notifier")
+    log = bench.lines.logger().session("periodic-count-metrics-notifier")
     sent = await bench.run(partial(bench.metrics.run_requests, log), for_s=121)
 
     assert [text for at, text in sent if at == 60] == [
@@ -210,9 +210,9 @@ async def test_request_metrics_by_route(autojump_clock: MockClock) -> None:
         "RequestLatency.Ping 3000 nanos",
     ]
     assert [text for at, text in sent if at == 120][:2] == ["RequestCount +0", "RequestLatency 0 nanos"]
-    assert bench.lines.messages()[:2] == [
-        "periodic-count-metrics-notifier.adding-counter",
-        "periodic-count-metrics-notifier.sending-latency",
+    assert bench.lines.messages[:2] == [
+        "bbs.periodic-count-metrics-notifier.adding-counter",
+        "bbs.periodic-count-metrics-notifier.sending-latency",
     ]
 
 

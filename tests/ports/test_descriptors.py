@@ -3,15 +3,17 @@
 import resource
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
-import trio
 
 from bbs.ports import descriptors
 from tests.daemons import daemon, free_port, surroundings
+from tests.listening import is_all_read
 from tests.test_processes import TERMINATE_WRITER, in_database
+from tests.waiting import wait_until
 
 FEW: int = 256
 
@@ -58,11 +60,12 @@ async def test_a_flood_of_idle_connections_stops_neither_health_nor_writes_nor_t
             assert lowered["connections-max"] < FEW
             await client.upsert_domain("before", ttl_s=0)
 
-            for port in ("listen_address", "health_address", "debug_address"):
-                host, _, number = config[port].rpartition(":")
+            for name in ("listen_address", "health_address", "debug_address"):
+                host, _, number = config[name].rpartition(":")
+                port = int(number)
                 for _ in range(300):
-                    sockets.append(socket.create_connection((host, int(number)), timeout=5))
-            await trio.sleep(0.5)
+                    sockets.append(socket.create_connection((host, port), timeout=5))
+                await wait_until(partial(is_all_read, port), within_s=10, what=f"{name} has accepted them")
 
             for number in range(5):
                 assert await bbs.health_status() == 200

@@ -1,15 +1,12 @@
 """Handlers with a log that remembers what they say."""
 
-import io
-import json
 from dataclasses import dataclass, field
-from typing import Any
 
 import trio
 from google.protobuf.message import Message
 
 from bbs.http.endpoints import Answer, Call, EventStream, Peer, RouteTable, Unary
-from bbs.log import LagerSink, Level, root_logger
+from bbs.log import LagerSink, root_logger
 from bbs.models.outcome import Outcome, Record, put
 from bbs.peers.stub import StubPeers
 from bbs.routes.context import Context
@@ -18,35 +15,8 @@ from bbs.service import Service
 from bbs.store.backend import DroppedRow
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, MemoryBackend
+from tests.log_lines import Lines
 from tests.records import AnyScope
-
-
-class Lines(io.BytesIO):
-    """The lines written so far, without what every line has."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.raw: list[str] = []
-
-    def write(self, data: Any, /) -> int:
-        self.raw.append(bytes(data).decode())
-        return len(data)
-
-    def shown(self) -> list[str]:
-        """Level and message of each."""
-        lines = [json.loads(line) for line in self.raw]
-        return [f"{Level(line['log_level']).name.lower()} {line['message']}" for line in lines]
-
-    def table(self, prefix: str) -> list[str]:
-        """Level, message, session number and data keys of each, in columns."""
-        return [
-            f"{Level(line['log_level']).name.lower():5} {line['message'].removeprefix(prefix):75} "
-            f"{line['data'].get('session', '-'):9} {' '.join(key for key in line['data'] if key != 'session')}".rstrip()
-            for line in map(json.loads, self.raw)
-        ]
-
-    def data(self) -> list[dict[str, Any]]:
-        return [json.loads(line)["data"] for line in self.raw]
 
 
 @dataclass

@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -18,6 +19,7 @@ from bbs.models.actual_lrp import ActualLRPState, InstanceKey, Presence
 from bbs.models.desired_lrp import RECREATE
 from bbs.models.outcome import Record
 from bbs.models.task import TaskState
+from tests.log_lines import level_of
 from tests.records import actual_lrp, desired_lrp, desired_message, net_info, task, task_definition
 from tests.routes.log_bench import open_bbs
 
@@ -197,12 +199,19 @@ def sections() -> dict[str, str]:
     return {name: "\n".join(lines) for name, *lines in (part.split("\n") for part in parts)}
 
 
+def in_columns(line: dict[str, Any]) -> str:
+    """Level, message, session number and data keys."""
+    message, data = line["message"].removeprefix("bbs.request."), line["data"]
+    keys = " ".join(key for key in data if key != "session")
+    return f"{level_of(line):5} {message:75} {data.get('session', '-'):9} {keys}".rstrip()
+
+
 async def told(nursery: trio.Nursery, case: Case, level: Level) -> str:
     bbs = await open_bbs(nursery)
     await bbs.there_is(*case.rows)
     bbs.sink.min_level = level
     await bbs.ask(case.route, case.request)
-    return "\n".join(bbs.out.table("bbs.request."))
+    return "\n".join(map(in_columns, bbs.out.lines))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

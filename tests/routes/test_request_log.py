@@ -1,12 +1,9 @@
 """The lines about requests, byte for byte. spec: metrics-and-logs.md §3.1, §4; api.md §5"""
 
 import datetime
-import io
-import json
 import os
 import stat
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography import x509
@@ -24,19 +21,10 @@ from bbs.routes.request_log import (
     open_access_log,
     request_data,
 )
+from tests.log_lines import Lines
 
 NOW_NS = 1795466811_752160311
 CN, O, OU = NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME  # noqa: E741
-
-
-class Lines(io.BytesIO):
-    def __init__(self) -> None:
-        super().__init__()
-        self.writes: list[str] = []
-
-    def write(self, data: Any, /) -> int:
-        self.writes.append(bytes(data).decode())
-        return len(data)
 
 
 class Certificate:
@@ -149,7 +137,7 @@ def test_requests_are_counted_in_each_log_by_its_own_count() -> None:
     requests.end(PING, first, 1)
 
     def seen(lines: Lines) -> list[tuple[str, str]]:
-        return [(line["message"], line["data"]["session"]) for line in map(json.loads, lines.writes)]
+        return [(line["message"], line["data"]["session"]) for line in lines.lines]
 
     assert seen(out) == [
         ("bbs.request.serving", "2"), ("bbs.request.serving", "3"),

@@ -61,7 +61,7 @@ async def test_a_claim_to_the_byte(bbs: BBS) -> None:
         '"data":{"index":0,"instance_key":{"cell_id":"c1","instance_guid":"a"},"process_guid":"p",'
         '"session":"1.1.2"}}\n'
     )
-    assert bbs.out.raw == [
+    assert bbs.out.writes == [
         f'{head}.starting","log_level":1,{data}',
         f'{head}.complete","log_level":1,{data}',
     ]
@@ -156,7 +156,7 @@ async def test_a_change_is_told_at_info(
 
     assert pb.ActualLRPLifecycleResponse.FromString(bytes(answer)).error == pb.Error()  # type: ignore[arg-type]
     expected = [f"info bbs.request.{session}.{what}" for what in ("starting", "complete")]
-    said = [each for each in zip(bbs.out.shown(), bbs.out.data(), strict=True) if each[0] in expected]
+    said = [each for each in zip(bbs.out.shown(), bbs.out.data, strict=True) if each[0] in expected]
     assert [line for line, _ in said] == expected
     for _, given in said:
         del given["session"]
@@ -170,7 +170,7 @@ async def test_above_info_nothing_is_said_of_what_goes_well(bbs: BBS, level: Lev
 
     await bbs.ask("ClaimActualLRP", CLAIM)
 
-    assert bbs.out.raw == []
+    assert bbs.out.writes == []
 
 
 REFUSALS: list[Any] = [
@@ -208,7 +208,7 @@ async def test_a_refusal_is_an_error_between_beginning_and_end(
     around = [f"info bbs.request.{session}.{what}" for what in ("starting", "complete")]
     error = f"error bbs.request.{message}"
     assert bbs.out.shown() == ([around[0], error, around[1]] if level is Level.INFO else [error])
-    [data] = [data for data in bbs.out.data() if "error" in data]
+    [data] = [data for data in bbs.out.data if "error" in data]
     assert isinstance(answer, bytes)
     assert data["error"] == pb.ActualLRPLifecycleResponse.FromString(answer).error.message
 
@@ -226,7 +226,7 @@ async def test_a_request_that_cannot_be_read_is_an_error_of_the_handler(
     await bbs.ask("ClaimActualLRP", body)
 
     assert bbs.out.shown() == [f"error bbs.request.claim-actual-lrp.{action}"]
-    assert bbs.out.data()[0]["session"] == "1.1"
+    assert bbs.out.data[0]["session"] == "1.1"
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ async def test_a_suspect_is_ignored_in_one_line(
     await bbs.ask(route, request_message)
 
     assert bbs.out.shown() == [f"info bbs.request.{verb}-actual-lrp.ignored-{verb}-request-from-suspect"]
-    assert bbs.out.data() == [
+    assert bbs.out.data == [
         {
             "process_guid": "p",
             "index": 0,
@@ -301,7 +301,7 @@ async def test_evacuations_begin_and_end_in_the_handlers_session(
     await bbs.ask(route, request_message)
 
     assert bbs.out.shown() == [f"info bbs.request.{session}.{what}" for what in said]
-    assert [data["session"] for data in bbs.out.data()] == ["1.1" for _ in said]
+    assert [data["session"] for data in bbs.out.data] == ["1.1" for _ in said]
 
 
 @pytest.mark.parametrize("fast_lane", [True, False], ids=["fast lane", "quart"])
@@ -337,7 +337,7 @@ async def test_a_request_and_its_handler_are_one_family(bbs: BBS, fast_lane: boo
 
     seen = [
         (line.removeprefix("debug bbs.request."), data["session"], "trace-id" in data)
-        for line, data in zip(bbs.out.shown(), bbs.out.data(), strict=True)
+        for line, data in zip(bbs.out.shown(), bbs.out.data, strict=True)
         if "added-domain" not in line
     ]
     assert seen == [
@@ -386,7 +386,7 @@ async def test_only_a_new_domain_is_news(bbs: BBS, level: Level, first: list[str
     await bbs.ask("UpsertDomain", request)
 
     assert bbs.out.shown() == first + second
-    assert all(data["domain"] == "d" and data["ttl"] == 9 for data in bbs.out.data())
+    assert all(data["domain"] == "d" and data["ttl"] == 9 for data in bbs.out.data)
 
 
 async def test_every_route_but_ping_has_something_to_say(bbs: BBS) -> None:
@@ -420,7 +420,7 @@ def test_trace_ids(given_id: str, shown: str | None) -> None:
 async def test_the_lines_of_a_request_share_its_trace(bbs: BBS) -> None:
     await bbs.ask("ClaimActualLRP", CLAIM, "0123456789abcdef0123456789abcdef")
 
-    first, *others = bbs.out.data()
+    first, *others = bbs.out.data
     assert first["trace-id"] == "0123456789abcdef0123456789abcdef"
     assert [data["span-id"] for data in others] == [first["span-id"]] * 2
 
@@ -442,26 +442,32 @@ def test_a_net_info_is_shown_as_its_json(message: pb.ActualLRPNetInfo) -> None:
     assert story_data.net_info(message) == json.loads(to_json(message))
 
 
-@pytest.mark.parametrize(
-    ("route", "body", "session", "data"),
-    [
-        (
-            "EventStream", pb.EventsByCellId(cell_id="c1").SerializeToString(),
-            "subscribe-r0.subscribed-to-event-stream", {"cell_id": "c1"},
-        ),
-        ("EventStream_r0", b"", "subscribe-r0.subscribed-to-event-stream", {"cell_id": ""}),
-        ("LRPInstanceEventStream", b"", "subscribe-r0.subscribed-to-instance-event-stream", {"cell_id": ""}),
-        ("TaskEventStream", b"", "tasks-subscribe-r0.subscribed-to-tasks-event-stream", {}),
-    ],
-)  # fmt: skip
+SUBSCRIBED = [
+    (
+        "EventStream", pb.EventsByCellId(cell_id="c1").SerializeToString(),
+        "subscribe-r0.subscribed-to-event-stream", {"cell_id": "c1"},
+    ),
+    ("EventStream_r0", b"", "subscribe-r0.subscribed-to-event-stream", {"cell_id": ""}),
+    ("LRPInstanceEventStream", b"", "subscribe-r0.subscribed-to-instance-event-stream", {"cell_id": ""}),
+    ("LrpInstanceEventStream_r0", b"", "subscribe-r0.subscribed-to-instance-event-stream", {"cell_id": ""}),
+    ("TaskEventStream", b"", "tasks-subscribe-r0.subscribed-to-tasks-event-stream", {}),
+    ("TaskEventStream_r0", b"", "tasks-subscribe-r0.subscribed-to-tasks-event-stream", {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("route", "body", "session", "data"), SUBSCRIBED)
 async def test_a_subscription_is_told(
     bbs: BBS, route: str, body: bytes, session: str, data: dict[str, object]
 ) -> None:
     source = await bbs.stream(route).open(bbs.call(body))
 
     assert bbs.out.shown() == [f"info bbs.request.{session}"]
-    assert bbs.out.data() == [{**data, "session": "1.1"}]
+    assert bbs.out.data == [{**data, "session": "1.1"}]
     source.close()
+
+
+def test_every_stream_has_a_case() -> None:
+    assert {route for route, *_ in SUBSCRIBED} == set(SUBSCRIPTIONS)
 
 
 async def test_a_stream_that_the_server_ends_is_an_error(bbs: BBS) -> None:
@@ -472,7 +478,7 @@ async def test_a_stream_that_the_server_ends_is_an_error(bbs: BBS) -> None:
         await source.receive()
 
     assert bbs.out.shown()[1:] == ["error bbs.request.tasks-subscribe-r0.failed-to-get-next-event"]
-    assert bbs.out.data()[1] == {"error": "read from closed source", "session": "1.1"}
+    assert bbs.out.data[1] == {"error": "read from closed source", "session": "1.1"}
 
 
 async def test_a_stream_that_the_client_ends_is_none(bbs: BBS) -> None:
@@ -482,7 +488,7 @@ async def test_a_stream_that_the_client_ends_is_none(bbs: BBS) -> None:
     with pytest.raises(StreamEnded):
         await source.receive()
 
-    assert len(bbs.out.raw) == 1
+    assert len(bbs.out.writes) == 1
 
 
 async def test_a_subscription_that_cannot_be_read_is_an_error(bbs: BBS) -> None:

@@ -15,7 +15,7 @@ from bbs.store.health_check import (
     HealthCheckSettings,
     PostgresProbe,
 )
-from tests.convergence.log_lines import LogLines
+from tests.log_lines import Lines
 from tests.store.worlds import PostgresWorld
 
 
@@ -37,7 +37,7 @@ class Database:
 
 async def check(
     database: Database,
-    lines: LogLines,
+    lines: Lines,
     *,
     for_s: float,
     failure_threshold: int = 3,
@@ -47,19 +47,19 @@ async def check(
     may_begin = trio.Event()
     may_begin.set()
     with trio.move_on_after(for_s):
-        await HealthCheck(database.attempt, settings, log=lines.log).run(may_begin)
+        await HealthCheck(database.attempt, settings, log=lines.logger()).run(may_begin)
 
 
 async def test_nothing_is_asked_before_the_migrations_are_done(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    database, lines = Database(["well"]), LogLines()
+    database, lines = Database(["well"]), Lines()
 
     with trio.move_on_after(100):
-        await HealthCheck(database.attempt, HealthCheckSettings(), log=lines.log).run(trio.Event())
+        await HealthCheck(database.attempt, HealthCheckSettings(), log=lines.logger()).run(trio.Event())
 
     assert database.asked_at_s == []
-    assert lines.messages() == ["db-health-check-runner.waiting-for-db-migrations"]
+    assert lines.messages == ["bbs.db-health-check-runner.waiting-for-db-migrations"]
 
 
 async def test_a_database_that_is_well_is_asked_once_per_interval(
@@ -67,7 +67,7 @@ async def test_a_database_that_is_well_is_asked_once_per_interval(
 ) -> None:
     database = Database(["well"])
 
-    await check(database, LogLines(), for_s=35)
+    await check(database, Lines(), for_s=35)
 
     assert database.asked_at_s == pytest.approx([10, 20, 30])
 
@@ -75,21 +75,21 @@ async def test_a_database_that_is_well_is_asked_once_per_interval(
 async def test_one_success_makes_up_for_the_failures_before_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    database, lines = Database(["ill", "hangs", "well"]), LogLines()
+    database, lines = Database(["ill", "hangs", "well"]), Lines()
 
     await check(database, lines, for_s=25)
 
     assert database.asked_at_s == pytest.approx([10, 10, 15, 20])
-    assert lines.messages()[2:] == [
-        "db-health-check-runner.failed-health-check",
-        "db-health-check-runner.health-check-timed-out",
-        "db-health-check-runner.exiting",
+    assert lines.messages[2:] == [
+        "bbs.db-health-check-runner.failed-health-check",
+        "bbs.db-health-check-runner.health-check-timed-out",
+        "bbs.db-health-check-runner.exiting",
     ]
-    assert lines.lines()[3]["data"]["error"] == "timed out after 5s while executing DB health check"
+    assert lines.lines[3]["data"]["error"] == "timed out after 5s while executing DB health check"
 
 
 async def test_a_round_without_a_success_ends_the_process(autojump_clock: trio.testing.MockClock) -> None:
-    database, lines = Database(["ill", "hangs", "ill"]), LogLines()
+    database, lines = Database(["ill", "hangs", "ill"]), Lines()
 
     with pytest.raises(HealthCheckFailed) as failed:
         await check(database, lines, for_s=100)
@@ -100,12 +100,12 @@ async def test_a_round_without_a_success_ends_the_process(autojump_clock: trio.t
         "failed upserting health check time: no",
     ]
     assert trio.current_time() == pytest.approx(15)
-    assert lines.messages()[-3:] == [
-        "db-health-check-runner.health-check-attempts-exceeded",
-        "db-health-check-runner.database-failure-detected-restarting-bbs",
-        "db-health-check-runner.exiting",
+    assert lines.messages[-3:] == [
+        "bbs.db-health-check-runner.health-check-attempts-exceeded",
+        "bbs.db-health-check-runner.database-failure-detected-restarting-bbs",
+        "bbs.db-health-check-runner.exiting",
     ]
-    assert lines.lines()[-3]["data"]["max-attempts"] == 3
+    assert lines.lines[-3]["data"]["max-attempts"] == 3
 
 
 async def test_a_negative_threshold_is_a_round_without_attempts(
@@ -113,7 +113,7 @@ async def test_a_negative_threshold_is_a_round_without_attempts(
 ) -> None:
     database = Database(["ill"])
 
-    await check(database, LogLines(), for_s=100, failure_threshold=-1)
+    await check(database, Lines(), for_s=100, failure_threshold=-1)
 
     assert database.asked_at_s == []
 
@@ -121,7 +121,7 @@ async def test_a_negative_threshold_is_a_round_without_attempts(
 async def test_ticks_during_a_long_round_are_left_out(autojump_clock: trio.testing.MockClock) -> None:
     database = Database(["hangs", "hangs", "well", "well"])
 
-    await check(database, LogLines(), for_s=35, timeout_s=7)
+    await check(database, Lines(), for_s=35, timeout_s=7)
 
     assert database.asked_at_s == pytest.approx([10, 17, 24, 30])
 
@@ -159,7 +159,7 @@ async def test_a_statement_that_hangs_is_broken_off(postgres: PostgresWorld, dat
     may_begin.set()
 
     with trio.fail_after(10), pytest.raises((HealthCheckFailed, BaseExceptionGroup)) as failed:
-        await HealthCheck(probe.attempt, settings, log=LogLines().log).run(may_begin)
+        await HealthCheck(probe.attempt, settings, log=Lines().logger()).run(may_begin)
 
     assert str(root_cause(failed.value)).count("timed out after 0.1s") == 2
     await postgres.execute("ROLLBACK")

@@ -20,6 +20,7 @@ from bbs.store.postgres import WRITER_TOKEN_ID, PostgresBackend
 from bbs.store.schema import SchemaError
 from tests.records import actual_lrp, desired_lrp
 from tests.store.worlds import KEYRING, RUNNING, PostgresWorld, load, write_until_done
+from tests.waiting import wait_until
 
 
 async def test_a_batch_that_is_refused_writes_nothing(postgres: PostgresWorld) -> None:
@@ -141,8 +142,11 @@ async def test_a_fenced_backend_writes_nothing_any_more(postgres: PostgresWorld)
             with pytest.raises(WriterLockLost, match="not master"):
                 await write_until_done(former, [put(actual_lrp())])
 
-        while not await postgres.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
-            await trio.sleep(0.005)
+        await wait_until(
+            lambda: postgres.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"),
+            within_s=10,
+            what="the write waits for the table",
+        )
         former.fence("this process is not master")
 
     with pytest.raises(WriterLockLost, match="not master"):

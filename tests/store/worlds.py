@@ -4,8 +4,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import asyncpg
-import trio
-import trio.testing
 from trio_asyncio import aio_as_trio
 
 from bbs.models.actual_lrp import (
@@ -24,6 +22,7 @@ from bbs.store.dsn import parse_dsn
 from bbs.store.memory_backend import Disk, MemoryBackend
 from bbs.store.postgres import PostgresBackend
 from tests.records import actual_lrp, desired_lrp, task
+from tests.waiting import wait_until
 
 KEYRING = Keyring({"label": "key"}, "label")
 RUNNING = actual_lrp(
@@ -96,9 +95,11 @@ class PostgresWorld(World):
     async def break_connection(self, backend: Any) -> None:
         pid = backend._connection.get_server_pid()
         await self.execute("SELECT pg_terminate_backend($1)", pid)
-        # Postgres has no event for it.
-        while await self.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid):  # noqa: ASYNC110
-            await trio.sleep(0.005)
+        await wait_until(
+            lambda: self.fetchval("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)", pid),
+            within_s=10,
+            what="the session has ended",
+        )
 
     async def spoil(self, record: Record, **columns: Any) -> None:
         table = TABLES[type(record)]

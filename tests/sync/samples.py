@@ -1,7 +1,6 @@
 """Records and events for the tests of the feeds, and a reader of what a stream says."""
 
 from base64 import b64decode
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
@@ -56,27 +55,6 @@ class FakeEvent:
         if self.broken:
             raise ValueError("has no bytes")
         return f"{self.text}@{version.name}".encode()
-
-
-class Logged(NamedTuple):
-    action: str
-    data: Mapping[str, object]
-    error: str
-
-
-class FakeLog:
-    def __init__(self) -> None:
-        self.lines: list[Logged] = []
-
-    def error(
-        self,
-        action: str,
-        data: Mapping[str, object] | None = None,
-        /,
-        *,
-        error: BaseException | str | None = None,
-    ) -> None:
-        self.lines.append(Logged(action, data or {}, str(error)))
 
 
 class Received(NamedTuple):

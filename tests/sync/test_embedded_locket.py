@@ -29,6 +29,7 @@ from bbs.tls.contexts import TLSFiles
 from bbs.tls.development import make_development_certs
 from tests.daemons import free_port
 from tests.processes import first_line, running_bbs
+from tests.waiting import wait_until
 
 LOCK = Resource.lock("bbs", owner="a")
 
@@ -129,9 +130,11 @@ async def test_no_thread_is_left() -> None:
         open_locket(LocketSettings(address=bound, tls=None), log=null_logger()) as locket,
     ):
         await locket.lock(LOCK, ttl_s=15, deadline_s=5, wait_for_ready=False)
-    with trio.fail_after(10):
-        while any("locket" in thread.name for thread in threading.enumerate()):  # noqa: ASYNC110
-            await trio.sleep(0.01)
+    await wait_until(
+        lambda: not any("locket" in thread.name for thread in threading.enumerate()),
+        within_s=10,
+        what="Locket's threads have ended",
+    )
     assert threading.active_count() <= before + 2  # gRPC's own pollers go when they like
 
 
@@ -148,9 +151,11 @@ async def test_presences_of_another_process_come_and_go(address: str) -> None:
         finally:
             process.kill()
             await process.wait()
-        with trio.fail_after(10):
-            while await cells.present_cells(log=null_logger()):
-                await trio.lowlevel.checkpoint()
+
+        async def is_gone() -> bool:
+            return not await cells.present_cells(log=null_logger())
+
+        await wait_until(is_gone, within_s=10, what="the cell's presence has run out")
         with pytest.raises(ResourceNotFound):
             await cells.cell_by_id("cell-1", log=null_logger())
 
@@ -168,9 +173,11 @@ async def test_a_cell_registers_with_bbs_serve_and_is_listed(tmp_path: Path) -> 
         finally:
             process.kill()
             await process.wait()
-        with trio.fail_after(10):
-            while await client.cells():  # noqa: ASYNC110
-                await trio.sleep(0.05)
+
+        async def is_gone() -> bool:
+            return not await client.cells()
+
+        await wait_until(is_gone, within_s=10, what="the cell's presence has run out")
         assert await bbs.stop() == 0
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
+from bbs.log import Logger, null_logger
 from bbs.models.actual_lrp import ActualLRPState
 from bbs.models.events import (
     ActualLRPCrashed,
@@ -25,13 +26,12 @@ from bbs.models.outcome import Told
 from bbs.models.versions import Version
 from bbs.sync.hubs.hub import RECEIVE_BYTES_MAX, SUBSCRIBER_EVENTS_MAX, EventHubs, HubClosed
 from bbs.sync.hubs.sse import StreamEnded
+from tests.log_lines import Lines
 from tests.sync.samples import (
     GROUP_STREAM,
     INSTANCE_STREAM,
     TASK_STREAM,
     FakeEvent,
-    FakeLog,
-    Logged,
     Received,
     lrp,
     parse,
@@ -40,12 +40,7 @@ from tests.sync.samples import (
 
 
 @pytest.fixture
-def log() -> FakeLog:
-    return FakeLog()
-
-
-@pytest.fixture
-def hubs(log: FakeLog) -> EventHubs:
+def hubs(log: Logger) -> EventHubs:
     return EventHubs(log=log)
 
 
@@ -363,7 +358,7 @@ def test_indexed_delivery_agrees_with_a_filter_over_all_events(
     events: list[tuple[Hub, tuple[str, ...] | None]], filters: list[str]
 ) -> None:
     async def check() -> None:
-        hubs = EventHubs(log=FakeLog())
+        hubs = EventHubs(log=null_logger())
         streams = [
             hubs.subscribe(INSTANCE_STREAM, version=Version.V3, cell_id=cell_id) for cell_id in filters
         ]
@@ -385,7 +380,7 @@ def test_indexed_delivery_agrees_with_a_filter_over_all_events(
 # The bound
 
 
-async def test_a_full_subscriber_gets_what_is_queued_then_the_end(hubs: EventHubs, log: FakeLog) -> None:
+async def test_a_full_subscriber_gets_what_is_queued_then_the_end(hubs: EventHubs, lines: Lines) -> None:
     slow = hubs.subscribe(INSTANCE_STREAM, version=Version.V3, cell_id="cell-1")
     hubs.publish([Told(Hub.INSTANCE, FakeEvent(str(n), ("cell-1",))) for n in range(SUBSCRIBER_EVENTS_MAX)])
     assert hubs.statistics().cut_off == 0
@@ -400,7 +395,8 @@ async def test_a_full_subscriber_gets_what_is_queued_then_the_end(hubs: EventHub
     with pytest.raises(StreamEnded):
         await slow.receive()
     assert hubs.statistics().cut_off == 1
-    assert log.lines == [Logged("got-error-sending-event", {"cell_id": "cell-1"}, "slow consumer")]
+    assert lines.shown() == ["error bbs.got-error-sending-event"]
+    assert lines.data == [{"cell_id": "cell-1", "error": "slow consumer"}]
 
 
 async def test_a_slow_subscriber_does_not_cost_the_others_anything(hubs: EventHubs) -> None:
@@ -421,7 +417,7 @@ async def test_a_slow_subscriber_does_not_cost_the_others_anything(hubs: EventHu
 
 
 async def test_an_event_without_bytes_ends_the_streams_it_should_have_gone_to(
-    hubs: EventHubs, log: FakeLog
+    hubs: EventHubs, lines: Lines
 ) -> None:
     here, there = (
         hubs.subscribe(INSTANCE_STREAM, version=Version.V3, cell_id=cell) for cell in (HERE, THERE)
@@ -435,7 +431,8 @@ async def test_an_event_without_bytes_ends_the_streams_it_should_have_gone_to(
     with pytest.raises(StreamEnded):
         await here.receive()
     assert texts(await receive_all(there)) == ["before", "after"]
-    assert log.lines == [Logged("failed-to-encode-event", {"event": "fake"}, "has no bytes")]
+    assert lines.shown() == ["error bbs.failed-to-encode-event"]
+    assert lines.data == [{"event": "fake", "error": "has no bytes"}]
     assert hubs.statistics().ended_untold == 1
 
 

@@ -179,6 +179,7 @@ from bbs.log import null_logger
 from bbs.sync.locket.client import LocketError, LocketSettings, Resource, TypeCode, open_locket
 from bbs.sync.locket.server import embedded_locket
 from bbs.sync.locket.table import LocketTable
+from tests.waiting import wait_until
 
 gc.disable()
 
@@ -209,9 +210,9 @@ async def main():
     print(json.dumps([before, meanwhile, after]))
 
 async def settled(at_most=(1, 1000)):
-    with trio.move_on_after(10):
-        while held()[0] > at_most[0] or held()[1] > at_most[1]:
-            await trio.sleep(0.01)
+    await wait_until(
+        lambda: all(now <= then for now, then in zip(held(), at_most)), within_s=10, what=f"at most {at_most} held"
+    )
     return held()
 
 trio.run(main)

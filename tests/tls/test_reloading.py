@@ -16,7 +16,7 @@ from bbs.tls.reloading import (
     client_certificate,
     server_certificate,
 )
-from tests.convergence.log_lines import LogLines
+from tests.log_lines import Lines
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ def test_a_reload_makes_a_new_context(make: Callable[[TLSFiles], Certificate], f
 async def test_changed_files_are_noticed_once(
     certs: DevelopmentCerts, files: TLSFiles, tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    certificate, lines = server_certificate(files), LogLines()
+    certificate, lines = server_certificate(files), Lines()
     before = certificate.context()
-    certificates = Certificates([certificate], log=lines.log)
+    certificates = Certificates([certificate], log=lines.logger())
     with trio.move_on_after(1.5 * LOOK_INTERVAL_S):
         await certificates.watch()
     assert certificate.context() is before
@@ -60,21 +60,21 @@ async def test_changed_files_are_noticed_once(
         await certificates.watch()
 
     assert certificate.context() is not before
-    assert lines.messages() == ["certificates.reloaded"]
+    assert lines.messages == ["bbs.certificates.reloaded"]
 
 
 async def test_files_that_cannot_be_used_change_nothing(
     certs: DevelopmentCerts, files: TLSFiles, autojump_clock: MockClock
 ) -> None:
-    certificate, lines = server_certificate(files), LogLines()
+    certificate, lines = server_certificate(files), Lines()
     before = certificate.context()
     certs.server_key.write_text("half a key")
 
     with trio.move_on_after(3.5 * LOOK_INTERVAL_S):
-        await Certificates([certificate], log=lines.log).watch()
+        await Certificates([certificate], log=lines.logger()).watch()
 
     assert certificate.context() is before
-    assert lines.messages() == ["certificates.failed-to-reload"]
+    assert lines.messages == ["bbs.certificates.failed-to-reload"]
 
 
 def test_files_that_cannot_be_used_at_first_are_an_error(tmp_path: Path) -> None:
