@@ -40,7 +40,7 @@ ANY_METHOD: Final = ["DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT"]
 
 # Upstream's page has changed the meaning of its numbers. Words, and the numbers 0 and 1, mean the same in both generations.
 # 2 was error and is warn now, 3 was fatal and is error now, 4 is fatal and is new. `warn` is new too, and silences
-# everything upstream. Whoever asks for 2, 3 or warn gets errors here: what an old or a new script can least do without.
+# everything upstream. Here 2, 3 and `warn` all mean error, so that no script of either generation silences the errors.
 LEVELS: Final[Mapping[str, Level]] = {
     word: level
     for words, level in (
