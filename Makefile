@@ -19,12 +19,15 @@ help:  ## show this list
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "this needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is not: make PYTHON=python3.13 ..."; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	touch $(STAMP)
+	@echo "setting up $(VENV): a minute or so"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --quiet --no-input --disable-pip-version-check --root-user-action=ignore \
+	  -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
 
-setup: $(STAMP)  ## virtual environment with the package in editable mode
-	@if [ -d .git ]; then mkdir -p .git/hooks && ln -sf ../../.githooks/pre-commit .git/hooks/pre-commit; fi
+# .git is a directory in a clone, a file in a worktree, and absent from a tarball (which may lie in somebody else's repository).
+setup: $(STAMP)  ## virtual environment with the package in editable mode, and the hook before commits
+	@if [ -e .git ]; then git config core.hooksPath .githooks || echo "no hook before commits: see above"; fi
 
 serve: $(STAMP)  ## start a server on its embedded default (http://127.0.0.1:8889, data in ./bbs-data)
 	@$(BIN)/bbs serve

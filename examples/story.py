@@ -46,7 +46,7 @@ class StoryFailed(Exception):
 
 @dataclass
 class Ledger:
-    """What the server has acknowledged, and what it has told, per app. One instance each, at index 0."""
+    """What the server has acknowledged of each app, and what its events have told. Each app has one instance, index 0."""
 
     desired: set[str] = field(default_factory=set)
     states: dict[str, str] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Server:
     url: str
 
     async def kill(self) -> None:
-        """End it without a chance to do anything about it; nothing if it has ended already."""
+        """Kill it with SIGKILL, so that it cannot save anything; does nothing if it has ended already."""
         with trio.CancelScope(shield=True):  # a killed process ends at once
             self.process.kill()
             await self.process.wait()

@@ -218,7 +218,7 @@ def _machine() -> dict[str, JSON]:
 
 
 def _leave(signal_number: int, frame: FrameType | None) -> NoReturn:
-    """Ended from outside, by `timeout` for one: leave as after Ctrl-C, so that our server is stopped too."""
+    """For SIGTERM, which `timeout` sends, for one: end as after Ctrl-C, so that the server that we started is stopped too."""
     raise SystemExit(128 + signal_number)
 
 

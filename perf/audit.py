@@ -38,7 +38,7 @@ _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 @dataclass(slots=True, kw_only=True)
 class AuditAccount:
-    """CPU seconds of each audit, here and in Postgres; how long it took; the longest stall of the event loop."""
+    """For each audit the CPU seconds used here and in Postgres and the seconds it took; and the longest stalls."""
 
     lrps: int
     own_s: list[float] = field(default_factory=list)
@@ -136,12 +136,12 @@ async def _audit_once(audit: Audit, account: AuditAccount) -> None:
     account.own_s.append(time.process_time() - own)
     account.postgres_s.append(_postgres_cpu_s() - postgres)
     account.took_s.append(time.perf_counter() - began)
-    # Once more, beside what sees the stalls and takes all the CPU there is.
+    # Once more, to measure the stalls: what measures them uses all the CPU there is, so it must not run beside the other.
     account.stalls.add(await stalls_beside(audit.run))
 
 
 def _postgres_cpu_s() -> float:
-    """Of all processes called postgres that descend from this one's children."""
+    """CPU seconds used so far by the processes called ``postgres`` among this process' descendants."""
     total = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:

@@ -47,7 +47,7 @@ COMMIT_S: Final = 0.003
 
 
 class ForgetfulBackend:
-    """A `bbs.store.backend.Backend` that takes its time and keeps nothing."""
+    """A `bbs.store.backend.Backend` whose writes take `COMMIT_S` and go nowhere."""
 
     async def acquire_writer_lock(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -67,7 +67,7 @@ class ForgetfulBackend:
         return ReadBack([], list(keys))
 
     def watch_session(self, on_lost: Callable[[], None]) -> None:
-        """There is none to lose."""
+        """Do nothing: there is no session that could be lost."""
 
     async def hold(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -141,7 +141,9 @@ def _tag() -> ModificationTag:
 
 @dataclass(slots=True, kw_only=True)
 class ConvergenceAccount:
-    """Milliseconds. ``vanished`` are the instances on the tenth of the cells that was gone in each of the last two."""
+    """Durations and stalls of the passes, in milliseconds. ``vanished`` is the number of instances on the tenth of the cells
+    that was missing in the last two passes.
+    """
 
     lrps: int
     cells: int
@@ -266,7 +268,7 @@ async def _took_ms(work: Callable[[], Awaitable[object]]) -> float:
 
 
 def _expect(account: ConvergenceAccount, convergence: LRPConvergence, *, running: int, suspects: int) -> None:
-    """Fast, and right too?"""
+    """Check that the pass came to the right result: a figure of a pass that did nothing would look good."""
     found = convergence.statistics()
     if (found.running, found.suspects_running) != (running, suspects):
         account.troubles.append(f"expected {running} running and {suspects} suspect instances: {found}")

@@ -26,7 +26,7 @@ SEED_MAX_S: Final = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """A target in words that another process understands."""
+    """A `Target` in a form that can be handed to another process: the URL and the paths of certificates."""
 
     url: str
     ca: Path | None
@@ -39,7 +39,7 @@ class Credentials:
 
 @dataclass(slots=True, kw_only=True)
 class Hold:
-    """Pings by what went on meanwhile, and how many lists or changes were answered during them."""
+    """Latencies of pings, by what else went on meanwhile, and how many lists or changes were answered during them."""
 
     lrps: int
     instances: int

@@ -57,7 +57,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What a row of the table says; CPU is microseconds per request."""
+    """The figures of one row of the table. CPU is in microseconds per request."""
 
     per_s: float
     p50_ms: float
@@ -69,7 +69,7 @@ class Figures:
 
 @dataclass(slots=True, kw_only=True)
 class Comparison:
-    """All turns of a run."""
+    """All turns of a run, and the medians of their rounds."""
 
     lrps: int
     connections: int
@@ -197,7 +197,7 @@ def _take_turn(
 
 
 def _check_all_run(generator: LoadGenerator, fleet: Fleet) -> Sequence[str]:
-    """The answers said so; does the server's state say so too?"""
+    """What is wrong with the server's state after the turn: the answers said that all instances run, so a list must, too."""
     sample = generator.run([fleet.list_actual_lrps()], max_s=LIST_MAX_S)
     if not sample.good:
         return [f"list: {sample.trouble()}"]

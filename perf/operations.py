@@ -79,7 +79,7 @@ class Row:
 
 @dataclass(slots=True, kw_only=True)
 class Account:
-    """What the whole run measured."""
+    """The results of all operations of a run."""
 
     url: str
     lrps: int

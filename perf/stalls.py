@@ -1,4 +1,6 @@
-"""How long others wait for a turn while something is done: a task that spins beside it, and sees the longest gap."""
+"""How long others wait for a turn while something is done. A task beside it does nothing but give up its turn and take the
+next one; the longest time between two of its turns is the stall.
+"""
 
 import gc
 from collections.abc import Awaitable, Callable
@@ -12,7 +14,7 @@ from perf.figures import JSON, number
 
 @dataclass(slots=True)
 class Stalls:
-    """The longest of each, in milliseconds: turns that others had to wait for, and the garbage collector's part of it."""
+    """In milliseconds, the longest wait of others for a turn, and the longest collection by the garbage collector."""
 
     turn_ms: float = 0.0
     collection_ms: float = 0.0

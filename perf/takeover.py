@@ -20,7 +20,7 @@ from perf.server import ServerFailed, Spawned, fresh_home, spawned_server
 from perf.workloads import seed_lrp
 
 INSTANCES: Final = 50
-"""Per process: an app's usual size does not matter here, and seeding is quicker."""
+"""Instances of each process. Real apps are smaller, which makes no difference to a takeover; seeding is quicker so."""
 
 SEED_MAX_S: Final = 600.0
 WAIT_MAX_S: Final = 120.0
@@ -32,7 +32,7 @@ HAS_READ: Final = "read-ahead"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Takeover:
-    """Seconds from the lock to the first answer, and of it those spent loading; ``rows`` were left to load."""
+    """Seconds from the lock to the first answer, how many of them were spent loading, and how many rows were loaded."""
 
     kind: str
     answers_s: float

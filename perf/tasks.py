@@ -124,7 +124,7 @@ class Row:
 
 @dataclass(slots=True, kw_only=True)
 class StormAccount:
-    """What the whole storm measured."""
+    """The results of all operations of a run."""
 
     url: str
     tasks: int
@@ -207,7 +207,7 @@ def storm(
 
 
 def _check_first_cell(generator: LoadGenerator, tempest: TaskStorm) -> list[str]:
-    """The answers said so; does the server's state say so too?"""
+    """What is wrong with the server's state: the answers said that the tasks run, so a list of one cell's tasks must, too."""
     sample = generator.run([tempest.list_running_on(0)], max_s=LIST_MAX_S)
     if not sample.good:
         return [f"list: {sample.trouble()}"]

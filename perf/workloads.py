@@ -84,7 +84,7 @@ class Fleet:
         )
 
     def crashes(self) -> list[bytes]:
-        """The first two of an LRP make it unclaimed again."""
+        """A crash of each LRP. After its first two crashes an LRP is unclaimed and auctioned again, after the third CRASHED."""
         return self._each(
             "/v1/actual_lrps/crash",
             lambda i: pb.CrashActualLRPRequest(
@@ -100,7 +100,7 @@ class Fleet:
         )
 
     def changes_of_large(self, instances: int) -> list[tuple[str, bytes]]:
-        """One process beside the fleet, through all that its size can be to others, by name and in order."""
+        """Requests that desire, scale and remove one process beside the fleet, by the name of the change and in order."""
         process_guid = f"{self.prefix}large"
         lrp = seed_lrp(process_guid)
         lrp.instances = instances

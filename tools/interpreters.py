@@ -26,7 +26,9 @@ def supported() -> list[str]:
 
 
 def is_there(python: str) -> bool:
-    """Whether it runs, too: a version manager may have a command for each Python that it could install."""
+    """Whether ``python`` can be run. To find the command is not enough: a version manager has one for each Python that it
+    could install.
+    """
     if shutil.which(python) is None:
         return False
     return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0

@@ -70,7 +70,7 @@ class BBSClient:
     """
 
     def __init__(self, caller: Caller, streams: Transport, config: ClientConfig) -> None:
-        """Of use to `connect` alone."""
+        """Use `connect`, which makes these parts and closes them."""
         self._caller = caller
         self._streams = streams
         self._config = config
@@ -80,10 +80,10 @@ class BBSClient:
     async def connect(
         cls, config: ClientConfig, *, connector: Connector | None = None, log: Log | None = None
     ) -> AsyncIterator[Self]:
-        """A client, and in the end no idle connection. Connections are made by the calls; event sources are their
-        users' to close.
+        """A client for as long as the block runs. Nothing is connected yet: each call connects if it has to.
 
-        ``connector`` replaces TCP.
+        At the end of the block idle connections are closed. Event sources are not: whoever subscribed closes them.
+        ``connector`` makes byte streams in place of TCP, ``log`` is told of each unary call.
 
         Raises:
           InvalidClientConfig: the URL or a TLS file is unusable.
@@ -116,7 +116,7 @@ class BBSClient:
     # The server, its cells and domains
 
     async def ping(self, *, trace_id: str = "") -> bool:
-        """Whether the server is up and active. Raises nothing: any failure is a no."""
+        """Whether the server is up and is master. Raises nothing: after any failure the answer is no."""
         try:
             return (await self._caller.exchange(routes.PING, None, trace_id=trace_id)).available
         except (BBSError, TransportError):
@@ -126,11 +126,12 @@ class BBSClient:
         return (await self._call(routes.CELLS, None, trace_id)).cells
 
     async def domains(self, *, trace_id: str = "") -> Sequence[str]:
-        """The domains that are fresh."""
+        """The names of the domains that are fresh: what is desired in them is known completely."""
         return (await self._call(routes.DOMAINS, None, trace_id)).domains
 
     async def upsert_domain(self, domain: str, *, ttl_s: float, trace_id: str = "") -> None:
-        """Declare a domain fresh for ``ttl_s``, rounded down to whole seconds; 0, and so also 0.9, is forever.
+        """Declare a domain fresh for ``ttl_s`` seconds, rounded down to whole ones. 0 is for ever, and so is 0.9, which is
+        rounded down to it.
 
         Raises:
           ValueError: the time is negative or does not fit 32 bits.
@@ -310,7 +311,9 @@ class BBSClient:
 
 
 def raise_refusal(response: Message) -> None:
-    """Raise what a response says went wrong. An error with all fields zero is one too: only its presence counts."""
+    """Raise the refusal that ``response`` carries, if it does. An error whose fields are all zero is one too: it takes no
+    bytes beyond its presence.
+    """
     if response.HasField("error"):
         error: pb.Error = response.error  # type: ignore[attr-defined]  # every response but ping's has it
         raise BBSError.from_wire(error)

@@ -62,7 +62,8 @@ class ClientConfig:
         return parsed
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """The context for ``https`` URLs; without ``is_tls`` that of anybody, with the system's roots.
+        """The context for ``https`` URLs, ``None`` for ``http``. Without ``is_tls`` an ``https`` server is checked against
+        the system's roots, and no certificate of ours is shown.
 
         Raises:
           InvalidClientConfig: a file is unreadable or unfit.

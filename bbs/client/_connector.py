@@ -27,7 +27,7 @@ def tcp_connector(*, keep_alive_s: int) -> Connector:
 
 
 def reason(error: BaseException) -> str:
-    """The root of a failure, in a few words: Trio's and ssl's own errors wrap the one that tells."""
+    """Why something failed, in a few words. Trio and ssl wrap the error that says it, so its causes are searched."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"tls: failed to verify certificate: {cause.verify_message}"

@@ -63,7 +63,7 @@ class Event:
 
     @property
     def key(self) -> str:
-        """What the event is about: a process, instance or task guid; empty if it does not say."""
+        """The guid of what the event is about: of a process, an instance or a task; empty if the event has none."""
         match self.message:
             case pb.DesiredLRPChangedEvent(before=lrp) | pb.DesiredLRPCreatedEvent(desired_lrp=lrp):
                 return lrp.process_guid
@@ -137,7 +137,8 @@ def decode_base64(data: bytes) -> bytes:
         return binascii.a2b_base64(data, strict_mode=True)
     except binascii.Error as error:
         good, digits = (match.end() for match in _good_prefix(data))
-        # A group of digits that just stops is wrong where it starts, any other where its first wrong character is.
+        # Go's error names a byte, and clients log it. If the data end inside a group of four digits that is the byte where
+        # the group starts, otherwise the first byte that is no digit.
         raise CorruptBase64(good if digits == len(data) else digits, is_from_the_start=good == 0) from error
 
 

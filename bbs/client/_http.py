@@ -144,7 +144,11 @@ class Connection:
         return not self._http.trailing_data[0]
 
     def looks_alive(self) -> bool:
-        """Whether the server left an idle connection alone. What it sends unasked can only be a farewell."""
+        """Whether an idle connection can still be used, as far as can be told without sending.
+
+        If there is anything to read the server has closed it, or is about to: it has no request to answer. Without this
+        look the next request would fail on every connection that a restarted server has left behind.
+        """
         stream = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else self._stream
         if not isinstance(stream, trio.SocketStream):
             return True
@@ -261,6 +265,7 @@ class Transport:
         return tls
 
     async def take_back(self, origin: _Origin, connection: Connection) -> None:
+        """Keep ``connection`` for the next call if that is possible and there is room, or close it."""
         if self._idle_max and connection.make_reusable():
             connection.idle_since = trio.current_time()
             idle = self._idle.setdefault(origin, deque())

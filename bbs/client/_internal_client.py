@@ -12,7 +12,7 @@ from bbs.models.errors import BBSError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningReport:
-    """What a cell tells of an instance that runs. A server that is too old for the rest gets only the net info."""
+    """What a cell tells of an instance that runs. A server that does not know the newest endpoint gets only the net info."""
 
     net_info: pb.ActualLRPNetInfo
     internal_routes: Sequence[str] = ()
@@ -32,7 +32,7 @@ class InternalBBSClient(BBSClient):
     async def claim_actual_lrp(
         self, key: pb.ActualLRPKey, instance_key: pb.ActualLRPInstanceKey, *, trace_id: str = ""
     ) -> None:
-        """Take an instance on. Of ``key``, only process guid and index are sent."""
+        """Claim an instance for a cell that is about to start it. Of ``key``, only process guid and index are sent."""
         request = pb.ClaimActualLRPRequest(
             process_guid=key.process_guid, index=key.index, actual_lrp_instance_key=instance_key
         )
@@ -46,7 +46,7 @@ class InternalBBSClient(BBSClient):
         *,
         trace_id: str = "",
     ) -> None:
-        """Say that an instance runs."""
+        """Report that an instance runs, and how it is reached. To repeat the same report changes nothing."""
         request = pb.StartActualLRPRequest(
             actual_lrp_key=key,
             actual_lrp_instance_key=instance_key,
@@ -186,7 +186,9 @@ class InternalBBSClient(BBSClient):
     # Tasks
 
     async def start_task(self, *, task_guid: str, cell_id: str, trace_id: str = "") -> bool:
-        """Take a task on. Returns whether to start it: not if it runs on this cell already. After an error, don't."""
+        """Claim a task for a cell. Returns whether the cell shall start it: not if it runs there already. After an error it
+        shall not start it either.
+        """
         request = pb.StartTaskRequest(task_guid=task_guid, cell_id=cell_id)
         return (await self._call(routes.START_TASK, request, trace_id)).should_start
 

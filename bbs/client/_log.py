@@ -20,7 +20,7 @@ class Log(Protocol):
 
 
 class NoLog:
-    """Drops every line."""
+    """The log of a client that was given none: every line is dropped."""
 
     def session(self, name: str, data: Mapping[str, object] | None = None, /) -> "NoLog":
         return self

@@ -1,7 +1,8 @@
 """The raw event stream of a server, reopened when it breaks (spec: events.md §10.1).
 
-A source is open, ended or closed. While open it has a connection, or gets one with the next read. *Ended* is the
-server's doing, *closed* is ours; both are for good.
+A source is open, ended or closed. While open it has a connection, or gets one with the next read. It is *ended* when the
+server has ended the stream in an orderly way, *closed* when we have; it is never opened again after either. Events that
+are published while a broken stream is opened again are lost, since the server does not keep them.
 """
 
 from collections import deque

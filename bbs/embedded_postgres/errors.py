@@ -1,4 +1,4 @@
-"""What the embedded Postgres ends in when it can't go on."""
+"""Why the embedded Postgres cannot run, or cannot run any more."""
 
 
 class EmbeddedPostgresFailed(Exception):

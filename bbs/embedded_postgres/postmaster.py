@@ -1,7 +1,7 @@
-"""One postmaster: its data directory, its start, its end, and its start after that.
+"""One postmaster: its data directory, how it is started and stopped, and how it is started again after it has died.
 
-What waits is written as generators that yield how long, in seconds; see `bbs.embedded_postgres`. Their deadlines follow the
-real clock, as processes do.
+What has to wait is a generator that yields how many seconds its caller shall wait before resuming it; so the same code
+runs on Trio and without it (see `bbs.embedded_postgres`). Deadlines follow the real clock, as processes do.
 """
 
 import importlib.util
@@ -73,9 +73,10 @@ _ADVICE: Final = (
 
 
 class Postmaster:
-    """A start, a stop in the end, and in between a new start after each death.
+    """Call `start` first, `stop` in the end, and in between `start_again` after each death.
 
-    All three yield the seconds to wait before they are resumed.
+    All three are generators that yield the seconds to wait before they are resumed. To give one up half-way is safe:
+    `stop` takes care of what it began.
     """
 
     def __init__(self, data_dir: Path, settings: Mapping[str, str]) -> None:
@@ -118,7 +119,7 @@ class Postmaster:
             ) from error
 
     async def wait_ended(self) -> str:
-        """Wait for the end of the process that was started last; how it ended, in words."""
+        """Wait for the end of the process that was started last, without a deadline; returns how it ended, in words."""
         process = self._process
         assert process is not None
         if process.poll() is None:
@@ -137,7 +138,7 @@ class Postmaster:
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
 
     def start_again(self) -> Waits[None]:
-        """After its end: where clients look for it. Its data must be there; none are made.
+        """Start it after its end, on the socket where clients look for it. Its data must be there; none are made.
 
         Raises:
           EmbeddedPostgresFailed: it does not start, or what is left of it does not go.
@@ -157,7 +158,9 @@ class Postmaster:
             raise self._cannot_run(error) from error
 
     def stop(self) -> Waits[None]:
-        """Also after a start that failed or was given up half-way."""
+        """Stop it: first so that clients are disconnected and a checkpoint is written, then ever less gently. Also for a
+        start that failed or was given up half-way.
+        """
         process = self._process
         if process is not None:
             for signal_number, max_s in (
@@ -179,7 +182,9 @@ class Postmaster:
         self._log.touch(mode=0o600)
 
     def _find_account(self, bin_dir: Path) -> None:
-        """Each time: what lets it reach its files may be taken away while it runs."""
+        """Find the user to run as, and let it reach its files. At each start, since permissions may have been taken away
+        while it ran.
+        """
         if os.geteuid() != 0:
             return
         self._account = Account.owning(self._cluster)
@@ -193,7 +198,12 @@ class Postmaster:
             self._account.let_reach(self._socket_directory.parent)
 
     def _wait_for_leftovers(self, directory: Path) -> Waits[None]:
-        """A predecessor that was killed leaves processes that are just shutting down."""
+        """Wait for the end of processes that a killed predecessor left behind: a new postmaster beside them would damage
+        the data.
+
+        Raises:
+          EmbeddedPostgresFailed: they do not end.
+        """
         gone = yield from _poll_until(
             lambda: not postgres_pids_in(directory), LEFTOVER_MAX_S, poll_s=LEFTOVER_POLL_S
         )
@@ -261,7 +271,9 @@ class Postmaster:
             raise self._failed("Postgres does not start")
 
     def _restore_socket_directory(self, directory: Path) -> None:
-        """Free of what a dead postmaster left, and there: somebody may have tidied up in ``/tmp``."""
+        """Make the socket directory usable again: without the dead postmaster's sockets, and made anew if somebody has
+        tidied up in ``/tmp``.
+        """
         if not directory.exists():
             directory.mkdir(mode=0o700)
             self._give(directory)
@@ -291,7 +303,9 @@ class Postmaster:
         return self._process is not None and self._process.poll() is not None
 
     def _ready(self) -> bool:
-        """As `pg_ctl` finds out: line 1 of postmaster.pid is whose it is, line 8 how far it got."""
+        """Whether it accepts connections, found out as `pg_ctl` does: line 1 of postmaster.pid is the process' number (an
+        older file may lie there), line 8 how far it has come.
+        """
         assert self._process is not None
         try:
             lines = (self._cluster / "postmaster.pid").read_text().splitlines()

@@ -1,4 +1,9 @@
-"""Takes the chunk framing off a request body, and takes no liberties with it."""
+"""Takes the chunk framing off a request body.
+
+Strict on purpose. A proxy before us that understood a broken framing otherwise than we do would see the next request
+start elsewhere, and a client could smuggle one past it. So whatever is not exactly a chunk ends the connection; where
+h11, which serves the slow lane, is lenient (blanks after a size), so are we, for both lanes must agree.
+"""
 
 import re
 from typing import Final
@@ -16,7 +21,7 @@ class BadChunk(Exception):
 
 
 class FramingTooLarge(Exception):
-    """One chunk header, or all trailers together, exceed the header limit: answer 431 and close."""
+    """One chunk's size line, or all trailers together, are longer than the header limit: answer 431 and close."""
 
 
 class BodyTooLarge(Exception):
@@ -26,8 +31,9 @@ class BodyTooLarge(Exception):
 class ChunkedBody:
     """Feed it what arrives until ``complete``; then ``body`` is the body and ``rest`` what follows it.
 
-    Trailers are checked and dropped. States: at a chunk header (``_to_copy == 0``), inside a chunk or its final CRLF
-    (``_to_copy > 0``; the CRLF counts), in the trailers (``_in_trailers``), complete.
+    Trailers are checked and dropped. States: before a chunk's size line (``_to_copy`` is 0), inside a chunk or the CRLF
+    that ends it (``_to_copy`` is the number of bytes still to come, those two included), in the trailers
+    (``_in_trailers``), complete.
     """
 
     def __init__(self, *, body_bytes_max: int, framing_bytes_max: int) -> None:
@@ -98,6 +104,8 @@ class ChunkedBody:
             self._to_copy -= len(piece)
         if self._to_copy > 2 or not self._unread:
             return False
+        # The content is complete, and what follows has to be CRLF. One byte of it may be all there is so far; a wrong
+        # first byte is refused now, rather than after a second one that the client may never send.
         if not b"\r\n".startswith(self._unread[:2]):
             raise BadChunk
         if len(self._unread) < 2:
@@ -107,6 +115,7 @@ class ChunkedBody:
         return True
 
     def _read_trailers(self) -> bool:
+        # `END_OF_HEAD` tolerates bare LF, as h11 does when it looks for the end; the lines before it must end with CRLF.
         if self._unread[:1] == b"\n":
             raise BadChunk
         if self._unread[:2] == b"\r\n":

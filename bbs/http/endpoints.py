@@ -1,4 +1,4 @@
-"""What a route is, apart from how its bytes travel: both lanes serve the same ``RouteTable``."""
+"""Routes, and what handlers take and give. Says nothing of bytes on a wire: both lanes serve the same ``RouteTable``."""
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -70,9 +70,9 @@ class Call:
     session: int = 0
     """The number of its session in the log; 0 unless ``Hooks.on_request_begin`` gives it one."""
     access_session: int = 0
-    """And in the access log."""
+    """The number of its session in the access log, likewise."""
     trace_data: Mapping[str, str] | None = None
-    """What lines in the log carry of the trace id; ``None`` until the first of them is written."""
+    """What lines in the log carry of the trace id, remembered; ``None`` until the first of them is written."""
 
     @property
     def remote_addr(self) -> str:
@@ -126,7 +126,7 @@ class WrongMethod:
 
 
 class RouteTable:
-    """Routes by literal path, then method (spec: api.md 2). Decodes, normalises and tolerates nothing."""
+    """Routes by path, then method (spec: api.md 2). Paths are compared byte by byte: nothing is decoded or normalised."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes: Final = tuple(routes)
@@ -139,7 +139,7 @@ class RouteTable:
         self.by_request_line: Final[Mapping[bytes, Route]] = {
             f"{route.method} {route.path} HTTP/1.1".encode("ascii"): route for route in self.routes
         }
-        """The whole request line of a plain request. What is not in here is not for the fast lane."""
+        """Routes by the whole request line, in the one form that the fast lane takes; any other is for the slow lane."""
 
     def find(self, method: str, raw_path: bytes) -> Route | WrongMethod | None:
         """Find a route; ``raw_path`` is as the client wrote it, without the query string."""

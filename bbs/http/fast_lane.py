@@ -59,7 +59,7 @@ HandOver = Callable[[trio.abc.Stream, Peer, bytes], Awaitable[None]]
 
 
 class Phase(Enum):
-    """What a connection is waiting for, and so what becomes of it when that takes too long."""
+    """What a connection is waiting for. It decides what becomes of the connection when that takes too long."""
 
     IDLE = auto()  # a request: closed silently, also when the server stops
     READING_HEAD = (
@@ -129,7 +129,7 @@ class FastLane:
             self._look_at_the_clocks()
 
     def stop(self) -> None:
-        """Close connections without a whole header block now, others after the answer they are at; end event streams."""
+        """Close connections without a whole header block now, others after their present answer; end event streams."""
         self.stopping = True
         self.unserved.found([connection for connection in self._connections if connection.is_unserved])
         for connection in self._connections:
@@ -139,7 +139,7 @@ class FastLane:
             source.close()
 
     def stop_waiting(self) -> None:
-        """Some time after ``stop``: who still owes us a body, or does not read the end of its stream, is cut off."""
+        """Some time after ``stop``: cut off clients whose body is still coming, or who do not read the end of a stream."""
         for connection in self._connections:
             if connection.phase is Phase.READING_BODY or connection.is_streaming:
                 connection.cut_off()
@@ -189,6 +189,7 @@ class _Connection:
         return self.phase is Phase.READING_BODY or (self.phase is Phase.HANDLING and not self.is_streaming)
 
     def cut_off(self) -> None:
+        """End what the connection waits for; `run` then decides by its phase how to say so to the client."""
         self._cut_off = True
         self._scope.cancel()
 
@@ -201,6 +202,8 @@ class _Connection:
                 except _Refused as refused:
                     refusal = refused.refusal
             if self._scope.cancelled_caught:
+                # A head that is late is answered 408. At a stop it is not: the request has not begun, and the client will
+                # send it again over another connection, where a 408 would be its answer.
                 is_late = self.phase is Phase.READING_HEAD and not self._lane.stopping
                 if not is_late and self.phase is not Phase.READING_BODY:
                     return
@@ -418,7 +421,7 @@ class _Connection:
                     return False
 
     async def _close_when_peer_ends(self, source: StreamSource) -> None:
-        """Discard what the client sends, and take the end of it for the end of its interest."""
+        """Discard what the client sends. When it ends its sending side it wants no more events, as upstream takes it."""
         try:
             while await self._stream.receive_some(self._lane.limits.receive_bytes):
                 pass
@@ -429,7 +432,7 @@ class _Connection:
     # -- ending
 
     async def _say_goodbye(self, refusal: Refusal | None) -> None:
-        """Refuse if need be, and wait until the peer has noticed."""
+        """Send ``refusal``, if there is one, then end our side and give the client time to read it. See `linger`."""
         with trio.move_on_after(self._lane.limits.linger_s):
             if refusal is not None:
                 await self._stream.send_all(refusal.as_bytes(date=self._lane.date, close=True))

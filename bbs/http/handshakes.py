@@ -27,7 +27,7 @@ PLAIN_HTTP: Final = "client sent an HTTP request to an HTTPS server"
 
 
 def go_words(error: BaseException | None) -> str:
-    """What Go would have said; ``error`` is None if the client just went away."""
+    """The reason of a failed handshake as Go words it; ``error`` is None if the client just went away."""
     match error:
         case None:
             return "EOF"

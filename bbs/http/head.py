@@ -28,6 +28,12 @@ CONTENT_LENGTH_DIGITS_MAX: Final = 15
 # h11's own idea of the end of a header block, which tolerates bare LF.
 END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 
+# The patterns have possessive quantifiers (``++``, ``*+``), which never give back what they have matched. Where one part of
+# a pattern ends is clear without that, so nothing else would match; but a header block that does not match is found out in
+# one pass, where backtracking would try again for each way to divide it, and a client could choose a block with many.
+#
+# CR is in none of the character sets, and no line may begin with a blank: so a bare CR, a bare LF and a folded line all
+# fall outside the pattern. These are what HTTP implementations disagree about.
 _TOKEN: Final = rb"[-!#$%&'*+.^_`|~0-9a-zA-Z]++"
 _PLAIN_FIELDS: Final = re.compile(rb"(?:\r\n" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+)*+")
 _FIELDS_THAT_MATTER: Final = re.compile(
@@ -55,7 +61,7 @@ class Head:
 
 
 def read_head(block: bytes, routes: Mapping[bytes, Route]) -> Head | None:
-    """Read a header block, final empty line included. None: not for the fast lane."""
+    """Read a header block, final empty line included; None if it is not a plain one and so for the slow lane."""
     line_end = block.find(b"\r\n")
     route = routes.get(block[:line_end])
     fields_end = len(block) - 4
@@ -70,7 +76,7 @@ def read_head(block: bytes, routes: Mapping[bytes, Route]) -> Head | None:
     for name, raw_value in _FIELDS_THAT_MATTER.findall(block, line_end, fields_end):
         name = name.lower()
         if name in values:
-            return None  # even two trace ids: which one counts is not ours to say
+            return None  # which of two counts, h11 and Quart decide, even for trace ids
         values[name] = raw_value.strip(b" \t")
 
     host = values.get(b"host")
@@ -99,7 +105,7 @@ def read_head(block: bytes, routes: Mapping[bytes, Route]) -> Head | None:
 
 
 def head_reader(routes: Mapping[bytes, Route]) -> Callable[[bytes], Head | None]:
-    """``read_head`` for one table, with a memory."""
+    """``read_head`` for one table, which remembers the heads it has read: clients repeat theirs."""
 
     @lru_cache(maxsize=CACHED_HEADS_MAX)
     def remembered(block: bytes) -> Head | None:

@@ -28,7 +28,7 @@ from bbs.http.limits import Limits
 
 class _HTTP1(H11Protocol):
     async def _check_protocol(self, event: h11.Request) -> None:
-        """Nothing to check: whatever it asks for, this stays HTTP/1.1."""
+        """Do nothing, where Hypercorn looks for an upgrade: whatever a request asks for, this stays HTTP/1.1."""
 
     async def _create_stream(self, request: h11.Request) -> None:
         """As Hypercorn's, without the WebSocket. After a stop no request begins, not even one that was read before."""

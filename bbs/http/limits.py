@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, fields
 
-# What Go's HTTP client, which every Diego component uses, keeps an idle connection for. A server that closes
-# first makes the client's next request meet a closed connection now and then.
+# How long Go's HTTP client, which every Diego component uses, keeps an idle connection. The server must keep it longer: if
+# it closed first, a request that is sent at that very moment would fail.
 GO_CLIENT_IDLE_S = 90.0
 
 
@@ -31,7 +31,8 @@ class Limits:
     send_stall_s: float = 60.0
     """How long a peer may take over one slice of an answer: dropped after that."""
     linger_s: float = 1.0
-    """How long we read and discard after a refusal, so that the peer sees the refusal and not a reset."""
+    """How long we read and discard after a refusal: the kernel resets a connection that is closed with unread bytes, and
+    the client would see the reset in place of the refusal."""
     stop_grace_s: float = 60.0
     """From stop to the end of the last request in flight: cancelled after that (spec: api.md 1.1)."""
     stop_unfinished_s: float = 5.0

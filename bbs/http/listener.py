@@ -30,7 +30,8 @@ from bbs.http.slow_lane import SlowLane
 from bbs.http.sockets import keep_alive, linger, remote_addr
 from bbs.http.tls_stream import TLSStream
 
-# No TLS record starts with one of these; the request lines that Go recognises all do.
+# The first letters of the methods by which Go recognises plain HTTP on a TLS port (GET, HEAD, POST and PUT, OPTIONS). No
+# TLS record starts with one of them.
 PLAIN_HTTP_STARTS: Final = b"GHPO"
 # What an accept fails with when a connection that ends would help.
 NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE)
@@ -40,8 +41,8 @@ UNLIMITED_REQUESTS: Final = 1 << 62
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """Who hears of trouble and, if anybody cares, of requests. Called from the middle of things: must neither block nor
-    raise.
+    """Functions that are told of trouble and, if given, of requests. They are called in the middle of serving a request, so
+    they must neither block nor raise.
     """
 
     on_bug: Callable[[Exception, Call], None]
@@ -55,13 +56,13 @@ class Hooks:
     on_request_begin: RequestBegin | None = None
     """A handler is about to be called: the route exists, and the gate is open."""
     on_request_end: RequestEnd | None = None
-    """What began has ended, after so many nanoseconds, also by a bug; an event stream when it is closed."""
+    """A request that began has ended, also by a bug, after so many nanoseconds; an event stream ends when it is closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerStatistics:
     connections: int
-    """Open now."""
+    """Connections open now."""
     refused: int
     """Turned away since the start because too many were open."""
     requests: int
@@ -73,10 +74,14 @@ class ListenerStatistics:
 
 
 class HTTPServer:
-    """Both lanes behind one listener. To be made inside a Trio run. ``tls`` may be asked anew for each connection.
+    """Both lanes behind one listener. To be made inside a Trio run.
+
+    ``tls`` is a context, or a function that is asked for one at each new connection; ``None`` is plain HTTP. While
+    ``gate()`` is false every request is answered 503.
 
     Connections beyond ``Limits.connections_max`` are turned away; with ``makes_room``, which needs ``fast_lane=False``,
-    the one that has been idle longest is closed instead.
+    the one that has been idle longest is closed instead. That is for ports with few clients, who come back: to close an
+    idle connection of the API would fail a request that somebody is just sending over it.
     """
 
     def __init__(
@@ -197,7 +202,9 @@ class HTTPServer:
                 clock_nursery.cancel_scope.cancel()
 
     async def _end_patience(self, connection_nursery: trio.Nursery) -> None:
-        """Cut off whoever holds up the stop for too long."""
+        """Cut off clients that hold up the stop: after `Limits.stop_unfinished_s` those that owe us something, after
+        `Limits.stop_grace_s` all.
+        """
         stopped_at = trio.current_time()
         limits = self._limits
         await trio.sleep_until(stopped_at + min(limits.stop_unfinished_s, limits.stop_grace_s))
@@ -259,7 +266,12 @@ class HTTPServer:
     async def _handshake(
         self, stream: trio.SocketStream, tls: ssl.SSLContext, peer: Peer
     ) -> TLSStream | None:
-        """Make it a TLS stream; None if the peer won't, or speaks plain HTTP and has been told, or at a stop."""
+        """The TLS stream over ``stream``. None if the client is too slow, or speaks plain HTTP (it has been told so), or if
+        the server stops.
+
+        Raises:
+          trio.BrokenResourceError: the handshake failed, which has been logged.
+        """
         with trio.move_on_after(self._limits.handshake_timeout_s) as scope, self._ended_by_stop(scope):
             first = await stream.socket.recv(1, socket.MSG_PEEK)
             if first and first in PLAIN_HTTP_STARTS:
@@ -281,7 +293,7 @@ class HTTPServer:
 
     @contextmanager
     def _ended_by_stop(self, scope: trio.CancelScope) -> Iterator[None]:
-        """For handshakes, which nobody misses."""
+        """Have ``scope`` cancelled when the server stops: a handshake has no request yet, so nothing is lost."""
         if self._stop.is_set():
             scope.cancel()
         self._handshakes.add(scope)

@@ -137,7 +137,12 @@ def _raw_path() -> bytes:
 
 
 async def _read_body(limits: Limits) -> bytes:
-    """Read the whole body; raises trio.TooSlowError after a pause that is too long, or when a stop can't wait for it."""
+    """Read the whole body.
+
+    Raises:
+      trio.TooSlowError: a pause in it was too long, or the server stops and can't wait for it any longer.
+      RequestEntityTooLarge: it is longer than ``body_bytes_max``.
+    """
     pieces = []
     with trio.fail_after(limits.body_timeout_s) as progress:
         _connection().reads_body(progress)

@@ -13,5 +13,5 @@ _GO_REASONS: Final = {status.value: status.phrase for status in HTTPStatus} | {
 
 
 def go_reason(status: int) -> str:
-    """'' for a code that nobody knows."""
+    """Go's text for a status code, '' for one that it does not know."""
     return _GO_REASONS.get(status, "")

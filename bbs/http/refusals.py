@@ -21,6 +21,8 @@ STREAM_HEADERS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
+    """A response that no handler made. ``headers`` are those besides Content-Length, Connection and Date."""
+
     status: HTTPStatus
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
@@ -66,7 +68,7 @@ def http_date() -> bytes:
 
 
 def answer_bytes(answer: Answer) -> int:
-    """The length of a body."""
+    """The number of bytes in an answer's body, whether it is one blob or pieces."""
     return len(answer) if isinstance(answer, bytes) else sum(map(len, answer))
 
 

@@ -96,7 +96,7 @@ class SlowConnection:
         self.idle_since = trio.current_time()
         """When the last request was over, or the connection began."""
         self.http: h11.Connection
-        """What Hypercorn knows of the connection."""
+        """Hypercorn's h11 state machine, which knows how far the present request has come. Set before Hypercorn runs."""
 
     # -- for the application
 
@@ -119,7 +119,9 @@ class SlowConnection:
                 self._close_soon()
 
     def may_be_abandoned(self) -> None:
-        """Let the end of the client's sending side cancel the present request, as Quart does it: for pages."""
+        """Let the end of the client's sending side cancel the present request, as Quart has it. For pages (a CPU profile,
+        say), which change nothing and need not be finished for a client that is gone.
+        """
         self._may_be_abandoned = True
         self._waiting.cancel()
 
@@ -171,7 +173,7 @@ class SlowConnection:
 
     @property
     def is_over(self) -> bool:
-        """Whether it is only to be closed, or is so already."""
+        """Whether the connection reads no more requests, and is closed or about to be."""
         return self._over
 
     @property
@@ -180,7 +182,7 @@ class SlowConnection:
         return self.http.our_state is h11.SEND_RESPONSE
 
     def stop(self) -> None:
-        """Close now if there is no request, or else after the present one; end event streams."""
+        """Close now if there is no request, else after the present one; end event streams. Does not block."""
         self._stopping = True
         self.end_streams()
         if self.is_idle:
@@ -199,7 +201,7 @@ class SlowConnection:
         self.socket.close()
 
     async def part(self) -> None:
-        """Close. After a last answer wait for the peer to notice it."""
+        """Close the connection. After a last answer give the client time to read it (`linger`)."""
         if self._said_goodbye and not self._dropped:
             with trio.move_on_after(self._limits.linger_s), suppress(*_STUMBLES):
                 await linger(self._stream, self._limits.receive_bytes)
@@ -237,7 +239,7 @@ class SlowConnection:
 
     def _request_is_complete(self) -> bool:
         """Whether a request was read to its end, and its answer is not through."""
-        # Other than these are: done, and those of a client that would like another protocol, which nobody lets it.
+        # The states that are left are DONE, and those of a client that asks for another protocol, which it does not get.
         unfinished = (h11.IDLE, h11.SEND_BODY, h11.CLOSED, h11.ERROR)
         return self.http.their_state not in unfinished and self.http.our_state in (
             h11.SEND_RESPONSE,
@@ -257,9 +259,10 @@ class SlowConnection:
             raise trio.BrokenResourceError("dropped by the application")
         if self._said_goodbye:
             raise trio.ClosedResourceError
+        # These may be the first bytes of an answer. Then the handler is done, and a stop need not wait for it any more.
         self._on_progress(self)
         if self._head_is_next and (status := _BARE_STATUS.match(data)):
-            # h11 knows only that the request is incomplete.
+            # After a time-out we end the client's bytes. To h11 that is an incomplete request, which it refuses with 400.
             code = HTTPStatus.REQUEST_TIMEOUT if self._head_timed_out else HTTPStatus(int(status[1]))
             self._head_is_next = code < HTTPStatus.OK
             data = b"HTTP/1.1 %d %b%b" % (code, go_reason(code).encode("ascii"), data[status.end() :])
@@ -379,8 +382,8 @@ class SlowLane:
         async def receive_until_answered() -> Any:
             message = await receive()
             if answered and message["type"] == "http.disconnect":
-                # Hypercorn says so after each answer. Quart would cancel the task that sent it, which is just then
-                # making the connection ready for the next request.
+                # Hypercorn says so after each answer. Quart would take it for the client's death and cancel the task that
+                # sent the answer, which is just then making the connection ready for the next request.
                 await trio.sleep_forever()
             return message
 

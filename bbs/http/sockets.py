@@ -1,4 +1,4 @@
-"""Small things that are done to streams and sockets."""
+"""Listening sockets, keep-alive, addresses, and how a connection is ended so that the last answer arrives."""
 
 import socket
 from typing import Any, Final
@@ -44,9 +44,10 @@ async def bind_socket(address: str) -> trio.socket.SocketType:
 
 
 def start_listening(bound: trio.socket.SocketType) -> trio.SocketListener:
-    """
+    """Begin to accept connections on a socket that `bind_socket` made.
+
     Raises:
-      OSError: somebody else listens there.
+      OSError: somebody else, with SO_REUSEADDR too, listens there by now.
     """
     bound.listen(BACKLOG)
     return trio.SocketListener(bound)
@@ -66,7 +67,7 @@ async def _bound(family: int, at: Any, *, v6_only: bool) -> trio.socket.SocketTy
 
 
 def keep_alive(stream: trio.SocketStream) -> None:
-    """Let the kernel find out about peers that are gone: nothing else would on a quiet event stream."""
+    """Have the kernel probe silent peers. On a quiet event stream nothing else would notice that the peer has vanished."""
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, TCP_KEEP_ALIVE_S)
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, TCP_KEEP_ALIVE_S)
@@ -84,7 +85,7 @@ def remote_addr(stream: trio.SocketStream) -> str:
 
 
 def transport_of(stream: trio.abc.Stream) -> trio.abc.Stream:
-    """What is beneath the TLS, if there is TLS."""
+    """The stream beneath the TLS; the stream itself if there is no TLS."""
     return stream.transport_stream if isinstance(stream, TLSStream) else stream
 
 

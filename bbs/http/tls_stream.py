@@ -1,9 +1,15 @@
 """The server's end of a TLS connection, for a server that answers small requests.
 
 `trio.SSLStream` serves every use of TLS there is, and its bookkeeping costs as much as the encryption: measured here,
-it took a third of the CPU of a claim. This stream does what an HTTP server needs. One task sends and one receives; a
-renegotiation cannot happen (TLS 1.3 has none, and our contexts refuse it); the end of the connection is the end of the
-stream, with or without a `close_notify`, since every HTTP body says where it ends.
+it took a third of the CPU of a claim. This stream does what an HTTP server needs, and rests on three assumptions:
+
+* One task sends and one receives, so nothing has to be locked.
+* A renegotiation cannot happen (TLS 1.3 has none, and our contexts refuse it), so sending never has to wait for something
+  to be received, or the other way round.
+* The end of the connection is the end of the stream, with or without a `close_notify`. TLS has that goodbye because a
+  protocol whose data end with the connection could otherwise be cut short by an attacker unnoticed. Every HTTP body says
+  where it ends, so a truncated one is noticed without it; and to send or await a goodbye costs a round trip, or a wait
+  for a client that is gone.
 """
 
 import ssl
@@ -12,7 +18,7 @@ from typing import Final
 import trio
 
 ALERT_MAX_S: Final = 1.0
-"""How long a client that was refused may take to be told why."""
+"""How long a client whose handshake was refused may take to accept the TLS alert that says why."""
 
 RECORD_BYTES_MAX: Final = 16 * 1024
 RECEIVE_BYTES: Final = 64 * 1024
@@ -28,7 +34,7 @@ class TLSStream(trio.abc.Stream):
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
 
     async def do_handshake(self) -> None:
-        """Shake hands; a client that is refused is told why.
+        """Shake hands. A client that is refused gets the TLS alert that says why.
 
         Raises:
           trio.BrokenResourceError: refused, or gone. Its cause is the `ssl.SSLError`, if it was refused.
@@ -54,7 +60,7 @@ class TLSStream(trio.abc.Stream):
             self._incoming.write(data)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """As any stream's; ``b""`` once the peer has ended its side, be it with a word or without."""
+        """As of any Trio stream; ``b""`` once the peer has ended its side, with a `close_notify` or without."""
         received = False
         while True:
             try:
@@ -76,7 +82,8 @@ class TLSStream(trio.abc.Stream):
                 self._incoming.write_eof()
         if not received:
             await trio.lowlevel.checkpoint()
-        # What TLS itself wants to say to this (new keys, say) goes out with our next bytes.
+        # TLS may want to answer what it has read (with new keys, say). That waits for our next bytes: this task must not
+        # send, since the other one may be sending right now.
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:

@@ -9,7 +9,7 @@ import trio
 
 
 class Unserved:
-    """Empty until `found` says who is unserved; from then on they can only become less."""
+    """The unserved connections of one lane at a stop. Empty until `found`; from then on connections only leave it."""
 
     def __init__(self) -> None:
         self._connections: set[object] = set()
@@ -27,7 +27,7 @@ class Unserved:
             self._tell()
 
     async def wait_none_left(self) -> None:
-        """Wait for the end of the last one. Without a deadline: whoever stops the server ends them after a while."""
+        """Wait until none is left, at first for `found`. No deadline of its own: the stop ends connections after a while."""
         await self._none_left.wait()
 
     def _tell(self) -> None:

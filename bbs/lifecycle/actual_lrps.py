@@ -73,6 +73,8 @@ def start(rows: Rows, report: StartReport, *, now_ns: int, epoch: str) -> Outcom
     before, present = rows.ordinary, rows.present()
     written: list[Row] = []
     after_rows: After = present
+    # Cells report what they run again and again. A report that says nothing new must not be a write: it would also move
+    # the modification tag and so wake every subscriber.
     if before is None or not report.agrees_with(before):
         after = _started_row(before, report, now_ns=now_ns, epoch=epoch)
         written.append(put(after))
@@ -127,13 +129,14 @@ def crashed_row(lrp: ActualLRP, instance: InstanceKey, reason: str, *, now_ns: i
 
 
 def fail(rows: Rows, reason: str, *, now_ns: int) -> Outcome:
-    """The auctioneer found no cell for the instance (spec: actual-lrps.md §6.5). No row to tell so is no error.
+    """The auctioneer found no cell for the instance (spec: actual-lrps.md §6.5). Without a row nothing happens.
 
     Raises:
       ActualLRPCannotBeFailed: a cell has it.
     """
     before = rows.ordinary
     if before is None:
+        # The auctioneer goes through all that it failed to place. Removed meanwhile is as good as told.
         return NOTHING
     if before.state is not ActualLRPState.UNCLAIMED:
         raise ActualLRPCannotBeFailed
@@ -142,7 +145,7 @@ def fail(rows: Rows, reason: str, *, now_ns: int) -> Outcome:
 
 
 def remove(rows: Rows, instance: InstanceKey | None) -> Outcome:
-    """The instance is gone (spec: actual-lrps.md §6.6). Whichever it is, if ``instance`` is ``None``.
+    """The ordinary row goes (spec: actual-lrps.md §6.6), if ``instance`` holds it; ``None`` stands for any instance.
 
     Raises:
       ResourceNotFound: there is no ordinary row, or another instance has it.

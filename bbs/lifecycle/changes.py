@@ -3,10 +3,11 @@
 A change is written down as two lists: the rows before, in primary-key order, and the rows after, position by position,
 with ``None`` where a row has gone and new rows at the end. The instance hub compares position by position. The group
 hub compares the groups that the two lists make, slot by slot. Each hub's events then go out in the order of their
-score, so that a router learns of the running replacement before it learns of the removal.
+score: crashes, then what runs after the change, then the rest.
 
 Two things here look like mistakes and are upstream's behaviour, which its clients know: `recorded` replaces every row
-that has the instance key of the changed one, whatever its presence; and a crash is told with whole groups.
+that has the instance key of the changed one, whatever its presence; and a crash is told with whole groups, where any
+other change of a group is told with only the row in question.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,6 +42,9 @@ def recorded(before: Slot, after: Slot, rows: After) -> After:
 
     Every row with the instance key of ``before`` is replaced; if there is none, ``after`` is appended.
     """
+    # Only one row changes in the database. But upstream finds it in the list by its instance key alone and does not stop
+    # at the first match, so where two rows have the same key (two unclaimed ones have: the empty key) both positions are
+    # told as changed. To match by presence as well would be tidier, and would give other events than its clients know.
     if before is not None and any(row is not None and row.instance == before.instance for row in rows):
         return tuple(after if row is not None and row.instance == before.instance else row for row in rows)
     return (*rows, after)
@@ -145,7 +149,7 @@ def removed(lrp: ActualLRP, *, trace_id: str = "") -> RowsChanged:
 
 
 def _differences(before: Iterable[Slot], after: Iterable[Slot]) -> Iterator[tuple[Slot, Slot]]:
-    """The positions that differ. A difference in routes, tags or the modification tag is one."""
+    """The pairs of rows, position by position, that do not look the same to a client. A modification tag counts too."""
     for old, new in zip_longest(before, after):
         if old is None or new is None:
             if old is not new:
@@ -184,6 +188,8 @@ def _is_taken_over(old: ActualLRP, new: ActualLRP) -> bool:
 
 def _by_score(events: Iterable[Event]) -> list[Event]:
     """``events``, those with the highest score first, otherwise in their order."""
+    # A route-emitter acts upon each event as it comes. If it heard of the removal of an instance before it hears of the
+    # replacement that runs already, the app would have no route in between, and its users would see errors.
     return sorted(events, key=_score, reverse=True)  # a reversed sort is still stable
 
 

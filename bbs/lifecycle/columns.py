@@ -9,7 +9,7 @@ from typing import Final
 from bbs.models.errors import InvalidRequest
 
 TEXT_CHARACTERS_MAX: Final = 255
-"""Width of a guid, domain, cell or zone."""
+"""Width of the columns that hold a guid, a domain, a cell's or a zone's name."""
 
 ROOTFS_CHARACTERS_MAX: Final = 1024
 

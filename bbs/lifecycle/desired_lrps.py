@@ -45,7 +45,7 @@ from bbs.models.outcome import (
 from bbs.models.wire import encode
 
 ANNOTATION_CHARACTERS_MAX: Final = 10 * 1024
-"""Validation has counted its bytes already."""
+"""Validation has bounded the annotation's bytes already, so what `must_fit` can still find in it is a NUL character."""
 
 INSTANCES_MAX: Final = 100_000
 """Instances that one process may be desired with, unless the operator says otherwise. The largest foundations run some
@@ -57,7 +57,7 @@ NewEpoch = Callable[[], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
-    """What a request about a DesiredLRP brings along.
+    """What decisions about a DesiredLRP need besides the request and the rows. ``now_ns`` is Unix time.
 
     ``new_epoch`` makes the uuid text of a new record's tag. ``update_workers`` is upstream's setting for how many
     instances are created at a time; it matters only in that less than one creates none. No request may ask for more
@@ -133,7 +133,9 @@ def update(
 def updated(
     before: DesiredLRP | None, message: pb.DesiredLRPUpdate, at: Circumstances
 ) -> tuple[DesiredLRP, Outcome]:
-    """The record after an update, and the outcome that is only it: untold, see `changed`. Raises as `update` does."""
+    """The record after an update, and the outcome that writes only it. It has no announcement yet: upstream tells of an
+    update when everything else about it is done, and `changed` makes that announcement. Raises as `update` does.
+    """
     if before is None:
         raise ResourceNotFound
     if message.HasField("instances"):
@@ -181,9 +183,9 @@ def stop_some(lrp: DesiredLRP | None, rows: Sequence[ActualLRP], *, trace_id: st
 def start_range(
     lrp: DesiredLRP, indices: Sequence[int], rows: Sequence[ActualLRP], at: Circumstances
 ) -> Outcome:
-    """New rows for those ``indices`` that have no ordinary one, and one auction for them: even if there are none.
+    """New rows for those ``indices`` that have no ordinary one, and one auction for all of them.
 
-    Used by a scale-up and by a desire.
+    Used by a scale-up and by a desire. As upstream, the auctioneer is asked even if there is nothing to place.
     """
     taken = {row.index for row in rows if row.presence is Presence.ORDINARY}
     new = [
@@ -201,8 +203,8 @@ def start_range(
 def stop_from(first_index: int, rows: Sequence[ActualLRP], *, trace_id: str) -> Outcome:
     """End the instances from ``first_index`` on: rows without a cell go, the others' cells are asked to stop them.
 
-    Evacuating rows stay until their cell has drained. A row without a cell is told as it was read, while what goes is
-    the ordinary row of its index, whatever that is.
+    Evacuating rows stay until their cell has drained. A suspect row without a cell is not removed itself: as upstream,
+    the ordinary row of its index goes instead, once, while the event tells of the row that was looked at.
     """
     ordinary = {row.index: row for row in rows if row.presence is Presence.ORDINARY}
     gone: list[ActualLRP] = []
@@ -245,6 +247,7 @@ def _run_info_with_credentials(run_info: bytes, message: pb.DesiredLRPUpdate) ->
         patched.image_username = message.image_username
     if has_password:
         patched.image_password = message.image_password
+    # A row that upstream's server wrote can name a port twice; it drops doubles whenever it reads one.
     patched.ports[:] = dict.fromkeys(patched.ports)
     return encode(patched)
 
@@ -259,14 +262,18 @@ def _scaled(before: DesiredLRP, after: DesiredLRP, rows: Sequence[ActualLRP], at
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """What an update has for the cells that have instances; a part that is ``None`` is left alone by them."""
+    """What an update sends to the cells that have instances. A part that is ``None`` is not sent and stays as it is."""
 
     internal_routes: tuple[str, ...] | None
     metric_tags: MetricTags | None
 
 
 def pushed(before: DesiredLRP, message: pb.DesiredLRPUpdate) -> Push | None:
-    """The internal routes and metric tags that an update changes, if any. Internal routes that it drops are left alone."""
+    """The internal routes and metric tags that an update changes; ``None`` if it changes neither.
+
+    An update that drops the internal routes cannot say so to a cell (``None`` means "leave them"), so they stay there, as
+    with upstream.
+    """
     raw_routes = (
         message.routes.routes.get(internal_routes.INTERNAL_ROUTER) if message.HasField("routes") else None
     )
@@ -285,7 +292,7 @@ def pushed(before: DesiredLRP, message: pb.DesiredLRPUpdate) -> Push | None:
 
 
 def push_to(rows: Sequence[ActualLRP], push: Push | None, *, trace_id: str) -> Outcome:
-    """Tell the cells that have instances. The rows follow when a cell reports back."""
+    """Ask the cells that have instances to take over ``push``. Rows change only when a cell reports what it has."""
     if push is None:
         return NOTHING
     tags = push.metric_tags

@@ -39,9 +39,10 @@ PROVEN = (ActualLRPState.RUNNING, ActualLRPState.CRASHED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evacuation:
-    """What to do, and what to tell the cell: keep the container running and ask again, or destroy it.
+    """What to do, and what to tell the cell: keep the container running and ask again (``keep``), or destroy it.
 
-    ``error`` goes with an answer that changes nothing. ``keep_if_unwritten`` is for when ``outcome`` can't be written.
+    ``error`` is what the cell is answered besides; then ``outcome`` is empty. ``keep_if_unwritten`` is the answer if
+    ``outcome`` can't be written: a container that may still be serving must not go because the database is away.
     """
 
     keep: bool
@@ -93,7 +94,7 @@ def evacuate_crashed(rows: Rows, instance: InstanceKey, reason: str, *, now_ns: 
 
 
 def evacuate_stopped(rows: Rows, instance: InstanceKey) -> Evacuation:
-    """The container was stopped, as it should (spec: evacuation.md §7)."""
+    """The container was stopped as asked: its row goes, whatever its presence (spec: evacuation.md §7)."""
     held = rows.held_by(instance)
     if held is None:
         return _ended_elsewhere(rows, held)
@@ -181,7 +182,11 @@ def _evacuated_from_report(report: StartReport, *, now_ns: int, epoch: str) -> E
 
 
 def _evacuated_again(before: ActualLRP, report: StartReport, *, now_ns: int) -> Evacuation:
-    """Only another domain or address is news; the instance hub hears of it as of a new row."""
+    """The cell reports an evacuating row again. It is written only if domain or net info are others.
+
+    As upstream, the instance hub is told of a created row, and the events show the reported zone, while the row keeps the
+    zone and the routability that it had.
+    """
     if (report.domain, report.net_info) == (before.domain, before.net_info):
         return KEEP
     must_fit(report.domain)
@@ -245,7 +250,8 @@ def _dance(rows: Rows, held: ActualLRP, *, now_ns: int, epoch: str) -> Evacuatio
         effects: tuple[RequestAuction, ...] = ()
     else:
         # Upstream reads the clock for each row, the evacuating one first. Cloud Controller shows the row with the later
-        # `since`, and takes the first of two that are equal, so the order must not depend on how fine the clock is.
+        # `since`, and takes the first of two that are equal. With one time for both rows it would show the instance that
+        # is going away, or the other, by chance of the order; one nanosecond later settles it, however fine the clock.
         freed = unclaimed_again(held, now_ns=now_ns + 1)
         after = recorded(None, freed, after)
         written = (put(stored), put(freed))
@@ -257,8 +263,8 @@ def _dance(rows: Rows, held: ActualLRP, *, now_ns: int, epoch: str) -> Evacuatio
 def _drop(rows: Rows, held: ActualLRP | None) -> Evacuation:
     """The instance is not needed any more (spec: evacuation.md §3.3).
 
-    Only an evacuating row of its own is removed. Any other row that it holds stays, for convergence to deal with, but
-    is announced as gone; unless somebody else's evacuating row is in the way.
+    Only an evacuating row of its own is removed. As upstream, any other row that it holds is announced as gone although
+    it stays, for convergence to deal with. If somebody else holds the evacuating row, nothing is removed or announced.
     """
     if held is None:
         return DESTROY
@@ -273,14 +279,16 @@ def _drop(rows: Rows, held: ActualLRP | None) -> Evacuation:
 
 
 def _ended_elsewhere(rows: Rows, held: ActualLRP | None) -> Evacuation:
-    """A row that was only kept up until its replacement runs goes with its container (spec: evacuation.md §3.4)."""
+    """The row that the cell asks about is not the ordinary one: it was kept only for as long as its container, and goes
+    with it. Without any row the cell is told so, and destroys the container (spec: evacuation.md §3.4).
+    """
     if held is None:
         return Evacuation(keep=False, error=ResourceNotFound())
     return Evacuation(keep=False, outcome=_removal(rows, held))
 
 
 def _given_up(rows: Rows, held: ActualLRP, *, now_ns: int) -> Outcome:
-    """The instance is for another cell to run."""
+    """The held row becomes unclaimed and goes up for auction, so that another cell runs the instance."""
     after = unclaimed_again(held, now_ns=now_ns)
     return Outcome(
         rows=(put(after),),

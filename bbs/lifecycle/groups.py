@@ -7,7 +7,10 @@ from bbs.models.events import Group
 
 
 def group_of(rows: Iterable[ActualLRP]) -> Group:
-    """The group that ``rows``, all of one process guid, index and domain, make in this order."""
+    """The group that ``rows`` make, all of one process guid, index and domain, given in primary-key order.
+
+    Upstream fills the slots row by row, so which row keeps the instance slot depends on the order.
+    """
     instance: ActualLRP | None = None
     evacuating: ActualLRP | None = None
     for lrp in rows:
@@ -27,7 +30,7 @@ def groups_of(rows: Iterable[ActualLRP]) -> list[Group]:
 
 
 def group_at(rows: Sequence[ActualLRP]) -> Group | None:
-    """The group of one process guid and index; of two domains, the group of the first row; of no rows, ``None``."""
+    """The group of one process guid and index, ``None`` without rows. If the rows differ in domain, the first row's."""
     return group_of(lrp for lrp in rows if lrp.domain == rows[0].domain) if rows else None
 
 

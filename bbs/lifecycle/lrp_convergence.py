@@ -34,13 +34,15 @@ STALE_UNCLAIMED_NS: Final = 30_000_000_000
 
 
 END_OF_TIME_NS: Final = 2**63
-"""Later than any time that is stored."""
+"""Later than any time that is stored, in Unix nanoseconds."""
 
 
 def restarts_if_crashed_before_ns(crash_count: int, *, now_ns: int) -> int | None:
-    """An instance that crashed for the ``crash_count``-th time before then is to start again now; ``None``: never.
+    """The time, in Unix nanoseconds, before which an instance must have crashed for the ``crash_count``-th time to be
+    started again now; ``None`` if it never is.
 
-    What `restart.should_restart` says of one instance, said of all with one count.
+    This is `restart.should_restart` turned around: crashed rows are filed by their count and their time, so one
+    comparison finds all that are due, without a look at each.
     """
     if crash_count < IMMEDIATE_RESTARTS:
         return END_OF_TIME_NS
@@ -63,7 +65,9 @@ def prune_evacuating(rows: Rows, cells: Set[str]) -> Outcome:
 
 
 def retire_undesired(rows: Rows, desired: DesiredLRP | None) -> Outcome:
-    """The first step of retiring an instance that is not desired, or no longer, or has an index too many."""
+    """The first step of retiring an instance that is not desired, or whose index is beyond those desired; `NOTHING` if
+    neither is so (any more).
+    """
     lrp = rows.ordinary
     if lrp is None or (desired is not None and lrp.index < desired.instances):
         return NOTHING
@@ -97,7 +101,8 @@ def place_again(rows: Rows, desired: DesiredLRP | None, *, now_ns: int) -> Outco
     """An instance that has waited too long for a cell, or has been down long enough after a crash, gets an auction.
 
     One that was claimed a moment ago gets it too, as upstream's does; one that runs by now is left alone, unlike
-    upstream's. A crash ends in the open: the group hub hears of it even if a suspect stands for the instance.
+    upstream's, which would take the row from an instance that serves. The group hub is told of the end of a crash even if
+    a suspect row stands for the instance there.
     """
     lrp = rows.ordinary
     if lrp is None or desired is None or lrp.state is ActualLRPState.RUNNING:

@@ -11,11 +11,13 @@ IMMEDIATE_RESTARTS: Final = 3
 """An app that crashes fewer times than this is placed again at once: most first crashes are bad luck."""
 
 BACKOFF_MIN_NS: Final = 30 * _SECOND_NS
+"""Pause before the first restart that is not at once. It doubles with each further crash."""
+
 BACKOFF_MAX_NS: Final = 16 * _MINUTE_NS
-"""After that the pause doubles with each crash, from the one to the other."""
+"""The pause does not grow beyond this."""
 
 BACKOFF_EXPONENT_MAX: Final = 5
-"""Keeps the doubling from overflowing in other implementations; here it only says where it ends."""
+"""Doublings from the shortest to the longest pause."""
 
 RESTARTS_MAX: Final = 200
 """An app that has crashed this often is broken. It stays down until somebody desires it anew."""
@@ -46,7 +48,10 @@ def restarts_at_once(crash_count: int) -> bool:
 
 
 def crash_count_after_crash(lrp: ActualLRP, *, now_ns: int) -> int:
-    """The crash count of ``lrp`` once it has crashed now. Only running wipes the slate clean, being claimed doesn't."""
+    """The crash count of ``lrp`` once it has crashed now.
+
+    Earlier crashes are forgotten only if it has been running for long enough: a claimed one has not proven anything.
+    """
     if lrp.state is ActualLRPState.RUNNING and now_ns - lrp.since_ns > CRASH_RESET_NS:
         return 1
     return lrp.crash_count + 1

@@ -64,7 +64,7 @@ class StartReport:
         return replace(cls.from_request(request), internal_routes=None, metric_tags=None)
 
     def agrees_with(self, lrp: ActualLRP) -> bool:
-        """Whether ``lrp`` already says all of this, so that the report is but a heartbeat."""
+        """Whether ``lrp`` already says all of this, so that there is nothing to write."""
         return (
             lrp.state is ActualLRPState.RUNNING
             and self.instance == lrp.instance

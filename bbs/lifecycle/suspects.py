@@ -31,7 +31,8 @@ HELD: Final = (ActualLRPState.CLAIMED, ActualLRPState.RUNNING)
 def is_missing(cell_id: str, cells: Set[str]) -> bool:
     """Whether an instance on ``cell_id`` has lost its cell, when ``cells`` announce themselves.
 
-    A row that should name a cell and names none has lost it only when there are no cells at all. That is upstream's.
+    A row that should name a cell but names none counts only when there are no cells at all: upstream's query has a
+    condition on the cell's name only if there are any.
     """
     return cell_id not in cells and (bool(cell_id) or not cells)
 
@@ -67,8 +68,8 @@ def displace(rows: Rows, desired: DesiredLRP | None, cells: Set[str], *, now_ns:
 
 
 def promote(rows: Rows, cells: Set[str]) -> Outcome:
-    """The cell of the suspect row is back: the row is an ordinary one again, and its replacement goes, however far it
-    has come. The group hub hears of the replacement only.
+    """The cell of the suspect row is back: the row becomes ordinary again, and its replacement is removed, however far
+    that has come. The group hub is told only of the replacement's removal: to it the suspect stood for the instance.
     """
     suspect = rows.suspect
     if suspect is None or suspect.instance.cell_id not in cells:

@@ -19,9 +19,9 @@ CELL_DISAPPEARED: Final = "cell disappeared before completion"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskLimits:
-    """How long a task may stay where it is, in nanoseconds: upstream's settings ``kick_task_duration``,
-    ``expire_pending_task_duration`` and ``expire_completed_task_duration``. With a negative one, as with upstream's,
-    every task is too old.
+    """How long a task may stay as it is, in nanoseconds: upstream's settings ``kick_task_duration``,
+    ``expire_pending_task_duration`` and ``expire_completed_task_duration``. If one is negative every task is too old,
+    as with upstream.
     """
 
     kick_ns: int = 30_000_000_000
@@ -49,40 +49,42 @@ def at(now_ns: int, limits: TaskLimits) -> At:
 
 
 def expire_pending(task: Task | None, at: At) -> Outcome:
-    """Step A: nobody took it on in time."""
+    """Step A: a pending task that no cell has started in time fails."""
     if task is None or task.state is not Pending or task.created_at_ns >= at.expire_pending_ns:
         return NOTHING
     return pruned(task) or changed(task, given_up(task, reason=NOT_STARTED, now_ns=at.now_ns))
 
 
 def is_to_be_auctioned(task: Task | None, at: At) -> bool:
-    """Step B: every task that still waits for a cell, on every pass."""
+    """Step B: every pending task that is not too old is auctioned again, on every pass."""
     return task is not None and task.state is Pending and task.created_at_ns > at.expire_pending_ns
 
 
 def fail_where_cell_is_gone(task: Task | None, cells: Set[str], at: At) -> Outcome:
-    """Step C: the cell that ran it is none of ``cells``."""
+    """Step C: a running task fails if its cell is none of ``cells``, the ids of those that announce themselves."""
     if task is None or task.state is not Running or task.cell_id in cells:
         return NOTHING
     return pruned(task) or changed(task, given_up(task, reason=CELL_DISAPPEARED, now_ns=at.now_ns))
 
 
 def demote(task: Task | None, at: At) -> Outcome:
-    """Step D: its callback was not answered in time, so it may be called back again. Its age stays what it is."""
+    """Step D: a resolving task becomes completed again if its callback was not answered in time, so that it can be called
+    back anew. ``updated_at_ns`` stays, so step F finds it in the same pass.
+    """
     if task is None or task.state is not Resolving or task.updated_at_ns >= at.kick_ns:
         return NOTHING
     return pruned(task) or changed(task, replace(task, state=Completed))
 
 
 def expire_completed(task: Task | None, at: At) -> Outcome:
-    """Step E: nobody wanted to know in time that it is over."""
+    """Step E: a completed task that nobody has resolved in time is removed."""
     if task is None or task.state is not Completed or task.first_completed_at_ns >= at.expire_completed_ns:
         return NOTHING
     return pruned(task) or removed(task)
 
 
 def is_to_be_called_back(task: Task | None, at: At) -> bool:
-    """Step F: it is over, and its client does not know yet."""
+    """Step F: a completed task is handed to the callback pool again if its client should know by now and does not."""
     return task is not None and task.state is Completed and task.updated_at_ns < at.kick_ns
 
 

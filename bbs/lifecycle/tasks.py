@@ -136,10 +136,10 @@ def cancel(task: Task | None, *, trace_id: str, now_ns: int) -> Outcome:
 
 
 def reject(task: Task | None, reason: str, *, max_retries: int, now_ns: int) -> Outcome:
-    """A cell, or the auctioneer, could not take the task on: it waits for another try, unless it has had its share.
+    """A cell, or the auctioneer, could not take the task on: it waits for another try, or fails after ``max_retries``.
 
-    A refusal for the task's state is told to subscribers, too: as a change from no task at all (spec: tasks.md §4.3).
-    One that comes after the last try is that of `fail`.
+    If the task is over already, subscribers are told of a change from no task at all to the task as it is, and the caller
+    is refused (spec: tasks.md §4.3, upstream's behaviour). After the last try the refusal is that of `fail`.
 
     Raises:
       ResourceNotFound, Deserialize: see `readable`.

@@ -22,7 +22,7 @@ def same_instance(lrp: ActualLRP, who: InstanceKey) -> bool:
 
 
 def nobody(lrp: ActualLRP, who: InstanceKey) -> bool:
-    """Only a request that names no instance: we take the row back ourselves."""
+    """No cell may: only we take a row back ourselves, and then name no instance."""
     return who == NO_INSTANCE
 
 

@@ -10,7 +10,7 @@ the event loop, by a `LineWriter`.
         upsert.info("added-domain", {"ttl": ttl_s})      # bbs.upsert.added-domain
         upsert.error("failed-to-upsert", error=error)
 
-A line below the sink's level costs one comparison. On a hot path whose data is dear to collect, ask
+A line below the sink's level costs one comparison. Where collecting its data costs more than that and happens often, ask
 ``log.enabled(Level.DEBUG)`` first.
 """
 

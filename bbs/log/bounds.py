@@ -10,17 +10,17 @@ from typing import Final
 from bbs.log.redaction import CUT_MARK
 
 TEXT_CHARACTERS_MAX: Final = 16 * 1024
-"""Of one text in a line's data: sixteen times the longest reason that is stored."""
+"""Characters of one text in a line's data: sixteen times the longest reason that is stored."""
 
 LINE_CHARACTERS_MAX: Final = 64 * 1024
-"""Of all data of a line, as JSON and give or take its punctuation: what collectors of logs take as one line."""
+"""Characters of all data of a line, as JSON and but for some punctuation: what collectors of logs take as one line."""
 
 _GROWS_IN_JSON: Final = re.compile('[\x00-\x1f"\\\\<>&\u2028\u2029]')
 _GROWTH_MAX: Final = 5
 """Characters by which one character is longer in JSON: an ``&`` is written as ``\\u0026``."""
 
 _NUMBER_CHARACTERS: Final = 24
-"""What a number counts for, or anything else that is no text."""
+"""Characters that are counted for a number, or anything else that is not a text, a list or an object."""
 
 _BITS_PER_DIGIT: Final = 3
 
@@ -36,9 +36,10 @@ def cut(text: str, characters_max: int = TEXT_CHARACTERS_MAX) -> str:
 
 
 def bounded(data: Mapping[str, object]) -> dict[str, object]:
-    """``data`` with its texts and lists cut so that no text and not all of them together are too long.
+    """``data`` cut so that no text exceeds `TEXT_CHARACTERS_MAX`, and the whole `LINE_CHARACTERS_MAX`.
 
-    The keys at the top stay, and what is short is given room first: an error and the session's number before a list.
+    All keys at the top stay. Their values share the room, the short ones first: otherwise one long list could leave
+    nothing for the error or the session's number, which say what the line is about.
     """
     room = _Room()
     shortest_first = sorted(data, key=lambda key: _rank(data[key]))
@@ -51,7 +52,7 @@ def _rank(value: object) -> tuple[bool, int]:
 
 
 class _Room:
-    """How much of a line is left."""
+    """What is left of a line's `LINE_CHARACTERS_MAX`; every value that is let in takes its part."""
 
     def __init__(self) -> None:
         self._left = LINE_CHARACTERS_MAX

@@ -16,7 +16,7 @@ from bbs.log.rendering import LagerRenderer, Level, TimeFormat, data_json
 Data: TypeAlias = Mapping[str, object]
 
 Emit: TypeAlias = Callable[[Level, str], None]
-"""Writes a line of a level and with a message, whose data is known already."""
+"""Writes a line, given its level and its message. Its data was given when the `Emit` was made."""
 
 
 class LineStream(Protocol):
@@ -61,7 +61,10 @@ class LagerSink:
         self._chain.msg(message, level=level, source=source, data=data)
 
     def emitter(self, *, source: str, data: dict[str, object]) -> Emit:
-        """For several lines with the same data: what it says is worked out once, which is most of a line's cost."""
+        """For several lines with the same data: it is processed and rendered once, which is most of a line's cost.
+
+        That is possible only if no processor looks at more than the data; with any other each line is made by itself.
+        """
         if self._data_processors is None:
             return lambda level, message: self.emit(level, message, source=source, data=dict(data))
         for processor in self._data_processors:
@@ -107,7 +110,9 @@ class Logger:
         return self.descendant(name, str(self.next_number()), self._merged(data, more))
 
     def next_number(self) -> int:
-        """Take the number of the next sub-session; whoever does so makes it with `descendant`, if at all."""
+        """Take the number of the next sub-session. Whoever takes one makes the session with `descendant`, or leaves the
+        number unused, as upstream does with sessions of which it logs nothing.
+        """
         return next(self._child_numbers)
 
     def descendant(self, names: str, numbers: str, data: dict[str, object]) -> "Logger":
@@ -137,9 +142,9 @@ class Logger:
         return level >= self._sink.min_level
 
     def emitter(self) -> Emit:
-        """Writes several lines that carry no data of their own, at the price of one; whatever their level.
+        """A cheap way to write several lines with no data but the session's; see `LagerSink.emitter`.
 
-        It is given whole messages, as `message` makes them.
+        What it returns takes whole messages, as `message` makes them, and writes whatever the level: ask `enabled` first.
         """
         data = dict(self._data)
         if self._session_path:
@@ -147,7 +152,7 @@ class Logger:
         return self._sink.emitter(source=self._source, data=data)
 
     def message(self, action: str) -> str:
-        """An action's whole name."""
+        """The whole message of a line whose action is ``action``: names of component and sessions before it."""
         return self._message_prefix + action
 
     def debug(

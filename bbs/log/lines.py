@@ -22,9 +22,9 @@ from types import TracebackType
 from typing import Final
 
 BYTES_MAX: Final = 16 << 20
-"""Of lines that wait. Full load at info is about 3,000 requests a second with two lines of 400 bytes each, 2.4 MB: so
-readers may stop for five seconds or more (a log shipper that starts anew) before anything is missing. It is small
-beside the memory of a server with many LRPs, which is hundreds of megabytes."""
+"""Bytes of lines that may wait in one queue. Full load at info is about 3,000 requests a second with two lines of 400
+bytes each, 2.4 MB: so readers may stop for five seconds or more (a log shipper that starts anew) before anything is
+missing. It is small beside the memory of a server with many LRPs, which is hundreds of megabytes."""
 
 REST_S: Final = 0.01
 """Pause of a thread that has written all there was: how old a line may grow before it is written."""
@@ -36,14 +36,14 @@ END_MAX_S: Final = 5.0
 """How long the end of the process waits for readers, for all streams together."""
 
 FILE_BYTES: Final = 64 << 10
-"""For one write to a file. Whatever else may have several writers gets at most PIPE_BUF bytes, which POSIX does not mix
-with those of others."""
+"""Bytes of one write to a file. A pipe or terminal may have several writers and gets at most PIPE_BUF bytes at a time:
+POSIX promises that such a write is not mixed with those of others, so lines stay whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineStatistics:
     queued_bytes: int
-    """Waiting, or being written."""
+    """Bytes of lines that wait or are being written."""
     dropped: int
     """Lines since the start that found the queue full."""
     lost: int
@@ -70,8 +70,9 @@ class LineWriter:
         self._through_s = 0.0
         self._lost = 0
         self._is_cut = False  # the last line that is out lacks its end
-        # All below is guarded by one lock, which nobody holds while he writes or waits. A thread may take it twice: the
-        # garbage collector may run in the midst of things, and with it a finalizer that has something to say.
+        # All below is guarded by one lock, which nobody holds during a write or a wait. A thread may take it twice: the
+        # garbage collector can run while the lock is held, and a finalizer that it calls may log something. With a plain
+        # lock that thread would wait for itself.
         self._lock = RLock()
         self._is_news = Condition(self._lock)  # for the thread
         self._is_written = Condition(self._lock)  # for those who wait until all is out
@@ -108,14 +109,14 @@ class LineWriter:
             self._through_s = 0.0
 
     def write_through(self, within_s: float) -> None:
-        """From now on each line is out before `write` returns, which may block for that long.
+        """From now on `write` waits until its line is out, but at most ``within_s`` seconds.
 
-        After one that was not, `write` waits no more: the next would only add to the delay.
+        After one vain wait none waits any more: nobody reads, and each further line would add to the delay.
         """
         self._through_s = within_s
 
     def write_behind(self) -> None:
-        """The end of `write_through`."""
+        """Undo `write_through`: `write` does not wait any more."""
         self._through_s = 0.0
 
     def wait_written(self, within_s: float) -> bool:
@@ -145,7 +146,9 @@ class LineWriter:
             os.close(self._descriptor)
 
     def _next(self, written_bytes: int) -> list[bytes]:
-        """Account for what is written, and wait for more. Nothing: it is the end."""
+        """Take ``written_bytes`` off the queue's account, wait for lines, and return those for the next write; an empty
+        list if the thread is to end.
+        """
         with self._lock:
             self._queued_bytes -= written_bytes
             if self._refuses and self._queued_bytes <= self._bytes_max // 2:
@@ -173,7 +176,7 @@ class LineWriter:
             self._queued_bytes += len(notice)
 
     def _taken(self) -> list[bytes]:
-        """Whole lines from the queue, for one write: as many as go into it, and at least one."""
+        """Whole lines from the queue, as many as fit into one write, and at least one even if it is longer."""
         line = self._lines.popleft()
         taken, room = [line], self._write_bytes_max - self._is_cut - len(line)
         while self._lines and (room := room - len(self._lines[0])) >= 0:
@@ -181,6 +184,8 @@ class LineWriter:
         return taken
 
     def _write_out(self, lines: list[bytes]) -> None:
+        # A full disk may have taken only the first part of a line. Without the missing line end the next line would be
+        # appended to that part, and readers would lose both.
         cut_end = b"\n" if self._is_cut else b""
         data = b"".join((cut_end, *lines))
         written = 0
@@ -232,7 +237,7 @@ class LineWriters:
         return writer
 
     def statistics(self) -> dict[str, LineStatistics]:
-        """Of each stream, by its name."""
+        """The statistics of each stream, by the name it was opened with."""
         return {name: writer.statistics() for name, writer in self._writers.items()}
 
     def __enter__(self) -> "LineWriters":

@@ -16,7 +16,7 @@ MASK: Final = "*REDACTED*"
 CUT_MARK: Final = "-(truncated)"
 
 SEARCHED_BYTES_MAX: Final = 64 * 1024
-"""Of a text that is searched for secrets, where the configuration sets no shorter length."""
+"""Bytes to which a text is cut before it is searched for secrets, if the configuration does not cut it shorter."""
 
 SECRET_KEYS: Final = re.compile("[Pp]wd|[Pp]ass")
 
@@ -31,7 +31,7 @@ DEFAULT_PATTERNS: Final = (
 
 
 class PatternInvalid(Exception):
-    """A pattern that RE2 would not take, or that cannot be had with Python's `re`."""
+    """A redaction pattern that RE2 refuses, or that Python's `re` cannot match as RE2 would."""
 
 
 class DataProcessor(ABC):
@@ -110,7 +110,8 @@ def data_processors(
     """
     processors: list[Processor] = []
     if redact_secrets and max_data_string_length <= 0:
-        # Patterns are not let loose on texts of any length, of which only so much would be written anyway.
+        # Clients choose much of what is logged, and a pattern over a text of many megabytes would hold the event loop for
+        # seconds, although `bbs.log.bounds` lets only the beginning be written.
         processors.append(Truncation(SEARCHED_BYTES_MAX))
     elif max_data_string_length > 0:
         processors.append(Truncation(max_data_string_length))
@@ -169,10 +170,10 @@ _POSIX_CLASSES: Final = {
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
-    """A pattern in RE2's syntax.
+    """A pattern in RE2's syntax as one of Python's.
 
     Raises:
-      PatternInvalid: see there.
+      PatternInvalid: RE2 would refuse it, or it uses what has no counterpart here.
     """
     translated = "".join(_translated(token, pattern) for token in _TOKEN.findall(pattern))
     try:

@@ -35,7 +35,10 @@ class Level(IntEnum):
 
 
 class TimeFormat(StrEnum):
-    """How lines tell the time, and with it which keys they have. The values are those of the configuration."""
+    """How lines show the time. The key of the level depends on it too: ``log_level`` (a number) or ``level`` (a word).
+
+    The values are those of the configuration.
+    """
 
     UNIX_EPOCH = "unix-epoch"
     RFC3339 = "rfc3339"
@@ -72,7 +75,9 @@ class LagerRenderer:
 
 
 def data_json(data: Mapping[str, object]) -> str:
-    """``data`` as JSON, cut if it is too long; what has no JSON form is told of instead."""
+    """``data`` as JSON, cut if it is too long. Data without a JSON form is replaced by the reason and its ``repr``, as
+    lager does: a line must not be lost, nor its caller fail, because of a value in it.
+    """
     try:
         text = go_json(data)
     except (TypeError, ValueError, RecursionError) as error:
@@ -129,7 +134,7 @@ def go_json(value: object) -> str:
 
 @lru_cache(maxsize=1024)
 def json_text(text: str) -> str:
-    """A string that is likely to be asked for again, as Go's JSON."""
+    """``text`` as a JSON string in Go's spelling, remembered: sources and messages come again and again."""
     return go_json(text)
 
 

@@ -17,7 +17,8 @@ STDOUT: Final = 1
 STDERR: Final = 2
 
 OTHER_BYTES_MAX: Final = 1 << 20
-"""For the one that is not the log: ten thousand failed handshakes of 100 bytes, or hundreds of tracebacks."""
+"""Bytes that may wait in the queue of the stream that is not the log's: ten thousand lines about failed handshakes of 100
+bytes each, or hundreds of tracebacks."""
 
 BEFORE_TRACE_S: Final = 1.0
 """How long the traceback of a crash waits for the lines that were logged before it."""
@@ -28,7 +29,7 @@ EXIT_CRASHED: Final = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandardStreams:
-    """``log`` is the one that the log goes to; ``writers`` may open more."""
+    """``log`` writes to the stream that the log goes to; ``writers`` owns both streams and may open more."""
 
     writers: LineWriters
     log: LineWriter
@@ -38,10 +39,11 @@ class StandardStreams:
 def standard_streams(*, log: Literal["stdout", "stderr"]) -> Iterator[StandardStreams]:
     """Write both standard streams beside the event loop, until the process is about to end.
 
-    An exception that nobody expected is told here, since the interpreter would block on it.
+    An exception that leaves the block has its traceback written here, through the queue: left to the interpreter, the
+    traceback would be written directly and could block for ever on a full pipe.
 
     Raises:
-      SystemExit: there was such an exception.
+      SystemExit: with `EXIT_CRASHED`, in the place of such an exception.
     """
     with LineWriters() as writers:
         opened = {
@@ -64,7 +66,7 @@ def standard_streams(*, log: Literal["stdout", "stderr"]) -> Iterator[StandardSt
 
 
 class _RawLines(io.RawIOBase):
-    """The lower end of a text stream."""
+    """What a text stream writes its bytes to: each write goes into the queue and never blocks."""
 
     def __init__(self, lines: LineWriter, descriptor: int) -> None:
         self._lines = lines

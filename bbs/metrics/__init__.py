@@ -1,5 +1,5 @@
 """What the server tells of itself, to Loggregator and to Prometheus, under upstream's names (metrics-and-logs.md §1, §2).
 
-Nothing here holds what others count: values are asked for when they are sent. Only what has no other home is counted
-here: requests, batches, the event loop's lateness. `Metrics` is what the server holds on to.
+Nothing here copies what others count: they are asked when a value is sent. Only what nobody else counts is counted here:
+requests, batches, the event loop's lateness. Others use `Metrics`, of which a process has one.
 """

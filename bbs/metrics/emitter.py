@@ -1,4 +1,4 @@
-"""Envelopes, as upstream's client makes them: one metric each (spec: metrics-and-logs.md §1, §2.7)."""
+"""Makes Loggregator's envelopes as upstream's client does, one for each value (spec: metrics-and-logs.md §1, §2.7)."""
 
 from collections.abc import Callable
 from time import time_ns
@@ -50,7 +50,9 @@ class Emitter:
         self._loggregator.emit(envelope)
 
     def app_log(self, process_guid: str, error_type: str, message: str) -> bool:
-        """Tell an app's developers that a request about it made no sense. False: the guid is that of no app."""
+        """Write into an app's own log, for its developers, that a request about it was invalid. Returns False if the guid
+        does not begin with an app's, so that there is no such log.
+        """
         parts = process_guid.split("-")
         if len(parts) < APP_GUID_PARTS:
             return False

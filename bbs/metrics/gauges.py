@@ -24,7 +24,10 @@ def gauges(
     callbacks: TaskCallbacks,
     lines: Callable[[], Mapping[str, LineStatistics]],
 ) -> dict[str, Gauge]:
-    """By their names for Prometheus, without the prefix. ``lines`` has all its streams already."""
+    """The gauges by their names for Prometheus, without the prefix ``bbs_``.
+
+    ``lines`` gives the log's streams by name; those that exist at this call get gauges.
+    """
     in_store, in_effects, in_http, in_hubs = (
         store.statistics,
         effects.statistics,

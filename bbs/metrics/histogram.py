@@ -11,7 +11,9 @@ COUNTS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 class Histogram:
-    """``bounds`` are the upper ends of the buckets, each included in its own; one more takes the rest."""
+    """``bounds`` are the upper ends of the buckets, ascending; a value equal to one counts in that bucket. One more bucket
+    takes what is larger than all of them. ``total`` is the sum of the values.
+    """
 
     __slots__ = ("_counts", "bounds", "total")
 
@@ -25,7 +27,7 @@ class Histogram:
         self.total += value
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Cumulative, as Prometheus wants them."""
+        """The upper end of each bucket as text, and how many values were up to it: cumulative, as Prometheus wants them."""
         seen, buckets = 0, []
         for bound, count in zip((*map(str, map(float, self.bounds)), "+Inf"), self._counts, strict=True):
             seen += count

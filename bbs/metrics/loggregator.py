@@ -1,7 +1,8 @@
 """Envelopes to the Loggregator agent (spec: metrics-and-logs.md §1).
 
-Metrics must never hold up the server, nor fail it. So `emit` puts an envelope into a bounded queue or drops it; batches
-go out on one long gRPC stream, and when that breaks, its batch is lost and the next one opens another.
+Metrics must never hold up the server, nor fail it. So `emit` puts an envelope into a bounded queue, and drops and counts it
+when the queue is full: the next values come in a few seconds anyway. Batches go out on one long gRPC stream; when it
+breaks, the batches in it are lost, and the next batch opens another stream.
 """
 
 import queue
@@ -65,7 +66,7 @@ class Loggregator(Protocol):
 
 
 class NoLoggregator:
-    """Where metrics go when nobody wants them."""
+    """Drops every envelope: for a server that is not configured to send metrics."""
 
     dropped = 0
 

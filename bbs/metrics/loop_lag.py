@@ -1,4 +1,4 @@
-"""How late the event loop is: what everything that waits for its turn waits for."""
+"""How late the event loop is: every task that becomes ready waits about so long for its turn."""
 
 from typing import Final, NoReturn
 
@@ -10,7 +10,7 @@ LOOK_INTERVAL_S: Final = 0.1
 
 
 class LoopLag:
-    """``lateness`` counts how many seconds after its time each wake-up came."""
+    """Wakes up every `LOOK_INTERVAL_S`; ``lateness`` is a histogram of how many seconds too late that was."""
 
     def __init__(self) -> None:
         self.lateness = Histogram()

@@ -28,12 +28,14 @@ DATABASE_S: Final = 60.0
 
 
 Gauge = tuple[str, Callable[[], float]]
-"""What it tells, for people, and what tells it."""
+"""A description for people, and a function that gives the present value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Whom to ask. ``database`` starts its maxima anew each time. ``gauges`` are for Prometheus only, by name."""
+    """Functions that give the values of others. A call of ``database`` starts its maxima anew, so only `run_database` may
+    make it. ``gauges`` are for Prometheus only, by name.
+    """
 
     lrps: Callable[[], LRPConvergenceStatistics]
     tasks: Callable[[], TaskConvergenceStatistics]
@@ -83,7 +85,7 @@ class Metrics:
         self.emitter.duration("EncryptionDuration", seconds)
 
     async def run_runtime(self) -> NoReturn:
-        """The interpreter's figures, always."""
+        """Send the interpreter's figures until cancelled. Runs in every process, a standby too."""
         pauses = GCPauses()
         with pauses.watched():
             async for _ in self._ticks(RUNTIME_S):
@@ -96,19 +98,19 @@ class Metrics:
         raise AssertionError("ticks never end")
 
     async def run_file_descriptors(self) -> NoReturn:
-        """Always."""
+        """Send the number of open file descriptors until cancelled. Runs in every process, a standby too."""
         async for _ in self._ticks(self._reporting.report_interval_s):
             self.emitter.metric("OpenFileDescriptors", open_file_descriptors())
         raise AssertionError("ticks never end")
 
     async def run_lock_held(self) -> NoReturn:
-        """Always: 0 until the lock is ours."""
+        """Send whether this process is master, 0 or 1, until cancelled. Runs in every process: a standby sends 0."""
         async for _ in self._ticks(self._reporting.report_interval_s):
             self.emitter.metric("LockHeld", int(self.is_master))
         raise AssertionError("ticks never end")
 
     async def run_requests(self, log: Logger) -> NoReturn:
-        """In the master; ``log`` is told what is sent."""
+        """Send count and latency of requests until cancelled. Runs in the master only; ``log`` is told of each value."""
         async for _ in self._ticks(self._reporting.report_interval_s):
             count, latency_ns = self.requests.take()
             log.info("adding-counter", add=count)
@@ -127,7 +129,9 @@ class Metrics:
         raise AssertionError("ticks never end")
 
     async def run_lrps(self, sources: Sources) -> NoReturn:
-        """In the master; the first tick comes one period after the start."""
+        """Send what the last convergence pass over LRPs found, until cancelled. Runs in the master only; the first values
+        are sent one period after the start.
+        """
         told = sources.lrps().passes
         async for _ in _ticks_from(trio.current_time(), LRPS_S):
             lrps = sources.lrps()
@@ -142,7 +146,9 @@ class Metrics:
         raise AssertionError("ticks never end")
 
     async def run_tasks(self, sources: Sources) -> NoReturn:
-        """In the master; the first tick comes one period after the start."""
+        """Send counts of tasks, and what the last pass over them found, until cancelled. Runs in the master only; the first
+        values are sent one period after the start.
+        """
         told = sources.tasks().passes
         async for _ in _ticks_from(trio.current_time(), TASKS_S):
             counts, tasks = sources.task_counts(), sources.tasks()
@@ -165,7 +171,9 @@ class Metrics:
         raise AssertionError("ticks never end")
 
     async def run_database(self, sources: Sources, log: Logger) -> NoReturn:
-        """In the master; the first tick comes one period after the start."""
+        """Send what went to the database until cancelled. Runs in the master only; the first values are sent one period
+        after the start.
+        """
         async for _ in _ticks_from(trio.current_time(), DATABASE_S):
             log.debug("emitting-metrics")
             database = sources.database()
@@ -188,6 +196,7 @@ class Metrics:
 
 
 async def _ticks_from(began_s: float, period_s: float) -> AsyncIterator[None]:
+    """Yield at each multiple of the period after ``began_s``. Multiples that pass while the caller works are left out."""
     while True:
         passed = int((trio.current_time() - began_s) / period_s + 1e-9)
         await trio.sleep_until(began_s + (passed + 1) * period_s)

@@ -1,4 +1,4 @@
-"""What the operating system and the interpreter say of this process: honest stand-ins for Go's runtime statistics."""
+"""What the operating system and the interpreter say of this process. Sent under the names of Go's runtime statistics."""
 
 import gc
 import os

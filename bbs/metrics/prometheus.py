@@ -34,7 +34,9 @@ def snake(name: str) -> str:
 
 
 def page(metrics: Metrics, sources: Sources | None, *, version: str) -> Callable[[], tuple[str, bytes]]:
-    """What gives the page: its content type and its text. Without ``sources``, only what this process counts itself."""
+    """A function that makes the page: its content type and its text. Without ``sources`` the page has only what `Metrics`
+    itself counts.
+    """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(metrics, sources, version))
     return lambda: (CONTENT_TYPE_PLAIN_0_0_4, generate_latest(registry))

@@ -24,7 +24,7 @@ class RequestCounts:
         self.seconds_by_route: defaultdict[str, Histogram] = defaultdict(Histogram)
 
     def ended(self, route_name: str, duration_ns: int, *, is_stream: bool) -> None:
-        """A stream counts when it ends, but has no latency and no route of its own."""
+        """Count a request that has ended. A stream adds to the number of requests only: its duration says nothing."""
         self.count += 1
         if is_stream:
             return

@@ -6,11 +6,12 @@ from bbs.models import pb
 
 
 def inner_action(action: pb.Action) -> tuple[str, Any]:
-    """The field and message of the one inner action that counts: the first that is set (spec: validation.md §4.2).
+    """The name and the message of the inner action that is set; of an empty wrapper ``("", None)``.
 
-    An empty wrapper gives ``("", None)``.
+    The inner actions are no oneof, so a client can set several. Then the one with the lowest field number counts and
+    the others are ignored, as upstream does (spec: validation.md §4.2).
     """
-    # ListFields goes by field number, which is also the order in which the spec asks.
+    # ListFields goes by field number, which is also the order in which upstream looks.
     for field, inner in action.ListFields():
         return field.name, inner
     return "", None

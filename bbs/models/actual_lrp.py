@@ -140,7 +140,10 @@ class ActualLRP:
 
 
 class Rows(NamedTuple):
-    """The rows of one process guid and index, at most one of each presence."""
+    """The rows of one process guid and index, at most one of each presence.
+
+    The fields stand in the order of `Presence`, so ``rows[presence]`` is the row of that presence.
+    """
 
     ordinary: ActualLRP | None = None
     evacuating: ActualLRP | None = None
@@ -151,7 +154,7 @@ class Rows(NamedTuple):
         return tuple(row for row in self if row is not None)
 
     def held_by(self, instance: InstanceKey) -> ActualLRP | None:
-        """The first row, in primary-key order, with this instance key."""
+        """The first row, in primary-key order, with this instance key. Rows that nobody has claimed share the empty one."""
         return next((row for row in self._rows() if row.instance == instance), None)
 
     def _rows(self) -> Iterator[ActualLRP]:

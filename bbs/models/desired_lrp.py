@@ -34,7 +34,7 @@ MetricTags = tuple[tuple[str, MetricTag], ...]
 class DesiredLRP:
     """A row of ``desired_lrps`` (spec: desired-lrps.md §1).
 
-    ``routes`` is ``None`` when the client sent none at all; ``placement_tags`` likewise.
+    ``routes`` and ``placement_tags`` are ``None`` when the client sent none; neither is ever ``()``.
     ``volume_drivers`` names the driver of each volume mount, in order, duplicates kept.
     ``run_info`` is a serialised ``models.DesiredLRPRunInfo``: all that no query looks into.
     """
@@ -64,7 +64,11 @@ class DesiredLRP:
 
     @property
     def framed(self) -> bytes:
-        """The whole LRP at version 3 as one element of a list response (spec: api.md 7.4 applied)."""
+        """The whole LRP at version 3 as one element of a list response.
+
+        Its metrics guid and its tag ``source_id`` are filled in from one another (`with_metrics_guid`). Events carry
+        the LRP without that, as upstream's do, so `message` leaves it out.
+        """
         if self._framed is None:
             object.__setattr__(
                 self, "_framed", frame(LIST_ELEMENT, encode(with_metrics_guid(self.message())))
@@ -211,7 +215,8 @@ def metric_tags_from_message(tags: Mapping[str, pb.MetricTagValue]) -> MetricTag
     )
 
 
-# Fields that the run info and the whole LRP share by name, number aside (spec: storage.md 3.5).
+# Fields that the run info and the whole LRP have in common. Their names are the same, their numbers are not, so a run
+# info cannot simply be parsed as an LRP (spec: storage.md 3.5).
 RUN_INFO_FIELDS: Final = (
     "environment_variables",
     "setup",

@@ -20,7 +20,8 @@ _parsed = lru_cache(ROUTES_REMEMBERED_MAX)(parse_internal_routes)
 def routes_differ(desired: DesiredLRP, lrp: ActualLRP) -> bool:
     """Whether ``lrp`` lacks a desired host name, or has another number of them; their order means nothing.
 
-    What is desired may be JSON that is no list of routes. Then nothing can be said, and nothing differs.
+    What is desired may be JSON that is not a list of routes: the router's value is stored unread. Then there is nothing
+    to send to the cell, so nothing counts as different; otherwise every pass would try again.
     """
     raw = raw_internal_routes(desired.routes)
     stored = lrp.internal_routes or ()
@@ -34,5 +35,9 @@ def routes_differ(desired: DesiredLRP, lrp: ActualLRP) -> bool:
 
 
 def tags_differ(desired: DesiredLRP, lrp: ActualLRP) -> bool:
-    """Whether ``lrp`` has other tags than those desired, resolved for it. One without any, not even none, never has."""
+    """Whether the tags of ``lrp`` are not those desired, resolved for it.
+
+    ``None`` (its cell reported none) never counts as different, as upstream: a cell too old for tags never reports any,
+    and every pass would send them to it again.
+    """
     return lrp.metric_tags is not None and lrp.metric_tags != resolved(desired.metric_tags, lrp)

@@ -14,8 +14,8 @@ Type = pb.Error.Type
 class BBSError(Exception):
     """A refusal. Becomes the response's ``error`` field; logged without a traceback.
 
-    ``wire_type`` is its number in ``models.Error.Type``. The client raises these for what a server answered, so an
-    instance of this very class is a type that this version does not know.
+    ``wire_type`` is its number in ``models.Error.Type``. The client raises these for what a server answered; an error
+    whose type this version does not know becomes an instance of this class itself, with that number as ``wire_type``.
     """
 
     wire_type: int = Type.UnknownError

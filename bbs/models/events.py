@@ -31,13 +31,17 @@ class UnresolvableGroup(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The deprecated view of one instance: two slots for up to three rows."""
+    """The deprecated view of one instance: two slots for up to three rows.
+
+    ``instance`` holds the ordinary or the suspect row, whichever stands for the instance at present
+    (`bbs.lifecycle.groups`).
+    """
 
     instance: ActualLRP | None = None
     evacuating: ActualLRP | None = None
 
     def resolve(self) -> ActualLRP:
-        """The one LRP the group stands for.
+        """The one LRP that the group stands for: the evacuating row, unless the other one runs or has crashed.
 
         Raises:
           UnresolvableGroup: both slots are empty.
@@ -62,15 +66,16 @@ class Group:
 
 
 class Event(Protocol):
-    """What every event of this module offers."""
+    """What every event of this module offers. ``encode`` gives the bytes of its message at a payload version."""
 
     name: ClassVar[str]
 
     def cells(self) -> tuple[str, ...] | None:
-        """Cells whose filtered subscribers get this event; ``None`` when no filter applies to it.
+        """The ids of the cells whose filtered subscribers get this event; ``None`` if every subscriber does.
 
         Raises:
-          UnresolvableGroup: nobody can say; a filtered stream ends on it.
+          UnresolvableGroup: the event is about an empty group, which has no cell. Streams with a filter end then,
+            since nobody knows whether they should have got the event.
         """
 
     def encode(self, version: Version) -> bytes: ...
@@ -218,6 +223,7 @@ class ActualLRPInstanceChanged:
         return encode(message)
 
     def _holder(self) -> ActualLRP:
+        """The side that names the instance. A row that crashed names none any more, so it was ``before``."""
         after = self.after.instance
         return self.after if after.instance_guid or after.cell_id else self.before
 

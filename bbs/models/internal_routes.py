@@ -23,8 +23,8 @@ def raw_internal_routes(routes: Routes | None) -> bytes | None:
 def parse_internal_routes(raw: bytes | None) -> tuple[str, ...] | None:
     """The host names in order; ``None`` when there is no value, or it is the JSON ``null``.
 
-    Read as Go reads it: keys in any case, unknown keys ignored, what is missing or ``null`` is empty, and what is no
-    text is a replacement character.
+    Read as Go reads it: keys in any case, unknown keys ignored. A host name that is missing or ``null`` is empty. Bytes
+    that are not UTF-8, and halves of surrogate pairs, become replacement characters.
 
     Raises:
       ValueError: not a list of objects with a textual host name.
@@ -52,5 +52,5 @@ def _hostname(route: object) -> str:
             hostname = value
     if hostname.isascii():
         return hostname
-    # Half a surrogate pair, escaped, is no text.
+    # JSON can spell half a surrogate pair (``\ud800``), which neither UTF-8 nor Postgres can hold.
     return hostname.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,6 +1,7 @@
 """Metric tags: names and values under which an instance's metrics appear.
 
-A DesiredLRP's tags may refer to the instance; an ActualLRP's are what came out of that.
+A DesiredLRP's tags may stand for something that differs from instance to instance (its index, its guid). An ActualLRP has
+the text that each of them is for it.
 """
 
 from typing import Final

@@ -1,8 +1,9 @@
 """What a pure decision asks the rest of the server to do: rows to write, events to tell, effects to cause.
 
 The order is a contract: rows are made durable first, then readers see them, then the events go out, in the order of
-commits, and only then do the effects begin and does the caller get its answer. Effects that nobody waits for begin first,
-the others follow one after another in their order.
+commits, and only then do the effects begin and does the caller get its answer. So an event never tells of something that
+a crash of the process could undo, and whoever lists after an event finds at least what the event said. Effects that
+nobody waits for begin first, the others follow one after another in their order.
 """
 
 from collections.abc import Sequence
@@ -143,9 +144,10 @@ Effect = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The result of a lifecycle decision. One outcome is written whole or not at all.
+    """The result of a lifecycle decision. Its rows are written all or not at all.
 
-    ``refusal`` is for the few requests that do their work and are then answered with an error all the same.
+    ``refusal`` is for the few requests that do their work and are then answered with an error all the same: the crash
+    of an instance that nobody desires any more, for one.
     """
 
     rows: tuple[Row, ...] = ()

@@ -17,7 +17,7 @@ class TaskState(IntEnum):
     """Numbers and names are those of the wire, of the database and of error texts (spec: tasks.md §1)."""
 
     Invalid = 0
-    """Never stored."""
+    """The state of no stored task; the wire shows it where there is no task."""
     Pending = 1
     Running = 2
     Completed = 3

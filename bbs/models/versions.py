@@ -59,7 +59,10 @@ def task_at(version: Version, task: pb.Task) -> pb.Task:
 
 
 def with_metrics_guid(lrp: pb.DesiredLRP) -> pb.DesiredLRP:
-    """Fill in ``metrics_guid`` from the tag ``source_id``, or the tag from it (spec: api.md §7.4)."""
+    """``lrp`` with its metrics guid taken from the tag ``source_id``, or the tag from the guid (spec: api.md §7.4).
+
+    They say the same, and clients set and read the one or the other. Where both are set nothing is changed.
+    """
     tagged = "source_id" in lrp.metric_tags
     if tagged and not lrp.metrics_guid:
         source_id = lrp.metric_tags["source_id"].static
@@ -164,7 +167,11 @@ def _to_v0(lrp: pb.DesiredLRP) -> None:
 
 
 def _with_old_timeouts(action: pb.Action) -> pb.Action | None:
-    """Spec: api.md §7.3. ``None`` is what is left of a wrapper with nothing in it."""
+    """An action as version 0 knows it (spec: api.md §7.3); ``None`` for a wrapper that wraps nothing.
+
+    Try and emit-progress actions are replaced by what they wrap, all the way down. What a timeout action wraps stays as it
+    is, as upstream leaves it.
+    """
     name, inner = inner_action(action)
     older = pb.Action()
     match name:
@@ -202,7 +209,7 @@ def _download_of(dependency: pb.CachedDependency, user: str) -> pb.DownloadActio
 
 
 def _int64(value: int) -> int:
-    """Wrapped around, as Go's multiplication is."""
+    """``value`` wrapped around to 64 bits with sign, as the product is in Go."""
     return (value + 2**63) % 2**64 - 2**63
 
 

@@ -16,10 +16,13 @@ from bbs.peers.interfaces import LRPStart
 ACCEPTED: Final = 202
 
 ATTEMPTS: Final = 3
-"""Of a call, as long as they end without a response. Upstream's number, and again as many without TLS."""
+"""How often a call is made as long as no response comes; then as often again without TLS, where that is allowed. Upstream's
+number. With a single attempt one lost packet would leave an instance to the next pass of convergence, half a minute later.
+Any response ends the attempts, also a refusal: the auctioneer has decided then, and would decide the same again."""
 
 PAUSE_S: Final = 0.5
-"""After every attempt without a response, the last included, as upstream."""
+"""Pause after every attempt without a response, the last one included, as upstream. An auctioneer that restarts is back
+within the attempts, and the pause after the last one holds back callers that would ask again at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ _TASKS: Final = _Route("request-task-auctions", "CreateTaskAuctions", "/v1/tasks
 
 
 class HTTPAuctioneer:
-    """``address`` is the configured base URL.
+    """An `Auctioneer` at ``address``, the configured base URL.
 
     ``plain`` is what to try again with over ``http://`` when ``http`` gets no response at all: upstream's fallback for
     auctioneers without TLS. ``None``: there is none, because TLS is required or no certificates are set.

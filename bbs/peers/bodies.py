@@ -23,7 +23,7 @@ _ESCAPED: Final = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
 
 def lrp_start(start: LRPStart) -> bytes:
-    """spec: peers.md §2.1"""
+    """What the auctioneer is told of instances to be placed (spec: peers.md §2.1)."""
     return _object(
         {
             "process_guid": start.process_guid,
@@ -40,9 +40,11 @@ def lrp_start(start: LRPStart) -> bytes:
 
 
 def task_start(task: Task) -> bytes:
-    """spec: peers.md §2.2. What is asked for, twice: under ``Task`` for auctioneers since summer 2026, beside it for older
-    ones, each of which ignores what is for the other. The last two keys are the zero values of fields that only the
-    auctioneer fills.
+    """What the auctioneer is told of a task to be placed (spec: peers.md §2.2), and told twice: under ``Task`` for
+    auctioneers since summer 2026, beside it for older ones. Each ignores what is meant for the other. With only one of the
+    two, auctioneers of the other generation answer 202 and place nothing.
+
+    The last two keys are the zero values of fields that only the auctioneer fills.
     """
     definition = task.definition_message()
     start = _object(
@@ -68,7 +70,9 @@ def lrp_update(
     internal_routes: tuple[str, ...] | None,
     metric_tags: tuple[tuple[str, str], ...] | None,
 ) -> bytes:
-    """spec: peers.md §3. ``None`` leaves a part as it is, empty makes it empty."""
+    """What a rep is told of an instance's new routes and tags (spec: peers.md §3). ``None`` leaves a part as it is, an
+    empty tuple takes all of it away.
+    """
     return _object(
         {
             "instance_guid": lrp.instance.instance_guid,
@@ -84,7 +88,7 @@ def lrp_update(
 
 
 def completion(task: Task) -> bytes:
-    """spec: peers.md §4"""
+    """What a task's callback URL is told when the task is over (spec: peers.md §4)."""
     annotation = {"annotation": task.annotation} if task.annotation else {}
     return _object(
         {

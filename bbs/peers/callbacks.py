@@ -22,10 +22,15 @@ from bbs.peers.http import JSON_CONTENT, ConnectionClosed, HTTPClient, NoRespons
 from bbs.peers.interfaces import CallbackStatistics
 
 ATTEMPTS: Final = 3
+"""How often a callback is made before the task is left to convergence."""
+
 AGAIN: Final = (503, 504)
-"""Answers of a proxy whose server is not there just now. Any other answer, also a refusal, means: heard."""
+"""Answers of a proxy whose server is not there just now: the callback is made again. After any other answer, also a
+refusal, the client knows that its task is over, and the task is deleted."""
 
 HANDED_OVER_PER_WORKER_MAX: Final = 10
+"""Tasks per worker that requests may hand over before more are dropped. Upstream starts a goroutine for each, without bound;
+here a client whose receiver hangs must not fill the memory with tasks that convergence will bring again anyway."""
 
 
 class HTTPTaskCallbacks:
@@ -126,7 +131,7 @@ class HTTPTaskCallbacks:
                 log.error("delete-task-failed", error=error)
 
     async def _call_back(self, task: Task, log: Logger) -> bool:
-        """Whether anybody answered."""
+        """Tell the task's URL that the task is over; whether anybody has answered, so that the task can be deleted."""
         url, body = task.completion_callback_url, bodies.completion(task)
         status = 0
         for _ in range(ATTEMPTS):

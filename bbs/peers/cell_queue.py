@@ -1,10 +1,15 @@
-"""A queue of calls to cells in which no cell can be in everybody's way.
+"""A queue of calls to cells in which no cell can hold up the calls to others.
 
-A dead cell holds each call to it until its timeout. So only a few calls to one cell are under way at once; the rest
-wait in the cell's own line, while calls to other cells go on.
+A dead cell holds each call to it until its timeout. In a plain queue a few hundred calls to one dead cell would take all
+workers, and no instance on any other cell could be stopped meanwhile. So only a few calls to one cell are under way at
+once; the rest wait in the cell's own line, while calls to other cells go on.
 
 A *turn* is the right to take one call from a cell's line. At any moment a cell has as many turns on offer as it has
-calls waiting, but never more than it may still have under way; each step below keeps it so.
+calls waiting, but never more than it may still have under way; each step below keeps it so. Turns are taken in the order
+in which they were offered, so cells with calls waiting come up one after another, however long their lines are.
+
+When the queue is full, new calls are refused; whoever puts them in decides what that means (`bbs.acts.effects`: drop and
+count, since convergence asks again).
 """
 
 from collections import deque
@@ -48,6 +53,8 @@ class CellQueue(Generic[T]):
         if self._waiting == self._waiting_max:
             raise trio.WouldBlock
         line = self._lines.setdefault(cell_id, _Line())
+        # With fewer calls than may be under way every call has its turn already, so the new one gets one too. With more,
+        # it waits for a call that ends, which passes its turn on.
         if len(line.waiting) + line.under_way < self._per_cell_max:
             self._offer_turn.send_nowait(cell_id)
         line.waiting.append(call)
@@ -64,6 +71,7 @@ class CellQueue(Generic[T]):
         try:
             yield call
         finally:
+            # More calls than may be under way: one of those that wait has no turn yet and takes over this call's.
             if len(line.waiting) + line.under_way > self._per_cell_max:
                 self._offer_turn.send_nowait(cell_id)
             line.under_way -= 1

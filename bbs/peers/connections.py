@@ -1,10 +1,11 @@
 """The connections of one HTTP client: as many per host as are asked for at once, two of which are kept when idle.
 
-Over all hosts they are bounded: a call that finds none left waits for one that ends, and idle ones of other hosts make
-room for it. The wait is part of the call's time.
+Over all hosts they are bounded: a call that finds no room waits until another one ends, and idle connections to other
+hosts are closed to make room for it. The wait is part of the call's time.
 
 httpcore's own pool is not used: it looks at each of its connections for each request, bounds the idle ones over all
-hosts, and closes those of a host that is not called any more only when it is. With a thousand cells that is slow twice.
+hosts, and closes those of a host that is not called any more only when it is. With a thousand cells the look is slow, and
+the one bound leaves most hosts without an idle connection, so most calls would begin with a TLS handshake.
 """
 
 import ssl
@@ -32,7 +33,11 @@ class _Host:
 
 
 class Connections:
-    """``tls`` may be asked anew for each connection. ``network`` connects, the real one unless a test says otherwise."""
+    """The connections to all hosts that one client calls.
+
+    ``tls`` is a context, or a function that is asked for one at each new connection. ``network`` makes byte streams: the
+    real network, unless a test gives another.
+    """
 
     def __init__(
         self,
@@ -131,7 +136,7 @@ async def _close(connection: httpcore.AsyncHTTPConnection) -> None:
 
 
 class _Dialler(httpcore.AsyncNetworkBackend):
-    """Bounds connecting. The TLS handshake after it has only the whole call's deadline, as upstream."""
+    """Bounds connecting by `DIAL_TIMEOUT_S`. As upstream, the TLS handshake after it has only the whole call's deadline."""
 
     def __init__(self, network: httpcore.AsyncNetworkBackend) -> None:
         self._network = network

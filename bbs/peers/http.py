@@ -27,7 +27,8 @@ REQUESTS_MAX: Final = 10
 """Requests of one call. Go stops a chain of redirects after the tenth request."""
 
 SENT_AT_ONCE_BYTES: Final = 256 * 1024
-"""A convergence's auctions can be 30 MB, and TLS encrypts what it is given in one go, while all else waits."""
+"""Bytes of a body handed to TLS at once. The auctions of a convergence pass can be 30 MB, and TLS encrypts all that it is
+given without a checkpoint, while everybody else waits."""
 
 JSON_CONTENT: Final = (("Content-Type", "application/json"),)
 REQUEST_ID: Final = "X-Vcap-Request-Id"
@@ -45,7 +46,7 @@ class TimedOut(NoResponse):
 
 
 class ConnectionClosed(NoResponse):
-    """We closed the connection ourselves while the call was under way."""
+    """We closed the connection ourselves while the call was under way, because the process stops."""
 
 
 class URLInvalid(NoResponse):
@@ -220,7 +221,9 @@ def _location(status: int, headers: dict[bytes, bytes]) -> str | None:
 
 
 def _reason(error: Exception, host_port: str) -> str:
-    """What tells most of a failure: the libraries wrap the error that the system gave."""
+    """The text of a failure in Go's words. The libraries wrap the system's error several times; the innermost one says
+    what happened.
+    """
     told: BaseException = error
     while told.args and isinstance(told.args[0], BaseException):
         told = told.args[0]

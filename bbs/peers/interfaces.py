@@ -1,6 +1,7 @@
-"""What the server asks of its peers. Each method raises `PeerUnavailable` when the peer does not do as asked.
+"""What the server asks of its peers, as protocols. Each method raises `PeerUnavailable` when the peer does not do as asked.
 
-``log`` is the session of whoever asks, mostly a request's: what there is to say of a call is said below it.
+``log`` is the session of whoever asks, a request's as a rule. Lines about the call go into sessions below it, so that they
+are found by the request and its trace.
 """
 
 from collections.abc import Awaitable, Callable, Sequence, Set
@@ -149,7 +150,7 @@ class Cells(Protocol):
         """
 
     async def present_cells(self, *, log: Logger) -> Set[str]:
-        """The ids of the cells that announce themselves. None at all is taken at face value: they are gone.
+        """The ids of the cells that announce themselves. An empty set is an answer like any other: all cells are gone.
 
         Raises:
           BBSError: nobody can say.

@@ -40,10 +40,15 @@ async def open_peers(
 ) -> AsyncIterator[Peers]:
     """Clients for all peers; their connections are closed in the end.
 
-    ``identity`` is what callback receivers see of us, and judge them by, and ``reps_tls`` the same for reps; without
-    either, we show no certificate and trust the system's roots. Without ``cells`` none ever announces itself.
-    Of ``connections_max`` reps get the half, callbacks and the auctioneer a quarter each, so that receivers that do not
-    answer keep nobody from being called. ``contexts`` makes of files what is asked for a context at each new connection; by default, always the same.
+    ``identity`` are the certificate that we show to callback receivers and the CAs that we trust for them, ``reps_tls``
+    those for reps. Where they are ``None`` we show no certificate and trust the system's roots. Without ``auctioneer``
+    auctions are only remembered; without ``cells`` no cell ever announces itself.
+
+    ``communication_timeout_s`` bounds each call. Of ``connections_max`` reps get half, callbacks and the auctioneer a
+    quarter each, so that receivers that do not answer keep nobody else from being called.
+
+    ``contexts`` makes, of certificate files, a function that is asked for a context at each new connection, so that
+    certificates can be replaced while the server runs. Without it files are read once.
 
     Raises:
       TLSFilesInvalid: a file can't be used.

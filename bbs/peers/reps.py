@@ -105,7 +105,12 @@ class _Call:
         self._body = body
 
     async def make(self, http: HTTPClient, *, may_be_missing: bool = False) -> bool:
-        """Whether the rep accepted. It did not, and that is no error, if 404 ``may_be_missing``."""
+        """Make the call; whether the rep accepted. With ``may_be_missing`` a 404 is no error: the rep is too old for the
+        route, and the result is False.
+
+        Raises:
+          PeerUnavailable: no response, or another refusal.
+        """
         began = trio.current_time()
         self._log.info("starting")
         try:

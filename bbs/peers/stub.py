@@ -1,6 +1,6 @@
-"""Peers that only remember what they were asked: what the server uses until it has real ones, and tests always may.
+"""Peers that only remember what they were asked: a server uses them for peers that are not configured, and tests use them.
 
-Its registry of cells is what a test puts into it.
+Which cells announce themselves is what a test puts into ``cells``.
 """
 
 from collections import deque

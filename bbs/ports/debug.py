@@ -22,7 +22,7 @@ from bbs.ports import descriptors, profiles
 from bbs.ports.listen import listen, port_of
 
 MetricsPage = Callable[[], tuple[str, bytes]]
-"""Gives the page's content type and body."""
+"""Returns the content type and the body of ``/metrics``."""
 
 LIMITS: Final = Limits(
     body_bytes_max=64 << 10,
@@ -38,8 +38,9 @@ CPU_SAMPLES_PER_S: Final = 100.0
 
 ANY_METHOD: Final = ["DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT"]
 
-# Both generations of upstream's page: their words agree, and so do the numbers 0 and 1. `warn` is new there and silences
-# everything; here it keeps the errors. 2 meant error and means warn; 3 meant fatal and means error; 4 is fatal now.
+# Upstream's page has changed the meaning of its numbers. Words, and the numbers 0 and 1, mean the same in both generations.
+# 2 was error and is warn now, 3 was fatal and is error now, 4 is fatal and is new. `warn` is new too, and silences
+# everything upstream. Here 2, 3 and `warn` all mean error, so that no script of either generation silences the errors.
 LEVELS: Final[Mapping[str, Level]] = {
     word: level
     for words, level in (

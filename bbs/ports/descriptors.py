@@ -18,18 +18,21 @@ DEBUG: Final = 16
 """Connections to the debug port, whose pages are for few."""
 
 DATABASE: Final = 8
-"""The writer, who reads ahead, the health check, and each of them once more while it is replaced."""
+"""Sessions with the database: the writer (or, in a standby, the reader), the audit, the health check, the note of the key's
+label, and each of them once more while it is being replaced."""
 
 FILES: Final = 72
-"""Standard streams, log files, listeners, the event loops' own, gRPC's connections to Locket and Loggregator, certificates
-that are read; and the accepted socket of one that is turned away. An idle process of ours has about 40."""
+"""Everything else: standard streams, log files, listeners, the event loops' own, gRPC's connections to Locket and
+Loggregator, certificates while they are read, the socket of a client that is being turned away. An idle process of ours
+has about 40."""
 
 PEERS_MAX: Final = 4096
 """Connections to reps, the auctioneer and callback receivers. Enough for a callback on each of 1,000 workers, and two
 idle connections to each of 1,000 reps."""
 
 API_MIN: Final = 16
-"""However small the limit is: below it nothing works, and the system's errors say so."""
+"""Connections for the API, and for peers, however small the process' limit is. With so small a limit the process will run
+out of descriptors, and the system's errors say so; with a share of 0 it would just turn everybody away."""
 
 UNLIMITED: Final = 1 << 20
 """What an infinite limit counts as."""
@@ -37,19 +40,25 @@ UNLIMITED: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shares:
+    """Connections that the API port and the calls to peers may have open at once."""
+
     api: int
     peers: int
 
 
 def shares(descriptors: int, *, api_wanted: int) -> Shares:
-    """Share out ``descriptors``: a quarter of what can be chosen, at most, is for peers."""
+    """Share out ``descriptors``, the process' limit. What the fixed shares above leave is for peers (at most a quarter)
+    and for the API (at most ``api_wanted``).
+    """
     left = descriptors - HEALTH - DEBUG - DATABASE - FILES
     peers = max(API_MIN, min(PEERS_MAX, left // 4))
     return Shares(api=max(API_MIN, min(api_wanted, left - peers)), peers=peers)
 
 
 def claim(limits: Limits, *, log: Logger) -> tuple[Limits, Shares]:
-    """Raise the process' limit as far as it may, as Go's runtime does, and fit ``limits`` into it."""
+    """Raise the process' limit as far as it may, as Go's runtime does. Returns ``limits`` with their ``connections_max``
+    lowered if the limit demands it, which is logged, and the shares.
+    """
     descriptors = _raised_limit()
     fitting = shares(descriptors, api_wanted=limits.connections_max)
     if fitting.api < limits.connections_max:

@@ -1,7 +1,8 @@
 """The health port: 200 and nothing else, to whatever is asked (spec: metrics-and-logs.md §6, config.md §5).
 
-It tells that the process lives, and neither how the database is nor who holds the lock; so it depends on nothing of
-ours, and nothing that a client does may end it. Each connection is a task with an h11 state machine.
+It tells that the process lives, and neither how the database is nor who holds the lock. So it must not fail with them:
+it uses neither the server's HTTP lanes nor anything that serves the API, only h11, sockets, and a log that never blocks;
+and nothing that a client does may end it. Each connection is a task with an h11 state machine.
 
 However many connections there are, the next probe is answered: when the port is full, or no descriptor is left, the
 connection that has been silent longest is closed for the new one.
@@ -24,7 +25,7 @@ CONNECTIONS_MAX: Final = descriptors.HEALTH
 """Open at once. A monitor needs one."""
 
 IDLE_S: Final = 10.0
-"""Between two bytes of a client, or of what it takes from us: closed after that."""
+"""Longest silence of a client, and longest time that it may take to accept an answer: closed after that."""
 
 HEADER_BYTES_MAX: Final = 64 * 1024
 RECEIVE_BYTES: Final = 16 * 1024
@@ -59,7 +60,11 @@ async def serve_health(
 
 
 class _Port:
-    """The connections, those first that have been silent longest."""
+    """The open connections, in the order of their last byte, so that the first has been silent longest.
+
+    A full port closes that one rather than turn the new one away: a monitor connects anew for each probe, and must not
+    be kept out by connections that ask for nothing.
+    """
 
     def __init__(self, nursery: trio.Nursery, log: Logger) -> None:
         self._nursery = nursery
@@ -82,7 +87,9 @@ class _Port:
             self._nursery.start_soon(self._serve, stream)
 
     def _close_most_silent(self) -> None:
-        """At once, so that its descriptor is free; its task finds the connection gone."""
+        """Close its socket here and now, so that the descriptor is free for the next accept; its task then finds the
+        connection gone and ends.
+        """
         if self._silent:
             stream, _ = self._silent.popitem(last=False)
             stream.socket.close()

@@ -50,7 +50,7 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def overlap(one: tuple[str, int], other: tuple[str, int]) -> bool:
-    """Whether only one of them can be listened on at a time; port 0 never gets in the way."""
+    """Whether two addresses, host and port each, cannot both be listened on. Port 0 is any free port and never in the way."""
     (host, port), (other_host, other_port) = one, other
     if port != other_port or not port:
         return False
@@ -86,9 +86,10 @@ class Taken:
         return port
 
     def listen(self) -> list[trio.SocketListener]:
-        """
+        """Begin to accept connections.
+
         Raises:
-          ListenFailed: somebody else took it at the same moment.
+          ListenFailed: somebody else, with SO_REUSEADDR too, has listened there since; the socket is closed.
         """
         try:
             return [start_listening(self.socket)]

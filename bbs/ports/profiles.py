@@ -37,7 +37,7 @@ def task_tree() -> str:
 
 
 def threads() -> str:
-    """All threads with their stacks."""
+    """All threads, each with its name and what it is doing now, the outermost frame first."""
     frames = sys._current_frames()
     lines = [f"threads: total {len(frames)}"]
     for thread in threading.enumerate():

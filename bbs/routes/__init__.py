@@ -1,4 +1,5 @@
-"""The RPCs: one table of routes, the handlers behind it, and the two HTTP lanes that serve it.
+"""The RPCs: the table of routes, the handlers behind it, and what the log says of requests (`stories`).
 
-Others use `bbs.routes.table.route_table` and what `bbs.http` exports.
+Others use `table.route_table`, which makes a `bbs.http.endpoints.RouteTable`, with a `context.Context` for its handlers;
+and the parts that log and count requests. The HTTP server is `bbs.http`, and knows nothing of these.
 """

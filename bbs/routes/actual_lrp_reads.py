@@ -1,8 +1,9 @@
 """Lists of ActualLRPs, flat and in the deprecated groups (spec: api.md 8.2). All read the committed view.
 
-Upstream leaves every order to its database, which finds the rows of a process by the primary key. So those that are
-asked for by process guid come in its order, and an ordinary row before the evacuating and the suspect one of its index;
-Cloud Controller takes the first of two that are equally old. Other lists come in no particular order.
+Upstream leaves every order to its database, which finds the rows of a process by the primary key. So rows that are asked
+for by process guid come in its order: by index, and of one index the ordinary row first, then the evacuating and the
+suspect one. Cloud Controller relies on that: of two rows that are equally old it shows the first. Other lists come in no
+particular order.
 """
 
 from collections.abc import Collection

@@ -1,7 +1,7 @@
 """Lists of DesiredLRPs, whole and in parts (spec: api.md 8.5). All read the committed view.
 
-What is asked for by guids, of processes or of apps, comes in the order of the primary key, not of the request, as
-upstream's database finds it. So do all DesiredLRPs; those of a domain come in no particular order.
+LRPs that are asked for by guids, of processes or of apps, come in the order of the primary key, as from upstream's database,
+and not in that of the request. So does the list of all; the LRPs of a domain come in no particular order.
 """
 
 from collections.abc import Callable, Sequence

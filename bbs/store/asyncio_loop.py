@@ -1,4 +1,4 @@
-"""asyncio inside Trio, for the Postgres driver, in such a way that asyncio's loose ends end nothing.
+"""asyncio inside Trio, for the Postgres driver, so that errors which asyncio tells nobody of do not end the program.
 
 asyncio reports what nobody waits for (a future whose exception is never retrieved, a callback that fails) to its loop's
 exception handler. trio_asyncio's own handler raises it into the loop's nursery, which ends the whole program, although
@@ -16,16 +16,15 @@ import trio_asyncio
 from bbs.log import Logger
 
 _SHORT: Final = reprlib.Repr()
-"""Never raises, whatever an object's own ``__repr__`` does."""
+"""Makes short texts of objects. Never raises, whatever an object's own ``__repr__`` does."""
 _SHORT.maxother = _SHORT.maxstring = 500
 
 
 @asynccontextmanager
 async def open_asyncio_loop(log: Logger) -> AsyncIterator[None]:
-    """Let ``aio_as_trio`` be used for as long as the context is entered.
+    """Run an asyncio loop, so that ``aio_as_trio`` can be used, for as long as the context is entered.
 
-    Raises:
-      Nothing of its own: what asyncio could not tell anybody is in ``log``, as ``asyncio-error-without-an-owner``.
+    Raises nothing of its own: errors that asyncio could tell nobody of are logged as ``asyncio-error-without-an-owner``.
     """
     async with trio_asyncio.open_loop() as loop:
         loop.set_exception_handler(_teller(log))

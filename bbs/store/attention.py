@@ -54,7 +54,7 @@ class Attention:
             presence: dict.fromkeys(ActualLRPState, 0) for presence in Presence
         }
         self.desired_instances = 0
-        """Sum of what is desired."""
+        """How many instances are desired of all processes together."""
 
         self.surplus: dict[str, int] = {}
         """By process guid, how many ordinary rows there are beyond those desired. Negative if there are fewer; where
@@ -69,10 +69,11 @@ class Attention:
         rows below."""
 
         self.unclaimed: TimeQueue[ActualLRPKey] = TimeQueue()
-        """Ordinary rows by the time since when they wait."""
+        """Unclaimed ordinary rows by ``since_ns``, the time since which they wait for a cell."""
 
         self.crashed: dict[int, TimeQueue[ActualLRPKey]] = {}
-        """Ordinary rows by how often they have crashed, and when: the one says how long after the other they start."""
+        """Crashed ordinary rows, by how often they have crashed and then by when: how long one stays down follows from the
+        number, so of each number the rows that are due are those that crashed before some time."""
 
         self.routes_drifted: dict[ActualLRPKey, None] = {}
         """Ordinary running rows with other internal routes than those desired."""
@@ -84,10 +85,11 @@ class Attention:
         """By process guid, how many crashed ordinary rows there are, desired or not."""
 
         self.suspects: dict[ActualLRPKey, None] = {}
-        """All suspect rows."""
+        """All suspect rows, whatever their state."""
 
         self.nowhere: dict[ActualLRPKey, ActualLRP] = {}
-        """Rows that should have a cell and name none, which the index of rows by cell leaves out. We write none."""
+        """Rows that should have a cell and name none, which the index of rows by cell leaves out. This server never writes
+        such a row; somebody else may have."""
 
     def count(self, presence: Presence, state: ActualLRPState) -> int:
         return self._counts[presence][state]
@@ -132,7 +134,7 @@ class Attention:
             self._file_by_desire(key, lrp, after)
 
     def catch_up(self, rows_max: int) -> bool:
-        """File at most ``rows_max`` of the rows that are late; whether there may be more."""
+        """File at most ``rows_max`` of the rows that are late, all of one process; returns whether there may be more."""
         for process_guid, late in self._late.items():
             rows, desired = self._rows_of.by_place(process_guid), self._desired.get(process_guid)
             for place in list(islice(late, rows_max)):

@@ -17,7 +17,12 @@ from bbs.store.codec import TABLES, Values
 
 
 class BackendUnavailable(Exception):
-    """The database did not answer, or not yet. A write may or may not have happened; writing the same again is safe."""
+    """The database did not answer, or not yet. A write may or may not have happened.
+
+    To write the same rows again is safe. To give up is not: if the connection broke during COMMIT the database may have
+    the rows although everybody was told that the write failed, so the store writes the former versions back (it *mends*
+    the rows) before it writes anything else.
+    """
 
 
 class BatchRefused(Exception):
@@ -29,7 +34,7 @@ class BatchRefused(Exception):
 
 
 class WriterLockLost(Exception):
-    """Somebody else has held the writer lock since we did, so our memory may be stale. Nothing can be written again."""
+    """Somebody else has held the writer lock since we did, so our memory may be stale. This backend writes nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ class ReadBack:
 
 
 FORGOTTEN_ROWS: int = 64
-"""Rows dropped from memory between two checkpoints."""
+"""Rows that a standby drops from memory between two checkpoints."""
 
 
 @dataclass(slots=True)
@@ -70,13 +75,13 @@ class Seen:
     )
 
     def forget(self) -> Iterator[list[Row]]:
-        """Unsee everything: what to drop from memory, in slices."""
+        """Forget that anything was seen. Yields the rows to drop from memory, in slices."""
         for record_class, versions in self.versions.items():
             while keys := list(islice(versions, FORGOTTEN_ROWS)):
                 yield [self.gone(record_class, key) for key in keys]
 
     def gone(self, record_class: type[Record], key: Values) -> Row:
-        """Unsee one row, which is to be dropped from memory."""
+        """Forget that one row was seen; returns it without a record, to be dropped from memory."""
         del self.versions[record_class][key]
         return Row(row_key(record_class, key), None)
 
@@ -94,12 +99,12 @@ def row_key(record_class: type[Record], key: Values) -> RowKey:
 
 
 class Source(Protocol):
-    """Where a standby reads while another process writes."""
+    """What a standby reads while another process writes."""
 
     def follow(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
-        """What has changed since ``seen``, which is brought up to date as the slices are taken.
+        """The rows that have changed since ``seen``, which is brought up to date as the slices are taken.
 
-        Rows that can't be read are passed over in silence: they are for the writer to deal with.
+        Rows that can't be read are left out without a word: the writer deals with them.
 
         Raises:
           BackendUnavailable, BatchRefused: what was yielded is good; go on later.
@@ -130,8 +135,8 @@ class Backend(Protocol):
     def load(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
         """All rows of all tables but those ``seen``, in slices small enough to handle without a checkpoint.
 
-        Rows ``seen`` and now gone come without a record. Those that can't be read are left out, and reported as
-        `DroppedRow` to whom the backend was told to.
+        Rows that were ``seen`` and are gone now come without a record. Those that can't be read are left out, and reported
+        as `DroppedRow` to the backend's ``on_dropped``.
 
         Raises:
           BackendUnavailable: what was yielded is good; call again.
@@ -161,7 +166,7 @@ class Backend(Protocol):
         """
 
     def watch_session(self, on_lost: Callable[[], None]) -> None:
-        """Have ``on_lost`` called as soon as the session that holds the writer lock ends by somebody else's hand."""
+        """Have ``on_lost`` called as soon as the session that holds the writer lock ends, unless we ended it ourselves."""
 
     async def hold(self) -> None:
         """Make sure that the writer lock is ours, and was nobody else's: connect anew if need be.

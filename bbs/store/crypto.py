@@ -44,7 +44,7 @@ class KeyDoesNotFit(CannotDecrypt):
 
 
 NONCES_AT_ONCE: Final = 512
-"""Asking the kernel costs as much as sealing a small value does; asking for many at once makes it free."""
+"""Nonces asked of the kernel in one call. A call costs as much as sealing a small value; divided by so many it is nothing."""
 
 
 def random_nonces() -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""What a Postgres driver raises, in the words that the store knows.
+"""Translates what the Postgres driver raises into the errors that the store knows.
 
 A refusal by the server is about what was asked, and is an answer. Everything else means that the database cannot be
 used just now: a broken connection, a server that is starting or full, and also a server, or a proxy before it, that
@@ -30,7 +30,7 @@ _SPOKEN: Final = (asyncpg.InterfaceError, OSError, TimeoutError)
 
 
 def meaning(error: Exception | asyncio.CancelledError) -> Exception:
-    """What the store is to be told of ``error``: `BatchRefused`, `BackendUnavailable`, or itself if it is the store's.
+    """The error to raise for ``error``: `BatchRefused`, `BackendUnavailable`, or ``error`` if it is the store's own.
 
     An `asyncio.CancelledError` is a call that asyncio gave up by itself: Trio's cancellation is another class.
     """
@@ -42,7 +42,7 @@ def meaning(error: Exception | asyncio.CancelledError) -> Exception:
 
 
 def words(error: BaseException) -> str:
-    """One line for people: upstream's driver's for a server's error, and never an empty one."""
+    """One line for people, never empty. An error of the server reads as upstream's driver words it."""
     if isinstance(error, asyncpg.PostgresError):
         return driver_text(error)
     if isinstance(error, asyncio.CancelledError):

@@ -25,7 +25,7 @@ SOCKET_FOLDERS: Final = ("/var/run/postgresql", "/tmp")
 DEFAULT_PORT: Final = 5432
 SECONDS_DIGITS_MAX: Final = 9
 NO_FILE: Final = "/dev/null/none"
-"""Given no path at all, asyncpg would look around for itself."""
+"""A path at which there can be no file. Given no path at all, asyncpg would look for a password file in places of its own."""
 
 SESSION_ATTRIBUTES: Final = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
 
@@ -53,7 +53,8 @@ ENVIRONMENT: Final = {
     "PGOPTIONS": "options",
 }
 
-# Keys for the client alone. The last three rows steer upstream's driver and mean nothing to ours.
+# Keys that are for the client; all others go to the server. Those of the last three rows are understood by upstream's
+# driver only: they are accepted and have no effect.
 CLIENT_KEYS: Final = frozenset((
     "host", "port", "database", "user", "password", "passfile", "connect_timeout",
     "sslmode", "sslkey", "sslcert", "sslrootcert", "sslpassword", "sslsni", "sslnegotiation",
@@ -70,7 +71,8 @@ _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 # What Go's URLs may have before the host.
 _CREDENTIALS: Final = re.compile(r"[A-Za-z0-9._~:!$&'()*+,;=%@-]*")
 
-# The next server or TLS setting would say the same as these. Other refusals may be about TLS, or the lack of it.
+# Refusals after which the next server or TLS setting is not tried, since it would refuse us likewise. Others may be about
+# TLS, or the lack of it.
 _FINAL_ANSWERS: Final = (
     asyncpg.InvalidPasswordError,
     asyncpg.InvalidCatalogNameError,

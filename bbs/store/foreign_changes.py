@@ -1,6 +1,6 @@
-"""What an audit and the committer tell each other: which transactions were ours, and which rows to compare.
+"""What an audit and the committer exchange: which transactions were ours, and which rows to compare.
 
-See `bbs.convergence.audit` for the whole way of a change that somebody else made.
+`bbs.convergence.audit` describes the whole way of a change that somebody else made.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,8 @@ class Written:
 
 
 Announce = Callable[[Sequence[Row]], tuple[Announcement, ...]]
-"""What to tell of rows that are about to be taken over from the database; `committed` still has what was before."""
+"""Gives the announcements of rows that are about to be taken over from the database. When it is called `committed` still has
+the rows as they were before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Reconciled:
 
 @dataclass(eq=False, slots=True)
 class Comparison:
-    """A call of `reconcile` on its way to the committer."""
+    """A call of `Store.reconcile` that waits for the committer, which sets ``result`` and then ``done``."""
 
     keys: Sequence[RowKey]
     announce: Announce

@@ -38,7 +38,9 @@ class HealthCheckSettings:
 
 
 class HealthCheck:
-    """``attempt`` returns if the database is well, and raises `AttemptFailed` if not. It is cancelled when it hangs."""
+    """Makes rounds of attempts. ``attempt`` returns if the database is well and raises `AttemptFailed` if not; it is
+    cancelled after ``timeout_s``.
+    """
 
     def __init__(
         self, attempt: Callable[[], Awaitable[None]], settings: HealthCheckSettings, *, log: Logger
@@ -123,7 +125,7 @@ class PostgresProbe:
             step = "querying for"
             await aio_as_trio(self._read)()
         except (Exception, asyncio.CancelledError) as error:
-            # Whatever it was, it is for the number of failed attempts to decide what follows from it.
+            # Whatever the driver stumbled over, it is one failed attempt; only a whole round of them ends the process.
             self._connection.abandon()
             raise AttemptFailed(f"failed {step} health check time: {words(error)}") from error
         except BaseException:

@@ -1,4 +1,4 @@
-"""What tables file their rows under: an attribute, or a time."""
+"""Indexes that the tables keep up to date: rows by an attribute, rows by process in order, keys by a time."""
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from typing import Final, Generic, TypeVar
@@ -12,7 +12,7 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 
 
 SLOT_BITS: Final = 27
-"""A slot of a `TimeQueue` holds the keys of 2**27 ns, an eighth of a second."""
+"""A slot of a `TimeQueue` holds the keys whose times lie in the same 2**27 ns, about an eighth of a second."""
 
 
 class Index(Generic[RecordT]):
@@ -110,20 +110,20 @@ _NOTHING: Final[Mapping[int, ActualLRP]] = {}
 
 
 def place_of(key: ActualLRPKey) -> int:
-    """Where a row stands among those of its process."""
+    """A number by which the rows of a process are in the order of the primary key: index first, then presence."""
     return key.instance_index << PRESENCE_BITS | key.presence
 
 
 def index_at(place: int) -> int:
-    """The index of the instance whose row stands there."""
+    """The instance index in a number that `place_of` made."""
     return place >> PRESENCE_BITS
 
 
 class TimeQueue(Generic[KeyT]):
     """Keys by a time of theirs, so that those that are due cost only themselves.
 
-    A thousand rows a second come and go here, and few of them are ever asked for. So they are not kept in order, only
-    thrown into slots of time, which are: adding and discarding are dictionary operations.
+    Thousands of rows a second come and go here, and few of them are ever asked for. So only slots of time are kept in
+    order, not the keys within a slot: adding and discarding are dictionary operations.
     """
 
     __slots__ = ("_size", "_slots")

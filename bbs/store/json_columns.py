@@ -64,7 +64,7 @@ def load_strings(text: bytes) -> tuple[str, ...] | None:
     value = _load(text)
     if value is None:
         return None
-    # A null element reads as an empty string in Go.
+    # Go reads a null element as an empty string.
     return tuple("" if element is None else _text(element) for element in _list(value))
 
 
@@ -132,7 +132,7 @@ def _load_tag(value: object) -> MetricTag:
     static, dynamic = (
         _text("" if part is None else part) for part in (tag.get("static"), tag.get("dynamic"))
     )
-    # By name; one that nobody knows reads as none.
+    # By its name; Go reads a name that it does not know as 0, which is none.
     return MetricTag(static=static, dynamic=_DYNAMIC_BY_NAME.get(dynamic, 0))
 
 
@@ -201,5 +201,5 @@ def _text(value: object) -> str:
         raise ValueError(f"a JSON string was expected, not {value!r:.40}")
     if value.isascii():
         return value
-    # Half a surrogate pair, escaped: no text for us, a replacement character for Go.
+    # JSON can spell half a surrogate pair, which is no text for Python or Postgres. Go reads a replacement character.
     return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

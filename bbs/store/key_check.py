@@ -12,7 +12,7 @@ from bbs.store.codec import TABLES
 from bbs.store.crypto import CannotDecrypt, KeyDoesNotFit, Keyring, KeyUnknown
 
 SAMPLE_ROWS: Final = 100
-"""Rows looked at per table."""
+"""Rows of each table whose values are opened."""
 
 Fetch = Callable[..., Awaitable[list[Any]]]
 

@@ -1,7 +1,8 @@
 """A backend without a database, for simulations: what it keeps survives a restart, and it fails as it is told to.
 
-It does not serve standbys: a load reads everything, whatever was seen. A `Disk` outlives the backends that open it, as a database outlives its clients. Rows lie on it encoded and sealed, so
-a restart reads through the same codec as a real one. All waiting is in Trio's time, hence virtual where that is.
+A `Disk` outlives the backends that open it, as a database outlives its clients. Rows lie on it encoded and sealed, so a
+restart reads through the same codec as a real one. All waiting is in Trio's time, so it is virtual under a test's clock. It
+does not serve standbys: a load reads everything, whatever was seen.
 """
 
 from collections import deque
@@ -21,7 +22,7 @@ SLICE_ROWS = 64
 
 
 class Fault(Enum):
-    """What happens to one write."""
+    """What goes wrong with one write, if anything."""
 
     NONE = auto()
     LOST_BEFORE = auto()
@@ -41,7 +42,8 @@ class Outage:
 
 @dataclass(slots=True, kw_only=True)
 class Faults:
-    """Troubles as data. ``next_writes`` are used up, one per write; ``outages`` apply at their time.
+    """The troubles that a `MemoryBackend` is to have. ``next_writes`` are used up, one per write; ``outages`` apply at
+    their time.
 
     ``write_s`` is how long a write takes, and ``refusal`` makes the error of a refused one.
     """

@@ -21,10 +21,10 @@ from bbs.store.codec import ENVELOPE
 from bbs.store.crypto import CannotDecrypt, Keyring
 
 STEP_S: Final = 3600.0
-"""For one statement: a table of any size is rewritten in less."""
+"""Longest time for one statement, in seconds: a table of any size is rewritten in less."""
 
 PAGE_ROWS: Final = 500
-"""Rows that are sealed anew between two looks at everything else."""
+"""Rows that are sealed anew before others get a turn of the event loop."""
 
 ORIGINAL_TABLES: Final = """
 DROP TABLE IF EXISTS domains, tasks, desired_lrps, actual_lrps;
@@ -117,7 +117,9 @@ Change = Callable[["Connection[Any]", Keyring], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One step: SQL, or what takes keys to do. Upstream's steps that only concern MySQL have neither."""
+    """One step: SQL, or a function where keys are needed. Upstream's steps that only concern MySQL have neither, but their
+    versions are stored all the same.
+    """
 
     version: int
     change: str | Change = ""
@@ -130,7 +132,7 @@ class Migration:
 
 
 async def seal_routes(connection: "Connection[Any]", keyring: Keyring) -> None:
-    """Routes were plain JSON before."""
+    """Encrypt routes, which were plain JSON before this version."""
     for page in _pages(
         await connection.fetch("SELECT process_guid, routes FROM desired_lrps", timeout=STEP_S)
     ):
@@ -138,7 +140,9 @@ async def seal_routes(connection: "Connection[Any]", keyring: Keyring) -> None:
 
 
 async def lift_metric_tags(connection: "Connection[Any]", keyring: Keyring) -> None:
-    """Metric tags were part of the run info before. Where that can't be read, they stay unset."""
+    """Copy metric tags from the run info, where they were before this version, into a column of their own. Where the run
+    info can't be read the column stays NULL.
+    """
     await connection.execute(
         "ALTER TABLE desired_lrps ADD COLUMN IF NOT EXISTS metric_tags text", timeout=STEP_S
     )

@@ -8,6 +8,8 @@ between ours, nor can our own: after a broken connection the lock is free only w
 whatever it was still doing for us, and so a batch that is sent again never overtakes its first self. Whoever takes the
 lock for the first time writes a random token into ``configurations`` (upstream's server ignores the row). After a
 reconnect the token must still be there. If it is not, somebody else was master for a while and our memory is worthless.
+To hold the lock again proves nothing about the time in between: without the token a process whose connection was broken
+for a minute would go on with rows that another master has changed since, and overwrite them.
 
 A server may notice a broken connection late. Two things keep that from holding the lock for hours: the session asks
 for TCP keep-alives, and a process that reconnects ends its own former session first.
@@ -121,8 +123,9 @@ class PostgresBackend:
             await trio.sleep(self._lock_poll_s)
 
     async def prepare(self) -> None:
-        """See whether the database can be reached and written to, before anything depends on it. For one that waits
-        for the lock too: it makes the table that versions are kept in (spec: config.md §4, steps 7 and 8).
+        """Check that the database can be reached and written to, before anything depends on it, by making the table
+        ``configurations``. Every process does so, also one that is going to wait for the lock (spec: config.md §4, steps 7
+        and 8).
 
         Raises:
           BackendUnavailable: it can't be reached, or not as whom we are told to be.
@@ -135,10 +138,11 @@ class PostgresBackend:
         return await self._cross(self._stored_key_label)
 
     async def record_key_label(self) -> None:
-        """Note down that all values are sealed with the active key. On a connection of its own: writes go on.
+        """Store the label of the active key, with which all values are sealed by now. On a connection of its own, so that
+        writes go on meanwhile.
 
         Raises:
-          BackendUnavailable, BatchRefused: it is not noted down, or perhaps.
+          BackendUnavailable, BatchRefused: it was not stored, or that is not known.
           WriterLockLost: somebody else is the writer, and nothing was changed.
         """
         side = SideConnection(self._dsn, connect_s=self._connect_s, statement_s=self._statement_s)
@@ -150,13 +154,13 @@ class PostgresBackend:
             raise WriterLockLost("another process is the writer")
 
     async def take_writer_lock(self) -> None:
-        """As `acquire_writer_lock`, for a process that Locket says is master: whoever still holds it is ended.
-
-        Waits only as long as a session takes to end.
+        """As `acquire_writer_lock`, for a process that Locket says is master: the session of whoever still holds the lock
+        is ended. Waits only as long as a session takes to end.
         """
         while not await self._cross(self._try_to_become_writer):
-            # The holder notices at once that its session was ended, and would take the lock again before we do. It
-            # looks for its token first, so that must be ours by then.
+            # The holder notices at once that its session was ended, and would take the lock again before we do, time after
+            # time. But it looks for its token when it has the lock, and stops if the token is another's. So ours has to be
+            # there before its session ends.
             await self._cross(self._claim)
             await self.end_writer_session()
             await trio.sleep(RECONNECT_POLL_S)
@@ -164,7 +168,8 @@ class PostgresBackend:
     def fence(self, reason: str) -> None:
         """Write nothing from now on: this process is master no longer. What is under way is broken off.
 
-        Every later call raises `WriterLockLost` with ``reason``.
+        Every later call raises `WriterLockLost` with ``reason``. Does not block, so that nothing of this process can run
+        between the loss of Locket's lock and this.
         """
         self._fenced = reason
         self._abandon()
@@ -255,7 +260,7 @@ class PostgresBackend:
         )
 
     def query_statistics(self) -> QueryStatistics:
-        """What went to the database; the maxima begin anew."""
+        """Counts and durations of calls to the database. The maxima are since the last call of this."""
         return self._queries.take(open_connections=int(self._is_connected()))
 
     async def _drop(self, table: Table, undecodable: Sequence[Undecodable]) -> None:
@@ -300,7 +305,9 @@ class PostgresBackend:
         self._holds_lock = False
 
     def _terminated(self, connection: object) -> None:
-        """The driver's word that a session is over. One that we let go of ourselves is nobody's loss."""
+        """Called by the driver when a session is over. A session that we abandoned ourselves is not `_connection` any more,
+        so it does not count as lost.
+        """
         if connection is self._connection and self._holds_lock and not self._closed:
             self._on_session_lost()
 
@@ -356,7 +363,12 @@ class PostgresBackend:
         await schema.configure(await self._connected(), WRITER_TOKEN_ID, self._token)
 
     async def _writer(self) -> "asyncpg.Connection[Any]":
-        """The connection that holds the lock; a new one if need be."""
+        """The connection that holds the writer lock; if it is broken, a new one, for which the lock is taken again.
+
+        Raises:
+          TimeoutError: another session has held the lock for ``lock_wait_s``.
+          WriterLockLost: somebody else has had it since.
+        """
         if self._connection is not None and self._holds_lock and not self._connection.is_closed():
             return self._connection
         assert self._token_written, "acquire_writer_lock comes first"

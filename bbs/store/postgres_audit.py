@@ -16,7 +16,7 @@ from bbs.store.side_connection import SideConnection
 from bbs.store.statements import audit_statement, page_statement
 
 LOW_32_BITS: Final = 0xFFFF_FFFF
-"""What a row remembers of the id of the transaction that wrote it."""
+"""A row's ``xmin`` holds only these bits of the id of the transaction that wrote it; ids themselves have 64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,9 @@ class PostgresAudit:
     async def page(
         self, record_class: type[Record], *, after: Values, rows: int, whole: bool
     ) -> list[Sequence[Any]]:
-        """At most so many ``rows`` after that key, in the order of keys: all columns or only the key's, and a version."""
+        """At most ``rows`` rows behind the key ``after`` (``()``: from the first), in the order of keys. Each has all its
+        columns if ``whole``, else those of its key, and its version as the last value.
+        """
         statement = page_statement(TABLES[record_class], first=not after, whole=whole)
         page: list[Sequence[Any]] = await self._connection.run(_fetch, statement, *after, rows)
         return page

@@ -32,7 +32,7 @@ OnMigration = Callable[[str, dict[str, int]], None]
 
 
 async def ensure_configurations(connection: "Connection[Any]") -> None:
-    """Make the table that version and key label are kept in. Every process does, also a standby."""
+    """Make the table ``configurations`` if it is missing. Every process does so at its start, also a standby."""
     await connection.execute(CONFIGURATIONS)
 
 

@@ -1,5 +1,5 @@
-"""A connection to Postgres beside the writer's, for whoever only asks now and then: made when it is needed, and anew after
-a failure.
+"""A connection to Postgres beside the writer's, for the health check, the audit and other rare questions. It is made when it
+is needed, and anew after a failure.
 """
 
 import asyncio
@@ -46,10 +46,12 @@ class SideConnection:
         *args: P.args,
         **more: P.kwargs,
     ) -> T:
-        """Do ``work`` with it, under asyncio. Runs under Trio.
+        """Do ``work``, an asyncio function, with the connection. Call it under Trio.
 
         Raises:
-          BackendUnavailable, BatchRefused: and the next call connects anew.
+          BackendUnavailable, BatchRefused: it failed; the connection is given up, and the next call connects anew.
+        Cancellation:
+          Breaks the work off, and with it the connection.
         """
 
         async def work_with_it() -> T:
@@ -66,7 +68,9 @@ class SideConnection:
         return result
 
     def abandon(self) -> None:
-        """Break it off: nobody knows what is going on at its other end."""
+        """Close the connection without a word to the server. After a call that was broken off nobody knows what is still
+        going on at its other end, so it can't be used again.
+        """
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()

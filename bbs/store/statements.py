@@ -12,7 +12,7 @@ from typing import NamedTuple
 from bbs.store.codec import Column, Table
 
 VERSION = "xmin::text::bigint AS row_version"
-"""Differs between any two committed versions of one row; see `bbs.store.backend.Seen`."""
+"""A row's version, which differs between any two committed versions of the row; see `bbs.store.backend.Seen`."""
 
 
 class Operation(NamedTuple):
@@ -28,7 +28,9 @@ class Operation(NamedTuple):
 
 @cache
 def batch_statement(operations: tuple[Operation, ...]) -> str:
-    """One statement for all ``operations``; its parameters are theirs, one after another. It gives its transaction's id."""
+    """One statement for all ``operations``. Its parameters are those of the operations, one after another; its result is the
+    id of its transaction.
+    """
     numbers = count(1)
     changes = (
         (_delete if operation.deletes else _upsert)(operation.table, _arrays(operation.parameters, numbers))

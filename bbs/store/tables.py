@@ -42,7 +42,7 @@ class ActualLRPTable:
         self.by_domain: Index[ActualLRP] = Index(lambda lrp: lrp.domain)
 
     def put(self, key: ActualLRPKey, lrp: ActualLRP) -> ActualLRP | None:
-        """Returns the row before."""
+        """Add or replace a row; returns the one that was there before."""
         before = self.rows.get(key)
         if before is not None:
             self._discard_from_indexes(key, before)
@@ -53,7 +53,7 @@ class ActualLRPTable:
         return before
 
     def delete(self, key: ActualLRPKey) -> ActualLRP | None:
-        """Returns the row before."""
+        """Remove a row, if it is there; returns it."""
         lrp = self.rows.pop(key, None)
         if lrp is not None:
             self._discard_from_indexes(key, lrp)
@@ -61,7 +61,7 @@ class ActualLRPTable:
         return lrp
 
     def rows_at(self, process_guid: str, index: int) -> Rows:
-        """All rows of one instance."""
+        """The rows of one instance, at most one of each presence."""
         get = self.rows.get
         return Rows(
             get(ActualLRPKey(process_guid, index, Presence.ORDINARY)),
@@ -84,7 +84,7 @@ class DesiredLRPTable:
         self.by_domain: Index[DesiredLRP] = Index(lambda lrp: lrp.domain)
 
     def put(self, process_guid: str, lrp: DesiredLRP) -> DesiredLRP | None:
-        """Returns the row before."""
+        """Add or replace a row; returns the one that was there before."""
         before: DesiredLRP | None = self.rows.get(process_guid)
         if before is not None:
             self.by_domain.discard(process_guid, before)
@@ -93,7 +93,7 @@ class DesiredLRPTable:
         return before
 
     def delete(self, process_guid: str) -> DesiredLRP | None:
-        """Returns the row before."""
+        """Remove a row, if it is there; returns it."""
         lrp: DesiredLRP | None = self.rows.pop(process_guid, None)
         if lrp is not None:
             self.by_domain.discard(process_guid, lrp)
@@ -141,9 +141,9 @@ class TaskQueue:
     def pages(
         self, tasks: int, *, after_ns: int | None = None, before_ns: int | None = None
     ) -> Iterator[list[Task]]:
-        """Those whose time lies strictly between, the oldest first, so many at a time.
+        """Tasks whose time lies strictly between the two, the oldest first, at most ``tasks`` to a page.
 
-        Each page is looked up when it is asked for, so tasks may come and go, and a caller may pause, in between.
+        Each page is looked up when it is asked for, so a caller may have a checkpoint in between, and tasks may come and go.
         """
         last = None if after_ns is None else (after_ns + 1, "")
         end = None if before_ns is None else (before_ns, "")
@@ -156,7 +156,10 @@ class TaskQueue:
 
 
 class TaskTable:
-    """``unreadable`` are the rows whose definition we cannot read. They are rows like the others, in every index."""
+    """Tasks, with the queues by which convergence finds those that are due.
+
+    ``unreadable`` are the rows whose definition cannot be read. They are in ``rows`` and in every index as well.
+    """
 
     __slots__ = (
         "_by_guid", "_queues", "by_cell", "by_domain", "by_state", "completed_by_completion", "completed_by_update",
@@ -246,7 +249,7 @@ class Tables:
                 tell(key, before, record)
 
     def sizes(self) -> dict[type[Record], int]:
-        """How many rows each table has."""
+        """The number of rows in each table, by the class of its records."""
         return {record_class: len(table.rows) for record_class, table in self._by_class.items()}
 
     def keys(self, record_class: type[Record]) -> KeysView[Any]:

@@ -1,1 +1,1 @@
-"""Who we are and whom we believe: TLS contexts from files, for HTTP and gRPC."""
+"""TLS from certificate files: contexts for HTTP, credentials for gRPC, and certificates for development."""

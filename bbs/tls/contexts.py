@@ -24,7 +24,8 @@ TLS12_SUITES: Final = ("ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-AES128-GCM-SHA2
 
 
 FILE_BYTES_MAX: Final = 16 * 1024 * 1024
-"""A hundred times the CAs of a whole system. What has no end, such as ``/dev/zero``, is no certificate."""
+"""A larger file is refused: a hundred times the CAs of a whole system. Without a bound a path such as ``/dev/zero``, which
+never ends, would take all memory."""
 
 _PEM_BLOCK: Final = re.compile(
     rb"^-----BEGIN (?P<kind>[^\r\n]*)-----[ \t]*\r?\n(?P<text>.*?)^-----END (?P=kind)-----[ \t]*\r?$",
@@ -38,7 +39,7 @@ class TLSFilesInvalid(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TLSFiles:
-    """PEM files: whom we trust, who we are, and the key to prove it."""
+    """Paths of PEM files: the CAs that we trust, our certificate, and its private key."""
 
     ca_file: StrPath
     cert_file: StrPath
@@ -171,7 +172,9 @@ class _PEMBlock:
 
 
 def _pem_blocks(pem: bytes) -> Iterator[_PEMBlock]:
-    """The well-formed blocks, as Go's decoder finds them: whatever lies between and around is skipped."""
+    """The well-formed blocks, as Go's decoder finds them: whatever lies between and around them is skipped, and so is a
+    block whose text is not base64.
+    """
     for match in _PEM_BLOCK.finditer(pem):
         lines = match["text"].splitlines()
         headers = sum(1 for line in lines if b":" in line)  # a colon is not a base64 digit
@@ -194,7 +197,7 @@ def _read(path: StrPath) -> bytes:
 
 
 def _reason(error: OSError) -> str:
-    """In the words of Go: its operators' searches and alerts know those."""
+    """Why a file can't be used, in Go's words: operators search for them and have alerts on them."""
     if isinstance(error, ssl.SSLError):
         if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
             return "tls: private key does not match public key"

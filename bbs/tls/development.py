@@ -75,7 +75,7 @@ def make_development_certs(directory: Path, *, hosts: Sequence[str] = DEFAULT_HO
     )
     client = authority.issue(client_key, "bbs client", usages=[ExtendedKeyUsageOID.CLIENT_AUTH])
 
-    # Keys first: whoever waits for a certificate to appear finds its key.
+    # Keys first: a script that waits for a certificate to appear must find its key there.
     _write_new(certs.server_key, _key_pem(server_key), mode=0o600)
     _write_new(certs.client_key, _key_pem(client_key), mode=0o600)
     for path, certificate in (

@@ -1,7 +1,7 @@
 """gRPC in the TLS profile of Diego's components. Whoever needs ``grpc`` imports it from here. spec: security.md §1
 
-gRPC's default has two suites more than the profile, those for ECDSA keys below TLS 1.3. Other ones can be had only by
-the environment, which gRPC reads once, while it is imported.
+gRPC's default has two suites more than the profile, those for ECDSA keys below TLS 1.3. The suites can be set only through
+an environment variable that gRPC reads once, while it is imported; so it must be imported here, after the variable is set.
 """
 
 import os
@@ -14,11 +14,12 @@ import grpc as grpc
 
 
 def channel_credentials(files: TLSFiles) -> grpc.ChannelCredentials:
-    """Trust in the CA file alone, and our certificate to show. Files are read now, and never again.
+    """Credentials that trust the CA file alone and show our certificate. Files are read now, and never again.
 
     Raises:
       TLSFilesInvalid: as `bbs.tls.contexts.client_context`.
     """
+    # gRPC takes any bytes and complains only when a connection fails. This finds out at the start what is wrong with them.
     client_context(ca_file=files.ca_file, cert_file=files.cert_file, key_file=files.key_file)
     return grpc.ssl_channel_credentials(
         root_certificates=_read(files.ca_file),
@@ -28,7 +29,7 @@ def channel_credentials(files: TLSFiles) -> grpc.ChannelCredentials:
 
 
 def server_credentials(files: TLSFiles) -> grpc.ServerCredentials:
-    """A server's, which demands a client certificate from the CAs in the CA file.
+    """Credentials of a server that demands a client certificate from the CAs in the CA file.
 
     Raises:
       TLSFilesInvalid: as `bbs.tls.contexts.server_context`.

@@ -60,7 +60,7 @@ def client_certificate(files: TLSFiles) -> Certificate:
 
 
 class Certificates:
-    """All certificates of a process."""
+    """All certificates of a process: `reload` is for SIGHUP, `watch` for files that change without a signal."""
 
     def __init__(self, certificates: Sequence[Certificate], *, log: Logger) -> None:
         self._certificates = certificates
@@ -89,7 +89,7 @@ class Certificates:
 
 
 def _signature(files: TLSFiles) -> Signature:
-    """What tells one version of the files from another. A file that is not there has one too."""
+    """What differs when a file was replaced or rewritten: time of change, inode and size. Zeros if it is not there."""
     return tuple(_stat(path) for path in (files.ca_file, files.cert_file, files.key_file))
 
 

@@ -21,6 +21,7 @@ from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, Fault, Faults, MemoryBackend
 from bbs.store.store import LANDED_IN_A_TURN, Store
 from tests.cancelling import CALL_MAX_S, at_every_step, cancelled_at
+from tests.records import AnyScope
 
 NAME = "d"
 WRITE_S = 1.0
@@ -31,11 +32,11 @@ Make = Callable[[Store, str, Decide], Awaitable[object]]
 
 
 async def make_change(store: Store, about: str, decide: Decide) -> None:
-    await change(store.domain(about), lambda scope: decide())
+    await change(AnyScope(store, about), lambda scope: decide())
 
 
 async def make_commit(store: Store, about: str, decide: Decide) -> None:
-    await store.commit(decide(), store.domain(about))
+    await store.commit(decide(), AnyScope(store, about))
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +247,7 @@ async def settled(world: World) -> None:
     """Wait for all that the store has to do, and make sure that nothing is left of it."""
     with trio.fail_after(CALL_MAX_S):
         try:
-            await world.store.settle(world.store.domain(NAME))
+            await world.store.settle(AnyScope(world.store, NAME))
         except BBSError:
             assert world.store.statistics().failed_outcomes
         await world.store.drain()
@@ -257,7 +258,7 @@ async def settled(world: World) -> None:
     assert len(world.nursery.child_tasks) == 2, "the store's and the tick"
     with trio.CancelScope() as scope:
         scope.cancel()
-        await world.store.settle(world.store.domain(NAME))
+        await world.store.settle(AnyScope(world.store, NAME))
     assert not scope.cancelled_caught, "there is nothing to settle any more"
 
 

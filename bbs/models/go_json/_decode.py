@@ -36,7 +36,11 @@ def from_json(message_class: type[M], text: str) -> M:
 
 
 class FieldWrong(ValueError):
-    """A value that is not its field's: ``path`` leads there (``rootfs_provider_list[1].name``), '' is the message."""
+    """A value that does not fit its field.
+
+    ``path`` leads to the field from the message that is read, as in ``rootfs_provider_list[1].name``; '' is the message
+    itself. The text names the kind of value, never the value: a presence can hold what does not belong into a log.
+    """
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path}: {reason}" if path else reason)
@@ -71,7 +75,9 @@ class Place(NamedTuple):
 
 @cache
 def _places(descriptor: Descriptor) -> dict[str, Place]:
-    """By key, and by key in lower case where that is no other key."""
+    """Where the value of each key goes, by the key and by the key in lower case. Go prefers the exact spelling and accepts
+    any other.
+    """
     exact = {place.form.tag.key: place for place in _walk(descriptor, ())}
     folded: dict[str, Place] = {}
     for key, place in exact.items():
@@ -108,7 +114,7 @@ def _fill(message: Message, text: str) -> None:
 def _fill_field(message: Any, form: Form, text: str) -> None:
     target = getattr(message, form.name)
     if form.in_oneof is not None:
-        # The reference decoder has no idea which member an object would be.
+        # Go holds a oneof as an interface and cannot tell from JSON which member an object would be, so it refuses all.
         raise FieldWrong("", f"expected null, is {_kind(text)}")
     if form.is_routes:
         target.SetInParent()
@@ -192,7 +198,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _integer(text: str, allowed: range) -> int:
-    """Neither a fraction nor an exponent, whatever the number is worth."""
+    """A whole number. ``1.0`` and ``1e3`` are refused although they are whole, as Go refuses them for integer fields."""
     if not text.lstrip("-").isdecimal():
         raise _expected("an integer", text)
     # Python converts very long numbers only when told to; they are out of every range.
@@ -204,7 +210,7 @@ def _integer(text: str, allowed: range) -> int:
 
 LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 INTEGER_CHARACTERS_MAX: Final = 20
-"""Those of the smallest 64-bit integer, and of the largest unsigned one."""
+"""Characters of the smallest 64-bit integer, and of the largest unsigned one."""
 
 _INT32, _INT64 = range(-(1 << 31), 1 << 31), range(-(1 << 63), 1 << 63)
 _UINT32, _UINT64 = range(1 << 32), range(1 << 64)

@@ -66,7 +66,9 @@ def _absent(form: Form, value: Any) -> str | None:
 
 
 def _routes(routes: Any) -> str:
-    """Raw documents by name. Routes that are present and empty are a nil map in Go, which nothing leaves out."""
+    """Raw documents by router name. Routes that are present and empty are written as ``null``, also where ``omitempty``
+    leaves out routes that are absent: in Go the former is a pointer to a nil map, the latter no pointer.
+    """
     if not routes:
         return "null"
     entries = (

@@ -37,7 +37,7 @@ def _is_nested_too_deeply(data: bytes) -> bool:
 
 
 def quote(text: str) -> str:
-    """A JSON string with the escapes that Go writes."""
+    """``text`` as a JSON string, with the characters escaped that Go escapes: those that HTML or JavaScript could trip over."""
     quoted = json.dumps(text, ensure_ascii=False)
     if MAY_NEED_ESCAPES.search(quoted):
         for character, escape in ESCAPED:
@@ -46,7 +46,10 @@ def quote(text: str) -> str:
 
 
 def check(text: str) -> None:
-    """Refuse with a ValueError what Go would not read. Bytes may come as Latin-1: outside ASCII all is the same."""
+    """Raise a ValueError, which says where, if ``text`` is not one JSON document that Go would read.
+
+    Bytes may be given decoded as Latin-1, one character a byte: JSON's own characters are all ASCII.
+    """
     try:
         STRICT.decode(text)
     except RecursionError as error:
@@ -67,8 +70,9 @@ def _refuse_constant(name: str) -> NoReturn:
 STRICT: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse_constant)
 
 NESTING_MAX: Final = 500
-"""Python's parser takes about 1,000 on 3.11, less what its caller's stack has used. What is accepted must always be readable
-again, whoever reads it, so the bound must not depend on that."""
+"""How deeply a document may be nested. Python's parser takes about 1,000 levels on 3.11, less what the stack of its caller
+has used. A route that is accepted must be readable again at the next start, from another depth of the stack; so the bound
+is far enough below, and counted by ourselves."""
 
 BRACKET: Final = re.compile(rb"[][{}]")
 JSON_BLANKS: Final = " \t\r\n"

@@ -14,8 +14,11 @@ from bbs.models.errors import InvalidRequest
 from bbs.models.validation import requests, stored
 
 VIOLATIONS_MAX: Final = 1_000
+"""Broken rules that a refusal names. A request of the largest size can break millions, and its answer must not be many
+times as large as itself."""
+
 TEXT_CHARACTERS_MAX: Final = 32 * 1024
-"""What a refusal names at most, and how long it gets: some of it is the request's own text."""
+"""Length of a refusal's text, parts of which are the request's own."""
 
 RULES: Final[dict[type[Message], Callable[[Any], list[str]]]] = requests.RULES | stored.RULES
 
@@ -26,9 +29,10 @@ def violations(message: Message) -> list[str]:
 
 
 def validate(message: Message) -> None:
-    """
+    """Check ``message`` against the rules of its type.
+
     Raises:
-      InvalidRequest: naming every rule that is broken.
+      InvalidRequest: naming the rules that are broken, as many as `VIOLATIONS_MAX` and `TEXT_CHARACTERS_MAX` allow.
     """
     found = RULES[type(message)](message)
     if found:

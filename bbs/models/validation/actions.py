@@ -11,7 +11,7 @@ CHECKSUM_ALGORITHMS: Final = frozenset({"md5", "sha1", "sha256"})
 
 
 def action(wrapper: pb.Action) -> list[str]:
-    """An empty wrapper is refused inside others, too: upstream dies of it there."""
+    """What is wrong with an action. An empty wrapper is refused wherever it is; upstream panics on one inside another."""
     kind, inner = inner_action(wrapper)
     return KINDS[kind](inner) if kind else [invalid("inner-action")]
 

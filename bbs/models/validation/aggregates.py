@@ -17,7 +17,9 @@ from bbs.models.validation.rootfs import is_rootfs
 
 
 def desired_lrp(lrp: pb.DesiredLRP) -> list[str]:
-    """Domain and files are looked at twice, as part of the LRP and of its run info."""
+    """What is wrong with an LRP. Domain, files and log rate limit are named twice, once for the LRP and once for its run
+    info, since upstream's text has both.
+    """
     found = []
     if are_files_too_large(lrp.volume_mounted_files):
         found.append(invalid("volumeMountedFiles"))
@@ -74,7 +76,7 @@ def _run_info(lrp: pb.DesiredLRP) -> list[str]:
 
 
 def desired_lrp_update(update: pb.DesiredLRPUpdate) -> list[str]:
-    """Only what is set is looked at. Credentials count as set even when set to nothing."""
+    """What is wrong with an update. Only what is set is looked at; credentials that are set to '' count as set."""
     found = []
     if update.instances < 0:
         found.append(invalid("instances"))
@@ -93,7 +95,7 @@ def desired_lrp_update(update: pb.DesiredLRPUpdate) -> list[str]:
 
 
 def task_definition(definition: pb.TaskDefinition) -> list[str]:
-    """Unlike an LRP's, a task's egress rules are named without saying what is wrong with them."""
+    """What is wrong with a task. A broken egress rule is only named, where an LRP's text says what is wrong with it."""
     found = []
     if not is_rootfs(definition.root_fs):
         found.append(invalid("rootfs"))

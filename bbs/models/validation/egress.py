@@ -12,6 +12,7 @@ from bbs.models.validation.fields import invalid
 INVALID_IP: Final = "invalid IP"
 
 BROKEN_MAX: Final = 1_000
+"""Broken destinations of one rule that are named; a rule can have millions."""
 
 DECIMAL: Final = re.compile("[0-9]+")
 
@@ -94,7 +95,9 @@ def _destination(part: str) -> list[str]:
 
 
 def _range(first: str, last: str) -> list[str]:
-    """Upstream compares from the left and, after a byte that is too large, goes on to complain about later ones."""
+    """What is wrong with ``first-last``. Upstream compares byte by byte from the left. It stops at the first byte that is
+    smaller, but not at one that is larger: a range of two swapped addresses may be called invalid up to sixteen times.
+    """
     lower, upper = ip_address(first), ip_address(last)
     if lower is None or upper is None:
         return [INVALID_IP]
@@ -108,7 +111,10 @@ def _range(first: str, last: str) -> list[str]:
 
 
 def ip_address(text: str) -> bytes | None:
-    """The 4 or 16 bytes of an address. The C library reads as Go does: no zones, no leading zeros, no blanks."""
+    """The 4 or 16 bytes of an address, ``None`` if it is none.
+
+    The C library reads addresses as Go does (no zones, no leading zeros, no blanks), which Python's `ipaddress` does not.
+    """
     try:
         return inet_pton(AF_INET6 if ":" in text else AF_INET, text)
     except (OSError, ValueError):
@@ -116,7 +122,7 @@ def ip_address(text: str) -> bytes | None:
 
 
 def is_cidr(text: str) -> bool:
-    """Leading zeros of the prefix and bits of the host may be there."""
+    """Whether ``text`` is ``address/prefix``. The prefix may have leading zeros, and bits behind it may be set."""
     address_text, _, prefix = text.partition("/")
     address = ip_address(address_text)
     return (

@@ -18,7 +18,7 @@ LOOKED_AT_CHARACTERS_MAX: Final = 16 * 1024
 GUID: Final = re.compile(r"[a-zA-Z0-9_-]+")
 
 UTF8_BYTES_MAX: Final = 4
-"""Of one character."""
+"""The longest that one character can be in UTF-8."""
 
 
 def invalid(field: str) -> str:
@@ -38,20 +38,20 @@ def is_annotation_too_long(annotation: str) -> bool:
 
 
 def are_routes_too_long(routes: pb.ProtoRoutes) -> bool:
-    """Names do not count."""
+    """Whether the values of all routes are too long together. Their routers' names do not count."""
     return sum(map(len, routes.routes.values())) > ROUTES_BYTES_MAX
 
 
 def are_files_too_large(files: Iterable[pb.File]) -> bool:
-    """Paths do not count."""
+    """Whether the contents of all files are too long together. Their paths do not count."""
     return sum(len(file.content.encode()) for file in files) > FILES_BYTES_MAX
 
 
 def is_below_no_limit(limit: pb.LogRateLimit) -> bool:
-    """-1 is no limit, and an absent limit is no problem."""
+    """Whether a limit is invalid: -1 means that there is none, less means nothing. An absent limit is valid."""
     return limit.bytes_per_second < -1
 
 
 def exceeds(text: str, bytes_max: int) -> bool:
-    """Whether ``text`` is longer in UTF-8, encoding it only when its characters leave a doubt."""
+    """Whether ``text`` has more than ``bytes_max`` bytes in UTF-8. It is encoded only if its characters leave a doubt."""
     return len(text) * UTF8_BYTES_MAX > bytes_max and len(text.encode()) > bytes_max

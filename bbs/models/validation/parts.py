@@ -51,7 +51,7 @@ def environment_variable(variable: pb.EnvironmentVariable) -> list[str]:
 
 
 def metric_tags(tags: Mapping[str, pb.MetricTagValue], *, metrics_guid: str) -> list[str]:
-    """Tags in the order of their names, where upstream has none."""
+    """What is wrong with tags, in the order of their names. Upstream goes through a Go map, in an order of chance."""
     found = [entry for name in sorted(tags) for entry in metric_tag_value(tags[name])]
     if tags and metrics_guid and ("source_id" not in tags or tags["source_id"].static != metrics_guid):
         found.append(invalid("source_id should match metrics_guid"))
@@ -59,7 +59,10 @@ def metric_tags(tags: Mapping[str, pb.MetricTagValue], *, metrics_guid: str) -> 
 
 
 def metric_tag_value(value: pb.MetricTagValue) -> list[str]:
-    """Either fixed or filled in by the instance. A fixed text beside an unknown dynamic number passes."""
+    """A value must be either static or a known dynamic one, not both and not neither.
+
+    As upstream, an unknown dynamic number counts as none, so a static text beside it passes.
+    """
     if bool(value.static) == (value.dynamic in DYNAMIC_VALUES):
         return [invalid("static"), invalid("dynamic")]
     return []

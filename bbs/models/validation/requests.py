@@ -96,7 +96,7 @@ def _by_process_guids(request: pb.ActualLRPsByProcessGuidsRequest) -> list[str]:
 
 
 def _claim(request: pb.ClaimActualLRPRequest) -> list[str]:
-    """The index is not looked at."""
+    """What is wrong with a claim. As upstream, its index is not looked at; a negative one finds no row."""
     return _process_guid(request) + _instance_key(request)
 
 
@@ -130,7 +130,9 @@ def _desire_lrp(request: pb.DesireLRPRequest) -> list[str]:
 
 
 def _update_desired_lrp(request: pb.UpdateDesiredLRPRequest) -> list[str]:
-    """Upstream lets a request without an update pass, and then dies of it; here it is refused if nothing else is."""
+    """What is wrong with an update request. Upstream lets one without an update pass and then panics; here that is named
+    if nothing else is wrong, so that every text of upstream's stays as it is.
+    """
     found = _process_guid(request)
     if request.HasField("update"):
         return found + desired_lrp_update(request.update)
@@ -160,7 +162,7 @@ def _fail_task(request: pb.FailTaskRequest) -> list[str]:
 
 
 def _reject_task(request: pb.RejectTaskRequest) -> list[str]:
-    """The field that upstream names is not the one it looks at."""
+    """What is wrong with a rejection. Upstream looks at ``rejection_reason`` but names ``failure_reason``."""
     return guid(request.task_guid, "task_guid") + (
         [] if request.rejection_reason else [invalid("failure_reason")]
     )

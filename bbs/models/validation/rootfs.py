@@ -1,4 +1,4 @@
-"""A root file system is named by a URL with a scheme, and what is a URL is what Go takes for one."""
+"""Whether a text names a root file system: it must be a URL with a scheme, as Go's ``url.Parse`` understands URLs."""
 
 import re
 from typing import Final
@@ -14,7 +14,9 @@ PORT: Final = re.compile("(:[0-9]*)?")
 
 
 def is_rootfs(text: str) -> bool:
-    """Spec: validation.md §4.4, whose steps these are."""
+    """Whether Go would parse ``text``. The steps are Go's, in its order (spec: validation.md §4.4): fragment, scheme,
+    query, then authority and path.
+    """
     if len(text) > LOOKED_AT_CHARACTERS_MAX:
         return False
     url, _, fragment = text.partition("#")

@@ -43,7 +43,7 @@ def resource(one: pb.DesiredLRPResource) -> list[str]:
 
 
 def cell_presence(cell: pb.CellPresence) -> list[str]:
-    """An absent capacity is one of nothing, which is not enough."""
+    """What is wrong with a presence. An absent capacity reads as all zeros, so it is named as too small."""
     found = []
     if not cell.cell_id:
         found.append(invalid("cell_id"))
@@ -100,7 +100,9 @@ def _no_instance_key(lrp: pb.ActualLRP) -> list[str]:
 
 
 def _no_net_info(lrp: pb.ActualLRP) -> list[str]:
-    """Neither the instance's own address nor the one of IP version 6 counts."""
+    """A state without a container must have no net info. As upstream, only address, ports and preferred address count;
+    the instance's own addresses do not.
+    """
     net_info = lrp.actual_lrp_net_info
     return (
         [_not_when("net info", lrp)]

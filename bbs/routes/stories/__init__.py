@@ -1,4 +1,8 @@
-"""What the log says of each kind of request, from the request and the rows as its handler is going to see them.
+"""What the log says of each kind of request, worked out from the request and the rows as its handler is going to see them.
 
-`bbs.routes.operations` has the table; a `story` is what one request's lines are, and `data` what they carry.
+A `story.Story` is the lines of one request. The other modules make stories, a method for each kind of request; `data` has
+the fields that the lines carry. `bbs.routes.operations` says which method is for which route.
+
+All names here (of sessions, actions, fields), their order and their numbers are upstream's, odd ones too: operators have
+searches and dashboards for them.
 """

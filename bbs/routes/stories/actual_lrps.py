@@ -1,4 +1,4 @@
-"""Claim, start, crash, fail, remove and retire, as the log tells of them."""
+"""What the log says of claim, start, crash, fail, remove and retire."""
 
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -146,7 +146,7 @@ class ActualLRPStories:
         request: pb.ClaimActualLRPRequest | pb.CrashActualLRPRequest | pb.FailActualLRPRequest,
         error: BBSError,
     ) -> data.Data:
-        """The state that was in the way."""
+        """Data for the error line of a refusal: the state of the row that did not allow the request, if there is one."""
         match error, request:
             case ActualLRPCannotBeClaimed(), pb.ClaimActualLRPRequest():
                 lrp = self._head.rows_at(request.process_guid, request.index).ordinary
@@ -183,14 +183,14 @@ def reading_rows(
     numbers: str = "1",
     data: data.Data | None = None,
 ) -> tuple[Line, Line]:
-    """The read of an instance's rows, with which upstream begins."""
+    """Two lines about reading an instance's rows, which upstream does first."""
     name = f"{below}.db-actual-lrps" if below else "db-actual-lrps"
     filter_ = {"CellID": "", "Domain": "", "ProcessGuid": process_guid, "Index": index}
     return whole(Session(name, numbers, {**(data or {}), "filter": filter_}))
 
 
 def retiring(process_guid: str, index: int) -> Session:
-    """Where a row goes that is retired, below the session that the retiring has everywhere."""
+    """The session in which a retired row is removed. Routes and convergence both have the session above it."""
     return Session(
         "retire-actual-lrp.db-remove-actual-lrp", "1.2", {"process_guid": process_guid, "index": index}
     )
@@ -204,7 +204,7 @@ def removing(
     before: tuple[Line, ...],
     further: tuple[Level, str] | None = None,
 ) -> Story:
-    """The ordinary row goes, if ``instance`` has it: whichever it is, if that is ``None``."""
+    """The story of removing the ordinary row ``lrp`` if ``instance`` holds it; ``None`` stands for any instance."""
     within: tuple[Line, ...] = ()
     if instance is not None and instance != lrp.instance:
         within = (Line(Level.DEBUG, "not-found", session, {"instance_key": data.instance(instance)}),)
@@ -245,7 +245,9 @@ def crashing(
     is_late: bool = False,
     further: tuple[Level, str] | None = None,
 ) -> Story:
-    """``is_late``: that nobody desires the process comes to light when the crash is written already."""
+    """The story of a crash. With ``is_late`` ResourceNotFound means that nobody desires the process, which is found out
+    only when the crash has been written.
+    """
     failures: dict[type[BBSError], str] = {ActualLRPCannotBeCrashed: "failed-to-transition-to-crashed"}
     if not is_late:
         failures[ResourceNotFound] = "failed-to-get-actual-lrp"
@@ -261,7 +263,7 @@ def crashing(
 
 
 def _suspect(rows: Rows, message: pb.ActualLRPInstanceKey) -> ActualLRP | None:
-    """The suspect row, if it is the instance's. Most instances have none, so the key is read only then."""
+    """The suspect row, if the instance holds it. Most instances have none, so the key is looked at only if there is one."""
     if rows.suspect is None:
         return None
     holder = rows.held_by(instance_key(message))
@@ -269,7 +271,7 @@ def _suspect(rows: Rows, message: pb.ActualLRPInstanceKey) -> ActualLRP | None:
 
 
 def _superseded(rows: Rows) -> tuple[Line, ...]:
-    """A start ends the evacuating and the suspect row."""
+    """Lines about the evacuating and the suspect row, which a start ends."""
     lines: tuple[Line, ...] = ()
     if rows.evacuating is not None:
         about = {
@@ -288,7 +290,9 @@ def _ignored(verb: str, lrp: ActualLRP) -> Line:
     about = {
         "process_guid": lrp.process_guid,
         "index": lrp.index,
-        "instance_guid": data.instance(lrp.instance),  # sic
+        "instance_guid": data.instance(
+            lrp.instance
+        ),  # the whole key under the name of one part, as upstream has it
         "state": str(lrp.state),
     }
     return Line(Level.INFO, f"ignored-{verb}-request-from-suspect", data=about)

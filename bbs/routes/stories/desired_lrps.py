@@ -1,7 +1,7 @@
-"""Desire, update and remove, as the log tells of them.
+"""What the log says of desire, update and remove.
 
-New instances are told one by one only if they are few. Of others the log has the range: three lines for each of 100,000
-would drown it, and be written while everybody else waits.
+New instances have lines of their own only if they are few. Of more the log has only the range: three lines for each of
+100,000 would fill it, and be written while everybody else waits.
 """
 
 from typing import Final, Protocol
@@ -16,7 +16,7 @@ from bbs.routes.stories.data import Data, desire
 from bbs.routes.stories.story import Line, Sequel, Session, Story, changing, whole, with_data
 
 INSTANCES_TOLD_MAX: Final = 64
-"""Instances of one request that are told one by one: 2 ms. Nearly every app is smaller."""
+"""Instances of one request that have lines of their own, which takes 2 ms. Nearly every app is smaller."""
 
 
 # The numbers of the sessions in which instances are started or stopped. Calls to peers are told of in them too.
@@ -111,7 +111,7 @@ class DesiredLRPStories:
     def _start_range(
         self, outcome: Outcome, process_guid: str, domain: str, indices: range, numbers: str, given: Data
     ) -> Sequel:
-        """New instances, up to their auction; and the end, after it."""
+        """Lines about new instances: ``after`` is all up to their auction, ``at_last`` the end of the session after it."""
         name: Final = "start-instance-range"
         about: Data = {**given, "lower": indices.start, "upper": indices.stop}
         first, last = whole(Session(name, numbers, about), Level.INFO)
@@ -136,7 +136,7 @@ class DesiredLRPStories:
 
 
 def _is_auctioned(outcome: Outcome) -> bool:
-    """Whether the outcome has the instances. If the process is large it has only the record."""
+    """Whether the outcome has the instances too. If the process is large it has only the record, and they follow in turns."""
     return any(isinstance(effect, RequestAuction) for effect in outcome.effects)
 
 
@@ -162,7 +162,7 @@ def _created(creation: Session, key: Data, number: int, *, is_new: bool) -> list
 
 
 def _stop_from(outcome: Outcome, process_guid: str, index: int, numbers: str, given: Data) -> list[Line]:
-    """Instances that are no longer desired; what is asked of their cells is for others to tell."""
+    """Lines about instances that are no longer desired and are on no cell. Calls to cells are logged where they are made."""
     name: Final = "stop-instances-from"
     about: Data = {**given, "process_guid": process_guid, "index": index}
     fetched = {

@@ -1,4 +1,4 @@
-"""What draining cells ask, as the log tells of it. The cases are those of `bbs.lifecycle.evacuation`."""
+"""What the log says of draining cells' requests. The cases are those of `bbs.lifecycle.evacuation`: change both together."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -23,7 +23,7 @@ from bbs.routes.stories.actual_lrps import (
 from bbs.routes.stories.story import HANDLER, Line, Sequel, Session, Story, changing, whole
 
 NO_SUCH_ROW: Final = "sql: no rows in result set"
-"""Go's words."""
+"""What Go's ``database/sql`` says when a row is missing."""
 
 
 class Head(Protocol):
@@ -35,7 +35,7 @@ class Head(Protocol):
 
 
 class _Asked(Protocol):
-    """What all requests of a draining cell have."""
+    """The fields that all requests of a draining cell have."""
 
     @property
     def actual_lrp_key(self) -> pb.ActualLRPKey: ...
@@ -196,7 +196,7 @@ class EvacuationStories:
         )
 
     def _auction(self, numbers: str) -> Callable[[Outcome], Sequel]:
-        """What is read for the auction, if there is to be one."""
+        """Makes the lines about reading the DesiredLRP for an auction, if the outcome asks for one."""
 
         def sequel(outcome: Outcome) -> Sequel:
             for effect in outcome.effects:
@@ -265,7 +265,7 @@ def _ended_elsewhere(request: _Asked, held: ActualLRP | None, read: tuple[Line, 
 
 
 def _dropping(rows: Rows, held: ActualLRP | None, numbers: str, read: tuple[Line, ...]) -> Story:
-    """What `bbs.lifecycle.evacuation` does when the instance is not needed any more."""
+    """The story of an instance that is not needed any more (`_drop` of `bbs.lifecycle.evacuation`)."""
     if held is None:
         return Story(before=read)
     about = {"lrp_key": data.key(held), "instance_key": data.instance(held.instance)}

@@ -1,9 +1,9 @@
 """What the log says of one request: lines in sessions below its handler's (spec: metrics-and-logs.md §3.1).
 
-A `Story` is put together when the request begins, from the rows as the handler is going to see them. The *work* is its
-one change of rows: some lines come before it, its session ends when it is durable or refused, others follow.
+A `Story` is put together when the request begins, from the rows as the handler is going to see them. The *work* is the
+handler's one change of rows: some lines come before it, its session ends when it is durable or refused, others follow.
 
-Levels, names and data are upstream's, and so are the numbers of the sessions: each counts its own from 1.
+Levels, names and data are upstream's, and so are the numbers of the sessions: each session counts those below it from 1.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,11 +15,13 @@ from bbs.models.errors import BBSError
 from bbs.models.outcome import Outcome
 
 Failures = Mapping[type[BBSError], str]
-"""What refusals are called, by their class."""
+"""By the class of a refusal, the action that the log calls it."""
 
 
 class Session(NamedTuple):
-    """A session below the handler's: name and numbers from there on, and the data of its lines."""
+    """A session below the handler's. ``name`` and ``numbers`` have dots between them if it is more than one step below
+    (``remove-desired.db-remove-desired-lrp``, ``2.1``); ``data`` is on all its lines.
+    """
 
     name: str
     numbers: str
@@ -31,7 +33,7 @@ HANDLER: Final = Session("", "", {})
 
 
 def with_data(data: Data) -> Session:
-    """The handler's own session, with data."""
+    """The handler's own session, for lines that carry ``data`` as well."""
     return Session("", "", data)
 
 
@@ -40,13 +42,16 @@ class Line(NamedTuple):
     action: str
     session: Session = HANDLER
     data: Data | None = None
-    """What this line has besides its session's data."""
+    """What this line carries besides its session's data."""
     error: str = ""
+    """The text of the line's ``error``; '' if it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sequel:
-    """Lines that only the outcome of the work tells: at once, and when the handler has ended."""
+    """Lines that depend on the outcome of the work: ``after`` are written when it is durable, ``at_last`` when the handler
+    has ended.
+    """
 
     after: Sequence[Line] = ()
     at_last: Sequence[Line] = ()
@@ -54,11 +59,15 @@ class Sequel:
 
 @dataclass(slots=True, kw_only=True)
 class Story:
-    """``work`` is the session in which the change of rows is told, if there is one, and its failure.
+    """The lines of one request, in the order in which they are written.
 
-    ``failures`` say what a refusal of a class is called there, at error, and ``fails`` what any other is; '' says
-    nothing. ``further`` is one more line about a refusal, in ``further_at``; it carries the error if it is one.
-    ``late`` are refusals that come after the work was done, told in the handler's session.
+    ``before`` come first. ``work`` is the session of the change of rows, ``None`` if there is no change to tell of, and
+    ``ends`` its last line, when the change is durable or refused. If it is durable ``after`` follow, then what ``sequel``
+    makes of the outcome. ``at_last`` come when the handler has ended, whatever came of it.
+
+    If the change is refused, the error line in ``work`` is named by ``failures``, or by ``fails`` if the refusal's class is
+    not there; '' writes no line. ``further`` is the level and action of one more line about the refusal, in ``further_at``;
+    at level error it carries the error. ``late`` name refusals that come after the work was done, in the handler's session.
     """
 
     before: Sequence[Line] = ()
@@ -83,7 +92,7 @@ def whole(session: Session, level: Level = Level.DEBUG, *, begins: str = "starti
 
 
 def reading(session: Session, *, begins: str = "starting", before: Iterable[Line] = ()) -> Story:
-    """A read, told at debug."""
+    """The story of a request that only reads: two lines at debug, after ``before``."""
     first, last = whole(session, begins=begins)
     return Story(before=(*before, first), work=session, ends=last)
 
@@ -103,7 +112,9 @@ def changing(
     further_at: Session = HANDLER,
     late: Failures | None = None,
 ) -> Story:
-    """A change of rows. ``within`` is said right after its session has begun."""
+    """The story of a request that changes rows. ``within`` are written right after the first line of ``session``; for the
+    rest see `Story`.
+    """
     return Story(
         before=(*before, Line(level, "starting", session), *within),
         work=session,

@@ -1,4 +1,6 @@
-"""Operations on tasks, as the log tells of them. The controller's session has the handler's name once more."""
+"""What the log says of requests about tasks. Upstream's controller opens a session with the handler's name once more, so
+most names here have two parts: ``start-task.db-start-task``.
+"""
 
 from typing import Final, Protocol
 
@@ -70,7 +72,7 @@ class TaskStories:
         return _task_change("cancel", data.task(request), _NOT_COMPLETED)
 
     def fail(self, request: pb.FailTaskRequest, is_debug: bool) -> Story:
-        """Alone among them it has no session of the controller's."""
+        """Of all requests about tasks only this one has no session of the controller's."""
         return changing(
             Session("db-fail-task", "1", data.task(request)),
             failures=_NOT_COMPLETED,
@@ -78,7 +80,9 @@ class TaskStories:
         )
 
     def reject(self, request: pb.RejectTaskRequest, is_debug: bool) -> Story:
-        """Told as what upstream does: a read, a rejection, and a failure if the task has had its share of tries."""
+        """Upstream does this in three steps, and the lines are about these: a read, a rejection, and a failure if the task
+        has been rejected too often. Here it is one change of the row.
+        """
         guid: data.Data = {"guid": request.task_guid}
         about: data.Data = {**guid, "task_guid": request.task_guid}
         controller = Session("reject-task", "1", guid)

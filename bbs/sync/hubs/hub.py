@@ -1,7 +1,7 @@
 """The feeds of events, and the subscriptions that merge them into streams (spec: events.md §1-§6).
 
-Theory of operation. `EventHubs.publish` runs between two commits, without a checkpoint, so what it queues is in the
-order of commits for everybody. It asks an announcement for a feed's events only if the feed has an audience, and an
+`EventHubs.publish` runs between two commits, without a checkpoint, so what it queues is in the order of commits for
+everybody. It asks an announcement for a feed's events only if the feed has an audience, and an
 event for its bytes only if somebody in that audience gets it: once per payload version, since all receivers of a
 version share one tail (`bbs.sync.hubs.sse`).
 
@@ -11,6 +11,10 @@ event costs what its receivers cost, not the size of the crowd.
 A subscription is live, then ended, and never live again. It ends when it is closed, when one of its feeds is closed,
 when it is too slow, or when it cannot be told what happened. Ending takes it out of all its feeds, so that nothing is
 queued behind a gap; what was queued before is still received.
+
+A full queue ends its subscription rather than drop an event or wait. A client that missed one event without knowing would
+be wrong about the fleet for as long as it listens; one whose stream ends subscribes anew and lists everything. To wait
+would let the slowest client hold up all the others, and the commits.
 """
 
 from collections import deque
@@ -62,8 +66,9 @@ class Log(Protocol):
 class HubStatistics:
     """``subscribers`` are those of now; a stream counts in each of its feeds. The others count since the start.
 
-    ``published`` counts events that had at least one receiver, ``delivered`` those queued, one per receiver.
-    ``ended_untold`` are streams ended because an event could not be resolved or encoded for them.
+    ``published`` counts events that had at least one receiver; ``delivered`` counts an event once for each receiver.
+    ``cut_off`` are streams ended because they were too slow, ``ended_untold`` those ended because an event could not be
+    resolved or encoded for them.
     """
 
     subscribers: Mapping[Hub, int]
@@ -263,7 +268,7 @@ class EventHubs:
             subscription._end()
 
     def close(self) -> None:
-        """Close every feed."""
+        """Close every feed: all streams end, and nobody can subscribe any more."""
         for hub in Hub:
             self.close_feed(hub)
 

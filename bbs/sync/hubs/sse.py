@@ -1,7 +1,7 @@
 """Server-sent events as the BBS writes them (spec: events.md §2).
 
-An event's text begins with its number on the connection, which differs between subscribers; all that follows is the
-same for everybody and is made once: its tail.
+An event's text begins with its number on the connection, which differs from subscriber to subscriber. All that follows is
+the same for everybody. That part, the event's *tail*, is made once and shared.
 """
 
 from base64 import b64encode
@@ -13,9 +13,9 @@ class StreamEnded(Exception):
 
 
 def event_tail(name: str, payload: bytes) -> bytes:
-    """The text of an event from behind its number on.
+    """The text of an event, all but its number.
 
-    An all-default message has no bytes, and its line is ``data`` without a colon.
+    A message whose fields all have default values has no bytes; upstream then writes ``data`` without a colon.
     """
     data = b"data: " + b64encode(payload) if payload else b"data"
     return b"\nevent: %b\n%b\n\n" % (name.encode("ascii"), data)

@@ -1,7 +1,7 @@
 """Locket, where the fleet's locks and presences are kept: what we ask of it, and how we ask over gRPC.
 
-Calls fail fast: while Locket can't be reached they are refused at once, but for one that says it would rather wait for
-it. Nobody retries here (spec: locking-and-presence.md §1, §2).
+While Locket can't be reached calls fail at once, except those with ``wait_for_ready``, which wait for it within their
+deadline. Nothing is tried again here: callers repeat their calls anyway (spec: locking-and-presence.md §1, §2).
 
 gRPC makes its calls from threads of its own. A call's end is handed to Trio's thread; a call whose task is cancelled is
 cancelled too. All its threads are gone soon after the channel is closed.
@@ -26,13 +26,17 @@ CONNECT_MAX_S: Final = 10
 """Upstream's: for the first connection altogether, and for each attempt."""
 
 KEEPALIVE_TIME_MIN_S: Final = 10
+"""Shortest silence after which a connection is probed; Go raises smaller settings to this."""
+
 KEEPALIVE_TIMEOUT_S: Final = 20
-"""If nothing is said about it."""
+"""How long a probe may go unanswered, unless the configuration says otherwise."""
 
 MILLISECONDS_MAX: Final = (1 << 31) - 1
+"""What fits into a channel option: 24 days."""
 
 DEADLINE_MAX_S: Final = 1e9
-"""A deadline farther away than 31 years is none: gRPC takes one beyond the year 2262 for one that has passed."""
+"""A deadline farther away than this, 31 years, is left out: gRPC takes one beyond the year 2262 for one that has passed,
+and every call would fail."""
 
 ResponseT = TypeVar("ResponseT", bound=Message)
 
@@ -135,7 +139,7 @@ class Locket(Protocol):
         deadline_s: float | None,
         wait_for_ready: bool,
     ) -> None:
-        """Take or renew ``resource``, for ``ttl_s``. ``wait_for_ready``: rather than fail while Locket is away."""
+        """Take or renew ``resource`` for ``ttl_s`` seconds. With ``wait_for_ready`` the call waits while Locket is away."""
 
     async def fetch(self, key: str, *, deadline_s: float | None) -> Resource: ...
 
@@ -196,7 +200,7 @@ def _open_channel(settings: LocketSettings) -> grpc.Channel:
 
 
 def _milliseconds(seconds: int) -> int:
-    """As far as gRPC can count them: 24 days. A negative time is over at once, as in Go."""
+    """Seconds in the form of a channel option, bounded by what fits. A negative time is over at once, as in Go."""
     return min(max(seconds * 1000, 1), MILLISECONDS_MAX)
 
 

@@ -1,7 +1,9 @@
 """The lock that makes one of several servers the master (spec: locking-and-presence.md §3).
 
-It is taken in Locket and renewed for as long as this server runs. A standby keeps asking. A master that fails to renew
-just once gives up at once, long before its time is over: whoever takes the lock next must find it gone.
+It is taken in Locket and renewed for as long as this server runs. A standby keeps asking. A master whose renewal fails,
+even once and for whatever reason, stops being master at once, although the lock is good for some seconds more. When that
+time is over another server may take it, and by then this one must have stopped; to try again would use up the time that
+stopping takes.
 """
 
 import signal
@@ -61,10 +63,10 @@ class Lock:
 
     @property
     def may_have_run_out(self) -> bool:
-        """Whether somebody else may have it by now: so long ago was it asked for when it was last granted.
+        """Whether somebody else may have the lock by now: its time, counted from when it was last asked for, is over.
 
-        A process that was not let run (stopped, swapped out, its machine paused) finds this out before its next
-        renewal can fail.
+        A process that was not let run (stopped, swapped out, its machine paused) finds this out as soon as it runs again,
+        before its next renewal can fail.
         """
         return self._now_s() >= self._granted_until_s
 
@@ -134,7 +136,9 @@ class Lock:
         await self.give_back()
 
     async def _ask(self, request_uuid: str, *, deadline_s: float | None, wait_for_ready: bool) -> None:
-        asked_s = self._now_s()  # Locket's count begins later, so ours is over first
+        # Counted from before the call: Locket's count begins when the call arrives there, so ours is over first. Counted
+        # from the answer, ours would be longer by the way back, and two servers could take themselves for the master.
+        asked_s = self._now_s()
         await self._locket.lock(
             self._resource,
             ttl_s=self._ttl_s,

@@ -1,7 +1,12 @@
 """The cells, as their reps announce them in Locket (spec: locking-and-presence.md §4, §5).
 
-Nothing is remembered but how to read: a presence is renewed every few seconds and hardly ever changes, so what its text
-decodes to is kept from one look to the next.
+Which cells there are is asked anew each time. What is remembered is only what a presence's text decodes to: a presence is
+renewed every few seconds and hardly ever changes.
+
+A presence is whatever a rep wrote, perhaps a newer or an older one than ours. It is read field by field as Go would read it
+(`bbs.models.go_json`): unknown keys are passed over, and of a field that does not fit, the log says which it is, what was
+expected and what kind of value is there. The JSON library's own words would leave an operator with a character position
+in a text that is not in the log. One presence that can't be read hides its cell alone, not the others.
 """
 
 from collections.abc import Sequence, Set
@@ -20,7 +25,7 @@ from bbs.peers.interfaces import Cell
 from bbs.sync.locket.client import Code, Locket, LocketError, Resource, TypeCode
 
 CELLS_FIELD: Final = 2
-"""Of `CellsResponse`."""
+"""Number of the field of `CellsResponse` that holds the cells."""
 
 HOLD_S: Final = 0.002
 """How long reading presences may hold the event loop before others get a turn."""
@@ -62,7 +67,12 @@ class Presences:
         return (await self._presences(log)).keys()
 
     async def _presences(self, log: Logger) -> dict[str, _Presence]:
-        """By the id that the presence itself tells, which is a rep's to choose: of two with the same, the later."""
+        """The presences that can be read, by the cell id that stands in them. Reps choose that id themselves; of two with
+        the same one, the later in Locket's list counts.
+
+        Raises:
+          LocketError: Locket did not answer.
+        """
         log = log.session("cells")
         try:
             resources = await self._locket.fetch_all(TypeCode.PRESENCE, deadline_s=self._deadline_s)
@@ -80,7 +90,7 @@ class Presences:
         return found
 
     async def _read_all(self, resources: Sequence[Resource]) -> dict[str, _Presence | ValueError]:
-        """What each text says. What nobody announces any more is forgotten."""
+        """What the text of each resource decodes to. Texts that nobody announces any more are forgotten."""
         known, read = self._read, dict[str, _Presence | ValueError]()
         began = perf_counter()
         for resource in resources:

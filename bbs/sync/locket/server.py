@@ -23,16 +23,17 @@ from bbs.tls.grpc_credentials import grpc, server_credentials
 SERVICE: Final = "models.Locket"
 
 THREADS: Final = 4
-"""They do nothing but wait for their turn in Trio's."""
+"""Threads for gRPC's handlers, which do nothing but wait for Trio's thread to do their work."""
 
 CALLS_MAX: Final = 2_000
 """Calls at once, most of them waiting for a thread. Beyond it gRPC refuses them."""
 
 GRACE_S: Final = 1.0
-"""For calls under way when the block ends."""
+"""How long calls under way may go on when the block ends."""
 
 PING_INTERVAL_MIN_S: Final = 5
-"""Diego's clients ping every 10 s while they wait; by default a server takes that for an attack."""
+"""How often a client may ping. Diego's clients do so every 10 s while they wait, and with gRPC's default of five minutes
+the server would close their connections for it."""
 
 RequestT = TypeVar("RequestT", bound=Message)
 

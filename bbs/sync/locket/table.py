@@ -22,10 +22,12 @@ from bbs.sync.locket.client import TYPE_NAMES, Code, LocketError, Resource
 KEY_CHARS_MAX: Final = 255
 OWNER_CHARS_MAX: Final = 255
 VALUE_CHARS_MAX: Final = 4096
-"""Of the columns that upstream's server keeps a resource in; the errors are those of its database."""
+"""Widths of the columns that upstream's Locket keeps a resource in. What does not fit is refused with the errors of its
+database."""
 
 ROWS_MAX: Final = 20_000
-"""Twenty fleets' cells, about 40 MB. Full: refused."""
+"""Resources at once, twenty times a large fleet's cells, about 40 MB. When the table is full new ones are refused: whoever
+registers tries again, and a client that makes up names must not fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class LocketTable:
         return self._due[0][0] if self._due else None
 
     def expire(self, now_s: float) -> None:
-        """Drop what is due."""
+        """Drop every row whose time is up at ``now_s``, and tell the observers."""
         while self._due and self._due[0][0] <= now_s:
             _, key = self._due[0]
             self._drop(self._rows[key])
@@ -204,7 +206,7 @@ async def expire_on_time(table: LocketTable) -> NoReturn:
 
 
 class LocalLocket:
-    """A `Locket` on a table in this process. While ``unreachable`` calls do as if Locket were away."""
+    """A `Locket` on a table in this process. While ``unreachable`` is set, calls behave as if Locket were away."""
 
     def __init__(self, table: LocketTable) -> None:
         self.table = table

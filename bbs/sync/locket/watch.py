@@ -14,14 +14,15 @@ from bbs.models.errors import BBSError
 from bbs.peers.interfaces import Cells
 
 OnChange = Callable[[frozenset[str], frozenset[str]], None]
-"""Told the ids of the cells that came, and of those that went."""
+"""Is called with the ids of the cells that came and of those that went."""
 
 
 class PresenceWatch:
-    """Looks every ``poll_interval_s``, and as soon as it is woken. What the first look finds is no news.
+    """Looks every ``poll_interval_s`` seconds, and as soon as it is woken; calls ``on_change`` when the cells differ from
+    those of the look before. The first look calls nobody.
 
-    While nobody can say which cells are there, all of them count as they were last known. That is logged once here, and
-    nothing of the single looks.
+    While Locket does not answer, all cells count as they were last known: otherwise a Locket that is away would look like a
+    fleet that has vanished. That is logged once, not for each look.
     """
 
     def __init__(self, cells: Cells, *, poll_interval_s: float, on_change: OnChange, log: Logger) -> None:
@@ -39,7 +40,7 @@ class PresenceWatch:
         self._woken.set()
 
     async def run(self) -> NoReturn:
-        """Watch until cancelled."""
+        """Look again and again, until cancelled."""
         self._log = self._log.session("presence-watch")
         while True:
             # Replaced before the look: what happens during it calls for another one.
