@@ -13,7 +13,8 @@ from typing import Protocol
 from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, Presence
 from bbs.models.errors import BBSError
 from bbs.models.outcome import Record, Row, RowKey
-from bbs.store.codec import TABLES, Values
+from bbs.store.codecs import CODECS
+from bbs.store.codecs.columns import Values
 
 
 class BackendUnavailable(Exception):
@@ -66,7 +67,7 @@ class Seen:
     """
 
     versions: dict[type[Record], dict[Values, int]] = field(
-        default_factory=lambda: {record_class: {} for record_class in TABLES}
+        default_factory=lambda: {record_class: {} for record_class in CODECS}
     )
 
     def forget(self) -> Iterator[list[Row]]:

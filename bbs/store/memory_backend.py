@@ -1,7 +1,7 @@
 """A backend without a database, for simulations: what it keeps survives a restart, and it fails as it is told to.
 
 It does not serve standbys: a load reads everything, whatever was seen. A `Disk` outlives the backends that open it, as a database outlives its clients. Rows lie on it encoded and sealed, so
-a restart reads through the same codec as a real one. All waiting is in Trio's time, hence virtual where that is.
+a restart reads through the same codecs as a real one. All waiting is in Trio's time, hence virtual where that is.
 """
 
 from collections import deque
@@ -14,7 +14,9 @@ import trio
 from bbs.models.errors import BBSError, UnknownError
 from bbs.models.outcome import Row, RowKey
 from bbs.store.backend import BackendUnavailable, BatchRefused, DroppedRow, ReadBack, Seen, WriterLockLost
-from bbs.store.codec import TABLES, Policy, Values, decode_rows
+from bbs.store.codecs import CODECS
+from bbs.store.codecs.codec import Policy
+from bbs.store.codecs.columns import Values
 from bbs.store.crypto import Keyring
 
 SLICE_ROWS = 64
@@ -61,7 +63,7 @@ class Disk:
     """What is durable: encoded rows by table name and key, and who holds the writer lock or was the last to take it."""
 
     rows: dict[str, dict[Values, Values]] = field(
-        default_factory=lambda: {table.name: {} for table in TABLES.values()}
+        default_factory=lambda: {codec.table: {} for codec in CODECS.values()}
     )
     holder: object | None = None
     last_writer: object | None = None
@@ -97,17 +99,17 @@ class MemoryBackend:
             await trio.sleep(self._lock_poll_s)
 
     async def load(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
-        for table in TABLES.values():
-            stored = self._disk.rows[table.name]
+        for codec in CODECS.values():
+            stored = self._disk.rows[codec.table]
             everything = list(stored.values())
             for begin in range(0, len(everything), SLICE_ROWS):
                 self._require_lock()
-                rows, undecodable = decode_rows(table, everything[begin : begin + SLICE_ROWS], self._keyring)
+                rows, undecodable = codec.decode_rows(everything[begin : begin + SLICE_ROWS], self._keyring)
                 for error in undecodable:
                     deleted = error.policy is Policy.DELETE
                     if deleted:
                         del stored[error.key]
-                    self._on_dropped(DroppedRow(table.name, error.key, error.reason, deleted))
+                    self._on_dropped(DroppedRow(codec.table, error.key, error.reason, deleted))
                 yield rows
                 await trio.lowlevel.checkpoint()
 
@@ -130,9 +132,9 @@ class MemoryBackend:
         self._require_lock()
         found, left_out = [], []
         for key in keys:
-            table = TABLES[key.table]
-            values = self._disk.rows[table.name].get(table.key_values(key.key))
-            rows, undecodable = decode_rows(table, [values] if values else [], self._keyring)
+            codec = CODECS[key.table]
+            values = self._disk.rows[codec.table].get(codec.key_values(key.key))
+            rows, undecodable = codec.decode_rows([values] if values else [], self._keyring)
             found.append(rows[0] if rows else Row(key, None))
             left_out += [key] * len(undecodable)
         return ReadBack(found, left_out)
@@ -158,12 +160,12 @@ class MemoryBackend:
 
     def _apply(self, rows: Sequence[Row]) -> None:
         for (record_class, key), record in rows:
-            table = TABLES[record_class]
-            stored = self._disk.rows[table.name]
+            codec = CODECS[record_class]
+            stored = self._disk.rows[codec.table]
             if record is None:
-                stored.pop(table.key_values(key), None)
+                stored.pop(codec.key_values(key), None)
             else:
-                stored[table.key_values(key)] = table.encode(record, self._keyring)
+                stored[codec.key_values(key)] = codec.encode(record, self._keyring)
 
     def _require_lock(self) -> None:
         if self._disk.holder is not self or self.faults.out_of_order():

@@ -29,7 +29,9 @@ from bbs.models.outcome import Record, Row, RowKey
 from bbs.store import schema
 from bbs.store.backend import BatchRefused, DroppedRow, ReadBack, Seen, WriterLockLost, row_key
 from bbs.store.changes import SLICE_ROWS, changes
-from bbs.store.codec import TABLES, Policy, Table, Undecodable, Values, decode_rows
+from bbs.store.codecs import CODECS
+from bbs.store.codecs.codec import Codec, Policy, Undecodable
+from bbs.store.codecs.columns import Values
 from bbs.store.crypto import Keyring
 from bbs.store.driver_errors import meaning
 from bbs.store.dsn import DSN
@@ -181,9 +183,9 @@ class PostgresBackend:
 
         await check_keys(fetch, self._keyring)
         async with aclosing(changes(fetch, self._keyring, seen)) as slices:
-            async for table, rows, undecodable in slices:
+            async for codec, rows, undecodable in slices:
                 yield rows
-                await self._drop(table, undecodable)
+                await self._drop(codec, undecodable)
                 await trio.lowlevel.checkpoint()
 
     async def follow(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
@@ -209,11 +211,11 @@ class PostgresBackend:
             if begin:
                 await trio.lowlevel.checkpoint()
             for (record_class, key), record in rows[begin : begin + SLICE_ROWS]:
-                table = TABLES[record_class]
+                codec = CODECS[record_class]
                 if record is None:
-                    values[Operation(table, deletes=True)].append(table.key_values(key))
+                    values[Operation(codec, deletes=True)].append(codec.key_values(key))
                 else:
-                    values[Operation(table, deletes=False)].append(table.encode(record, self._keyring))
+                    values[Operation(codec, deletes=False)].append(codec.encode(record, self._keyring))
         return await self._cross(self._run, values)
 
     async def read(self, keys: Sequence[RowKey]) -> ReadBack:
@@ -223,15 +225,15 @@ class PostgresBackend:
         found: dict[RowKey, Row] = {key: Row(key, None) for key in keys}
         left_out: list[RowKey] = []
         for record_class, of_class in wanted.items():
-            table = TABLES[record_class]
-            key_columns = zip(*(table.key_values(key.key) for key in of_class), strict=True)
-            stored = await self._cross(self._fetch, rows_statement(table), *map(list, key_columns))
-            rows, undecodable = decode_rows(table, [row[:-1] for row in stored], self._keyring)
+            codec = CODECS[record_class]
+            key_columns = zip(*(codec.key_values(key.key) for key in of_class), strict=True)
+            stored = await self._cross(self._fetch, rows_statement(codec), *map(list, key_columns))
+            rows, undecodable = codec.decode_rows([row[:-1] for row in stored], self._keyring)
             found |= {row.key: row for row in rows}
             left_out += [
                 row_key(record_class, error.key) for error in undecodable if error.policy is Policy.LEAVE_OUT
             ]
-            await self._drop(table, undecodable)
+            await self._drop(codec, undecodable)
         return ReadBack(list(found.values()), left_out)
 
     async def end_writer_session(self) -> bool:
@@ -258,14 +260,14 @@ class PostgresBackend:
         """What went to the database; the maxima begin anew."""
         return self._queries.take(open_connections=int(self._is_connected()))
 
-    async def _drop(self, table: Table, undecodable: Sequence[Undecodable]) -> None:
+    async def _drop(self, codec: Codec, undecodable: Sequence[Undecodable]) -> None:
         doomed = [error.key for error in undecodable if error.policy is Policy.DELETE]
         if doomed:
-            await self._cross(self._run, {Operation(table, deletes=True): doomed})
+            await self._cross(self._run, {Operation(codec, deletes=True): doomed})
         for error in undecodable:
             deleted = error.policy is Policy.DELETE
             self._on_dropped(
-                DroppedRow(table=table.name, key=error.key, reason=error.reason, deleted=deleted)
+                DroppedRow(table=codec.table, key=error.key, reason=error.reason, deleted=deleted)
             )
 
     async def _cross(self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -396,7 +398,7 @@ class PostgresBackend:
 
     async def _run(self, values: "dict[Operation, list[Values]]") -> int:
         # In a fixed order: every combination of operations is a statement of its own to be prepared.
-        operations = tuple(sorted(values, key=lambda operation: (operation.table.name, operation.deletes)))
+        operations = tuple(sorted(values, key=lambda operation: (operation.codec.table, operation.deletes)))
         if not operations:
             return 0
         connection = await self._writer()

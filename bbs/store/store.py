@@ -22,9 +22,9 @@ import trio
 from bbs.models.errors import BBSError, UnknownError
 from bbs.models.outcome import Announcement, Outcome, Record, Row, RowKey
 from bbs.store.backend import Backend, BackendUnavailable, BatchRefused, Seen, Source
-from bbs.store.codec import check
 from bbs.store.foreign_changes import Announce, Comparison, Reconciled, Written
 from bbs.store.head import Head
+from bbs.store.storable import must_be_storable
 from bbs.store.tables import Tables
 
 BATCH_ROWS_MAX: Final = 500
@@ -192,7 +192,7 @@ class Store:
             )
         for row in outcome.rows:
             if row.record is not None:
-                check(row.record)
+                must_be_storable(row.record)
         staged = _Staged(about, outcome, trio.current_time())
         self._queue.append(staged)
         self._newest[about] = staged

@@ -14,7 +14,7 @@ from bbs.models.actual_lrp import ActualLRPState, Presence
 from bbs.models.desired_lrp import MetricTag
 from bbs.store import schema
 from bbs.store.backend import BatchRefused
-from bbs.store.codec import ENVELOPE
+from bbs.store.codecs.envelope import ENVELOPE
 from bbs.store.dsn import parse_dsn
 from bbs.store.migrations import MIGRATIONS, SCHEMA_VERSION, Migration
 from bbs.store.postgres import PostgresBackend
