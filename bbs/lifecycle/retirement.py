@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bbs.lifecycle.changes import RowsChanged, recorded
-from bbs.models.actual_lrp import ActualLRP, ActualLRPState, Rows
+from bbs.models.actual_lrp import ActualLRP, Rows
 from bbs.models.errors import ResourceNotFound
 from bbs.models.outcome import Announcement, Outcome, delete
 
@@ -75,7 +75,7 @@ def retire(rows: Rows, *, trace_id: str) -> RetireStep:
     lrp = rows.ordinary
     if lrp is None:
         raise ResourceNotFound
-    if lrp.state in (ActualLRPState.CLAIMED, ActualLRPState.RUNNING):
+    if lrp.state.is_held:
         return AskCell(rows, trace_id)
     return RemoveRow(Outcome(rows=(delete(lrp),), announcements=(removed_by_retire(rows, trace_id),)))
 

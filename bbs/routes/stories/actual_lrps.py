@@ -19,8 +19,6 @@ from bbs.models.outcome import Outcome, RequestAuction
 from bbs.routes.stories import data
 from bbs.routes.stories.story import Failures, Line, Sequel, Session, Story, changing, whole
 
-HELD: Final = (ActualLRPState.CLAIMED, ActualLRPState.RUNNING)
-
 
 class Head(Protocol):
     def rows_at(self, process_guid: str, index: int) -> Rows: ...
@@ -137,7 +135,7 @@ class ActualLRPStories:
             if is_debug
             else ()
         )
-        if lrp is None or lrp.state in HELD:
+        if lrp is None or lrp.state.is_held:
             return Story(before=read)
         return removing(retiring(key.process_guid, key.index), lrp, None, before=read)
 

@@ -13,7 +13,6 @@ from bbs.models.outcome import Outcome, RequestAuction
 from bbs.models.wire import encode
 from bbs.routes.stories import data
 from bbs.routes.stories.actual_lrps import (
-    HELD,
     crashing,
     instance_key,
     reading_rows,
@@ -131,7 +130,7 @@ class EvacuationStories:
             return removing_suspect(
                 held, numbers="3", before=read, further=(Level.ERROR, "failed-removing-suspect-actual-lrp")
             )
-        if held.state not in HELD:
+        if not held.state.is_held:
             return Story(before=read)
         session = _unclaim("db-unclaim-actual-lrp-if-all-running", held, "3")
         within: tuple[Line, ...] = ()
@@ -159,7 +158,7 @@ class EvacuationStories:
             return Story(before=(*read, Line(Level.INFO, "already-evacuated-by-different-cell")))
         if held is None or held.presence is Presence.EVACUATING:
             return _evacuating_from_report(request, evacuating, read)
-        if held.state not in HELD:
+        if not held.state.is_held:
             return Story(before=read)
         return self._dance(rows, held, read)
 
