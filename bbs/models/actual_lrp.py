@@ -54,6 +54,10 @@ class InstanceKey:
     instance_guid: str
     cell_id: str
 
+    @classmethod
+    def from_message(cls, message: pb.ActualLRPInstanceKey) -> "InstanceKey":
+        return cls(instance_guid=message.instance_guid, cell_id=message.cell_id)
+
 
 NO_INSTANCE: Final = InstanceKey(instance_guid="", cell_id="")
 

@@ -11,11 +11,11 @@ from bbs.lifecycle.retirement import retire
 from bbs.lifecycle.rows import StartReport
 from bbs.log import Level
 from bbs.models import pb
-from bbs.models.actual_lrp import Rows
+from bbs.models.actual_lrp import InstanceKey, Rows
 from bbs.routes.answers import SUCCESS
 from bbs.routes.context import Context
 from bbs.routes.handler_log import tell
-from bbs.routes.stories.actual_lrps import instance_key, retiring
+from bbs.routes.stories.actual_lrps import retiring
 from bbs.routes.stories.story import whole
 
 
@@ -29,7 +29,7 @@ class ActualLRPLifecycle:
         await self._context.change(
             lambda: lifecycle.claim(
                 self._head.rows_at(request.process_guid, request.index),
-                instance_key(request.actual_lrp_instance_key),
+                InstanceKey.from_message(request.actual_lrp_instance_key),
                 now_ns=self._context.now_ns(),
             ),
             about=request.process_guid,
@@ -47,7 +47,7 @@ class ActualLRPLifecycle:
         outcome = await self._context.change(
             lambda: lifecycle.crash(
                 self._rows(request.actual_lrp_key),
-                instance_key(request.actual_lrp_instance_key),
+                InstanceKey.from_message(request.actual_lrp_instance_key),
                 request.error_message,
                 is_desired=self._head.desired_lrp(process_guid) is not None,
                 now_ns=self._context.now_ns(),
@@ -75,7 +75,7 @@ class ActualLRPLifecycle:
         await self._context.change(
             lambda: lifecycle.remove(
                 self._head.rows_at(request.process_guid, request.index),
-                instance_key(request.actual_lrp_instance_key) if given else None,
+                InstanceKey.from_message(request.actual_lrp_instance_key) if given else None,
             ),
             about=request.process_guid,
         )

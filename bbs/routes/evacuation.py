@@ -12,12 +12,11 @@ from bbs.http.endpoints import Answer, Call
 from bbs.lifecycle import evacuation as lifecycle
 from bbs.lifecycle.rows import StartReport
 from bbs.models import pb
-from bbs.models.actual_lrp import ActualLRPState, Presence, Rows
+from bbs.models.actual_lrp import ActualLRPState, InstanceKey, Presence, Rows
 from bbs.models.errors import BBSError
 from bbs.models.outcome import Outcome
 from bbs.routes.answers import SUCCESS, RefusedBeside
 from bbs.routes.context import Context
-from bbs.routes.stories.actual_lrps import instance_key
 
 KEEP_CONTAINER: Final = pb.EvacuationResponse(keep_container=True).SerializeToString()
 DESTROY_CONTAINER: Final = b""
@@ -31,7 +30,7 @@ class Evacuation:
     async def remove_evacuating(self, request: pb.RemoveEvacuatingActualLRPRequest, call: Call) -> Answer:
         await self._context.change(
             lambda: lifecycle.remove_evacuating(
-                self._rows(request.actual_lrp_key), instance_key(request.actual_lrp_instance_key)
+                self._rows(request.actual_lrp_key), InstanceKey.from_message(request.actual_lrp_instance_key)
             ),
             about=request.actual_lrp_key.process_guid,
         )
@@ -44,7 +43,7 @@ class Evacuation:
             request.actual_lrp_key.process_guid,
             lambda: lifecycle.evacuate_claimed(
                 self._rows(request.actual_lrp_key),
-                instance_key(request.actual_lrp_instance_key),
+                InstanceKey.from_message(request.actual_lrp_instance_key),
                 now_ns=self._context.now_ns(),
             ),
         )
@@ -56,7 +55,7 @@ class Evacuation:
             request.actual_lrp_key.process_guid,
             lambda: lifecycle.evacuate_crashed(
                 self._rows(request.actual_lrp_key),
-                instance_key(request.actual_lrp_instance_key),
+                InstanceKey.from_message(request.actual_lrp_instance_key),
                 request.error_message,
                 now_ns=self._context.now_ns(),
             ),
@@ -68,7 +67,7 @@ class Evacuation:
             "evacuate-stopped-actual-lrp",
             request.actual_lrp_key.process_guid,
             lambda: lifecycle.evacuate_stopped(
-                self._rows(request.actual_lrp_key), instance_key(request.actual_lrp_instance_key)
+                self._rows(request.actual_lrp_key), InstanceKey.from_message(request.actual_lrp_instance_key)
             ),
         )
 

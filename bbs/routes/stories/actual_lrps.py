@@ -62,7 +62,7 @@ class ActualLRPStories:
             else "failed-starting-actual-lrp",
         )
         if self._debug_lrp_start_heartbeats:
-            holder = rows.held_by(instance_key(request.actual_lrp_instance_key))
+            holder = rows.held_by(InstanceKey.from_message(request.actual_lrp_instance_key))
             if holder is not None and holder.state is ActualLRPState.RUNNING:
                 assert story.work is not None
                 story.before = (*read, Line(Level.DEBUG, "heartbeating-lrp", story.work))
@@ -117,7 +117,7 @@ class ActualLRPStories:
         if rows.ordinary is None:
             return Story(before=read)
         given = request.HasField("actual_lrp_instance_key")
-        claimant = instance_key(request.actual_lrp_instance_key) if given else None
+        claimant = InstanceKey.from_message(request.actual_lrp_instance_key) if given else None
         return removing(
             Session("db-remove-actual-lrp", "2", data.by_index(request)),
             rows.ordinary,
@@ -158,7 +158,9 @@ class ActualLRPStories:
             return {}
         state: data.Data = {"from_state": str(lrp.state)}
         if not isinstance(request, pb.FailActualLRPRequest):
-            state["same_instance_key"] = lrp.instance == instance_key(request.actual_lrp_instance_key)
+            state["same_instance_key"] = lrp.instance == InstanceKey.from_message(
+                request.actual_lrp_instance_key
+            )
         return state
 
 
@@ -167,10 +169,6 @@ _CLAIM_FAILURES: Final[Failures] = {
     ActualLRPCannotBeClaimed: "cannot-transition-to-claimed",
 }
 _START_FAILURES: Final[Failures] = {ActualLRPCannotBeStarted: "failed-to-transition-actual-lrp-to-started"}
-
-
-def instance_key(message: pb.ActualLRPInstanceKey) -> InstanceKey:
-    return InstanceKey(instance_guid=message.instance_guid, cell_id=message.cell_id)
 
 
 def reading_rows(
@@ -262,7 +260,7 @@ def _suspect(rows: Rows, message: pb.ActualLRPInstanceKey) -> ActualLRP | None:
     """The suspect row, if it is the instance's. Most instances have none, so the key is read only then."""
     if rows.suspect is None:
         return None
-    holder = rows.held_by(instance_key(message))
+    holder = rows.held_by(InstanceKey.from_message(message))
     return holder if holder is rows.suspect else None
 
 

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 from bbs.lifecycle.evacuation import PROVEN
 from bbs.log import Level
 from bbs.models import pb
-from bbs.models.actual_lrp import ActualLRP, ActualLRPState, Presence, Rows
+from bbs.models.actual_lrp import ActualLRP, ActualLRPState, InstanceKey, Presence, Rows
 from bbs.models.desired_lrp import RECREATE, DesiredLRP
 from bbs.models.errors import ResourceExists, ResourceNotFound
 from bbs.models.outcome import Outcome, RequestAuction
@@ -14,7 +14,6 @@ from bbs.models.wire import encode
 from bbs.routes.stories import data
 from bbs.routes.stories.actual_lrps import (
     crashing,
-    instance_key,
     reading_rows,
     removing,
     removing_suspect,
@@ -185,7 +184,7 @@ class EvacuationStories:
     def _looked_at(self, request: _Asked) -> tuple[Rows, ActualLRP | None, tuple[Line, ...]]:
         key = request.actual_lrp_key
         rows = self._head.rows_at(key.process_guid, key.index)
-        held = rows.held_by(instance_key(request.actual_lrp_instance_key))
+        held = rows.held_by(InstanceKey.from_message(request.actual_lrp_instance_key))
         return rows, held, reading_rows(key.process_guid, key.index)
 
     def _running(self, process_guid: str) -> int:
@@ -286,7 +285,7 @@ def _removing_evacuating(
 ) -> Story:
     about = {
         "lrp_key": data.key(request.actual_lrp_key),
-        "instance_key": data.instance(instance_key(request.actual_lrp_instance_key)),
+        "instance_key": data.instance(InstanceKey.from_message(request.actual_lrp_instance_key)),
     }
     return changing(
         Session("db-remove-evacuating-actual-lrp", numbers, about),
