@@ -28,11 +28,9 @@ from bbs.http.endpoints import (
     CannotOpenStream,
     Peer,
     RouteTable,
-    StreamEnded,
     StreamSource,
     Unary,
 )
-from bbs.http.head import END_OF_HEAD, Head, head_reader
 from bbs.http.limits import Limits
 from bbs.http.refusals import (
     BAD_REQUEST,
@@ -48,6 +46,7 @@ from bbs.http.refusals import (
     http_date,
     slices,
 )
+from bbs.http.request_head import END_OF_HEAD, RequestHead, head_reader
 from bbs.http.sockets import linger
 from bbs.http.unserved import Unserved
 
@@ -276,7 +275,7 @@ class _Connection:
                 raise _Refused(BAD_REQUEST)
             unread += more
 
-    async def _read_body(self, head: Head, start: bytes) -> tuple[bytes, bytes]:
+    async def _read_body(self, head: RequestHead, start: bytes) -> tuple[bytes, bytes]:
         """Read on until the body ends; returns the body and what follows it."""
         limits = self._lane.limits
         self.phase = Phase.READING_BODY
@@ -324,7 +323,7 @@ class _Connection:
 
     # -- answering
 
-    async def _answer(self, head: Head, call: Call) -> bool:
+    async def _answer(self, head: RequestHead, call: Call) -> bool:
         """Call the handler and send what it returns. False if the connection is to be closed."""
         lane = self._lane
         lane.requests += 1
@@ -405,7 +404,7 @@ class _Connection:
             self.deadline = inf
             try:
                 frames = await source.receive()
-            except StreamEnded:
+            except trio.EndOfChannel:
                 return True
             except Exception as bug:
                 # Without the final chunk, so that the client knows that this is no regular end.

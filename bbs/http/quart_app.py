@@ -16,7 +16,6 @@ from bbs.http.endpoints import (
     EventStream,
     Route,
     RouteTable,
-    StreamEnded,
     StreamSource,
     Unary,
     WrongMethod,
@@ -112,7 +111,7 @@ def build_app(
                 while True:
                     if received := await source.receive():
                         yield received
-            except StreamEnded:
+            except trio.EndOfChannel:
                 connection.close_after_answer()
             except Exception as bug:
                 # Without the final chunk, so that the client knows that this is no regular end.

@@ -1,12 +1,11 @@
 """Claim, start, crash, fail, remove and retire, as the log tells of them."""
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from bbs.log import Level
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP, ActualLRPState, InstanceKey, Rows
-from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.errors import (
     ActualLRPCannotBeClaimed,
     ActualLRPCannotBeCrashed,
@@ -18,12 +17,7 @@ from bbs.models.errors import (
 from bbs.models.outcome import Outcome, RequestAuction
 from bbs.routes.stories import data
 from bbs.routes.stories.story import Failures, Line, Sequel, Session, Story, changing, whole
-
-
-class Head(Protocol):
-    def rows_at(self, process_guid: str, index: int) -> Rows: ...
-
-    def desired_lrp(self, process_guid: str) -> DesiredLRP | None: ...
+from bbs.store.head import Head
 
 
 class ActualLRPStories:

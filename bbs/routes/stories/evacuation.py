@@ -1,6 +1,6 @@
 """What draining cells ask, as the log tells of it. The cases are those of `bbs.lifecycle.evacuation`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from bbs.lifecycle.evacuation import PROVEN
@@ -19,17 +19,10 @@ from bbs.routes.stories.actual_lrps import (
     removing_suspect,
 )
 from bbs.routes.stories.story import HANDLER, Line, Sequel, Session, Story, changing, whole
+from bbs.store.head import Head
 
 NO_SUCH_ROW: Final = "sql: no rows in result set"
 """Go's words."""
-
-
-class Head(Protocol):
-    def rows_at(self, process_guid: str, index: int) -> Rows: ...
-
-    def rows_of(self, process_guid: str) -> Sequence[ActualLRP]: ...
-
-    def desired_lrp(self, process_guid: str) -> DesiredLRP | None: ...
 
 
 class _Asked(Protocol):
