@@ -18,7 +18,7 @@ from itertools import chain
 from typing import Final
 
 from bbs.lifecycle import internal_routes, metric_tags
-from bbs.lifecycle.changes import created, removed
+from bbs.lifecycle.announcements import created, removed
 from bbs.lifecycle.columns import ROOTFS_CHARACTERS_MAX, must_fit
 from bbs.lifecycle.rows import unclaimed
 from bbs.models import pb

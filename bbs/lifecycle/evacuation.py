@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from bbs.lifecycle.actual_lrps import crashed_row
-from bbs.lifecycle.changes import After, RowsChanged, created, recorded
+from bbs.lifecycle.announcements import After, RowsChanged, created, recorded
 from bbs.lifecycle.columns import must_fit
 from bbs.lifecycle.groups import alone
 from bbs.lifecycle.rows import StartReport, as_stored, unclaimed_again

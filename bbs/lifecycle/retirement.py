@@ -14,7 +14,7 @@ Asking the cell takes several turns with others, so the decision comes in pieces
 from dataclasses import dataclass
 from typing import Final
 
-from bbs.lifecycle.changes import RowsChanged, recorded
+from bbs.lifecycle.announcements import RowsChanged, recorded
 from bbs.models.actual_lrp import ActualLRP, Rows
 from bbs.models.errors import ResourceNotFound
 from bbs.models.outcome import Announcement, Outcome, delete

@@ -10,7 +10,7 @@ moved on since; then there is `NOTHING` to do.
 
 from collections.abc import Set
 
-from bbs.lifecycle.changes import removed
+from bbs.lifecycle.announcements import removed
 from bbs.lifecycle.rows import unclaimed, unclaimed_again, with_presence
 from bbs.models.actual_lrp import ActualLRP, ActualLRPState, Presence, Rows
 from bbs.models.desired_lrp import DesiredLRP

@@ -28,7 +28,6 @@ from trio_asyncio import aio_as_trio
 from bbs.models.outcome import Record, Row, RowKey
 from bbs.store import schema
 from bbs.store.backend import BatchRefused, DroppedRow, ReadBack, Seen, WriterLockLost, row_key
-from bbs.store.changes import SLICE_ROWS, changes
 from bbs.store.codecs import CODECS
 from bbs.store.codecs.codec import Codec, Policy, Undecodable
 from bbs.store.codecs.columns import Values
@@ -38,7 +37,8 @@ from bbs.store.dsn import DSN
 from bbs.store.key_check import check_keys
 from bbs.store.query_statistics import QueryCounts, QueryStatistics
 from bbs.store.side_connection import SideConnection
-from bbs.store.statements import Operation, batch_statement, rows_statement
+from bbs.store.statements import TableWrite, batch_statement, rows_statement
+from bbs.store.unseen import SLICE_ROWS, unseen
 
 WRITER_LOCK: Final = 0x62627377_72697465
 """Key of the advisory lock: ``bbswrite`` in ASCII."""
@@ -182,7 +182,7 @@ class PostgresBackend:
             return await self._cross(self._fetch, statement, *parameters)
 
         await check_keys(fetch, self._keyring)
-        async with aclosing(changes(fetch, self._keyring, seen)) as slices:
+        async with aclosing(unseen(fetch, self._keyring, seen)) as slices:
             async for codec, rows, undecodable in slices:
                 yield rows
                 await self._drop(codec, undecodable)
@@ -196,7 +196,7 @@ class PostgresBackend:
             return await self._cross(self._fetch_unlocked, statement, *parameters)
 
         if await self._cross(self._schema_is_ours):
-            async with aclosing(changes(fetch, self._keyring, seen)) as slices:
+            async with aclosing(unseen(fetch, self._keyring, seen)) as slices:
                 async for _, rows, _ in slices:
                     yield rows
                     await trio.lowlevel.checkpoint()
@@ -206,16 +206,16 @@ class PostgresBackend:
                 await trio.lowlevel.checkpoint()
 
     async def write(self, rows: Sequence[Row]) -> int:
-        values: defaultdict[Operation, list[Values]] = defaultdict(list)
+        values: defaultdict[TableWrite, list[Values]] = defaultdict(list)
         for begin in range(0, len(rows), SLICE_ROWS):
             if begin:
                 await trio.lowlevel.checkpoint()
             for (record_class, key), record in rows[begin : begin + SLICE_ROWS]:
                 codec = CODECS[record_class]
                 if record is None:
-                    values[Operation(codec, deletes=True)].append(codec.key_values(key))
+                    values[TableWrite(codec, deletes=True)].append(codec.key_values(key))
                 else:
-                    values[Operation(codec, deletes=False)].append(codec.encode(record, self._keyring))
+                    values[TableWrite(codec, deletes=False)].append(codec.encode(record, self._keyring))
         return await self._cross(self._run, values)
 
     async def read(self, keys: Sequence[RowKey]) -> ReadBack:
@@ -263,7 +263,7 @@ class PostgresBackend:
     async def _drop(self, codec: Codec, undecodable: Sequence[Undecodable]) -> None:
         doomed = [error.key for error in undecodable if error.policy is Policy.DELETE]
         if doomed:
-            await self._cross(self._run, {Operation(codec, deletes=True): doomed})
+            await self._cross(self._run, {TableWrite(codec, deletes=True): doomed})
         for error in undecodable:
             deleted = error.policy is Policy.DELETE
             self._on_dropped(
@@ -396,14 +396,14 @@ class PostgresBackend:
         """Whether the tables are there, as we know them; their rows may be read before anybody may write."""
         return await schema.is_current(await self._connected())
 
-    async def _run(self, values: "dict[Operation, list[Values]]") -> int:
-        # In a fixed order: every combination of operations is a statement of its own to be prepared.
-        operations = tuple(sorted(values, key=lambda operation: (operation.codec.table, operation.deletes)))
-        if not operations:
+    async def _run(self, values: "dict[TableWrite, list[Values]]") -> int:
+        # In a fixed order: every combination of writes is a statement of its own to be prepared.
+        writes = tuple(sorted(values, key=lambda write: (write.codec.table, write.deletes)))
+        if not writes:
             return 0
         connection = await self._writer()
-        arrays = [column for operation in operations for column in zip(*values[operation], strict=True)]
-        transaction: int = await connection.fetchval(batch_statement(operations), *arrays)
+        arrays = [column for write in writes for column in zip(*values[write], strict=True)]
+        transaction: int = await connection.fetchval(batch_statement(writes), *arrays)
         return transaction
 
     async def _end_sessions(self, pid: int | None) -> bool:

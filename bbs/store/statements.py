@@ -16,8 +16,8 @@ VERSION = "xmin::text::bigint AS row_version"
 """Differs between any two committed versions of one row; see `bbs.store.backend.Seen`."""
 
 
-class Operation(NamedTuple):
-    """Put or delete rows of one table. Puts take an array per column, deletes one per key column."""
+class TableWrite(NamedTuple):
+    """Puts or deletes rows of one table. Puts take an array per column, deletes one per key column."""
 
     codec: Codec
     deletes: bool
@@ -28,12 +28,12 @@ class Operation(NamedTuple):
 
 
 @cache
-def batch_statement(operations: tuple[Operation, ...]) -> str:
-    """One statement for all ``operations``; its parameters are theirs, one after another. It gives its transaction's id."""
+def batch_statement(writes: tuple[TableWrite, ...]) -> str:
+    """One statement for all ``writes``; its parameters are theirs, one after another. It gives its transaction's id."""
     numbers = count(1)
     changes = (
-        (_delete if operation.deletes else _upsert)(operation.codec, _arrays(operation.parameters, numbers))
-        for operation in operations
+        (_delete if write.deletes else _upsert)(write.codec, _arrays(write.parameters, numbers))
+        for write in writes
     )
     return f"WITH {', '.join(f's{i} AS ({sql})' for i, sql in enumerate(changes))} SELECT txid_current()"
 

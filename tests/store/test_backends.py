@@ -15,8 +15,8 @@ from bbs.models.domain import Domain
 from bbs.models.outcome import Record, delete, put
 from bbs.models.task import Task, TaskState
 from bbs.store.backend import Seen, WriterLockLost
-from bbs.store.changes import PAGE_ROWS, SLICE_ROWS
 from bbs.store.codecs import CODECS
+from bbs.store.unseen import PAGE_ROWS, SLICE_ROWS
 from tests.records import actual_lrp, desired_lrp, task
 from tests.store.worlds import RECORDS, RUNNING, by_key, load, write_until_done
 

@@ -32,7 +32,7 @@ Slice = tuple[Codec, list[Row], list[Undecodable]]
 """Rows of one table that can be read, or are gone, and what is wrong with the others."""
 
 
-async def changes(fetch: Fetch, keyring: Keyring, seen: Seen) -> AsyncGenerator[Slice, None]:
+async def unseen(fetch: Fetch, keyring: Keyring, seen: Seen) -> AsyncGenerator[Slice, None]:
     """Everything that is not as ``seen``, which is brought up to date slice by slice.
 
     Rows that can't be read are never seen, so they come again each time.
