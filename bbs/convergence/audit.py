@@ -22,7 +22,7 @@ import trio
 from bbs.convergence.taken_over import announcements_of
 from bbs.log import Logger
 from bbs.models.outcome import Record, RowKey
-from bbs.store.backend import BackendUnavailable, BatchRefused, row_key
+from bbs.store.backend import BackendUnavailable, StatementRejected, row_key
 from bbs.store.codecs import CODECS
 from bbs.store.codecs.columns import Values
 from bbs.store.crypto import Keyring
@@ -96,7 +96,7 @@ class Audit:
         """Note where we came in: what is written from now on is either ours or somebody else's.
 
         Raises:
-          BackendUnavailable, BatchRefused
+          BackendUnavailable, StatementRejected
         """
         self._since = await self._database.now()
         self._sessions_seen = self._sessions()
@@ -107,7 +107,7 @@ class Audit:
         failed, taken_over = 0, 0
         try:
             taken_over = await self._audit()
-        except (BackendUnavailable, BatchRefused) as trouble:
+        except (BackendUnavailable, StatementRejected) as trouble:
             failed = 1
             self._log.error("failed", error=trouble)
         before = self._statistics

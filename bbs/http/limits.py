@@ -31,7 +31,7 @@ class Limits:
     send_stall_s: float = 60.0
     """How long a peer may take over one slice of an answer: dropped after that."""
     linger_s: float = 1.0
-    """How long we read and discard after a refusal, so that the peer sees the refusal and not a reset."""
+    """How long we read and discard after an error, so that the peer sees our answer and not a reset."""
     stop_grace_s: float = 60.0
     """From stop to the end of the last request in flight: cancelled after that (spec: api.md 1.1)."""
     stop_unfinished_s: float = 5.0

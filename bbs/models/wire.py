@@ -34,7 +34,7 @@ def decode(message_class: type[M], data: bytes) -> M:
     message.DiscardUnknownFields()
     # Go writes what we would write, so a request of equal length lost nothing. Any other is looked at again.
     if message.ByteSize() != len(data):
-        _refuse_wrong_wire_types(message_class.FromString(data))
+        _must_have_right_wire_types(message_class.FromString(data))
     return message
 
 
@@ -70,14 +70,14 @@ def varint(value: int) -> bytes:
 SMALL_VARINTS: Final = tuple(bytes((value,)) for value in range(0x80))
 
 
-def _refuse_wrong_wire_types(message: Message) -> None:
+def _must_have_right_wire_types(message: Message) -> None:
     known = message.DESCRIPTOR.fields_by_number
     unknown = UnknownFieldSet(message)
     if any(unknown[i].field_number in known for i in range(len(unknown))):
         raise InvalidRequest
     for field, value in message.ListFields():
         for child in _children(field, value):
-            _refuse_wrong_wire_types(child)
+            _must_have_right_wire_types(child)
 
 
 def _children(field: FieldDescriptor, value: Any) -> Iterator[Message]:

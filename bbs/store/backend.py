@@ -21,8 +21,8 @@ class BackendUnavailable(Exception):
     """The database did not answer, or not yet. A write may or may not have happened; writing the same again is safe."""
 
 
-class BatchRefused(Exception):
-    """The database refused a write for what is in it, and wrote nothing. ``error`` is the answer to the request."""
+class StatementRejected(Exception):
+    """The database rejected a statement for what is in it, and wrote nothing. ``error`` is the answer to the request."""
 
     def __init__(self, error: BBSError) -> None:
         super().__init__(str(error))
@@ -103,7 +103,7 @@ class Source(Protocol):
         Rows that can't be read are passed over in silence: they are for the writer to deal with.
 
         Raises:
-          BackendUnavailable, BatchRefused: what was yielded is good; go on later.
+          BackendUnavailable, StatementRejected: what was yielded is good; go on later.
         """
 
 
@@ -121,7 +121,7 @@ class Backend(Protocol):
         Raises:
           BackendUnavailable: try again.
           SchemaError: the database can't be used as it is; trying again won't help.
-          BatchRefused: nor will it here: the server does not let us make or read what we must.
+          StatementRejected: nor will it here: the server does not let us make or read what we must.
           WriterLockLost: we held the lock before, and somebody else did since.
 
         Cancellation:
@@ -136,7 +136,7 @@ class Backend(Protocol):
 
         Raises:
           BackendUnavailable: what was yielded is good; call again.
-          BatchRefused: a table can't be read.
+          StatementRejected: a table can't be read.
         """
 
     async def write(self, rows: Sequence[Row]) -> int:
@@ -146,7 +146,7 @@ class Backend(Protocol):
 
         Raises:
           BackendUnavailable: it may have happened or not. Call again; the backend connects anew by itself.
-          BatchRefused: it has not happened, and would not if tried again.
+          StatementRejected: it has not happened, and would not if tried again.
           WriterLockLost: it has not happened, and somebody else is master.
 
         Cancellation:
@@ -157,7 +157,7 @@ class Backend(Protocol):
         """These rows as the database has them now.
 
         Raises:
-          BackendUnavailable, BatchRefused: as `load`.
+          BackendUnavailable, StatementRejected: as `load`.
           WriterLockLost: somebody else is master.
         """
 
@@ -168,7 +168,7 @@ class Backend(Protocol):
         """Make sure that the writer lock is ours, and was nobody else's: connect anew if need be.
 
         Raises:
-          BackendUnavailable, BatchRefused: nobody can say; call again.
+          BackendUnavailable, StatementRejected: nobody can say; call again.
           WriterLockLost: somebody else is master.
         """
 

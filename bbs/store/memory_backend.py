@@ -13,7 +13,14 @@ import trio
 
 from bbs.models.errors import BBSError, UnknownError
 from bbs.models.outcome import Row, RowKey
-from bbs.store.backend import BackendUnavailable, BatchRefused, DroppedRow, ReadBack, Seen, WriterLockLost
+from bbs.store.backend import (
+    BackendUnavailable,
+    DroppedRow,
+    ReadBack,
+    Seen,
+    StatementRejected,
+    WriterLockLost,
+)
 from bbs.store.codecs import CODECS
 from bbs.store.codecs.codec import Policy
 from bbs.store.codecs.columns import Values
@@ -30,7 +37,7 @@ class Fault(Enum):
     """The connection breaks, and nothing was written."""
     LOST_AFTER = auto()
     """The connection breaks, and all was written. The caller can't tell it from `LOST_BEFORE`."""
-    REFUSED = auto()
+    REJECTED = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +52,13 @@ class Outage:
 class Faults:
     """Troubles as data. ``next_writes`` are used up, one per write; ``outages`` apply at their time.
 
-    ``write_s`` is how long a write takes, and ``refusal`` makes the error of a refused one.
+    ``write_s`` is how long a write takes, and ``rejection`` makes the error of a rejected one.
     """
 
     write_s: float = 0.0
     next_writes: deque[Fault] = field(default_factory=deque)
     outages: Sequence[Outage] = ()
-    refusal: Callable[[], BBSError] = UnknownError
+    rejection: Callable[[], BBSError] = UnknownError
 
     def out_of_order(self) -> bool:
         now_s = trio.current_time()
@@ -117,8 +124,8 @@ class MemoryBackend:
         fault = self.faults.next_writes.popleft() if self.faults.next_writes else Fault.NONE
         await trio.sleep(self.faults.write_s)
         self._require_lock()
-        if fault is Fault.REFUSED:
-            raise BatchRefused(self.faults.refusal())
+        if fault is Fault.REJECTED:
+            raise StatementRejected(self.faults.rejection())
         if fault is not Fault.LOST_BEFORE:
             self._apply(rows)
         if fault is not Fault.NONE:

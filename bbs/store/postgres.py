@@ -27,7 +27,7 @@ from trio_asyncio import aio_as_trio
 
 from bbs.models.outcome import Record, Row, RowKey
 from bbs.store import schema
-from bbs.store.backend import BatchRefused, DroppedRow, ReadBack, Seen, WriterLockLost, row_key
+from bbs.store.backend import DroppedRow, ReadBack, Seen, StatementRejected, WriterLockLost, row_key
 from bbs.store.codecs import CODECS
 from bbs.store.codecs.codec import Codec, Policy, Undecodable
 from bbs.store.codecs.columns import Values
@@ -128,7 +128,7 @@ class PostgresBackend:
 
         Raises:
           BackendUnavailable: it can't be reached, or not as whom we are told to be.
-          BatchRefused: it does not let us make a table.
+          StatementRejected: it does not let us make a table.
         """
         await self._cross(self._ensure_configurations)
 
@@ -140,7 +140,7 @@ class PostgresBackend:
         """Note down that all values are sealed with the active key. On a connection of its own: writes go on.
 
         Raises:
-          BackendUnavailable, BatchRefused: it is not noted down, or perhaps.
+          BackendUnavailable, StatementRejected: it is not noted down, or perhaps.
           WriterLockLost: somebody else is the writer, and nothing was changed.
         """
         side = SideConnection(self._dsn, connect_s=self._connect_s, statement_s=self._statement_s)
@@ -273,7 +273,7 @@ class PostgresBackend:
     async def _cross(self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``work`` under asyncio and give its failures their meaning.
 
-        A connection is kept only after a success or a plain refusal by the server: nobody knows what is going on at
+        A connection is kept only after a success or a plain error of the server: nobody knows what is going on at
         the other end of one whose statement was cancelled or timed out.
         """
         if self._closed:
@@ -285,7 +285,7 @@ class PostgresBackend:
                 result: T = await aio_as_trio(work)(*args, **kwargs)
         except (Exception, asyncio.CancelledError) as error:
             failure = meaning(error)
-            if not isinstance(failure, BatchRefused):
+            if not isinstance(failure, StatementRejected):
                 self._abandon()
             if failure is error:
                 raise

@@ -59,7 +59,7 @@ class Look:
 
 
 class PostgresAudit:
-    """Raises `BackendUnavailable` or `BatchRefused` from every call; the next one connects anew.
+    """Raises `BackendUnavailable` or `StatementRejected` from every call; the next one connects anew.
 
     ``statement_s`` and ``connect_s`` bound a statement and an attempt to connect, in seconds.
     """

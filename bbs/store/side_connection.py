@@ -49,7 +49,7 @@ class SideConnection:
         """Do ``work`` with it, under asyncio. Runs under Trio.
 
         Raises:
-          BackendUnavailable, BatchRefused: and the next call connects anew.
+          BackendUnavailable, StatementRejected: and the next call connects anew.
         """
 
         async def work_with_it() -> T:

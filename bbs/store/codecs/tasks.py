@@ -14,7 +14,7 @@ from bbs.store.crypto import Keyring
 
 
 class TaskCodec(Codec):
-    """A task whose definition can't be read is a record all the same: it must be refused, and go in its time."""
+    """A task whose definition can't be read is a record all the same: requests about it must fail, and it must go in its time."""
 
     table = "tasks"
     columns = (

@@ -179,11 +179,11 @@ def _require_storable(resource: Resource) -> None:
         (resource.value, VALUE_CHARS_MAX),
     ):
         if "\0" in text:
-            refused = 'ERROR: invalid byte sequence for encoding "UTF8": 0x00 (SQLSTATE 22021)'
-            raise LocketError(Code.UNKNOWN, refused)
+            text = 'ERROR: invalid byte sequence for encoding "UTF8": 0x00 (SQLSTATE 22021)'
+            raise LocketError(Code.UNKNOWN, text)
         if len(text) > chars_max:
-            refused = f"ERROR: value too long for type character varying({chars_max}) (SQLSTATE 22001)"
-            raise LocketError(Code.UNKNOWN, refused)
+            text = f"ERROR: value too long for type character varying({chars_max}) (SQLSTATE 22001)"
+            raise LocketError(Code.UNKNOWN, text)
 
 
 async def expire_on_time(table: LocketTable) -> NoReturn:
