@@ -34,7 +34,7 @@ from bbs.tls.development import CertificatesExist, make_development_certs
 SESSION = "bbs"
 
 EXIT_FAILED = 1
-EXIT_REFUSED = 2
+EXIT_NOT_STARTED = 2
 EXIT_INTERRUPTED = 130
 """As a shell counts an interrupt that came before there was anything to stop."""
 
@@ -43,7 +43,7 @@ CANNOT_START = (ConfigInvalid, TLSFilesInvalid, EmbeddedPostgresFailed, *NO_DATA
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0 a clean end, 1 a failure while running, 2 a refusal to start."""
+    """Run the command line; returns the exit code: 0 a clean end, 1 a failure while running, 2 it could not start."""
     arguments = _parser().parse_args(argv)
     command: str = arguments.command
     if command == "certs":
@@ -171,7 +171,7 @@ def _certs(directory: Path) -> int:
         certs = make_development_certs(directory)
     except (CertificatesExist, OSError) as error:
         print(f"bbs certs: {error}", file=sys.stderr)
-        return EXIT_REFUSED
+        return EXIT_NOT_STARTED
     for path in certs.paths():
         print(path)
     return 0
@@ -200,7 +200,7 @@ def _serve(arguments: argparse.Namespace, streams: StandardStreams) -> int:
             else cause
         )
         print(f"bbs serve: {what}", file=sys.stderr)
-        return EXIT_REFUSED
+        return EXIT_NOT_STARTED
     return 0
 
 

@@ -47,7 +47,7 @@ from bbs.process.process import KeyLabelUnknown, Process
 from bbs.process.settings import Settings
 from bbs.routes.request_log import AccessLogPathInvalid, open_access_log
 from bbs.store.asyncio_loop import open_asyncio_loop
-from bbs.store.backend import BackendUnavailable, BatchRefused, WriterLockLost
+from bbs.store.backend import BackendUnavailable, StatementRejected, WriterLockLost
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import parse_dsn
 from bbs.store.health_check import HealthCheckFailed, HealthCheckSettings
@@ -70,7 +70,7 @@ there take microseconds; without any the start is late by this much, once."""
 
 EXPECTED: Final = (
     BackendUnavailable,
-    BatchRefused,
+    StatementRejected,
     BBSError,
     HealthCheckFailed,
     KeyLabelUnknown,
@@ -83,7 +83,7 @@ EXPECTED: Final = (
 """Failures of members whose text says it all. Any other is a bug, and where it was raised is wanted too."""
 
 
-class Refused(Exception):
+class StartFailed(Exception):
     """The server does not start, and has said why."""
 
     def __init__(self, exit_code: int) -> None:
@@ -128,9 +128,9 @@ def _run_beside(streams: StandardStreams, path: str) -> int:
             return trio.run(_run, config, sink, log, streams)
         except BaseException as failure:
             # The end of the process, whatever it was: nothing is left that a failure could leave half done.
-            refused = first_of(Refused, failure)
-            if refused is not None:
-                return refused.exit_code
+            start_failed = first_of(StartFailed, failure)
+            if start_failed is not None:
+                return start_failed.exit_code
             exited_with_failure(log, str(root_cause(failure)), bug=failure)
             return checks.EXIT_FAILED
 
@@ -172,7 +172,7 @@ async def _assembled(
     """Everything that comes before the first member, step by step (spec: config.md §4, phase A).
 
     Raises:
-      Refused: a step failed, and its reason is in the log.
+      StartFailed: a step failed, and its reason is in the log.
     """
     assembled = _Assembled()
     async with AsyncExitStack() as stack:
@@ -186,9 +186,9 @@ async def _assembled(
         try:
             await probe.prepare()
         except BackendUnavailable as error:
-            _refuse(log, "sql-failed-to-connect", str(error))
-        except BatchRefused as error:
-            _refuse(log, "sql-failed-create-configurations-table", str(error))
+            _fail_start(log, "sql-failed-to-connect", str(error))
+        except StatementRejected as error:
+            _fail_start(log, "sql-failed-create-configurations-table", str(error))
         finally:
             await probe.aclose()
         _check(config, log, after=checks.DATABASE, through=checks.AUCTIONEER)
@@ -198,7 +198,7 @@ async def _assembled(
                 access_log = open_access_log(config.access_log_path, streams.writers)
             except AccessLogPathInvalid as error:
                 log.error("invalid-access-log-path", {"access-log-path": config.access_log_path}, error=error)
-                raise Refused(checks.EXIT_FAILED) from error
+                raise StartFailed(checks.EXIT_FAILED) from error
         _check(config, log, after=checks.AUCTIONEER, through=checks.SERVER_TLS)
         _check(config, log, after=checks.SERVER_TLS, through=checks.LOCKET)
         locket = await _connected_to_locket(config, log, stack)
@@ -297,7 +297,7 @@ async def _connected_to_locket(config: UpstreamConfig, log: Logger, stack: Async
     try:
         return await stack.enter_async_context(open_locket(settings, log=log))
     except (LocketUnreachable, TLSFilesInvalid) as error:
-        _refuse(log, "failed-to-create-locket-client", str(error))
+        _fail_start(log, "failed-to-create-locket-client", str(error))
 
 
 def _settings(config: UpstreamConfig) -> Settings:
@@ -342,15 +342,15 @@ def _check(config: UpstreamConfig, log: Logger, *, after: int, through: int) -> 
         else:
             if problem.action == "failed-to-create-locket-client":
                 log.error("failed-to-open-tls-config", error=problem.error)
-            _refuse(log, problem.action, problem.error, dict(problem.data))
-        raise Refused(problem.exit_code)
+            _fail_start(log, problem.action, problem.error, dict(problem.data))
+        raise StartFailed(problem.exit_code)
 
 
-def _refuse(log: Logger, action: str, error: str, data: dict[str, object] | None = None) -> NoReturn:
+def _fail_start(log: Logger, action: str, error: str, data: dict[str, object] | None = None) -> NoReturn:
     """Upstream's fatal end: a line in the log, and a panic."""
     log.fatal(action, data, error=error or None)
     print(f"panic: {error or action}", file=sys.stderr, flush=True)
-    raise Refused(checks.EXIT_FATAL)
+    raise StartFailed(checks.EXIT_FATAL)
 
 
 async def _obey_signals(

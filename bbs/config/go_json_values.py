@@ -41,12 +41,12 @@ class WrongValue(ValueError):
     """What a value should be and what it is, without repeating it: it may be a secret."""
 
 
-def _refuse_constant(name: str) -> Value:
+def _raise_for_constant(name: str) -> Value:
     raise ValueError(f"{name} is not JSON")
 
 
 _DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=Object, parse_int=Number, parse_float=Number, parse_constant=_refuse_constant
+    object_pairs_hook=Object, parse_int=Number, parse_float=Number, parse_constant=_raise_for_constant
 )
 
 

@@ -22,8 +22,9 @@ import trio
 from bbs.convergence.taken_over import announcements_of
 from bbs.log import Logger
 from bbs.models.outcome import Record, RowKey
-from bbs.store.backend import BackendUnavailable, BatchRefused, row_key
-from bbs.store.codec import TABLES, Values, decode_rows
+from bbs.store.backend import BackendUnavailable, StatementRejected, row_key
+from bbs.store.codecs import CODECS
+from bbs.store.codecs.columns import Values
 from bbs.store.crypto import Keyring
 from bbs.store.postgres_audit import LOW_32_BITS, Foreign, Look, PostgresAudit
 from bbs.store.store import Store
@@ -95,7 +96,7 @@ class Audit:
         """Note where we came in: what is written from now on is either ours or somebody else's.
 
         Raises:
-          BackendUnavailable, BatchRefused
+          BackendUnavailable, StatementRejected
         """
         self._since = await self._database.now()
         self._sessions_seen = self._sessions()
@@ -106,7 +107,7 @@ class Audit:
         failed, taken_over = 0, 0
         try:
             taken_over = await self._audit()
-        except (BackendUnavailable, BatchRefused) as trouble:
+        except (BackendUnavailable, StatementRejected) as trouble:
             failed = 1
             self._log.error("failed", error=trouble)
         before = self._statistics
@@ -163,11 +164,11 @@ class Audit:
         self._left_out = {each for each in self._left_out if each[0] is not record_class}
         stored: set[RowKey] = set()
         after: Values = ()
-        table = TABLES[record_class]
+        codec = CODECS[record_class]
         while page := await self._database.page(record_class, after=after, rows=PAGE_KEYS, whole=False):
-            after = tuple(page[-1][: table.key_columns])
+            after = tuple(page[-1][: codec.key_columns])
             for row in page:
-                values = tuple(row[: table.key_columns])
+                values = tuple(row[: codec.key_columns])
                 try:
                     stored.add(row_key(record_class, values))
                 except ValueError:
@@ -189,7 +190,7 @@ class Audit:
             self._rows_to_go = sum(self._store.committed.sizes().values())
         rows_left = COMPARED_ROWS_AFTER_LOSS if self._rows_to_go else self._compared_rows
         differing: list[RowKey] = []
-        for _ in TABLES:  # at most once around
+        for _ in CODECS:  # at most once around
             while rows_left > 0:
                 record_class = self._turns.record_class
                 page = await self._database.page(
@@ -197,7 +198,7 @@ class Audit:
                 )
                 if not page:
                     break
-                self._turns.after = tuple(page[-1][: TABLES[record_class].key_columns])
+                self._turns.after = tuple(page[-1][: CODECS[record_class].key_columns])
                 rows_left -= len(page)
                 self._rows_to_go = max(0, self._rows_to_go - len(page))
                 differing += await self._differing(record_class, page)
@@ -212,7 +213,7 @@ class Audit:
         differing = []
         for begin in range(0, len(page), SLICE_ROWS):
             stored = [tuple(row)[:-1] for row in page[begin : begin + SLICE_ROWS]]
-            rows, _ = decode_rows(TABLES[record_class], stored, self._keyring)
+            rows, _ = CODECS[record_class].decode_rows(stored, self._keyring)
             differing += [row.key for row in rows if self._store.committed.get(row.key) != row.record]
             await trio.lowlevel.checkpoint()
         return differing
@@ -222,12 +223,12 @@ class Audit:
         told = 0
         for begin in range(0, len(suspects), RECONCILED_ROWS):
             found = await self._store.reconcile(suspects[begin : begin + RECONCILED_ROWS], announce)
-            self._left_out |= {(key.table, TABLES[key.table].key_values(key.key)) for key in found.left_out}
+            self._left_out |= {(key.table, CODECS[key.table].key_values(key.key)) for key in found.left_out}
             for row in found.taken_over[: max(0, TOLD_MAX - told)]:
                 self._log.info(
                     "took-over-row",
-                    table=TABLES[row.key.table].name,
-                    key=list(TABLES[row.key.table].key_values(row.key.key)),
+                    table=CODECS[row.key.table].table,
+                    key=list(CODECS[row.key.table].key_values(row.key.key)),
                     there=row.record is not None,
                 )
             told += len(found.taken_over)
@@ -245,10 +246,10 @@ class _Turns:
 
     @property
     def record_class(self) -> type[Record]:
-        return list(TABLES)[self.number]
+        return list(CODECS)[self.number]
 
     def next_table(self) -> None:
-        self.number = (self.number + 1) % len(TABLES)
+        self.number = (self.number + 1) % len(CODECS)
         self.after = ()
 
 

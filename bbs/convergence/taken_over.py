@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from bbs.lifecycle.changes import RowsChanged
+from bbs.lifecycle.announcements import RowsChanged
 from bbs.models.actual_lrp import ActualLRP, ActualLRPKey
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.events import (

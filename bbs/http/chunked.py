@@ -8,7 +8,7 @@ h11, which serves the slow lane, is lenient (blanks after a size), so are we, fo
 import re
 from typing import Final
 
-from bbs.http.head import END_OF_HEAD
+from bbs.http.request_head import END_OF_HEAD
 
 # Sixteen digits are 2**64 bytes; the body limit refuses long before. Blanks at the end are wrong but common, and both
 # h11 and Go's server take them.

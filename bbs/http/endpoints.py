@@ -14,10 +14,6 @@ class CannotOpenStream(Exception):
     """The request cannot be turned into an event stream: answered 500 without a body (spec: events.md 1)."""
 
 
-class StreamEnded(Exception):
-    """No event will come any more, and all that were queued have been received."""
-
-
 class StreamSource(Protocol):
     """Where an event stream's bytes come from."""
 
@@ -25,7 +21,8 @@ class StreamSource(Protocol):
         """Wait for at least one event and return everything queued, framed as server-sent events.
 
         Raises:
-          StreamEnded: the stream is over, because the server ended it or because ``close`` was called.
+          trio.EndOfChannel: the stream is over and nothing is queued, because the server ended it or because
+            ``close`` was called.
         """
         ...
 

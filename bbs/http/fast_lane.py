@@ -28,13 +28,10 @@ from bbs.http.endpoints import (
     CannotOpenStream,
     Peer,
     RouteTable,
-    StreamEnded,
     StreamSource,
     Unary,
 )
-from bbs.http.head import END_OF_HEAD, Head, head_reader
-from bbs.http.limits import Limits
-from bbs.http.refusals import (
+from bbs.http.error_answers import (
     BAD_REQUEST,
     BODY_TOO_LARGE,
     CANNOT_OPEN_STREAM,
@@ -43,11 +40,13 @@ from bbs.http.refusals import (
     PROTOBUF,
     REQUEST_TIMEOUT,
     STREAM_HEADERS,
-    Refusal,
+    ErrorAnswer,
     answer_bytes,
     http_date,
     slices,
 )
+from bbs.http.limits import Limits
+from bbs.http.request_head import END_OF_HEAD, RequestHead, head_reader
 from bbs.http.sockets import linger
 from bbs.http.unserved import Unserved
 
@@ -71,12 +70,12 @@ class Phase(Enum):
     HANDED_OVER = auto()  # Hypercorn, which has deadlines of its own
 
 
-class _Refused(Exception):
-    """The request can't be read to its end: answer with ``refusal`` and close."""
+class _CannotRead(Exception):
+    """The request can't be read to its end: answer with ``error`` and close."""
 
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.status)
-        self.refusal = refusal
+    def __init__(self, error: ErrorAnswer) -> None:
+        super().__init__(error.status)
+        self.error = error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,24 +193,24 @@ class _Connection:
         self._scope.cancel()
 
     async def run(self) -> None:
-        refusal: Refusal | None = None
+        error: ErrorAnswer | None = None
         try:
             with self._scope:
                 try:
                     await self._serve_requests()
-                except _Refused as refused:
-                    refusal = refused.refusal
+                except _CannotRead as cannot_read:
+                    error = cannot_read.error
             if self._scope.cancelled_caught:
                 # A head that is late is answered 408. At a stop it is not: the request has not begun, and the client will
                 # send it again over another connection, where a 408 would be its answer.
                 is_late = self.phase is Phase.READING_HEAD and not self._lane.stopping
                 if not is_late and self.phase is not Phase.READING_BODY:
                     return
-                refusal = REQUEST_TIMEOUT
+                error = REQUEST_TIMEOUT
             if self.phase is not Phase.HANDED_OVER:
                 self.phase = Phase.SENDING
                 self._lane.unserved.served(self)
-                await self._say_goodbye(refusal)
+                await self._say_goodbye(error)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer is gone, and nobody else waits for this connection
         finally:
@@ -269,22 +268,22 @@ class _Connection:
             if end is not None or not 0x41 <= unread[0] <= 0x5A:
                 head_end = len(unread) if end is None else end.end()
                 if head_end > lane.limits.header_bytes_max:
-                    raise _Refused(HEADERS_TOO_LARGE)
+                    raise _CannotRead(HEADERS_TOO_LARGE)
                 return bytes(unread), head_end
             if len(unread) > lane.limits.header_bytes_max:
-                raise _Refused(HEADERS_TOO_LARGE)
+                raise _CannotRead(HEADERS_TOO_LARGE)
             searched = max(0, len(unread) - 2)
             more = await self._receive()
             if not more:
-                raise _Refused(BAD_REQUEST)
+                raise _CannotRead(BAD_REQUEST)
             unread += more
 
-    async def _read_body(self, head: Head, start: bytes) -> tuple[bytes, bytes]:
+    async def _read_body(self, head: RequestHead, start: bytes) -> tuple[bytes, bytes]:
         """Read on until the body ends; returns the body and what follows it."""
         limits = self._lane.limits
         self.phase = Phase.READING_BODY
         if head.content_length > limits.body_bytes_max:
-            raise _Refused(BODY_TOO_LARGE)
+            raise _CannotRead(BODY_TOO_LARGE)
         if head.expects_continue and not start:
             # Still in this phase: the request is no less unserved while we ask for its body.
             self.deadline = self._lane.now + limits.send_stall_s
@@ -305,18 +304,18 @@ class _Connection:
             while not chunks.complete:
                 chunks.feed(await self._receive_body())
         except BadChunk:
-            raise _Refused(BAD_REQUEST) from None
+            raise _CannotRead(BAD_REQUEST) from None
         except BodyTooLarge:
-            raise _Refused(BODY_TOO_LARGE) from None
+            raise _CannotRead(BODY_TOO_LARGE) from None
         except FramingTooLarge:
-            raise _Refused(HEADERS_TOO_LARGE) from None
+            raise _CannotRead(HEADERS_TOO_LARGE) from None
         return chunks.body, chunks.rest
 
     async def _receive_body(self) -> bytes:
         self.deadline = self._lane.now + self._lane.limits.body_timeout_s
         data = await self._receive()
         if not data:
-            raise _Refused(BAD_REQUEST)
+            raise _CannotRead(BAD_REQUEST)
         return data
 
     async def _leave_the_lane(self, unread: bytes) -> None:
@@ -327,14 +326,14 @@ class _Connection:
 
     # -- answering
 
-    async def _answer(self, head: Head, call: Call) -> bool:
+    async def _answer(self, head: RequestHead, call: Call) -> bool:
         """Call the handler and send what it returns. False if the connection is to be closed."""
         lane = self._lane
         lane.requests += 1
         self.phase = Phase.HANDLING
         self.deadline = inf
         if not lane.gate():
-            return await self._refuse(NOT_READY, close=head.close)
+            return await self._answer_error(NOT_READY, close=head.close)
         endpoint = head.route.endpoint
         try:
             if isinstance(endpoint, Unary):
@@ -342,22 +341,22 @@ class _Connection:
             else:
                 source = await endpoint.open(call)
         except CannotOpenStream:
-            return await self._refuse(CANNOT_OPEN_STREAM, close=head.close)
+            return await self._answer_error(CANNOT_OPEN_STREAM, close=head.close)
         except Exception as bug:
             # One request's end, not the server's: state is changed by commits only, and they are whole or not at all.
             lane.on_bug(bug, call)
             return False
         if isinstance(endpoint, Unary):
             if not lane.gate():  # shut meanwhile: what the handler read may not be the truth any more
-                return await self._refuse(NOT_READY, close=True)
+                return await self._answer_error(NOT_READY, close=True)
             return await self._send_answer(answer, close=head.close)
         self.is_streaming = True
         await self._send_events(source, call)
         return False
 
-    async def _refuse(self, refusal: Refusal, *, close: bool) -> bool:
+    async def _answer_error(self, error: ErrorAnswer, *, close: bool) -> bool:
         close = close or self._lane.stopping
-        await self._send(refusal.as_bytes(date=self._lane.date, close=close))
+        await self._send(error.as_bytes(date=self._lane.date, close=close))
         return not close
 
     async def _send_answer(self, answer: Answer, *, close: bool) -> bool:
@@ -408,7 +407,7 @@ class _Connection:
             self.deadline = inf
             try:
                 frames = await source.receive()
-            except StreamEnded:
+            except trio.EndOfChannel:
                 return True
             except Exception as bug:
                 # Without the final chunk, so that the client knows that this is no regular end.
@@ -431,9 +430,9 @@ class _Connection:
 
     # -- ending
 
-    async def _say_goodbye(self, refusal: Refusal | None) -> None:
-        """Send ``refusal``, if there is one, then end our side and give the client time to read it. See `linger`."""
+    async def _say_goodbye(self, error: ErrorAnswer | None) -> None:
+        """Send ``error``, if there is one, then end our side and give the client time to read it. See `linger`."""
         with trio.move_on_after(self._lane.limits.linger_s):
-            if refusal is not None:
-                await self._stream.send_all(refusal.as_bytes(date=self._lane.date, close=True))
+            if error is not None:
+                await self._stream.send_all(error.as_bytes(date=self._lane.date, close=True))
             await linger(self._stream, self._lane.limits.receive_bytes)

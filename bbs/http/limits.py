@@ -31,8 +31,8 @@ class Limits:
     send_stall_s: float = 60.0
     """How long a peer may take over one slice of an answer: dropped after that."""
     linger_s: float = 1.0
-    """How long we read and discard after a refusal: the kernel resets a connection that is closed with unread bytes, and
-    the client would see the reset in place of the refusal."""
+    """How long we read and discard after an error: the kernel resets a connection that is closed with unread bytes, and
+    the client would see the reset in place of the answer."""
     stop_grace_s: float = 60.0
     """From stop to the end of the last request in flight: cancelled after that (spec: api.md 1.1)."""
     stop_unfinished_s: float = 5.0

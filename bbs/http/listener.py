@@ -20,12 +20,12 @@ from typing import Final
 import trio
 
 from bbs.http.endpoints import Call, Peer, RouteTable
+from bbs.http.error_answers import NOT_READY, PLAIN_HTTP_ON_TLS_PORT, http_date
 from bbs.http.fast_lane import FastLane
 from bbs.http.handshakes import PLAIN_HTTP, go_words
 from bbs.http.limits import DEFAULT_LIMITS, Limits
 from bbs.http.observed import RequestBegin, RequestEnd, observed
 from bbs.http.quart_app import build_app
-from bbs.http.refusals import NOT_READY, PLAIN_HTTP_ON_TLS_PORT, http_date
 from bbs.http.slow_lane import SlowLane
 from bbs.http.sockets import keep_alive, linger, remote_addr
 from bbs.http.tls_stream import TLSStream
@@ -63,7 +63,7 @@ class Hooks:
 class ListenerStatistics:
     connections: int
     """Connections open now."""
-    refused: int
+    turned_away: int
     """Turned away since the start because too many were open."""
     requests: int
     """Requests to routes since the start, streams included."""
@@ -115,7 +115,7 @@ class HTTPServer:
         self._serve_in_lane = self._fast_lane.serve if fast_lane else self._slow_lane.serve
         self._makes_room = makes_room
         self._connections = 0
-        self._refused = 0
+        self._turned_away = 0
         self._slow_requests = 0
         self._connection_nursery: trio.Nursery | None = None
         self._handshakes: set[trio.CancelScope] = set()
@@ -229,14 +229,14 @@ class HTTPServer:
                 continue
             is_full = self._connections >= self._limits.connections_max
             if is_full and not (self._makes_room and self._slow_lane.close_longest_idle()):
-                self._refused += 1
+                self._turned_away += 1
                 await self._turn_away(stream)
             else:
                 self._connections += 1
                 connection_nursery.start_soon(self._serve_connection, stream)
 
     async def _turn_away(self, stream: trio.SocketStream) -> None:
-        """Answer 503. Only without TLS: a handshake would cost more than the request that it refuses."""
+        """Answer 503. Only without TLS: a handshake would cost more than the request that it is for."""
         # A fresh socket has room for these few bytes, so this does not hold up the next accept.
         with trio.move_on_after(self._limits.linger_s), suppress(trio.BrokenResourceError):
             if self._tls is None:
@@ -310,7 +310,7 @@ class HTTPServer:
         fast = self._fast_lane.statistics()
         return ListenerStatistics(
             connections=self._connections,
-            refused=self._refused,
+            turned_away=self._turned_away,
             requests=self._slow_requests + fast.requests,
             handed_over=fast.handed_over,
             streams=self._slow_lane.streams + fast.streams,

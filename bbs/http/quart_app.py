@@ -16,13 +16,11 @@ from bbs.http.endpoints import (
     EventStream,
     Route,
     RouteTable,
-    StreamEnded,
     StreamSource,
     Unary,
     WrongMethod,
 )
-from bbs.http.limits import Limits
-from bbs.http.refusals import (
+from bbs.http.error_answers import (
     BODY_TOO_LARGE,
     CANNOT_OPEN_STREAM,
     NOT_FOUND,
@@ -30,11 +28,12 @@ from bbs.http.refusals import (
     PROTOBUF,
     REQUEST_TIMEOUT,
     STREAM_HEADERS,
-    Refusal,
+    ErrorAnswer,
     answer_bytes,
     slices,
     wrong_method,
 )
+from bbs.http.limits import Limits
 from bbs.http.slow_lane import STATE_KEY, SlowConnection
 
 TRACE_ID_HEADER: Final = "X-Vcap-Request-Id"
@@ -63,21 +62,21 @@ def build_app(
     @app.before_request
     async def answer_from_the_table() -> Response | None:
         if not gate():
-            return _refuse(NOT_READY)
+            return _answer_error(NOT_READY)
         found = table.find(request.method, _raw_path())
         if found is None:
             if request.url_rule is None:
-                return _refuse(NOT_FOUND)
+                return _answer_error(NOT_FOUND)
             _connection().may_be_abandoned()
             return None
         if isinstance(found, WrongMethod):
-            return _refuse(wrong_method(found.allow))
+            return _answer_error(wrong_method(found.allow))
         try:
             body = await _read_body(limits)
         except RequestEntityTooLarge:
-            return _refuse(BODY_TOO_LARGE, close=True)
+            return _answer_error(BODY_TOO_LARGE, close=True)
         except trio.TooSlowError:
-            return _refuse(REQUEST_TIMEOUT, close=True)
+            return _answer_error(REQUEST_TIMEOUT, close=True)
         on_request()
         return await _answer(found, body)
 
@@ -91,17 +90,17 @@ def build_app(
                 case Unary(handle):
                     answer = await handle(call)
                     if not gate():  # shut meanwhile: what the handler read may not be the truth any more
-                        return _refuse(NOT_READY, close=True)
+                        return _answer_error(NOT_READY, close=True)
                     return _unary(answer, limits)
                 case EventStream(open_stream):
                     return _event_stream(await open_stream(call), call)
         except CannotOpenStream:
-            return _refuse(CANNOT_OPEN_STREAM)
+            return _answer_error(CANNOT_OPEN_STREAM)
         except Exception as bug:
             # As in the fast lane: one request's end, and no answer.
             on_bug(bug, call)
             connection.drop()
-            return _refuse(CANNOT_OPEN_STREAM)
+            return _answer_error(CANNOT_OPEN_STREAM)
 
     def _event_stream(source: StreamSource, call: Call) -> Response:
         connection = _connection()
@@ -112,7 +111,7 @@ def build_app(
                 while True:
                     if received := await source.receive():
                         yield received
-            except StreamEnded:
+            except trio.EndOfChannel:
                 connection.close_after_answer()
             except Exception as bug:
                 # Without the final chunk, so that the client knows that this is no regular end.
@@ -160,11 +159,11 @@ def _unary(answer: Answer, limits: Limits) -> Response:
     return _response(200, (("Content-Length", str(answer_bytes(answer))), ("Content-Type", PROTOBUF)), body())
 
 
-def _refuse(refusal: Refusal, *, close: bool = False) -> Response:
-    headers = (("Content-Length", str(len(refusal.body))), *refusal.headers)
+def _answer_error(error: ErrorAnswer, *, close: bool = False) -> Response:
+    headers = (("Content-Length", str(len(error.body))), *error.headers)
     if close:
         headers = (*headers, ("Connection", "close"))
-    return _response(refusal.status, headers, refusal.body)
+    return _response(error.status, headers, error.body)
 
 
 def _response(status: int, headers: tuple[tuple[str, str], ...], body: Any) -> Response:

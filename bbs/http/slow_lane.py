@@ -401,17 +401,17 @@ class SlowLane:
             await send(message)
 
         try:
-            refusal = self._refusal(scope)
-            if refusal is None:
+            error_status = self._error_status(scope)
+            if error_status is None:
                 await self._app(scope, receive_until_answered, send_in_gos_spelling)
             else:
-                await _refuse(refusal, receive, send)
+                await _answer_status(error_status, receive, send)
         except* _STUMBLES:
             connection.drop()
         finally:
             connection.end_request()
 
-    def _refusal(self, scope: Any) -> HTTPStatus | None:
+    def _error_status(self, scope: Any) -> HTTPStatus | None:
         if scope["type"] != "http":
             return None
         if scope["http_version"] not in VERSIONS and not _is_http2_preface(scope):
@@ -426,7 +426,7 @@ class SlowLane:
         return None
 
 
-async def _refuse(status: HTTPStatus, receive: Receive, send: Send) -> None:
+async def _answer_status(status: HTTPStatus, receive: Receive, send: Send) -> None:
     """Answer without a body, and close. What still comes of the request has to be taken: Hypercorn's queue is short."""
 
     async def discard() -> None:

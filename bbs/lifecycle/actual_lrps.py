@@ -7,7 +7,7 @@ and ignored, and its crash only ends it. How the events follow is the business o
 
 from dataclasses import replace
 
-from bbs.lifecycle.changes import After, RowsChanged, RowsChangedByCrash, created, recorded
+from bbs.lifecycle.announcements import After, RowsChanged, RowsChangedByCrash, created, recorded
 from bbs.lifecycle.columns import must_fit
 from bbs.lifecycle.restart import crash_count_after_crash, restarts_at_once
 from bbs.lifecycle.rows import StartReport, as_stored, claimed, crashed, failed, running, started, unclaimed

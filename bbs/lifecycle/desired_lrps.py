@@ -18,11 +18,11 @@ from itertools import chain
 from typing import Final
 
 from bbs.lifecycle import internal_routes, metric_tags
-from bbs.lifecycle.changes import created, removed
+from bbs.lifecycle.announcements import created, removed
 from bbs.lifecycle.columns import ROOTFS_CHARACTERS_MAX, must_fit
 from bbs.lifecycle.rows import unclaimed
 from bbs.models import pb
-from bbs.models.actual_lrp import ActualLRP, ActualLRPState, ModificationTag, Presence
+from bbs.models.actual_lrp import ActualLRP, ModificationTag, Presence
 from bbs.models.desired_lrp import (
     DesiredLRP,
     MetricTags,
@@ -213,7 +213,7 @@ def stop_from(first_index: int, rows: Sequence[ActualLRP], *, trace_id: str) -> 
     for row in rows:
         if row.index < first_index or row.presence is Presence.EVACUATING:
             continue
-        if _has_cell(row):
+        if row.state.is_held:
             to_stop.append(row)
         elif (removable := ordinary.pop(row.index, None)) is not None:
             gone.append(removable)
@@ -305,13 +305,9 @@ def push_to(rows: Sequence[ActualLRP], push: Push | None, *, trace_id: str) -> O
                 trace_id,
             )
             for row in rows
-            if row.presence is not Presence.EVACUATING and _has_cell(row)
+            if row.presence is not Presence.EVACUATING and row.state.is_held
         )
     )
-
-
-def _has_cell(row: ActualLRP) -> bool:
-    return row.state in (ActualLRPState.CLAIMED, ActualLRPState.RUNNING)
 
 
 def _told(event: Event) -> Told:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from bbs.lifecycle.actual_lrps import crashed_row
-from bbs.lifecycle.changes import After, RowsChanged, created, recorded
+from bbs.lifecycle.announcements import After, RowsChanged, created, recorded
 from bbs.lifecycle.columns import must_fit
 from bbs.lifecycle.groups import alone
 from bbs.lifecycle.rows import StartReport, as_stored, unclaimed_again
@@ -32,7 +32,6 @@ from bbs.models.errors import BBSError, ResourceExists, ResourceNotFound
 from bbs.models.events import ActualLRPGroupChanged, ActualLRPInstanceCreated, Hub
 from bbs.models.outcome import NOTHING, Outcome, RequestAuction, Row, Told, delete, put
 
-HELD = (ActualLRPState.CLAIMED, ActualLRPState.RUNNING)
 PROVEN = (ActualLRPState.RUNNING, ActualLRPState.CRASHED)
 """States of an ordinary row that end the evacuation of another instance: it runs elsewhere, or will not."""
 
@@ -139,7 +138,7 @@ def _recreate(
             return _drop(rows, held)
         case Presence.SUSPECT:
             return Evacuation(keep=False, outcome=_removal(rows, held), keep_if_unwritten=True)
-    if held.state not in HELD:
+    if not held.state.is_held:
         return DESTROY
     if not is_enough():
         return KEEP
@@ -154,7 +153,7 @@ def _roll(rows: Rows, held: ActualLRP | None, report: StartReport, *, now_ns: in
         return _evacuated_from_report(report, now_ns=now_ns, epoch=epoch)
     if held.presence is Presence.EVACUATING:
         return _evacuated_again(held, report, now_ns=now_ns)
-    if held.state not in HELD:
+    if not held.state.is_held:
         return DESTROY
     return _dance(rows, held, now_ns=now_ns, epoch=epoch)
 

@@ -46,5 +46,5 @@ def _displaces(lrp: ActualLRP, holder: ActualLRP) -> bool:
     """
     running, claimed = ActualLRPState.RUNNING, ActualLRPState.CLAIMED
     if lrp.presence is Presence.ORDINARY:
-        return lrp.state is running or (lrp.state is claimed and holder.state not in (running, claimed))
-    return lrp.state in (running, claimed) and holder.state is not running
+        return lrp.state is running or (lrp.state is claimed and not holder.state.is_held)
+    return lrp.state.is_held and holder.state is not running

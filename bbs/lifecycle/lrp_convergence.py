@@ -9,7 +9,7 @@ from collections.abc import Set
 from typing import Final
 
 from bbs.lifecycle.actual_lrps import create_unclaimed
-from bbs.lifecycle.changes import removed
+from bbs.lifecycle.announcements import removed
 from bbs.lifecycle.domains import is_expired
 from bbs.lifecycle.groups import alone
 from bbs.lifecycle.restart import IMMEDIATE_RESTARTS, RESTARTS_MAX, backoff_ns

@@ -13,8 +13,8 @@ cell, and asks for a `RetireInstance` otherwise. Whoever performs that does this
 
 from typing import Final
 
-from bbs.lifecycle.changes import RowsChanged, recorded
-from bbs.models.actual_lrp import ActualLRPState, Rows
+from bbs.lifecycle.announcements import RowsChanged, recorded
+from bbs.models.actual_lrp import Rows
 from bbs.models.errors import ResourceNotFound
 from bbs.models.outcome import Announcement, Outcome, RetireInstance, delete
 
@@ -31,7 +31,7 @@ def retire(rows: Rows, *, trace_id: str) -> Outcome:
     lrp = rows.ordinary
     if lrp is None:
         raise ResourceNotFound
-    if lrp.state in (ActualLRPState.CLAIMED, ActualLRPState.RUNNING):
+    if lrp.state.is_held:
         return Outcome(effects=(RetireInstance(rows, trace_id),))
     return Outcome(rows=(delete(lrp),), announcements=(removed_by_retire(rows, trace_id),))
 

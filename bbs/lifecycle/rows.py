@@ -40,12 +40,12 @@ class StartReport:
     @classmethod
     def from_request(cls, request: pb.StartActualLRPRequest | pb.EvacuateRunningActualLRPRequest) -> Self:
         """The report of a revision 1 request. Nothing said about routability means routable; no routes is absent."""
-        key, instance = request.actual_lrp_key, request.actual_lrp_instance_key
+        key = request.actual_lrp_key
         return cls(
             process_guid=key.process_guid,
             index=key.index,
             domain=key.domain,
-            instance=InstanceKey(instance_guid=instance.instance_guid, cell_id=instance.cell_id),
+            instance=InstanceKey.from_message(request.actual_lrp_instance_key),
             net_info=encode(request.actual_lrp_net_info),
             internal_routes=tuple(route.hostname for route in request.actual_lrp_internal_routes) or None,
             metric_tags=tuple(sorted(request.metric_tags.items())) or None,

@@ -9,9 +9,8 @@ moved on since; then there is `NOTHING` to do.
 """
 
 from collections.abc import Set
-from typing import Final
 
-from bbs.lifecycle.changes import removed
+from bbs.lifecycle.announcements import removed
 from bbs.lifecycle.rows import unclaimed, unclaimed_again, with_presence
 from bbs.models.actual_lrp import ActualLRP, ActualLRPState, Presence, Rows
 from bbs.models.desired_lrp import DesiredLRP
@@ -24,9 +23,6 @@ from bbs.models.events import (
 )
 from bbs.models.outcome import NOTHING, Outcome, RequestAuction, Told, delete, put
 
-HELD: Final = (ActualLRPState.CLAIMED, ActualLRPState.RUNNING)
-"""States in which a cell has the instance."""
-
 
 def is_missing(cell_id: str, cells: Set[str]) -> bool:
     """Whether an instance on ``cell_id`` has lost its cell, when ``cells`` announce themselves.
@@ -38,7 +34,7 @@ def is_missing(cell_id: str, cells: Set[str]) -> bool:
 
 
 def lost_its_cell(lrp: ActualLRP, cells: Set[str]) -> bool:
-    return lrp.state in HELD and is_missing(lrp.instance.cell_id, cells)
+    return lrp.state.is_held and is_missing(lrp.instance.cell_id, cells)
 
 
 def displace(rows: Rows, desired: DesiredLRP | None, cells: Set[str], *, now_ns: int, epoch: str) -> Outcome:
@@ -55,7 +51,7 @@ def displace(rows: Rows, desired: DesiredLRP | None, cells: Set[str], *, now_ns:
         return NOTHING
     if suspect is None:
         return _suspected(lrp, desired, now_ns=now_ns, epoch=epoch)
-    if suspect.state not in HELD:
+    if not suspect.state.is_held:
         raise ResourceExists
     after = unclaimed_again(lrp, now_ns=now_ns)
     return Outcome(

@@ -79,7 +79,7 @@ def start(task: Task | None, cell_id: str, *, now_ns: int) -> Outcome:
     if before.state is Running and before.cell_id == cell_id:
         return NOTHING
     if before.state is not Pending:
-        raise refused(before, Running)
+        raise invalid_transition(before, Running)
     must_fit(cell_id)
     return changed(before, replace(before, state=Running, cell_id=cell_id, updated_at_ns=now_ns))
 
@@ -99,7 +99,7 @@ def complete(
     if before.state is Running and before.cell_id != cell_id:
         raise RunningOnDifferentCell.on(actual=before.cell_id, expected=cell_id)
     if before.state is not Running:
-        raise refused(before, Completed)
+        raise invalid_transition(before, Completed)
     if "\0" in result:
         raise InvalidRequest
     over = given_up(before, reason=failure_reason, now_ns=now_ns)
@@ -116,7 +116,7 @@ def fail(task: Task | None, reason: str, *, now_ns: int) -> Outcome:
     """
     before = readable(task)
     if before.state not in UNFINISHED:
-        raise refused(before, Completed)
+        raise invalid_transition(before, Completed)
     after = replace(given_up(before, reason=reason, now_ns=now_ns), cell_id="")
     return changed(before, after, effects=_callback(after))
 
@@ -171,7 +171,7 @@ def resolving(task: Task | None, *, now_ns: int) -> Outcome:
     """
     before = readable(task)
     if before.state is not Completed:
-        raise refused(before, Resolving)
+        raise invalid_transition(before, Resolving)
     return changed(before, replace(before, state=Resolving, updated_at_ns=now_ns))
 
 
@@ -184,7 +184,7 @@ def remove(task: Task | None) -> Outcome:
     """
     before = readable(task)
     if before.state is not Resolving:
-        raise refused(before, Resolving)
+        raise invalid_transition(before, Resolving)
     return removed(before)
 
 
@@ -202,7 +202,7 @@ def readable(task: Task | None) -> Task:
     return task
 
 
-def refused(task: Task, to: TaskState) -> InvalidStateTransition:
+def invalid_transition(task: Task, to: TaskState) -> InvalidStateTransition:
     return InvalidStateTransition.between(task.state.name, to.name)
 
 

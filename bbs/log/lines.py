@@ -79,7 +79,7 @@ class LineWriter:
         self._lines: deque[bytes] = deque()
         self._queued_bytes = 0
         self._is_idle = False  # the thread waits for the next line
-        self._refuses = False
+        self._drops = False
         self._untold = 0  # dropped since the last notice
         self._dropped = 0
         self._is_ending = False
@@ -94,14 +94,14 @@ class LineWriter:
         """Have a whole line, or several, written. May be called from any thread; does not block, and does not raise."""
         line_bytes = len(line)
         with self._lock:
-            if self._refuses:
+            if self._drops:
                 self._untold += 1
                 self._dropped += 1
                 return
             self._lines.append(line)
             self._queued_bytes += line_bytes
             if self._queued_bytes >= self._bytes_max:
-                self._refuses = True
+                self._drops = True
             if self._is_idle:
                 self._is_idle = False
                 self._is_news.notify()
@@ -151,7 +151,7 @@ class LineWriter:
         """
         with self._lock:
             self._queued_bytes -= written_bytes
-            if self._refuses and self._queued_bytes <= self._bytes_max // 2:
+            if self._drops and self._queued_bytes <= self._bytes_max // 2:
                 self._accept_again()
             if not self._lines:
                 self._is_written.notify_all()
@@ -159,7 +159,7 @@ class LineWriter:
                     self._is_news.wait(REST_S)
             while not self._lines:
                 if self._is_ending:
-                    self._refuses = True
+                    self._drops = True
                     return []
                 self._is_idle = True
                 # Not for ever: a finalizer's line that comes just before the wait wakes nobody.
@@ -168,7 +168,7 @@ class LineWriter:
             return self._taken()
 
     def _accept_again(self) -> None:
-        self._refuses = False
+        self._drops = False
         if self._untold:
             notice = self.notice(self._untold)
             self._untold = 0

@@ -55,7 +55,7 @@ def gauges(
         ),
         "connections": ("Open connections", lambda: in_http().connections),
         "streams": ("Open event streams", lambda: in_http().streams),
-        "refused_connections": ("Connections over the limit, since the start", lambda: in_http().refused),
+        "refused_connections": ("Connections over the limit, since the start", lambda: in_http().turned_away),
         "events_published": ("Events that had a receiver, since the start", lambda: in_hubs().published),
         "subscribers_cut_off": ("Subscribers that were too slow, since the start", lambda: in_hubs().cut_off),
         "queued_rep_calls": ("Calls to reps that wait", lambda: in_effects().queued),

@@ -29,6 +29,15 @@ class ActualLRPState(StrEnum):
     RUNNING = "RUNNING"
     CRASHED = "CRASHED"
 
+    @property
+    def is_held(self) -> bool:
+        """Whether a cell has an instance that is in this state."""
+        return self in _HELD
+
+
+# A constant of the module, since looking a member up in its class takes several times as long as comparing it.
+_HELD: Final = (ActualLRPState.CLAIMED, ActualLRPState.RUNNING)
+
 
 class ActualLRPKey(NamedTuple):
     """What a row is filed under: unique among all rows."""
@@ -44,6 +53,10 @@ class InstanceKey:
 
     instance_guid: str
     cell_id: str
+
+    @classmethod
+    def from_message(cls, message: pb.ActualLRPInstanceKey) -> "InstanceKey":
+        return cls(instance_guid=message.instance_guid, cell_id=message.cell_id)
 
 
 NO_INSTANCE: Final = InstanceKey(instance_guid="", cell_id="")

@@ -36,7 +36,7 @@ def decode(message_class: type[M], data: bytes) -> M:
     # for one in every request would double the cost of decoding. But what is discarded makes the message shorter, and Go
     # encodes what is left as we do: if the length is the same, nothing was lost.
     if message.ByteSize() != len(data):
-        _refuse_wrong_wire_types(message_class.FromString(data))
+        _must_have_right_wire_types(message_class.FromString(data))
     return message
 
 
@@ -73,14 +73,14 @@ def varint(value: int) -> bytes:
 SMALL_VARINTS: Final = tuple(bytes((value,)) for value in range(0x80))
 
 
-def _refuse_wrong_wire_types(message: Message) -> None:
+def _must_have_right_wire_types(message: Message) -> None:
     known = message.DESCRIPTOR.fields_by_number
     unknown = UnknownFieldSet(message)
     if any(unknown[i].field_number in known for i in range(len(unknown))):
         raise InvalidRequest
     for field, value in message.ListFields():
         for child in _children(field, value):
-            _refuse_wrong_wire_types(child)
+            _must_have_right_wire_types(child)
 
 
 def _children(field: FieldDescriptor, value: Any) -> Iterator[Message]:

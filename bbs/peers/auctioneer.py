@@ -10,7 +10,7 @@ import trio
 from bbs.log import Logger
 from bbs.models.task import Task
 from bbs.peers import bodies
-from bbs.peers.http import JSON_CONTENT, REQUEST_ID, HTTPClient, NoResponse, StatusRefused
+from bbs.peers.http import JSON_CONTENT, REQUEST_ID, BadStatus, HTTPClient, NoResponse
 from bbs.peers.interfaces import LRPStart
 
 ACCEPTED: Final = 202
@@ -79,7 +79,7 @@ class HTTPAuctioneer:
             call.address = "http" + self._address.removeprefix("https").removeprefix("http")
             status = await call.make(self._plain)
         if status != ACCEPTED:
-            raise StatusRefused(status)
+            raise BadStatus(status)
 
 
 @dataclass(slots=True)

@@ -53,7 +53,7 @@ class URLInvalid(NoResponse):
     """The text is no URL, so that no request could be made."""
 
 
-class StatusRefused(PeerUnavailable):
+class BadStatus(PeerUnavailable):
     """The peer answered, and not as it does when it complies."""
 
     def __init__(self, status: int) -> None:

@@ -8,7 +8,7 @@ from bbs.http.reasons import go_reason
 from bbs.log import Logger
 from bbs.models.actual_lrp import ActualLRP
 from bbs.peers import bodies
-from bbs.peers.http import JSON_CONTENT, REQUEST_ID, Headers, HTTPClient, NoResponse, StatusRefused
+from bbs.peers.http import JSON_CONTENT, REQUEST_ID, BadStatus, Headers, HTTPClient, NoResponse
 from bbs.peers.interfaces import Cell
 
 ACCEPTED: Final = 202
@@ -121,13 +121,13 @@ class _Call:
         if status == ACCEPTED:
             self._log.info("completed", duration=int((trio.current_time() - began) * 1e9))
             return True
-        refusal = None if may_be_missing and status == NOT_FOUND else StatusRefused(status)
+        failure = None if may_be_missing and status == NOT_FOUND else BadStatus(status)
         self._log.error(
-            "failed-with-status", {"status-code": status, "msg": go_reason(status)}, error=refusal
+            "failed-with-status", {"status-code": status, "msg": go_reason(status)}, error=failure
         )
-        if refusal is None:
+        if failure is None:
             return False
-        raise refusal
+        raise failure
 
 
 def _request_id(trace_id: str) -> Headers:

@@ -7,7 +7,7 @@ from typing import Final
 import trio
 
 from bbs.log import Logger
-from bbs.store.backend import BackendUnavailable, BatchRefused
+from bbs.store.backend import BackendUnavailable, StatementRejected
 from bbs.store.postgres import PostgresBackend
 from bbs.store.schema import SchemaError
 from bbs.store.store import Store
@@ -47,7 +47,7 @@ class Standby:
         while True:
             try:
                 rows = await self._store.follow(self._source)
-            except (BackendUnavailable, BatchRefused, SchemaError) as trouble:
+            except (BackendUnavailable, StatementRejected, SchemaError) as trouble:
                 # What keeps us from being master will be said when we are to be.
                 self._log.debug("failed-to-read-ahead", error=trouble)
             else:

@@ -9,9 +9,9 @@ from bbs.lifecycle import actual_lrps as lifecycle
 from bbs.lifecycle.retirement import retire
 from bbs.lifecycle.rows import StartReport
 from bbs.models import pb
+from bbs.models.actual_lrp import InstanceKey
 from bbs.routes.answers import SUCCESS
 from bbs.routes.context import Context
-from bbs.routes.stories.actual_lrps import instance_key
 from bbs.store.scopes import ProcessScope
 
 
@@ -24,7 +24,7 @@ class ActualLRPLifecycle:
             self._process(request.process_guid),
             lambda process: lifecycle.claim(
                 process.rows_at(request.index),
-                instance_key(request.actual_lrp_instance_key),
+                InstanceKey.from_message(request.actual_lrp_instance_key),
                 now_ns=self._context.now_ns(),
             ),
             log=self._context.effects_log(call, "claim-actual-lrp"),
@@ -43,7 +43,7 @@ class ActualLRPLifecycle:
             self._process(key.process_guid),
             lambda process: lifecycle.crash(
                 process.rows_at(key.index),
-                instance_key(request.actual_lrp_instance_key),
+                InstanceKey.from_message(request.actual_lrp_instance_key),
                 request.error_message,
                 is_desired=process.desired_lrp() is not None,
                 now_ns=self._context.now_ns(),
@@ -70,7 +70,7 @@ class ActualLRPLifecycle:
             self._process(request.process_guid),
             lambda process: lifecycle.remove(
                 process.rows_at(request.index),
-                instance_key(request.actual_lrp_instance_key) if given else None,
+                InstanceKey.from_message(request.actual_lrp_instance_key) if given else None,
             ),
             log=self._context.effects_log(call, "remove-actual-lrp"),
         )

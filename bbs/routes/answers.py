@@ -41,7 +41,7 @@ RequestT = TypeVar("RequestT", bound=Message)
 RecordT = TypeVar("RecordT")
 
 
-def refusal(error: BBSError) -> bytes:
+def error_response(error: BBSError) -> bytes:
     """Any response message that carries ``error``: its presence means failure, even when all its fields are zero."""
     return frame(ERROR_FIELD, error.to_wire().SerializeToString())
 
@@ -109,7 +109,7 @@ class RPC(Generic[RequestT]):
             app_is_told = self._on_invalid is None or self._on_invalid(request, error)
             if log is not None:
                 log.invalid(call, error, app_is_told=app_is_told)
-            return refusal(error) + self._beside_invalid
+            return error_response(error) + self._beside_invalid
         said = None if log is None else log.begin(call, request)
         try:
             answer = await self._handle(request, call)
@@ -121,7 +121,7 @@ class RPC(Generic[RequestT]):
                 log.refused(call, request, reason, said)
             if isinstance(reason, Unrecoverable):
                 self._on_unrecoverable(reason)
-            return refusal(reason) + beside
+            return error_response(reason) + beside
         else:
             if said is not None:
                 said.committed()

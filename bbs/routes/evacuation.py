@@ -12,12 +12,11 @@ from bbs.http.endpoints import Answer, Call
 from bbs.lifecycle import evacuation as lifecycle
 from bbs.lifecycle.rows import StartReport
 from bbs.models import pb
-from bbs.models.actual_lrp import ActualLRPState, Presence
+from bbs.models.actual_lrp import ActualLRPState, InstanceKey, Presence
 from bbs.models.errors import BBSError
 from bbs.models.outcome import Outcome
 from bbs.routes.answers import SUCCESS, RefusedBeside
 from bbs.routes.context import Context
-from bbs.routes.stories.actual_lrps import instance_key
 from bbs.store.scopes import ProcessScope
 
 KEEP_CONTAINER: Final = pb.EvacuationResponse(keep_container=True).SerializeToString()
@@ -33,7 +32,7 @@ class Evacuation:
         await self._context.change(
             self._context.store.process(key.process_guid),
             lambda process: lifecycle.remove_evacuating(
-                process.rows_at(key.index), instance_key(request.actual_lrp_instance_key)
+                process.rows_at(key.index), InstanceKey.from_message(request.actual_lrp_instance_key)
             ),
             log=self._context.effects_log(call, "remove-evacuating-actual-lrp"),
         )
@@ -46,7 +45,7 @@ class Evacuation:
             request.actual_lrp_key.process_guid,
             lambda process: lifecycle.evacuate_claimed(
                 process.rows_at(request.actual_lrp_key.index),
-                instance_key(request.actual_lrp_instance_key),
+                InstanceKey.from_message(request.actual_lrp_instance_key),
                 now_ns=self._context.now_ns(),
             ),
         )
@@ -58,7 +57,7 @@ class Evacuation:
             request.actual_lrp_key.process_guid,
             lambda process: lifecycle.evacuate_crashed(
                 process.rows_at(request.actual_lrp_key.index),
-                instance_key(request.actual_lrp_instance_key),
+                InstanceKey.from_message(request.actual_lrp_instance_key),
                 request.error_message,
                 now_ns=self._context.now_ns(),
             ),
@@ -70,7 +69,8 @@ class Evacuation:
             "evacuate-stopped-actual-lrp",
             request.actual_lrp_key.process_guid,
             lambda process: lifecycle.evacuate_stopped(
-                process.rows_at(request.actual_lrp_key.index), instance_key(request.actual_lrp_instance_key)
+                process.rows_at(request.actual_lrp_key.index),
+                InstanceKey.from_message(request.actual_lrp_instance_key),
             ),
         )
 

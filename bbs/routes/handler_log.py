@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from os import urandom
 from typing import Any, Final
 
-from bbs.http.endpoints import Answer, Call, CannotOpenStream, EventStream, StreamEnded, StreamSource, Unary
+import trio
+
+from bbs.http.endpoints import Answer, Call, CannotOpenStream, EventStream, StreamSource, Unary
 from bbs.log import Data, Emit, Level, Logger
 from bbs.models.errors import BBSError, InvalidRequest
 from bbs.models.outcome import Outcome
@@ -312,7 +314,7 @@ class _LoggedSource:
     async def receive(self) -> bytes:
         try:
             return await self._source.receive()
-        except StreamEnded:
+        except trio.EndOfChannel:
             if not self._closed:
                 self._log.error("failed-to-get-next-event", error="read from closed source")
             raise

@@ -5,16 +5,16 @@ story (`bbs.routes.stories`).
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from bbs.http.endpoints import EventStream, Route, RouteTable, Unary
 from bbs.log import Level, Logger
 from bbs.models import pb
-from bbs.models.domain import Domain
 from bbs.routes.answers import RPC
 from bbs.routes.handler_log import Around, HandlerLog, Operation, logged_handler, logged_stream
 from bbs.routes.stories import actual_lrps, data, desired_lrps, evacuation, tasks
 from bbs.routes.stories.story import Line, Sequel, Session, Story, changing, reading
+from bbs.store.head import Head
 
 _GROUPS: Final = ("subscribe-r0", "subscribed-to-event-stream", data.subscription)
 _INSTANCES: Final = ("subscribe-r0", "subscribed-to-instance-event-stream", data.subscription)
@@ -32,12 +32,6 @@ AROUND: Final = Around()
 PARSING: Final = "failed-parsing-request"
 
 
-class Head(actual_lrps.Head, evacuation.Head, desired_lrps.Head, tasks.Head, Protocol):
-    """What lines want to know of the rows as the handler is going to see them."""
-
-    def domain(self, name: str) -> Domain | None: ...
-
-
 def logged(
     table: RouteTable,
     head: Head,
@@ -48,6 +42,8 @@ def logged(
     max_task_retries: int = 3,
 ) -> RouteTable:
     """``table``, whose handlers tell the log what they do. The settings are upstream's of these names.
+
+    ``head`` has the rows as the handlers are going to see them.
 
     With ``debug_lrp_start_heartbeats``, a start of what runs already is told at debug, under names of its own.
     """

@@ -1,6 +1,6 @@
 """The six event streams: each merges the desired feed with one of the others (spec: events.md §1)."""
 
-from bbs.http.endpoints import Call, CannotOpenStream, EventStream, StreamEnded
+from bbs.http.endpoints import Call, CannotOpenStream, EventStream
 from bbs.models import pb
 from bbs.models.errors import InvalidRequest
 from bbs.models.events import Hub
@@ -9,37 +9,20 @@ from bbs.models.wire import decode
 from bbs.routes.bodies import must_not_be_too_large
 from bbs.routes.context import Context
 from bbs.sync.hubs.hub import HubClosed, Subscription
-from bbs.sync.hubs.sse import StreamEnded as FeedEnded
 
 GROUP_FEEDS = frozenset({Hub.DESIRED, Hub.GROUP})
 INSTANCE_FEEDS = frozenset({Hub.DESIRED, Hub.INSTANCE})
 TASK_FEEDS = frozenset({Hub.TASK})
 
 
-class _Source:
-    """A subscription, in the words of the HTTP lanes."""
-
-    def __init__(self, subscription: Subscription) -> None:
-        self._subscription = subscription
-
-    async def receive(self) -> bytes:
-        try:
-            return await self._subscription.receive()
-        except FeedEnded as ended:
-            raise StreamEnded from ended
-
-    def close(self) -> None:
-        self._subscription.close()
-
-
 def lrp_stream(context: Context, feeds: frozenset[Hub], version: Version) -> EventStream:
     """A stream of desired-LRP events and those of one ActualLRP feed, for one cell if the request names it."""
 
-    async def open_stream(call: Call) -> _Source:
+    async def open_stream(call: Call) -> Subscription:
         try:
             must_not_be_too_large(pb.EventsByCellId, call.body)
             request = decode(pb.EventsByCellId, call.body)
-            return _Source(context.hubs.subscribe(feeds, version=version, cell_id=request.cell_id))
+            return context.hubs.subscribe(feeds, version=version, cell_id=request.cell_id)
         except (InvalidRequest, HubClosed) as error:
             raise CannotOpenStream from error
 
@@ -49,9 +32,9 @@ def lrp_stream(context: Context, feeds: frozenset[Hub], version: Version) -> Eve
 def task_stream(context: Context, version: Version) -> EventStream:
     """A stream of task events. The request body is not looked at."""
 
-    async def open_stream(call: Call) -> _Source:
+    async def open_stream(call: Call) -> Subscription:
         try:
-            return _Source(context.hubs.subscribe(TASK_FEEDS, version=version))
+            return context.hubs.subscribe(TASK_FEEDS, version=version)
         except HubClosed as error:
             raise CannotOpenStream from error
 

@@ -10,7 +10,7 @@ from bbs.models.errors import BBSError, Unrecoverable
 from bbs.models.versions import Version
 from bbs.routes.actual_lrp_reads import ActualLRPReads
 from bbs.routes.actual_lrps import ActualLRPLifecycle
-from bbs.routes.answers import refusal, rpc
+from bbs.routes.answers import error_response, rpc
 from bbs.routes.context import Context
 from bbs.routes.desired_lrp_reads import DesiredLRPReads
 from bbs.routes.desired_lrps import DesiredLRPLifecycle
@@ -214,6 +214,6 @@ def _cells(context: Context) -> Callable[[Call], Awaitable[Answer]]:
         try:
             return await context.cells.list_wire(log=context.session(call, "cells"))
         except BBSError as error:
-            return refusal(error)
+            return error_response(error)
 
     return cells

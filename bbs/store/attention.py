@@ -223,7 +223,7 @@ class Attention:
 
 
 def _should_have_a_cell(lrp: ActualLRP) -> bool:
-    return lrp.state is CLAIMED or lrp.state is RUNNING or lrp.presence is EVACUATING
+    return lrp.state.is_held or lrp.presence is EVACUATING
 
 
 def _add_to(counts: dict[str, int], process_guid: str, more: int) -> None:

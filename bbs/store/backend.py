@@ -13,7 +13,8 @@ from typing import Protocol
 from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, Presence
 from bbs.models.errors import BBSError
 from bbs.models.outcome import Record, Row, RowKey
-from bbs.store.codec import TABLES, Values
+from bbs.store.codecs import CODECS
+from bbs.store.codecs.columns import Values
 
 
 class BackendUnavailable(Exception):
@@ -25,8 +26,8 @@ class BackendUnavailable(Exception):
     """
 
 
-class BatchRefused(Exception):
-    """The database refused a write for what is in it, and wrote nothing. ``error`` is the answer to the request."""
+class StatementRejected(Exception):
+    """The database rejected a statement for what is in it, and wrote nothing. ``error`` is the answer to the request."""
 
     def __init__(self, error: BBSError) -> None:
         super().__init__(str(error))
@@ -71,7 +72,7 @@ class Seen:
     """
 
     versions: dict[type[Record], dict[Values, int]] = field(
-        default_factory=lambda: {record_class: {} for record_class in TABLES}
+        default_factory=lambda: {record_class: {} for record_class in CODECS}
     )
 
     def forget(self) -> Iterator[list[Row]]:
@@ -107,7 +108,7 @@ class Source(Protocol):
         Rows that can't be read are left out without a word: the writer deals with them.
 
         Raises:
-          BackendUnavailable, BatchRefused: what was yielded is good; go on later.
+          BackendUnavailable, StatementRejected: what was yielded is good; go on later.
         """
 
 
@@ -125,7 +126,7 @@ class Backend(Protocol):
         Raises:
           BackendUnavailable: try again.
           SchemaError: the database can't be used as it is; trying again won't help.
-          BatchRefused: nor will it here: the server does not let us make or read what we must.
+          StatementRejected: nor will it here: the server does not let us make or read what we must.
           WriterLockLost: we held the lock before, and somebody else did since.
 
         Cancellation:
@@ -140,7 +141,7 @@ class Backend(Protocol):
 
         Raises:
           BackendUnavailable: what was yielded is good; call again.
-          BatchRefused: a table can't be read.
+          StatementRejected: a table can't be read.
         """
 
     async def write(self, rows: Sequence[Row]) -> int:
@@ -150,7 +151,7 @@ class Backend(Protocol):
 
         Raises:
           BackendUnavailable: it may have happened or not. Call again; the backend connects anew by itself.
-          BatchRefused: it has not happened, and would not if tried again.
+          StatementRejected: it has not happened, and would not if tried again.
           WriterLockLost: it has not happened, and somebody else is master.
 
         Cancellation:
@@ -161,7 +162,7 @@ class Backend(Protocol):
         """These rows as the database has them now.
 
         Raises:
-          BackendUnavailable, BatchRefused: as `load`.
+          BackendUnavailable, StatementRejected: as `load`.
           WriterLockLost: somebody else is master.
         """
 
@@ -172,7 +173,7 @@ class Backend(Protocol):
         """Make sure that the writer lock is ours, and was nobody else's: connect anew if need be.
 
         Raises:
-          BackendUnavailable, BatchRefused: nobody can say; call again.
+          BackendUnavailable, StatementRejected: nobody can say; call again.
           WriterLockLost: somebody else is master.
         """
 

@@ -1,6 +1,6 @@
 """Translates what the Postgres driver raises into the errors that the store knows.
 
-A refusal by the server is about what was asked, and is an answer. Everything else means that the database cannot be
+What the server rejects is about what was asked, and is an answer. Everything else means that the database cannot be
 used just now: a broken connection, a server that is starting or full, and also a server, or a proxy before it, that
 speaks Postgres so oddly that the driver stumbles (IndexError, AttributeError, ValueError and the like).
 """
@@ -12,7 +12,7 @@ from typing import Final
 import asyncpg
 
 from bbs.models.errors import BBSError, InvalidRequest, ResourceExists, UnknownError, Unrecoverable
-from bbs.store.backend import BackendUnavailable, BatchRefused, WriterLockLost
+from bbs.store.backend import BackendUnavailable, StatementRejected, WriterLockLost
 from bbs.store.schema import SchemaError
 
 # Server errors after which the same batch can be sent again: connection trouble, a rollback for the sake of others, too
@@ -23,21 +23,21 @@ _PASSING_STATES: Final = frozenset(("53300", "57014", "55P03", "25006"))
 _STATE: Final = re.compile("[0-9A-Z]{5}")
 
 # Raised in the middle of a call by the store's own code.
-_OURS: Final = (BackendUnavailable, BatchRefused, SchemaError, WriterLockLost)
+_OURS: Final = (BackendUnavailable, StatementRejected, SchemaError, WriterLockLost)
 
 # What the driver raises on purpose. The text of any other exception means nothing without its type.
 _SPOKEN: Final = (asyncpg.InterfaceError, OSError, TimeoutError)
 
 
 def meaning(error: Exception | asyncio.CancelledError) -> Exception:
-    """The error to raise for ``error``: `BatchRefused`, `BackendUnavailable`, or ``error`` if it is the store's own.
+    """The error to raise for ``error``: `StatementRejected`, `BackendUnavailable`, or ``error`` if it is the store's own.
 
     An `asyncio.CancelledError` is a call that asyncio gave up by itself: Trio's cancellation is another class.
     """
     if isinstance(error, _OURS):
         return error
     if isinstance(error, asyncpg.PostgresError) and not _is_passing(error):
-        return BatchRefused(refusal(error))
+        return StatementRejected(bbs_error(error))
     return BackendUnavailable(words(error))
 
 
@@ -72,7 +72,7 @@ def driver_text(error: asyncpg.PostgresError) -> str:
     return f"{severity}: {text} (SQLSTATE {error.sqlstate or 'unknown'})"
 
 
-def refusal(error: asyncpg.PostgresError) -> BBSError:
+def bbs_error(error: asyncpg.PostgresError) -> BBSError:
     """What a request is answered with after a server error (spec: storage.md §6)."""
     match error.sqlstate:
         case "23505":

@@ -173,7 +173,7 @@ def parse_dsn(text: str, environment: Mapping[str, str] | None = None) -> DSN:
     given = _from_url(text) if text.startswith(("postgres://", "postgresql://")) else _from_keywords(text)
     settings |= _from_service({**settings, **given}, environment)
     settings |= given
-    _refuse_unsendable(settings)
+    _must_be_sendable(settings)
     user = settings.get("user") or _operating_system_user()
     mode = settings.get("default_query_exec_mode", EXEC_MODES[0])
     if mode not in EXEC_MODES:
@@ -204,7 +204,7 @@ def parse_dsn(text: str, environment: Mapping[str, str] | None = None) -> DSN:
     )
 
 
-def _refuse_unsendable(settings: Mapping[str, str]) -> None:
+def _must_be_sendable(settings: Mapping[str, str]) -> None:
     """A NUL ends a text in Postgres' protocol, and in the system's calls."""
     for key, value in settings.items():
         if "\0" in key or "\0" in value:

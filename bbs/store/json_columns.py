@@ -24,13 +24,13 @@ _ESCAPED: Final = {ord(character): f"\\u{ord(character):04x}" for character in "
 _MAY_NEED_ESCAPES: Final = re.compile("[<>&\u2028\u2029]")
 
 
-def _refuse_constant(name: str) -> NoReturn:
+def _raise_for_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-_decoder: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+_decoder: Final = json.JSONDecoder(parse_constant=_raise_for_constant)
 # Numbers are left unread where nobody looks at them: Python refuses to convert very long ones.
-_raw_decoder: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse_constant)
+_raw_decoder: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_raise_for_constant)
 
 # For a single string ten times as fast as for anything else, which is why the objects here are put together by hand.
 _quote: Final = json.JSONEncoder(ensure_ascii=False).encode

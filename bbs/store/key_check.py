@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from bbs.store.codec import TABLES
+from bbs.store.codecs import CODECS
 from bbs.store.crypto import CannotDecrypt, KeyDoesNotFit, Keyring, KeyUnknown
 
 SAMPLE_ROWS: Final = 100
@@ -29,11 +29,11 @@ async def check_keys(fetch: Fetch, keyring: Keyring) -> None:
     """
     opened = 0
     missing: Counter[str] = Counter()
-    for table in TABLES.values():
-        sealed = [column.name for column in table.columns if column.sealed]
+    for codec in CODECS.values():
+        sealed = [column.name for column in codec.columns if column.sealed]
         if not sealed:
             continue
-        for row in await fetch(f"SELECT {', '.join(sealed)} FROM {table.name} LIMIT {SAMPLE_ROWS}"):
+        for row in await fetch(f"SELECT {', '.join(sealed)} FROM {codec.table} LIMIT {SAMPLE_ROWS}"):
             for text in filter(None, row):
                 try:
                     keyring.open(text)

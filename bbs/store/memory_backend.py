@@ -1,7 +1,7 @@
 """A backend without a database, for simulations: what it keeps survives a restart, and it fails as it is told to.
 
 A `Disk` outlives the backends that open it, as a database outlives its clients. Rows lie on it encoded and sealed, so a
-restart reads through the same codec as a real one. All waiting is in Trio's time, so it is virtual under a test's clock. It
+restart reads through the same codecs as a real one. All waiting is in Trio's time, so it is virtual under a test's clock. It
 does not serve standbys: a load reads everything, whatever was seen.
 """
 
@@ -14,8 +14,17 @@ import trio
 
 from bbs.models.errors import BBSError, UnknownError
 from bbs.models.outcome import Row, RowKey
-from bbs.store.backend import BackendUnavailable, BatchRefused, DroppedRow, ReadBack, Seen, WriterLockLost
-from bbs.store.codec import TABLES, Policy, Values, decode_rows
+from bbs.store.backend import (
+    BackendUnavailable,
+    DroppedRow,
+    ReadBack,
+    Seen,
+    StatementRejected,
+    WriterLockLost,
+)
+from bbs.store.codecs import CODECS
+from bbs.store.codecs.codec import Policy
+from bbs.store.codecs.columns import Values
 from bbs.store.crypto import Keyring
 
 SLICE_ROWS = 64
@@ -29,7 +38,7 @@ class Fault(Enum):
     """The connection breaks, and nothing was written."""
     LOST_AFTER = auto()
     """The connection breaks, and all was written. The caller can't tell it from `LOST_BEFORE`."""
-    REFUSED = auto()
+    REJECTED = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +54,13 @@ class Faults:
     """The troubles that a `MemoryBackend` is to have. ``next_writes`` are used up, one per write; ``outages`` apply at
     their time.
 
-    ``write_s`` is how long a write takes, and ``refusal`` makes the error of a refused one.
+    ``write_s`` is how long a write takes, and ``rejection`` makes the error of a rejected one.
     """
 
     write_s: float = 0.0
     next_writes: deque[Fault] = field(default_factory=deque)
     outages: Sequence[Outage] = ()
-    refusal: Callable[[], BBSError] = UnknownError
+    rejection: Callable[[], BBSError] = UnknownError
 
     def out_of_order(self) -> bool:
         now_s = trio.current_time()
@@ -63,7 +72,7 @@ class Disk:
     """What is durable: encoded rows by table name and key, and who holds the writer lock or was the last to take it."""
 
     rows: dict[str, dict[Values, Values]] = field(
-        default_factory=lambda: {table.name: {} for table in TABLES.values()}
+        default_factory=lambda: {codec.table: {} for codec in CODECS.values()}
     )
     holder: object | None = None
     last_writer: object | None = None
@@ -99,17 +108,17 @@ class MemoryBackend:
             await trio.sleep(self._lock_poll_s)
 
     async def load(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
-        for table in TABLES.values():
-            stored = self._disk.rows[table.name]
+        for codec in CODECS.values():
+            stored = self._disk.rows[codec.table]
             everything = list(stored.values())
             for begin in range(0, len(everything), SLICE_ROWS):
                 self._require_lock()
-                rows, undecodable = decode_rows(table, everything[begin : begin + SLICE_ROWS], self._keyring)
+                rows, undecodable = codec.decode_rows(everything[begin : begin + SLICE_ROWS], self._keyring)
                 for error in undecodable:
                     deleted = error.policy is Policy.DELETE
                     if deleted:
                         del stored[error.key]
-                    self._on_dropped(DroppedRow(table.name, error.key, error.reason, deleted))
+                    self._on_dropped(DroppedRow(codec.table, error.key, error.reason, deleted))
                 yield rows
                 await trio.lowlevel.checkpoint()
 
@@ -117,8 +126,8 @@ class MemoryBackend:
         fault = self.faults.next_writes.popleft() if self.faults.next_writes else Fault.NONE
         await trio.sleep(self.faults.write_s)
         self._require_lock()
-        if fault is Fault.REFUSED:
-            raise BatchRefused(self.faults.refusal())
+        if fault is Fault.REJECTED:
+            raise StatementRejected(self.faults.rejection())
         if fault is not Fault.LOST_BEFORE:
             self._apply(rows)
         if fault is not Fault.NONE:
@@ -132,9 +141,9 @@ class MemoryBackend:
         self._require_lock()
         found, left_out = [], []
         for key in keys:
-            table = TABLES[key.table]
-            values = self._disk.rows[table.name].get(table.key_values(key.key))
-            rows, undecodable = decode_rows(table, [values] if values else [], self._keyring)
+            codec = CODECS[key.table]
+            values = self._disk.rows[codec.table].get(codec.key_values(key.key))
+            rows, undecodable = codec.decode_rows([values] if values else [], self._keyring)
             found.append(rows[0] if rows else Row(key, None))
             left_out += [key] * len(undecodable)
         return ReadBack(found, left_out)
@@ -160,12 +169,12 @@ class MemoryBackend:
 
     def _apply(self, rows: Sequence[Row]) -> None:
         for (record_class, key), record in rows:
-            table = TABLES[record_class]
-            stored = self._disk.rows[table.name]
+            codec = CODECS[record_class]
+            stored = self._disk.rows[codec.table]
             if record is None:
-                stored.pop(table.key_values(key), None)
+                stored.pop(codec.key_values(key), None)
             else:
-                stored[table.key_values(key)] = table.encode(record, self._keyring)
+                stored[codec.key_values(key)] = codec.encode(record, self._keyring)
 
     def _require_lock(self) -> None:
         if self._disk.holder is not self or self.faults.out_of_order():

@@ -17,7 +17,7 @@ from bbs.models.desired_lrp import metric_tags_from_message
 from bbs.models.errors import InvalidRequest
 from bbs.models.wire import decode
 from bbs.store import json_columns as jsonc
-from bbs.store.codec import ENVELOPE
+from bbs.store.codecs.envelope import ENVELOPE
 from bbs.store.crypto import CannotDecrypt, Keyring
 
 STEP_S: Final = 3600.0

@@ -29,16 +29,18 @@ from trio_asyncio import aio_as_trio
 
 from bbs.models.outcome import Record, Row, RowKey
 from bbs.store import schema
-from bbs.store.backend import BatchRefused, DroppedRow, ReadBack, Seen, WriterLockLost, row_key
-from bbs.store.changes import SLICE_ROWS, changes
-from bbs.store.codec import TABLES, Policy, Table, Undecodable, Values, decode_rows
+from bbs.store.backend import DroppedRow, ReadBack, Seen, StatementRejected, WriterLockLost, row_key
+from bbs.store.codecs import CODECS
+from bbs.store.codecs.codec import Codec, Policy, Undecodable
+from bbs.store.codecs.columns import Values
 from bbs.store.crypto import Keyring
 from bbs.store.driver_errors import meaning
 from bbs.store.dsn import DSN
 from bbs.store.key_check import check_keys
 from bbs.store.query_statistics import QueryCounts, QueryStatistics
 from bbs.store.side_connection import SideConnection
-from bbs.store.statements import Operation, batch_statement, rows_statement
+from bbs.store.statements import TableWrite, batch_statement, rows_statement
+from bbs.store.unseen import SLICE_ROWS, unseen
 
 WRITER_LOCK: Final = 0x62627377_72697465
 """Key of the advisory lock: ``bbswrite`` in ASCII."""
@@ -129,7 +131,7 @@ class PostgresBackend:
 
         Raises:
           BackendUnavailable: it can't be reached, or not as whom we are told to be.
-          BatchRefused: it does not let us make a table.
+          StatementRejected: it does not let us make a table.
         """
         await self._cross(self._ensure_configurations)
 
@@ -142,7 +144,7 @@ class PostgresBackend:
         writes go on meanwhile.
 
         Raises:
-          BackendUnavailable, BatchRefused: it was not stored, or that is not known.
+          BackendUnavailable, StatementRejected: it was not stored, or that is not known.
           WriterLockLost: somebody else is the writer, and nothing was changed.
         """
         side = SideConnection(self._dsn, connect_s=self._connect_s, statement_s=self._statement_s)
@@ -185,10 +187,10 @@ class PostgresBackend:
             return await self._cross(self._fetch, statement, *parameters)
 
         await check_keys(fetch, self._keyring)
-        async with aclosing(changes(fetch, self._keyring, seen)) as slices:
-            async for table, rows, undecodable in slices:
+        async with aclosing(unseen(fetch, self._keyring, seen)) as slices:
+            async for codec, rows, undecodable in slices:
                 yield rows
-                await self._drop(table, undecodable)
+                await self._drop(codec, undecodable)
                 await trio.lowlevel.checkpoint()
 
     async def follow(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
@@ -199,7 +201,7 @@ class PostgresBackend:
             return await self._cross(self._fetch_unlocked, statement, *parameters)
 
         if await self._cross(self._schema_is_ours):
-            async with aclosing(changes(fetch, self._keyring, seen)) as slices:
+            async with aclosing(unseen(fetch, self._keyring, seen)) as slices:
                 async for _, rows, _ in slices:
                     yield rows
                     await trio.lowlevel.checkpoint()
@@ -209,16 +211,16 @@ class PostgresBackend:
                 await trio.lowlevel.checkpoint()
 
     async def write(self, rows: Sequence[Row]) -> int:
-        values: defaultdict[Operation, list[Values]] = defaultdict(list)
+        values: defaultdict[TableWrite, list[Values]] = defaultdict(list)
         for begin in range(0, len(rows), SLICE_ROWS):
             if begin:
                 await trio.lowlevel.checkpoint()
             for (record_class, key), record in rows[begin : begin + SLICE_ROWS]:
-                table = TABLES[record_class]
+                codec = CODECS[record_class]
                 if record is None:
-                    values[Operation(table, deletes=True)].append(table.key_values(key))
+                    values[TableWrite(codec, deletes=True)].append(codec.key_values(key))
                 else:
-                    values[Operation(table, deletes=False)].append(table.encode(record, self._keyring))
+                    values[TableWrite(codec, deletes=False)].append(codec.encode(record, self._keyring))
         return await self._cross(self._run, values)
 
     async def read(self, keys: Sequence[RowKey]) -> ReadBack:
@@ -228,15 +230,15 @@ class PostgresBackend:
         found: dict[RowKey, Row] = {key: Row(key, None) for key in keys}
         left_out: list[RowKey] = []
         for record_class, of_class in wanted.items():
-            table = TABLES[record_class]
-            key_columns = zip(*(table.key_values(key.key) for key in of_class), strict=True)
-            stored = await self._cross(self._fetch, rows_statement(table), *map(list, key_columns))
-            rows, undecodable = decode_rows(table, [row[:-1] for row in stored], self._keyring)
+            codec = CODECS[record_class]
+            key_columns = zip(*(codec.key_values(key.key) for key in of_class), strict=True)
+            stored = await self._cross(self._fetch, rows_statement(codec), *map(list, key_columns))
+            rows, undecodable = codec.decode_rows([row[:-1] for row in stored], self._keyring)
             found |= {row.key: row for row in rows}
             left_out += [
                 row_key(record_class, error.key) for error in undecodable if error.policy is Policy.LEAVE_OUT
             ]
-            await self._drop(table, undecodable)
+            await self._drop(codec, undecodable)
         return ReadBack(list(found.values()), left_out)
 
     async def end_writer_session(self) -> bool:
@@ -263,20 +265,20 @@ class PostgresBackend:
         """Counts and durations of calls to the database. The maxima are since the last call of this."""
         return self._queries.take(open_connections=int(self._is_connected()))
 
-    async def _drop(self, table: Table, undecodable: Sequence[Undecodable]) -> None:
+    async def _drop(self, codec: Codec, undecodable: Sequence[Undecodable]) -> None:
         doomed = [error.key for error in undecodable if error.policy is Policy.DELETE]
         if doomed:
-            await self._cross(self._run, {Operation(table, deletes=True): doomed})
+            await self._cross(self._run, {TableWrite(codec, deletes=True): doomed})
         for error in undecodable:
             deleted = error.policy is Policy.DELETE
             self._on_dropped(
-                DroppedRow(table=table.name, key=error.key, reason=error.reason, deleted=deleted)
+                DroppedRow(table=codec.table, key=error.key, reason=error.reason, deleted=deleted)
             )
 
     async def _cross(self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``work`` under asyncio and give its failures their meaning.
 
-        A connection is kept only after a success or a plain refusal by the server: nobody knows what is going on at
+        A connection is kept only after a success or a plain error of the server: nobody knows what is going on at
         the other end of one whose statement was cancelled or timed out.
         """
         if self._closed:
@@ -288,7 +290,7 @@ class PostgresBackend:
                 result: T = await aio_as_trio(work)(*args, **kwargs)
         except (Exception, asyncio.CancelledError) as error:
             failure = meaning(error)
-            if not isinstance(failure, BatchRefused):
+            if not isinstance(failure, StatementRejected):
                 self._abandon()
             if failure is error:
                 raise
@@ -406,14 +408,14 @@ class PostgresBackend:
         """Whether the tables are there, as we know them; their rows may be read before anybody may write."""
         return await schema.is_current(await self._connected())
 
-    async def _run(self, values: "dict[Operation, list[Values]]") -> int:
-        # In a fixed order: every combination of operations is a statement of its own to be prepared.
-        operations = tuple(sorted(values, key=lambda operation: (operation.table.name, operation.deletes)))
-        if not operations:
+    async def _run(self, values: "dict[TableWrite, list[Values]]") -> int:
+        # In a fixed order: every combination of writes is a statement of its own to be prepared.
+        writes = tuple(sorted(values, key=lambda write: (write.codec.table, write.deletes)))
+        if not writes:
             return 0
         connection = await self._writer()
-        arrays = [column for operation in operations for column in zip(*values[operation], strict=True)]
-        transaction: int = await connection.fetchval(batch_statement(operations), *arrays)
+        arrays = [column for write in writes for column in zip(*values[write], strict=True)]
+        transaction: int = await connection.fetchval(batch_statement(writes), *arrays)
         return transaction
 
     async def _end_sessions(self, pid: int | None) -> bool:

@@ -10,7 +10,8 @@ from typing import Any, Final, Self
 import asyncpg
 
 from bbs.models.outcome import Record
-from bbs.store.codec import TABLES, Values
+from bbs.store.codecs import CODECS
+from bbs.store.codecs.columns import Values
 from bbs.store.dsn import DSN
 from bbs.store.side_connection import SideConnection
 from bbs.store.statements import audit_statement, page_statement
@@ -58,7 +59,7 @@ class Look:
 
 
 class PostgresAudit:
-    """Raises `BackendUnavailable` or `BatchRefused` from every call; the next one connects anew.
+    """Raises `BackendUnavailable` or `StatementRejected` from every call; the next one connects anew.
 
     ``statement_s`` and ``connect_s`` bound a statement and an attempt to connect, in seconds.
     """
@@ -80,7 +81,7 @@ class PostgresAudit:
         """At most ``rows`` rows behind the key ``after`` (``()``: from the first), in the order of keys. Each has all its
         columns if ``whole``, else those of its key, and its version as the last value.
         """
-        statement = page_statement(TABLES[record_class], first=not after, whole=whole)
+        statement = page_statement(CODECS[record_class], first=not after, whole=whole)
         page: list[Sequence[Any]] = await self._connection.run(_fetch, statement, *after, rows)
         return page
 
@@ -94,8 +95,8 @@ async def _look(connection: "asyncpg.Connection[Any]", since: int, ours: list[in
     foreign: list[Foreign] = []
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         snapshot = await _snapshot(connection)
-        for record_class, table in TABLES.items():
-            row = await connection.fetchrow(audit_statement(table), since, ours)
+        for record_class, codec in CODECS.items():
+            row = await connection.fetchrow(audit_statement(codec), since, ours)
             assert row is not None, "an aggregate has one row"
             counts[record_class] = row[0]
             foreign += [Foreign(record_class, tuple(key), version) for *key, version in row[1] or ()]

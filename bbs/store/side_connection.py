@@ -49,7 +49,7 @@ class SideConnection:
         """Do ``work``, an asyncio function, with the connection. Call it under Trio.
 
         Raises:
-          BackendUnavailable, BatchRefused: it failed; the connection is given up, and the next call connects anew.
+          BackendUnavailable, StatementRejected: it failed; the connection is given up, and the next call connects anew.
         Cancellation:
           Breaks the work off, and with it the connection.
         """

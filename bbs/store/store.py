@@ -21,11 +21,11 @@ import trio
 
 from bbs.models.errors import BBSError, UnknownError
 from bbs.models.outcome import Announcement, Outcome, Record, Row, RowKey
-from bbs.store.backend import Backend, BackendUnavailable, BatchRefused, Seen, Source
-from bbs.store.codec import check
+from bbs.store.backend import Backend, BackendUnavailable, Seen, Source, StatementRejected
 from bbs.store.foreign_changes import Announce, Comparison, Reconciled, Written
 from bbs.store.head import Head
 from bbs.store.scopes import DomainScope, ProcessScope, Scope, TaskScope
+from bbs.store.storable import must_be_storable
 from bbs.store.tables import Tables
 
 BATCH_ROWS_MAX: Final = 500
@@ -54,7 +54,7 @@ class StoreUnavailable(UnknownError):
 
 
 class SettledByOther(StoreUnavailable):
-    """The write built upon another one, staged before it, that the database refused."""
+    """The write built upon another one, staged before it, that the database rejected."""
 
 
 @dataclass(eq=False, slots=True)
@@ -146,7 +146,7 @@ class Store:
         Returns the number of rows that had changed since the last time.
 
         Raises:
-          BackendUnavailable, BatchRefused: some had been read; follow again, or load.
+          BackendUnavailable, StatementRejected: some had been read; follow again, or load.
         """
         return await self._apply_all(source.follow(self._seen))
 
@@ -155,7 +155,7 @@ class Store:
 
         Raises:
           BackendUnavailable: load again.
-          BatchRefused: a table can't be read.
+          StatementRejected: a table can't be read.
         """
         count = await self._apply_all(self._backend.load(self._seen))
         self._seen = Seen()  # from now on we know of every change
@@ -186,7 +186,7 @@ class Store:
 
         Raises:
           StoreUnavailable: it failed for good, or too much is waiting already; `head` does not show it.
-          BBSError: the database refused it, or would, for this reason.
+          BBSError: the database rejected it, or would, for this reason.
 
         Cancellation:
           Gives up the wait, not the write: rows are staged before the first checkpoint.
@@ -204,7 +204,7 @@ class Store:
         for row in outcome.rows:
             assert scope.holds(row.key), (scope.key, row.key)
             if row.record is not None:
-                check(row.record)
+                must_be_storable(row.record)
         staged = _Staged(scope.key, outcome, trio.current_time())
         self._queue.append(staged)
         self._newest[scope.key] = staged
@@ -227,7 +227,7 @@ class Store:
         A row with a change of ours on its way is left alone: that change will be what the database has.
 
         Raises:
-          BackendUnavailable, BatchRefused: nothing was compared.
+          BackendUnavailable, StatementRejected: nothing was compared.
         Cancellation:
           Gives up the wait; rows may be taken over all the same.
         """
@@ -320,7 +320,7 @@ class Store:
                 self._note(transaction, self.committed.sizes())
             else:
                 await self._backend.hold()
-        except (BackendUnavailable, BatchRefused) as trouble:
+        except (BackendUnavailable, StatementRejected) as trouble:
             self._on_trouble(trouble)
             with trio.move_on_after(RETRY_PAUSE_MAX_S):
                 await self._work.wait()
@@ -332,7 +332,7 @@ class Store:
         comparison.result = BackendUnavailable(ENDED)  # should this be cancelled
         try:
             comparison.result = await self._reconciled(comparison)
-        except (BackendUnavailable, BatchRefused) as trouble:
+        except (BackendUnavailable, StatementRejected) as trouble:
             comparison.result = trouble
         finally:
             comparison.done.set()
@@ -369,9 +369,9 @@ class Store:
             self._mend.update(row.key for staged in batch for row in staged.outcome.rows)
             text = f"the database is unavailable; nothing was changed, try again: {trouble}"
             self._fail([*batch, *self._queue], lambda: StoreUnavailable(text))
-        except BatchRefused as refusal:
+        except StatementRejected as rejection:
             if len(batch) == 1:
-                self._refuse(batch[0], refusal.error)
+                self._reject(batch[0], rejection.error)
             else:
                 # Somebody's row is poison; alone, it hurts nobody else.
                 self._queue.extendleft(reversed(batch[1:]))
@@ -447,11 +447,11 @@ class Store:
         self._publish(staged.outcome.announcements)
         staged.done.set()
 
-    def _refuse(self, refused: _Staged, error: BBSError) -> None:
+    def _reject(self, rejected: _Staged, error: BBSError) -> None:
         """Fail one outcome, and those staged after it that build upon it."""
-        doomed = [staged for staged in self._queue if staged.about == refused.about]
+        doomed = [staged for staged in self._queue if staged.about == rejected.about]
         text = f"the change this one builds upon was refused, try again: {error}"
-        self._fail([refused], lambda: error)
+        self._fail([rejected], lambda: error)
         self._fail(doomed, lambda: SettledByOther(text))
 
     def _fail(self, doomed: list[_Staged], make_error: Callable[[], BBSError]) -> None:

@@ -181,8 +181,8 @@ CASES = [
             ("that lands in a turn of its own", {"begun": [("o", next_version), ("p", other_rows)], "version": 3, "told": (2, 3)}),
             ("tried again: it was not written", {"faults": [Fault.LOST_BEFORE]}),
             ("tried again: it was written", {"faults": [Fault.LOST_AFTER]}),
-            ("refused by the database", {"faults": [Fault.REFUSED], "result": "UnknownError", "version": 1, "told": (), "failed": 1}),
-            ("built upon one that is refused", {"begun": BEHIND_ANOTHER, "faults": [Fault.REFUSED], "result": "SettledByOther", "version": 1, "told": (), "failed": 2}),
+            ("refused by the database", {"faults": [Fault.REJECTED], "result": "UnknownError", "version": 1, "told": (), "failed": 1}),
+            ("built upon one that is refused", {"begun": BEHIND_ANOTHER, "faults": [Fault.REJECTED], "result": "SettledByOther", "version": 1, "told": (), "failed": 2}),
             ("given up, though it was written", {"faults": [Fault.LOST_AFTER] * 9, "result": "StoreUnavailable", "version": 1, "told": (), "failed": 1}),
         )
     ),
@@ -190,7 +190,7 @@ CASES = [
     Case(name="a change without rows", make=make_change, decide=same_version, begun=BEHIND_ANOTHER),
     Case(name="a refusal", make=make_change, decide=refusal, begun=BEHIND_ANOTHER, result="ResourceConflict"),
     Case(name="a refusal that rests on what is refused", make=make_change, decide=refusal, begun=BEHIND_ANOTHER,
-         faults=[Fault.REFUSED], result="StoreUnavailable", version=1, told=(), failed=1),
+         faults=[Fault.REJECTED], result="StoreUnavailable", version=1, told=(), failed=1),
     Case(name="a refusal that rests on what is given up", make=make_change, decide=refusal, begun=BEHIND_ANOTHER,
          faults=[Fault.LOST_AFTER] * 9, result="StoreUnavailable", version=1, told=(), failed=1),
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from trio.testing import MockClock
 
 from bbs.convergence.cell_calls import CALLS_PER_CELL_MAX, cell_calls
 from bbs.log import null_logger
-from bbs.peers.http import NoResponse, StatusRefused
+from bbs.peers.http import BadStatus, NoResponse
 from tests.log_lines import Lines
 
 
@@ -57,7 +57,7 @@ async def test_few_at_once_to_one_cell(autojump_clock: MockClock) -> None:
     ("error", "called"),
     [
         pytest.param(NoResponse("timed out"), CALLS_PER_CELL_MAX, id="no response"),
-        pytest.param(StatusRefused(500), 12, id="an answer, though a refusal"),
+        pytest.param(BadStatus(500), 12, id="an answer, though a bad one"),
     ],
 )
 async def test_a_cell_that_does_not_answer_is_not_called_again(

@@ -17,7 +17,6 @@ from bbs.http.endpoints import (
     Peer,
     Route,
     RouteTable,
-    StreamEnded,
     Unary,
 )
 from bbs.http.fast_lane import FastLane
@@ -53,7 +52,7 @@ class QueuedEvents:
     async def receive(self) -> bytes:
         while not self._queue:
             if self.closed:
-                raise StreamEnded
+                raise trio.EndOfChannel
             if self.broken:
                 raise RuntimeError("the hub is broken")
             await self._news.wait()

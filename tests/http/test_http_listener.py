@@ -45,7 +45,7 @@ async def test_connections_beyond_the_limit_are_turned_away(served: Served) -> N
     assert answer.startswith(
         b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n"
     )
-    assert served.server.statistics().refused == 1
+    assert served.server.statistics().turned_away == 1
 
     await first.stream.aclose()
     await until_there_are(served, connections=1)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from bbs.http.chunked import BadChunk, BodyTooLarge, ChunkedBody, FramingTooLarge
 from bbs.http.endpoints import Route, RouteTable, WrongMethod
-from bbs.http.head import head_reader, read_head
+from bbs.http.error_answers import answer_bytes, slices
 from bbs.http.limits import DEFAULT_LIMITS, Limits
-from bbs.http.refusals import answer_bytes, slices
+from bbs.http.request_head import head_reader, read_head
 from bbs.http.sockets import open_listeners, remote_addr
 from tests.http.serving import World, post
 from tests.listening import listening_sockets

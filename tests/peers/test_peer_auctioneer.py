@@ -19,7 +19,7 @@ from bbs.models.task import Task, TaskState
 from bbs.models.wire import encode
 from bbs.peers.auctioneer import HTTPAuctioneer
 from bbs.peers.bodies import ENCODED_IN_A_TURN
-from bbs.peers.http import HTTPClient, NoResponse, StatusRefused
+from bbs.peers.http import BadStatus, HTTPClient, NoResponse
 from bbs.peers.interfaces import LRPStart, PeerUnavailable
 from tests.log_lines import Lines, said
 from tests.peers.peer_server import WAIT_S, Do, PeerServer, Step, answer, closed_port
@@ -169,7 +169,7 @@ async def test_any_answer_but_202_is_an_error_and_final(
     server.plays(answer(status))
     auctioneer = HTTPAuctioneer(server.address, http=http, plain=http)
 
-    with pytest.raises(StatusRefused) as raised:
+    with pytest.raises(BadStatus) as raised:
         await auctioneer.request_lrp_auctions([lrp_start()], trace_id="", log=log)
     assert str(raised.value) == text
     assert len(server.sent) == 1
@@ -224,7 +224,7 @@ async def test_a_call_without_a_response_is_made_again(
     auctioneer = HTTPAuctioneer(f"{server.address}/base", http=http, plain=plain)
     began = trio.current_time()
 
-    with pytest.raises(StatusRefused) if refused else nullcontext():
+    with pytest.raises(BadStatus) if refused else nullcontext():
         await auctioneer.request_lrp_auctions([lrp_start()], trace_id="x", log=log)
 
     assert [sent.line for sent in server.sent] == ["POST /base/v1/lrps HTTP/1.1"] * attempts

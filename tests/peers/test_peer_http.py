@@ -15,10 +15,10 @@ from bbs.peers.connections import DIAL_TIMEOUT_S, IDLE_S
 from bbs.peers.http import (
     JSON_CONTENT,
     SENT_AT_ONCE_BYTES,
+    BadStatus,
     ConnectionClosed,
     HTTPClient,
     NoResponse,
-    StatusRefused,
     TimedOut,
     URLInvalid,
 )
@@ -295,7 +295,7 @@ def test_no_url_does_more_harm_than_to_get_no_response(url: str) -> None:
     ],
 )
 def test_a_status_is_told_in_the_words_of_go(status: int, text: str) -> None:
-    assert str(StatusRefused(status)) == text
+    assert str(BadStatus(status)) == text
 
 
 async def test_a_call_that_takes_too_long_is_given_up(impatient: HTTPClient, server: PeerServer) -> None:

@@ -11,7 +11,7 @@ from bbs.models.actual_lrp import ActualLRPState, InstanceKey
 from bbs.models.outcome import Outcome, put
 from bbs.process.reencryption import PAGE_ROWS, ReencryptionFailed, seal_anew
 from bbs.store.backend import BackendUnavailable, Seen, WriterLockLost
-from bbs.store.codec import TABLES
+from bbs.store.codecs import CODECS
 from bbs.store.crypto import CannotDecrypt, Keyring
 from bbs.store.dsn import parse_dsn
 from bbs.store.key_check import SAMPLE_ROWS, KeysDoNotFit
@@ -37,10 +37,10 @@ async def open_store(postgres: PostgresWorld, keyring: Keyring, nursery: trio.Nu
 
 async def sealed_values(postgres: PostgresWorld) -> list[str]:
     values: list[str] = []
-    for table in TABLES.values():
-        for column in table.columns:
+    for codec in CODECS.values():
+        for column in codec.columns:
             if column.sealed:
-                texts = await postgres.fetchval(f"SELECT array_agg({column.name}) FROM {table.name}")
+                texts = await postgres.fetchval(f"SELECT array_agg({column.name}) FROM {codec.table}")
                 values += [text for text in texts or () if text]
     return values
 

@@ -299,8 +299,8 @@ async def test_a_database_without_its_tables_says_so(
 ) -> None:
     """Cloud Controller makes a RunnerError of it, with its text; the server is told to stop after the answer."""
     text = 'ERROR: relation "desired_lrps" does not exist (SQLSTATE 42P01)'
-    backend.faults.refusal = partial(Unrecoverable.because, text)
-    backend.faults.next_writes.extend([Fault.REFUSED] * 2)  # as a batch, and by itself
+    backend.faults.rejection = partial(Unrecoverable.because, text)
+    backend.faults.next_writes.extend([Fault.REJECTED] * 2)  # as a batch, and by itself
 
     answer = await controller.ask(cc.DESIRE_LRP, piece(1, desired("p")))
 

@@ -193,8 +193,8 @@ async def test_a_database_that_refuses_keeps_the_container(server: Server) -> No
     await start(server)
     backend = server.store._backend
     assert isinstance(backend, MemoryBackend)
-    backend.faults.refusal = lambda: UnknownError("the disk is on fire")
-    backend.faults.next_writes.append(Fault.REFUSED)
+    backend.faults.rejection = lambda: UnknownError("the disk is on fire")
+    backend.faults.next_writes.append(Fault.REJECTED)
 
     with trio.fail_after(10):
         assert await evacuate(server, RUNNING, running_request()) == (True, "the disk is on fire")

@@ -10,7 +10,7 @@ import pytest
 import trio
 from google.protobuf.message import Message
 
-from bbs.http.endpoints import CannotOpenStream, StreamEnded
+from bbs.http.endpoints import CannotOpenStream
 from bbs.http.listener import Hooks, HTTPServer
 from bbs.http.sockets import open_listeners
 from bbs.log import Level
@@ -474,7 +474,7 @@ async def test_a_stream_that_the_server_ends_is_an_error(bbs: BBS) -> None:
     source = await bbs.stream("TaskEventStream").open(bbs.call(b""))
     bbs.context.hubs.close()
 
-    with pytest.raises(StreamEnded):
+    with pytest.raises(trio.EndOfChannel):
         await source.receive()
 
     assert bbs.out.shown()[1:] == ["error bbs.request.tasks-subscribe-r0.failed-to-get-next-event"]
@@ -485,7 +485,7 @@ async def test_a_stream_that_the_client_ends_is_none(bbs: BBS) -> None:
     source = await bbs.stream("TaskEventStream").open(bbs.call(b""))
     source.close()
 
-    with pytest.raises(StreamEnded):
+    with pytest.raises(trio.EndOfChannel):
         await source.receive()
 
     assert len(bbs.out.writes) == 1

@@ -15,8 +15,8 @@ from bbs.models.domain import Domain
 from bbs.models.outcome import Record, delete, put
 from bbs.models.task import Task, TaskState
 from bbs.store.backend import Seen, WriterLockLost
-from bbs.store.changes import PAGE_ROWS, SLICE_ROWS
-from bbs.store.codec import TABLES
+from bbs.store.codecs import CODECS
+from bbs.store.unseen import PAGE_ROWS, SLICE_ROWS
 from tests.records import actual_lrp, desired_lrp, task
 from tests.store.worlds import RECORDS, RUNNING, by_key, load, write_until_done
 
@@ -130,11 +130,11 @@ async def test_rows_that_cannot_be_read_are_dropped_and_reported(
 
     assert await load(writer) == [good]
     assert await world.count(type(record)) == (1 if deleted else 2)
-    table = TABLES[type(record)]
+    codec = CODECS[type(record)]
     (dropped,) = world.dropped
     assert (dropped.table, dropped.key, dropped.deleted) == (
-        table.name,
-        table.key_values(record.key),
+        codec.table,
+        codec.key_values(record.key),
         deleted,
     )
     assert dropped.reason.startswith(f"{next(iter(columns))}: ")

@@ -13,7 +13,7 @@ from bbs.models.actual_lrp import (
 )
 from bbs.models.errors import InvalidRequest
 from bbs.models.outcome import RowKey, put
-from bbs.store.backend import BackendUnavailable, BatchRefused
+from bbs.store.backend import BackendUnavailable, StatementRejected
 from bbs.store.memory_backend import Fault, Faults, Outage
 from tests.records import actual_lrp
 from tests.store.worlds import (
@@ -39,11 +39,11 @@ async def test_a_lost_connection_hides_whether_it_wrote(
 
 
 async def test_a_fault_can_be_a_refusal_or_nothing(memory: MemoryWorld) -> None:
-    faults = Faults(next_writes=deque([Fault.NONE, Fault.REFUSED]), refusal=InvalidRequest)
+    faults = Faults(next_writes=deque([Fault.NONE, Fault.REJECTED]), rejection=InvalidRequest)
     writer = await memory.open_writer(faults=faults)
     await writer.write([put(actual_lrp("a"))])
 
-    with pytest.raises(BatchRefused) as refused:
+    with pytest.raises(StatementRejected) as refused:
         await writer.write([put(actual_lrp("b"))])
 
     assert isinstance(refused.value.error, InvalidRequest)

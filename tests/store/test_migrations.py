@@ -13,8 +13,8 @@ from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRPState, Presence
 from bbs.models.desired_lrp import MetricTag
 from bbs.store import schema
-from bbs.store.backend import BatchRefused
-from bbs.store.codec import ENVELOPE
+from bbs.store.backend import StatementRejected
+from bbs.store.codecs.envelope import ENVELOPE
 from bbs.store.dsn import parse_dsn
 from bbs.store.migrations import MIGRATIONS, SCHEMA_VERSION, Migration
 from bbs.store.postgres import PostgresBackend
@@ -224,7 +224,7 @@ async def test_a_step_that_the_database_refuses_is_told_in_its_words(
     await database.execute("DROP TABLE actual_lrps")
     backend = PostgresBackend(parse_dsn(database_url), KEYRING, on_dropped=lambda row: None)
 
-    with trio.fail_after(10), pytest.raises(BatchRefused, match='relation "actual_lrps" does not exist'):
+    with trio.fail_after(10), pytest.raises(StatementRejected, match='relation "actual_lrps" does not exist'):
         await backend.acquire_writer_lock()
 
     await backend.aclose()

@@ -13,7 +13,7 @@ from bbs.models.actual_lrp import (
 )
 from bbs.models.errors import InvalidRequest, UnknownError, Unrecoverable
 from bbs.models.outcome import delete, put
-from bbs.store.backend import BackendUnavailable, BatchRefused, WriterLockLost
+from bbs.store.backend import BackendUnavailable, StatementRejected, WriterLockLost
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import parse_dsn
 from bbs.store.postgres import WRITER_TOKEN_ID, PostgresBackend
@@ -26,7 +26,7 @@ from tests.waiting import wait_until
 async def test_a_batch_that_is_refused_writes_nothing(postgres: PostgresWorld) -> None:
     writer = await postgres.open_writer()
 
-    with pytest.raises(BatchRefused) as refused:
+    with pytest.raises(StatementRejected) as refused:
         await writer.write(
             [put(desired_lrp()), put(actual_lrp()), put(actual_lrp("x" * 256)), delete(actual_lrp("y"))]
         )
@@ -49,7 +49,7 @@ async def test_values_that_postgres_can_not_hold_are_refused_in_its_words(
 ) -> None:
     writer = await postgres.open_writer()
 
-    with pytest.raises(BatchRefused) as refused:
+    with pytest.raises(StatementRejected) as refused:
         await writer.write([put(record)])
 
     assert isinstance(refused.value.error, UnknownError)
@@ -62,14 +62,14 @@ async def test_a_missing_table_cannot_be_recovered_from(postgres: PostgresWorld)
     writer = await postgres.open_writer()
     await postgres.execute("DROP TABLE actual_lrps")
 
-    with pytest.raises(BatchRefused) as refused:
+    with pytest.raises(StatementRejected) as refused:
         await writer.write([put(actual_lrp())])
 
     assert isinstance(refused.value.error, Unrecoverable)
     assert str(refused.value.error) == (
         'Unrecoverable Error: ERROR: relation "actual_lrps" does not exist (SQLSTATE 42P01)'
     )
-    with pytest.raises(BatchRefused, match="42P01"):
+    with pytest.raises(StatementRejected, match="42P01"):
         await load(writer)
 
 

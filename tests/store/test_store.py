@@ -16,7 +16,7 @@ from bbs.models.domain import Domain
 from bbs.models.errors import BBSError, InvalidRequest
 from bbs.models.events import Hub
 from bbs.models.outcome import Announcement, Outcome, Row, RowKey, Told, delete, put
-from bbs.store.backend import BackendUnavailable, BatchRefused, Seen, WriterLockLost
+from bbs.store.backend import BackendUnavailable, Seen, StatementRejected, WriterLockLost
 from bbs.store.store import Batch, SettledByOther, Store, StoreUnavailable
 from tests.records import AnyScope, actual_lrp
 
@@ -46,7 +46,7 @@ class Door:
     async def write(self, rows: Sequence[Row]) -> int:
         await self.open.wait()
         if any(self.poison is not None and _about(row) == self.poison for row in rows):
-            raise BatchRefused(InvalidRequest())
+            raise StatementRejected(InvalidRequest())
         fault, applied = self.faults.popleft() if self.faults else (None, True)
         if applied:
             self.batches.append(list(rows))
@@ -353,7 +353,7 @@ async def test_a_session_that_cannot_be_had_again_is_asked_for_until_it_can(
     troubles: list[str] = []
     bench = Bench(nursery, on_trouble=lambda trouble: troubles.append(str(trouble)))
     await nursery.start(bench.store.run)
-    bench.door.holds.extend([BackendUnavailable("away"), BatchRefused(InvalidRequest())])
+    bench.door.holds.extend([BackendUnavailable("away"), StatementRejected(InvalidRequest())])
 
     bench.door.session_ends()
     await trio.sleep(10)

@@ -14,14 +14,17 @@ from bbs.models.errors import BBSError, InvalidRequest, UnknownError
 from bbs.models.outcome import Row, delete, put
 from bbs.models.task import Task, TaskState
 from bbs.models.wire import encode
-from bbs.store.codec import ENVELOPE, TABLES, Policy, Undecodable, check, decode_rows
+from bbs.store.codecs import CODECS
+from bbs.store.codecs.codec import Policy, Undecodable
+from bbs.store.codecs.envelope import ENVELOPE
 from bbs.store.crypto import Keyring
 from bbs.store.head import Head
+from bbs.store.storable import must_be_storable
 from bbs.store.tables import NO_CELL, Tables, TaskQueue
 from tests.records import task, task_definition
 
 KEYRING = Keyring({"label": "key"}, "label")
-TABLE = TABLES[Task]
+CODEC = CODECS[Task]
 GUIDS = st.sampled_from("tuvwx")
 TIMES_NS = st.integers(0, 4)
 
@@ -167,13 +170,13 @@ FULL = Task(
 
 
 def stored(record: Task, **replaced: Any) -> tuple[Any, ...]:
-    columns = dict(zip((c.name for c in TABLE.columns), TABLE.encode(record, KEYRING), strict=True))
+    columns = dict(zip((c.name for c in CODEC.columns), CODEC.encode(record, KEYRING), strict=True))
     assert replaced.keys() <= columns.keys()
     return tuple((columns | replaced).values())
 
 
 def test_columns() -> None:
-    columns = dict(zip((c.name for c in TABLE.columns), stored(FULL), strict=True))
+    columns = dict(zip((c.name for c in CODEC.columns), stored(FULL), strict=True))
 
     assert KEYRING.open(columns.pop("task_definition")) == b"\x02\x00" + FULL.definition
     assert columns == {
@@ -196,13 +199,13 @@ def test_columns() -> None:
 def test_a_task_survives_being_stored(record: Task) -> None:
     readable = replace(record, unreadable="")
 
-    assert TABLE.decode(stored(readable), KEYRING) == readable
+    assert CODEC.decode(stored(readable), KEYRING) == readable
 
 
 def test_what_older_servers_left_is_read() -> None:
     nulls = dict.fromkeys(("created_at", "updated_at", "first_completed_at", "state", "result", "failed"))
 
-    assert TABLE.decode(stored(FULL, **nulls), KEYRING) == replace(
+    assert CODEC.decode(stored(FULL, **nulls), KEYRING) == replace(
         FULL,
         created_at_ns=0,
         updated_at_ns=0,
@@ -216,7 +219,7 @@ def test_what_older_servers_left_is_read() -> None:
 def test_what_only_a_newer_server_knows_is_kept() -> None:
     definition = encode(task_definition()) + bytes.fromhex("c23e0161")  # field 1000
 
-    read = TABLE.decode(stored(replace(FULL, definition=definition)), KEYRING)
+    read = CODEC.decode(stored(replace(FULL, definition=definition)), KEYRING)
 
     assert isinstance(read, Task)
     assert read.definition == definition
@@ -245,18 +248,18 @@ def sealed(plaintext: bytes) -> str:
 def test_an_unreadable_definition_is_kept_as_it_is(definition: str) -> None:
     row = stored(FULL, task_definition=definition)
 
-    [[loaded], failures] = decode_rows(TABLE, [row], KEYRING)
+    [[loaded], failures] = CODEC.decode_rows([row], KEYRING)
 
     assert not failures
     assert isinstance(loaded.record, Task)
     assert loaded.record == replace(FULL, definition=b"", unreadable=loaded.record.unreadable)
     assert loaded.record.unreadable
-    assert TABLE.encode(loaded.record, KEYRING) == (*row[:-1], definition or " ")
+    assert CODEC.encode(loaded.record, KEYRING) == (*row[:-1], definition or " ")
 
 
 def test_a_state_that_does_not_exist_leaves_the_row_out() -> None:
     with pytest.raises(Undecodable, match="state") as caught:
-        TABLE.decode(stored(FULL, state=5), KEYRING)
+        CODEC.decode(stored(FULL, state=5), KEYRING)
 
     assert caught.value.policy is Policy.LEAVE_OUT
 
@@ -274,7 +277,7 @@ def test_a_state_that_does_not_exist_leaves_the_row_out() -> None:
 )
 def test_what_postgres_would_refuse_is_refused(record: Task, error: type[BBSError] | None) -> None:
     if error is None:
-        check(record)
+        must_be_storable(record)
         return
     with pytest.raises(error):
-        check(record)
+        must_be_storable(record)

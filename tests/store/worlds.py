@@ -16,7 +16,7 @@ from bbs.models.domain import Domain
 from bbs.models.outcome import Record, Row, RowKey, put
 from bbs.models.task import TaskState
 from bbs.store.backend import Backend, BackendUnavailable, DroppedRow, Seen
-from bbs.store.codec import TABLES
+from bbs.store.codecs import CODECS
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import parse_dsn
 from bbs.store.memory_backend import Disk, MemoryBackend
@@ -102,14 +102,14 @@ class PostgresWorld(World):
         )
 
     async def spoil(self, record: Record, **columns: Any) -> None:
-        table = TABLES[type(record)]
+        codec = CODECS[type(record)]
         for name, value in columns.items():
-            values = table.key_values(record.key)
-            matches = " AND ".join(f"{key.name} = ${i}" for i, key in enumerate(table.key, 2))
-            await self.execute(f"UPDATE {table.name} SET {name} = $1 WHERE {matches}", value, *values)
+            values = codec.key_values(record.key)
+            matches = " AND ".join(f"{key.name} = ${i}" for i, key in enumerate(codec.key, 2))
+            await self.execute(f"UPDATE {codec.table} SET {name} = $1 WHERE {matches}", value, *values)
 
     async def count(self, record_class: type[Record]) -> int:
-        count: int = await self.fetchval(f"SELECT count(*) FROM {TABLES[record_class].name}")
+        count: int = await self.fetchval(f"SELECT count(*) FROM {CODECS[record_class].table}")
         return count
 
 
@@ -122,13 +122,13 @@ class MemoryWorld(World):
         backend.lose_session()
 
     async def spoil(self, record: Record, **columns: Any) -> None:
-        table = TABLES[type(record)]
-        rows, key = self.disk.rows[table.name], table.key_values(record.key)
-        names = [column.name for column in table.columns]
+        codec = CODECS[type(record)]
+        rows, key = self.disk.rows[codec.table], codec.key_values(record.key)
+        names = [column.name for column in codec.columns]
         rows[key] = tuple((dict(zip(names, rows[key], strict=True)) | columns).values())
 
     async def count(self, record_class: type[Record]) -> int:
-        return len(self.disk.rows[TABLES[record_class].name])
+        return len(self.disk.rows[CODECS[record_class].table])
 
 
 async def load(backend: Backend) -> list[Record]:

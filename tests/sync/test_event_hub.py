@@ -25,7 +25,6 @@ from bbs.models.events import (
 from bbs.models.outcome import Told
 from bbs.models.versions import Version
 from bbs.sync.hubs.hub import RECEIVE_BYTES_MAX, SUBSCRIBER_EVENTS_MAX, EventHubs, HubClosed
-from bbs.sync.hubs.sse import StreamEnded
 from tests.log_lines import Lines
 from tests.sync.samples import (
     GROUP_STREAM,
@@ -338,7 +337,7 @@ async def test_a_group_that_nobody_can_resolve_ends_filtered_streams_only(
 
     hubs.publish([Told(Hub.GROUP, event), Told(Hub.DESIRED, FakeEvent("next"))])
 
-    with pytest.raises(StreamEnded):
+    with pytest.raises(trio.EndOfChannel):
         await filtered.receive()
     assert [received.name for received in await receive_all(unfiltered)] == [event.name, "fake"]
     assert [received.name for received in await receive_all(other_view)] == ["fake"]
@@ -392,7 +391,7 @@ async def test_a_full_subscriber_gets_what_is_queued_then_the_end(hubs: EventHub
     hubs.publish(instance_events(1))
 
     assert texts(received) == [str(n) for n in range(SUBSCRIBER_EVENTS_MAX)]
-    with pytest.raises(StreamEnded):
+    with pytest.raises(trio.EndOfChannel):
         await slow.receive()
     assert hubs.statistics().cut_off == 1
     assert lines.shown() == ["error bbs.got-error-sending-event"]
@@ -428,7 +427,7 @@ async def test_an_event_without_bytes_ends_the_streams_it_should_have_gone_to(
     hubs.publish([Told(Hub.INSTANCE, FakeEvent("after", (HERE, THERE)))])
 
     assert texts(await receive_all(here)) == ["before"]
-    with pytest.raises(StreamEnded):
+    with pytest.raises(trio.EndOfChannel):
         await here.receive()
     assert texts(await receive_all(there)) == ["before", "after"]
     assert lines.shown() == ["error bbs.failed-to-encode-event"]
@@ -459,7 +458,7 @@ async def test_a_closed_feed_ends_its_streams_behind_what_is_queued(
     hubs.publish(instance_events(1))
 
     assert texts(await receive_all(stream)) == ["0", "1"]
-    with pytest.raises(StreamEnded):
+    with pytest.raises(trio.EndOfChannel):
         await stream.receive()
     with pytest.raises(HubClosed, match=r"^subscribed to closed hub$"):
         hubs.subscribe(INSTANCE_STREAM, version=Version.V3)
@@ -478,7 +477,7 @@ async def test_a_waiting_receiver_learns_of_the_end(hubs: EventHubs, nursery: tr
     ended = trio.Event()
 
     async def receive_the_end() -> None:
-        with pytest.raises(StreamEnded):
+        with pytest.raises(trio.EndOfChannel):
             await stream.receive()
         ended.set()
 
@@ -501,7 +500,7 @@ async def test_a_closed_stream_is_forgotten(hubs: EventHubs) -> None:
     stream.close()
 
     assert hubs.statistics().subscribers == dict.fromkeys(Hub, 0)
-    with pytest.raises(StreamEnded):
+    with pytest.raises(trio.EndOfChannel):
         await stream.receive()
 
 

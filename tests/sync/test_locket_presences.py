@@ -11,7 +11,7 @@ from bbs.log import Logger
 from bbs.models import pb
 from bbs.models.errors import BBSError, ResourceNotFound, Type
 from bbs.peers.interfaces import Cell
-from bbs.routes.answers import refusal
+from bbs.routes.answers import error_response
 from bbs.sync.locket import presences
 from bbs.sync.locket.client import LocketError, Resource
 from bbs.sync.locket.presences import Presences
@@ -154,7 +154,7 @@ async def test_when_locket_is_away_nobody_can_say(
     text = "rpc error: code = Unavailable desc = Locket is unreachable"
     assert lines.messages == [f"bbs.{message}"]
     assert lines.data_of(f"bbs.{message}").items() >= {**data, "error": text}.items()
-    answer = pb.CellsResponse.FromString(refusal(refused.value))
+    answer = pb.CellsResponse.FromString(error_response(refused.value))
     assert answer == pb.CellsResponse(error=pb.Error(type=Type.UnknownError, message=text))
 
 

@@ -94,7 +94,7 @@ async def meet(server: ssl.SSLContext, client: ssl.SSLContext, *, name: str = "l
     raise outcome[0]
 
 
-def refusal(error: trio.BrokenResourceError) -> str:
+def alert(error: trio.BrokenResourceError) -> str:
     assert isinstance(error.__cause__, ssl.SSLError)
     return error.__cause__.reason or ""
 
@@ -138,7 +138,7 @@ async def test_tls_1_2_has_no_other_suite(certs: DevelopmentCerts, suite: str) -
     with pytest.raises(trio.BrokenResourceError) as caught:
         await meet(server_of(certs), client)
 
-    assert "HANDSHAKE_FAILURE" in refusal(caught.value)
+    assert "HANDSHAKE_FAILURE" in alert(caught.value)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
@@ -152,7 +152,7 @@ async def test_older_versions_are_refused(certs: DevelopmentCerts, version: ssl.
     with pytest.raises(trio.BrokenResourceError) as caught:
         await meet(server_of(certs), client)
 
-    assert "PROTOCOL_VERSION" in refusal(caught.value)
+    assert "PROTOCOL_VERSION" in alert(caught.value)
 
 
 async def test_a_client_needs_a_certificate(certs: DevelopmentCerts) -> None:
@@ -161,7 +161,7 @@ async def test_a_client_needs_a_certificate(certs: DevelopmentCerts) -> None:
     with pytest.raises(trio.BrokenResourceError) as caught:
         await meet(server_of(certs), anonymous)
 
-    assert "CERTIFICATE_REQUIRED" in refusal(caught.value)
+    assert "CERTIFICATE_REQUIRED" in alert(caught.value)
 
 
 async def test_a_client_of_a_foreign_ca_is_refused(
@@ -170,7 +170,7 @@ async def test_a_client_of_a_foreign_ca_is_refused(
     with pytest.raises(trio.BrokenResourceError) as caught:
         await meet(server_of(certs), client_of(foreign, ca=certs))
 
-    assert "UNKNOWN_CA" in refusal(caught.value)
+    assert "UNKNOWN_CA" in alert(caught.value)
 
 
 async def test_a_server_pair_may_act_as_client(certs: DevelopmentCerts) -> None:
@@ -192,7 +192,7 @@ async def test_a_certificate_for_servers_only_is_no_client(certs: DevelopmentCer
     with pytest.raises(trio.BrokenResourceError) as caught:
         await meet(server, client_context(ca_file=certs.ca_cert, cert_file=cert_file, key_file=key_file))
 
-    assert "UNSUPPORTED_CERTIFICATE" in refusal(caught.value)
+    assert "UNSUPPORTED_CERTIFICATE" in alert(caught.value)
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "active.bbs.service.cf.internal"])
@@ -207,7 +207,7 @@ async def test_a_server_of_another_name_is_refused_unless_verification_is_skippe
     with pytest.raises(trio.BrokenResourceError) as caught:
         await meet(server_of(certs), client_of(certs), name=name)
 
-    assert refusal(caught.value) == "CERTIFICATE_VERIFY_FAILED"
+    assert alert(caught.value) == "CERTIFICATE_VERIFY_FAILED"
 
     trusting = client_context(
         ca_file="/is/not/read", cert_file=certs.client_cert, key_file=certs.client_key, skip_verify=True

@@ -62,12 +62,12 @@ def check(text: str) -> None:
         raise ValueError(f"expected JSON, is none from character {error.pos + 1} on") from error
 
 
-def _refuse_constant(name: str) -> NoReturn:
+def _raise_for_constant(name: str) -> NoReturn:
     raise ValueError(f"expected JSON, which has no {name}")
 
 
 # Numbers are not converted: nobody looks at them, and Python refuses to convert very long ones.
-STRICT: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse_constant)
+STRICT: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_raise_for_constant)
 
 NESTING_MAX: Final = 500
 """How deeply a document may be nested. Python's parser takes about 1,000 levels on 3.11, less what the stack of its caller

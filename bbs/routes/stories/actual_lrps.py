@@ -1,12 +1,11 @@
 """What the log says of claim, start, crash, fail, remove and retire."""
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from bbs.log import Level
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP, ActualLRPState, InstanceKey, Rows
-from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.errors import (
     ActualLRPCannotBeClaimed,
     ActualLRPCannotBeCrashed,
@@ -18,14 +17,7 @@ from bbs.models.errors import (
 from bbs.models.outcome import Outcome, RequestAuction
 from bbs.routes.stories import data
 from bbs.routes.stories.story import Failures, Line, Sequel, Session, Story, changing, whole
-
-HELD: Final = (ActualLRPState.CLAIMED, ActualLRPState.RUNNING)
-
-
-class Head(Protocol):
-    def rows_at(self, process_guid: str, index: int) -> Rows: ...
-
-    def desired_lrp(self, process_guid: str) -> DesiredLRP | None: ...
+from bbs.store.head import Head
 
 
 class ActualLRPStories:
@@ -64,7 +56,7 @@ class ActualLRPStories:
             else "failed-starting-actual-lrp",
         )
         if self._debug_lrp_start_heartbeats:
-            holder = rows.held_by(instance_key(request.actual_lrp_instance_key))
+            holder = rows.held_by(InstanceKey.from_message(request.actual_lrp_instance_key))
             if holder is not None and holder.state is ActualLRPState.RUNNING:
                 assert story.work is not None
                 story.before = (*read, Line(Level.DEBUG, "heartbeating-lrp", story.work))
@@ -119,7 +111,7 @@ class ActualLRPStories:
         if rows.ordinary is None:
             return Story(before=read)
         given = request.HasField("actual_lrp_instance_key")
-        claimant = instance_key(request.actual_lrp_instance_key) if given else None
+        claimant = InstanceKey.from_message(request.actual_lrp_instance_key) if given else None
         return removing(
             Session("db-remove-actual-lrp", "2", data.by_index(request)),
             rows.ordinary,
@@ -137,7 +129,7 @@ class ActualLRPStories:
             if is_debug
             else ()
         )
-        if lrp is None or lrp.state in HELD:
+        if lrp is None or lrp.state.is_held:
             return Story(before=read)
         return removing(retiring(key.process_guid, key.index), lrp, None, before=read)
 
@@ -160,7 +152,9 @@ class ActualLRPStories:
             return {}
         state: data.Data = {"from_state": str(lrp.state)}
         if not isinstance(request, pb.FailActualLRPRequest):
-            state["same_instance_key"] = lrp.instance == instance_key(request.actual_lrp_instance_key)
+            state["same_instance_key"] = lrp.instance == InstanceKey.from_message(
+                request.actual_lrp_instance_key
+            )
         return state
 
 
@@ -169,10 +163,6 @@ _CLAIM_FAILURES: Final[Failures] = {
     ActualLRPCannotBeClaimed: "cannot-transition-to-claimed",
 }
 _START_FAILURES: Final[Failures] = {ActualLRPCannotBeStarted: "failed-to-transition-actual-lrp-to-started"}
-
-
-def instance_key(message: pb.ActualLRPInstanceKey) -> InstanceKey:
-    return InstanceKey(instance_guid=message.instance_guid, cell_id=message.cell_id)
 
 
 def reading_rows(
@@ -266,7 +256,7 @@ def _suspect(rows: Rows, message: pb.ActualLRPInstanceKey) -> ActualLRP | None:
     """The suspect row, if the instance holds it. Most instances have none, so the key is looked at only if there is one."""
     if rows.suspect is None:
         return None
-    holder = rows.held_by(instance_key(message))
+    holder = rows.held_by(InstanceKey.from_message(message))
     return holder if holder is rows.suspect else None
 
 

@@ -4,16 +4,16 @@ New instances have lines of their own only if they are few. Of more the log has 
 100,000 would fill it, and be written while everybody else waits.
 """
 
-from typing import Final, Protocol
+from typing import Final
 
 from bbs.log import Level
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, Presence
-from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.errors import ResourceExists, ResourceNotFound
 from bbs.models.outcome import Outcome, RequestAuction
 from bbs.routes.stories.data import Data, desire
 from bbs.routes.stories.story import Line, Sequel, Session, Story, changing, whole, with_data
+from bbs.store.head import Head
 
 INSTANCES_TOLD_MAX: Final = 64
 """Instances of one request that have lines of their own, which takes 2 ms. Nearly every app is smaller."""
@@ -23,10 +23,6 @@ INSTANCES_TOLD_MAX: Final = 64
 IN_DESIRE: Final = 3
 IN_UPDATE: Final = 1
 IN_REMOVE: Final = 3
-
-
-class Head(Protocol):
-    def desired_lrp(self, process_guid: str) -> DesiredLRP | None: ...
 
 
 class DesiredLRPStories:

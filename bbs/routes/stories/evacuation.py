@@ -1,37 +1,28 @@
 """What the log says of draining cells' requests. The cases are those of `bbs.lifecycle.evacuation`: change both together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from bbs.lifecycle.evacuation import PROVEN
 from bbs.log import Level
 from bbs.models import pb
-from bbs.models.actual_lrp import ActualLRP, ActualLRPState, Presence, Rows
+from bbs.models.actual_lrp import ActualLRP, ActualLRPState, InstanceKey, Presence, Rows
 from bbs.models.desired_lrp import RECREATE, DesiredLRP
 from bbs.models.errors import ResourceExists, ResourceNotFound
 from bbs.models.outcome import Outcome, RequestAuction
 from bbs.models.wire import encode
 from bbs.routes.stories import data
 from bbs.routes.stories.actual_lrps import (
-    HELD,
     crashing,
-    instance_key,
     reading_rows,
     removing,
     removing_suspect,
 )
 from bbs.routes.stories.story import HANDLER, Line, Sequel, Session, Story, changing, whole
+from bbs.store.head import Head
 
 NO_SUCH_ROW: Final = "sql: no rows in result set"
 """What Go's ``database/sql`` says when a row is missing."""
-
-
-class Head(Protocol):
-    def rows_at(self, process_guid: str, index: int) -> Rows: ...
-
-    def rows_of(self, process_guid: str) -> Sequence[ActualLRP]: ...
-
-    def desired_lrp(self, process_guid: str) -> DesiredLRP | None: ...
 
 
 class _Asked(Protocol):
@@ -131,7 +122,7 @@ class EvacuationStories:
             return removing_suspect(
                 held, numbers="3", before=read, further=(Level.ERROR, "failed-removing-suspect-actual-lrp")
             )
-        if held.state not in HELD:
+        if not held.state.is_held:
             return Story(before=read)
         session = _unclaim("db-unclaim-actual-lrp-if-all-running", held, "3")
         within: tuple[Line, ...] = ()
@@ -159,7 +150,7 @@ class EvacuationStories:
             return Story(before=(*read, Line(Level.INFO, "already-evacuated-by-different-cell")))
         if held is None or held.presence is Presence.EVACUATING:
             return _evacuating_from_report(request, evacuating, read)
-        if held.state not in HELD:
+        if not held.state.is_held:
             return Story(before=read)
         return self._dance(rows, held, read)
 
@@ -186,7 +177,7 @@ class EvacuationStories:
     def _looked_at(self, request: _Asked) -> tuple[Rows, ActualLRP | None, tuple[Line, ...]]:
         key = request.actual_lrp_key
         rows = self._head.rows_at(key.process_guid, key.index)
-        held = rows.held_by(instance_key(request.actual_lrp_instance_key))
+        held = rows.held_by(InstanceKey.from_message(request.actual_lrp_instance_key))
         return rows, held, reading_rows(key.process_guid, key.index)
 
     def _running(self, process_guid: str) -> int:
@@ -287,7 +278,7 @@ def _removing_evacuating(
 ) -> Story:
     about = {
         "lrp_key": data.key(request.actual_lrp_key),
-        "instance_key": data.instance(instance_key(request.actual_lrp_instance_key)),
+        "instance_key": data.instance(InstanceKey.from_message(request.actual_lrp_instance_key)),
     }
     return changing(
         Session("db-remove-evacuating-actual-lrp", numbers, about),

@@ -2,7 +2,7 @@
 most names here have two parts: ``start-task.db-start-task``.
 """
 
-from typing import Final, Protocol
+from typing import Final
 
 from bbs.lifecycle.tasks import UNFINISHED
 from bbs.log import Level
@@ -14,9 +14,10 @@ from bbs.models.errors import (
     ResourceNotFound,
     RunningOnDifferentCell,
 )
-from bbs.models.task import Task, TaskState
+from bbs.models.task import TaskState
 from bbs.routes.stories import data
 from bbs.routes.stories.story import Failures, Line, Session, Story, changing, reading, whole
+from bbs.store.head import Head
 
 NO_SUCH_ROW: Final = "sql: no rows in result set"
 
@@ -32,10 +33,6 @@ _NOT_RESOLVING: Final[Failures] = {
     **_NOT_LOCKED,
     InvalidStateTransition: "invalid-state-transition",
 }
-
-
-class Head(Protocol):
-    def task(self, task_guid: str) -> Task | None: ...
 
 
 class TaskStories:

@@ -27,7 +27,7 @@ import trio
 from bbs.models.events import Event, Hub, UnresolvableGroup
 from bbs.models.outcome import Announcement
 from bbs.models.versions import Version
-from bbs.sync.hubs.sse import StreamEnded, event_tail, numbered
+from bbs.sync.hubs.sse import event_tail, numbered
 
 # Upstream's bound, which its clients have lived with. Tails are shared, so a stalled subscriber of its own holds 8 kB of
 # references; what it alone keeps alive is at most these events, about 1 kB each.
@@ -102,7 +102,7 @@ class Subscription:
         There is no deadline: quiet is a stream's normal state, and a dead client is noticed by whoever reads from it.
 
         Raises:
-          StreamEnded: nothing is queued and nothing will be, also if `close` was called meanwhile.
+          trio.EndOfChannel: nothing is queued and nothing will be, also if `close` was called meanwhile.
           trio.BusyResourceError: another task is waiting in here.
         Cancellation:
           Loses no event.
@@ -116,7 +116,7 @@ class Subscription:
             self._receiving = False
             self._waker = None
         if not self._queue:
-            raise StreamEnded
+            raise trio.EndOfChannel
         return self._take()
 
     def close(self) -> None:

@@ -8,10 +8,6 @@ from base64 import b64encode
 from collections.abc import Iterable
 
 
-class StreamEnded(Exception):
-    """The stream ended, and everything that was queued for it has been received."""
-
-
 def event_tail(name: str, payload: bytes) -> bytes:
     """The text of an event, all but its number.
 

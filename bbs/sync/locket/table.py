@@ -31,7 +31,7 @@ registers tries again, and a client that makes up names must not fill the memory
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LocketRow:
     """A resource, and when it is dropped unless it is renewed."""
 
     resource: Resource
@@ -57,7 +57,7 @@ class LocketTable:
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         self.now_s = now_s
-        self._rows: dict[str, Row] = {}
+        self._rows: dict[str, LocketRow] = {}
         self._due: SortedSet[tuple[float, str]] = SortedSet()
         self._observers: list[_Observer] = []
 
@@ -81,7 +81,7 @@ class LocketTable:
         first_due_s = self.next_expiry()
         if before is not None:
             self._due.remove(_due(before))
-        row = Row(replace(resource, type=TYPE_NAMES[resource.type_code]), self.now_s() + ttl_s)
+        row = LocketRow(replace(resource, type=TYPE_NAMES[resource.type_code]), self.now_s() + ttl_s)
         self._rows[resource.key] = row
         self._due.add(_due(row))
         if before is None:
@@ -124,7 +124,7 @@ class LocketTable:
         self.expire(self.now_s())
         return [row.resource for row in self._rows.values() if row.resource.type_code == type_code]
 
-    def row(self, key: str) -> Row | None:
+    def row(self, key: str) -> LocketRow | None:
         self.expire(self.now_s())
         return self._rows.get(key)
 
@@ -153,13 +153,13 @@ class LocketTable:
         finally:
             self._observers.remove(observer)
 
-    def _held_by(self, resource: Resource) -> Row | None:
+    def _held_by(self, resource: Resource) -> LocketRow | None:
         row = self._rows.get(resource.key)
         if row is not None and row.resource.owner != resource.owner:
             raise LocketError(Code.ALREADY_EXISTS, "lock-collision")
         return row
 
-    def _drop(self, row: Row) -> None:
+    def _drop(self, row: LocketRow) -> None:
         del self._rows[row.resource.key]
         self._due.remove(_due(row))
         self._tell(Change(row.resource, is_present=False))
@@ -170,7 +170,7 @@ class LocketTable:
                 observer.on_change(change)
 
 
-def _due(row: Row) -> tuple[float, str]:
+def _due(row: LocketRow) -> tuple[float, str]:
     return row.expires_s, row.resource.key
 
 
@@ -181,11 +181,11 @@ def _require_storable(resource: Resource) -> None:
         (resource.value, VALUE_CHARS_MAX),
     ):
         if "\0" in text:
-            refused = 'ERROR: invalid byte sequence for encoding "UTF8": 0x00 (SQLSTATE 22021)'
-            raise LocketError(Code.UNKNOWN, refused)
+            text = 'ERROR: invalid byte sequence for encoding "UTF8": 0x00 (SQLSTATE 22021)'
+            raise LocketError(Code.UNKNOWN, text)
         if len(text) > chars_max:
-            refused = f"ERROR: value too long for type character varying({chars_max}) (SQLSTATE 22001)"
-            raise LocketError(Code.UNKNOWN, refused)
+            text = f"ERROR: value too long for type character varying({chars_max}) (SQLSTATE 22001)"
+            raise LocketError(Code.UNKNOWN, text)
 
 
 async def expire_on_time(table: LocketTable) -> NoReturn:

@@ -20,7 +20,7 @@ STREAM_HEADERS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ErrorAnswer:
     """A response that no handler made. ``headers`` are those besides Content-Length, Connection and Date."""
 
     status: HTTPStatus
@@ -40,18 +40,18 @@ class Refusal:
         return head + b"\r\nDate: " + date + b"\r\n\r\n" + self.body
 
 
-def _text(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> Refusal:
+def _text(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> ErrorAnswer:
     common = (("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff"))
-    return Refusal(status, headers + common, text.encode())
+    return ErrorAnswer(status, headers + common, text.encode())
 
 
 NOT_FOUND: Final = _text(HTTPStatus.NOT_FOUND, "404 page not found\n")
-NOT_READY: Final = Refusal(HTTPStatus.SERVICE_UNAVAILABLE)
-CANNOT_OPEN_STREAM: Final = Refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
-BAD_REQUEST: Final = Refusal(HTTPStatus.BAD_REQUEST)
-REQUEST_TIMEOUT: Final = Refusal(HTTPStatus.REQUEST_TIMEOUT)
-BODY_TOO_LARGE: Final = Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-HEADERS_TOO_LARGE: Final = Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+NOT_READY: Final = ErrorAnswer(HTTPStatus.SERVICE_UNAVAILABLE)
+CANNOT_OPEN_STREAM: Final = ErrorAnswer(HTTPStatus.INTERNAL_SERVER_ERROR)
+BAD_REQUEST: Final = ErrorAnswer(HTTPStatus.BAD_REQUEST)
+REQUEST_TIMEOUT: Final = ErrorAnswer(HTTPStatus.REQUEST_TIMEOUT)
+BODY_TOO_LARGE: Final = ErrorAnswer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+HEADERS_TOO_LARGE: Final = ErrorAnswer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
 # Sent in the clear on the TLS port (spec: security.md 2).
 PLAIN_HTTP_ON_TLS_PORT: Final = (
@@ -59,7 +59,7 @@ PLAIN_HTTP_ON_TLS_PORT: Final = (
 )
 
 
-def wrong_method(allow: str) -> Refusal:
+def wrong_method(allow: str) -> ErrorAnswer:
     return _text(HTTPStatus.METHOD_NOT_ALLOWED, "Method Not Allowed\n", ("Allow", allow))
 
 

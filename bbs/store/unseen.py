@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from bbs.models.outcome import Record, Row
 from bbs.store.backend import Seen
-from bbs.store.codec import TABLES, Table, Undecodable, Values, decode_rows
+from bbs.store.codecs import CODECS
+from bbs.store.codecs.codec import Codec, Undecodable
+from bbs.store.codecs.columns import Values
 from bbs.store.crypto import Keyring
 from bbs.store.statements import page_statement, rows_statement
 
@@ -26,26 +28,26 @@ SLICE_ROWS: Final = 64
 Fetch = Callable[..., Awaitable[list[Any]]]
 """Runs a statement with its parameters, and gives the rows."""
 
-Slice = tuple[Table, list[Row], list[Undecodable]]
+Slice = tuple[Codec, list[Row], list[Undecodable]]
 """Rows of one table that can be read, or are gone, and what is wrong with the others."""
 
 
-async def changes(fetch: Fetch, keyring: Keyring, seen: Seen) -> AsyncGenerator[Slice, None]:
+async def unseen(fetch: Fetch, keyring: Keyring, seen: Seen) -> AsyncGenerator[Slice, None]:
     """Everything that is not as ``seen``, which is brought up to date slice by slice.
 
     Rows that can't be read are never seen, so they come again each time.
     """
-    for record_class, table in TABLES.items():
+    for record_class, codec in CODECS.items():
         versions = seen.versions[record_class]
         if not versions:
-            async with aclosing(_pages(fetch, table, PAGE_ROWS, whole=True)) as pages:
+            async with aclosing(_pages(fetch, codec, PAGE_ROWS, whole=True)) as pages:
                 async for page in pages:
                     for slice_ in _slices(page):
                         yield _read(record_class, slice_, keyring, seen)
             continue
         gone = dict.fromkeys(versions)
         changed: list[Values] = []
-        async with aclosing(_pages(fetch, table, PAGE_KEYS, whole=False)) as pages:
+        async with aclosing(_pages(fetch, codec, PAGE_KEYS, whole=False)) as pages:
             async for page in pages:
                 for *key_values, version in page:
                     key = tuple(key_values)
@@ -54,17 +56,17 @@ async def changes(fetch: Fetch, keyring: Keyring, seen: Seen) -> AsyncGenerator[
                         changed.append(key)
         for begin in range(0, len(changed), PAGE_ROWS):
             keys = zip(*changed[begin : begin + PAGE_ROWS], strict=True)
-            page = await fetch(rows_statement(table), *map(list, keys))
+            page = await fetch(rows_statement(codec), *map(list, keys))
             for slice_ in _slices(page):
                 yield _read(record_class, slice_, keyring, seen)
         for keys_gone in _slices(list(gone)):
-            yield table, [seen.gone(record_class, key) for key in keys_gone], []
+            yield codec, [seen.gone(record_class, key) for key in keys_gone], []
 
 
-async def _pages(fetch: Fetch, table: Table, rows: int, *, whole: bool) -> AsyncGenerator[list[Any], None]:
+async def _pages(fetch: Fetch, codec: Codec, rows: int, *, whole: bool) -> AsyncGenerator[list[Any], None]:
     after: Values = ()
-    while page := await fetch(page_statement(table, first=not after, whole=whole), *after, rows):
-        after = tuple(page[-1][: table.key_columns])
+    while page := await fetch(page_statement(codec, first=not after, whole=whole), *after, rows):
+        after = tuple(page[-1][: codec.key_columns])
         yield page
 
 
@@ -73,13 +75,13 @@ def _slices(page: Sequence[Any]) -> list[Sequence[Any]]:
 
 
 def _read(record_class: type[Record], stored: Sequence[Any], keyring: Keyring, seen: Seen) -> Slice:
-    table, versions = TABLES[record_class], seen.versions[record_class]
-    rows, undecodable = decode_rows(table, [row[:-1] for row in stored], keyring)
+    codec, versions = CODECS[record_class], seen.versions[record_class]
+    rows, undecodable = codec.decode_rows([row[:-1] for row in stored], keyring)
     unread = {error.key for error in undecodable}
     for row in stored:
-        key = tuple(row[: table.key_columns])
+        key = tuple(row[: codec.key_columns])
         if key not in unread:
             versions[key] = row[-1]
         elif key in versions:
             rows.append(seen.gone(record_class, key))
-    return table, rows, undecodable
+    return codec, rows, undecodable

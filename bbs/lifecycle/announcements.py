@@ -13,7 +13,6 @@ other change of a group is told with only the row in question.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Final
 
 from bbs.lifecycle.groups import alone, group_of
 from bbs.models.actual_lrp import NO_INSTANCE, ActualLRP, ActualLRPState
@@ -33,8 +32,6 @@ from bbs.models.events import (
 Before = tuple[ActualLRP, ...]
 After = tuple[ActualLRP | None, ...]
 Slot = ActualLRP | None
-
-_CLAIMED_OR_RUNNING: Final = (ActualLRPState.CLAIMED, ActualLRPState.RUNNING)
 
 
 def recorded(before: Slot, after: Slot, rows: After) -> After:
@@ -183,7 +180,7 @@ def _there(lrp: Slot) -> ActualLRP:
 
 def _is_taken_over(old: ActualLRP, new: ActualLRP) -> bool:
     """Whether another instance than before now claims or runs what the slot stands for."""
-    return new.state in _CLAIMED_OR_RUNNING and old.instance not in (NO_INSTANCE, new.instance)
+    return new.state.is_held and old.instance not in (NO_INSTANCE, new.instance)
 
 
 def _by_score(events: Iterable[Event]) -> list[Event]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bbs.lifecycle.changes import RowsChanged, RowsChangedByCrash, created, recorded, removed
+from bbs.lifecycle.announcements import RowsChanged, RowsChangedByCrash, created, recorded, removed
 from bbs.models.actual_lrp import (
     NO_INSTANCE,
     ActualLRP,

@@ -15,12 +15,14 @@ from bbs.models.errors import BBSError, InvalidRequest, UnknownError
 from bbs.models.outcome import Record
 from bbs.models.wire import encode
 from bbs.store import json_columns
-from bbs.store.codec import TABLES, Policy, Table, Undecodable, check, decode_rows
+from bbs.store.codecs import CODECS
+from bbs.store.codecs.codec import Codec, Policy, Undecodable
 from bbs.store.crypto import Keyring
+from bbs.store.storable import must_be_storable
 from tests.records import actual_lrp, desired_lrp
 
 KEYRING = Keyring({"label": "key"}, "label", nonce=lambda: bytes(range(12)))
-ACTUAL, DESIRED, DOMAIN = TABLES[ActualLRP], TABLES[DesiredLRP], TABLES[Domain]
+ACTUAL, DESIRED, DOMAIN = CODECS[ActualLRP], CODECS[DesiredLRP], CODECS[Domain]
 NET_INFO = pb.ActualLRPNetInfo(
     address="10.0.0.5",
     ports=[pb.PortMapping(container_port=8080, host_port=61001)],
@@ -32,18 +34,18 @@ NUL_TEXT = 'ERROR: invalid byte sequence for encoding "UTF8": 0x00 (SQLSTATE 220
 
 def stored(record: Record, **replaced: Any) -> tuple[Any, ...]:
     """The row of ``record``, some columns replaced."""
-    table = TABLES[type(record)]
-    columns = dict(zip(names(table), table.encode(record, KEYRING), strict=True))
+    codec = CODECS[type(record)]
+    columns = dict(zip(names(codec), codec.encode(record, KEYRING), strict=True))
     assert replaced.keys() <= columns.keys()
     return tuple((columns | replaced).values())
 
 
-def names(table: Table) -> list[str]:
-    return [column.name for column in table.columns]
+def names(codec: Codec) -> list[str]:
+    return [column.name for column in codec.columns]
 
 
 def column(record: Record, name: str) -> Any:
-    return dict(zip(names(TABLES[type(record)]), stored(record), strict=True))[name]
+    return dict(zip(names(CODECS[type(record)]), stored(record), strict=True))[name]
 
 
 def opened(record: Record, name: str) -> bytes:
@@ -259,7 +261,7 @@ def sealed(plaintext: bytes) -> str:
     ],
 )
 def test_what_older_servers_left_is_read(record: Any, replaced: dict[str, Any], expected: Any) -> None:
-    decoded = TABLES[type(record)].decode(stored(record, **replaced), KEYRING)
+    decoded = CODECS[type(record)].decode(stored(record, **replaced), KEYRING)
 
     assert decoded == dataclasses.replace(record, **expected)
 
@@ -274,7 +276,7 @@ def test_a_broken_envelope_is_undecodable(name: str, plaintext: Any) -> None:
     record = actual_lrp() if name == "net_info" else desired_lrp()
 
     with pytest.raises(Undecodable, match=name):
-        TABLES[type(record)].decode(stored(record, **{name: sealed(plaintext)}), KEYRING)
+        CODECS[type(record)].decode(stored(record, **{name: sealed(plaintext)}), KEYRING)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +302,7 @@ def test_a_broken_envelope_is_undecodable(name: str, plaintext: Any) -> None:
 )
 def test_json_of_the_wrong_shape_is_undecodable(record: Any, name: str, text: str) -> None:
     with pytest.raises(Undecodable, match=name):
-        TABLES[type(record)].decode(stored(record, **{name: sealed(text.encode())}), KEYRING)
+        CODECS[type(record)].decode(stored(record, **{name: sealed(text.encode())}), KEYRING)
 
 
 @pytest.mark.parametrize(
@@ -324,13 +326,13 @@ def test_json_of_the_wrong_shape_is_undecodable(record: Any, name: str, text: st
 def test_what_becomes_of_a_row_depends_on_the_column(
     record: Any, replaced: dict[str, Any], policy: Policy
 ) -> None:
-    table = TABLES[type(record)]
+    codec = CODECS[type(record)]
     row = stored(record, **replaced)
 
-    rows, (failure,) = decode_rows(table, [row, stored(record)], KEYRING)
+    rows, (failure,) = codec.decode_rows([row, stored(record)], KEYRING)
 
     assert [row.record for row in rows] == [record]
-    assert (failure.policy, failure.table, failure.key) == (policy, table.name, row[: table.key_columns])
+    assert (failure.policy, failure.table, failure.key) == (policy, codec.table, row[: codec.key_columns])
 
 
 GUID = "g" * 255
@@ -361,7 +363,7 @@ WORDS = "w" * 1024
     ids=["texts", "instance", "numbers", "desired", "domain"],
 )
 def test_a_record_at_its_limits_may_be_written(record: Any) -> None:
-    check(record)
+    must_be_storable(record)
 
 
 @pytest.mark.parametrize(
@@ -411,7 +413,7 @@ def test_poison_is_refused_before_it_joins_a_batch(
     record: Record, refusal: type[BBSError], text: str
 ) -> None:
     with pytest.raises(refusal) as refused:
-        check(record)
+        must_be_storable(record)
 
     assert str(refused.value) == text
     assert type(refused.value) is refusal
@@ -472,20 +474,20 @@ domains = st.builds(Domain, name=texts, expire_time_ns=int8)
 
 @given(st.one_of(actual_lrps, desired_lrps, domains))
 def test_every_record_survives_being_stored(record: Any) -> None:
-    table = TABLES[type(record)]
-    row = table.encode(record, KEYRING)
+    codec = CODECS[type(record)]
+    row = codec.encode(record, KEYRING)
 
-    assert table.decode(row, KEYRING) == record
-    assert row[: table.key_columns] == table.key_values(record.key)
-    assert row[: len(table.plain(record))] == table.plain(record)
-    assert all(column.sealed for column in table.columns[len(table.plain(record)) :])
+    assert codec.decode(row, KEYRING) == record
+    assert row[: codec.key_columns] == codec.key_values(record.key)
+    assert row[: len(codec.plain(record))] == codec.plain(record)
+    assert all(column.sealed for column in codec.columns[len(codec.plain(record)) :])
 
 
 @given(st.sampled_from(["net_info", "internal_routes", "metric_tags"]), st.binary(max_size=40))
 def test_no_plaintext_makes_an_actual_row_crash(name: str, plaintext: Any) -> None:
-    decode_rows(ACTUAL, [stored(actual_lrp(), **{name: sealed(plaintext)})], KEYRING)
+    ACTUAL.decode_rows([stored(actual_lrp(), **{name: sealed(plaintext)})], KEYRING)
 
 
 @given(st.sampled_from(["routes", "metric_tags", "run_info", "volume_placement"]), st.binary(max_size=40))
 def test_no_plaintext_makes_a_desired_row_crash(name: str, plaintext: Any) -> None:
-    decode_rows(DESIRED, [stored(desired_lrp(), **{name: sealed(plaintext)})], KEYRING)
+    DESIRED.decode_rows([stored(desired_lrp(), **{name: sealed(plaintext)})], KEYRING)

@@ -47,7 +47,7 @@ _CONTENT_LENGTH: Final = re.compile(rb"[0-9]{1,%d}" % CONTENT_LENGTH_DIGITS_MAX)
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class RequestHead:
     """All that the fast lane wants to know of a request before its body."""
 
     route: Route
@@ -60,7 +60,7 @@ class Head:
     trace_id: str
 
 
-def read_head(block: bytes, routes: Mapping[bytes, Route]) -> Head | None:
+def read_head(block: bytes, routes: Mapping[bytes, Route]) -> RequestHead | None:
     """Read a header block, final empty line included; None if it is not a plain one and so for the slow lane."""
     line_end = block.find(b"\r\n")
     route = routes.get(block[:line_end])
@@ -94,7 +94,7 @@ def read_head(block: bytes, routes: Mapping[bytes, Route]) -> Head | None:
         or expect not in (b"", b"100-continue")
     ):
         return None
-    return Head(
+    return RequestHead(
         route=route,
         content_length=int(length or 0),
         chunked=coding is not None,
@@ -104,14 +104,14 @@ def read_head(block: bytes, routes: Mapping[bytes, Route]) -> Head | None:
     )
 
 
-def head_reader(routes: Mapping[bytes, Route]) -> Callable[[bytes], Head | None]:
+def head_reader(routes: Mapping[bytes, Route]) -> Callable[[bytes], RequestHead | None]:
     """``read_head`` for one table, which remembers the heads it has read: clients repeat theirs."""
 
     @lru_cache(maxsize=CACHED_HEADS_MAX)
-    def remembered(block: bytes) -> Head | None:
+    def remembered(block: bytes) -> RequestHead | None:
         return read_head(block, routes)
 
-    def read(block: bytes) -> Head | None:
+    def read(block: bytes) -> RequestHead | None:
         return remembered(block) if len(block) <= CACHED_HEAD_BYTES_MAX else read_head(block, routes)
 
     return read

@@ -1,0 +1,83 @@
+"""What every codec has: a table with columns, and the way from a record to a row's values and back."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Any
+
+from bbs.models.outcome import Record, Row, put
+from bbs.store.codecs.columns import Column, Values
+from bbs.store.crypto import Keyring
+
+
+class Policy(StrEnum):
+    """What becomes of a row that can't be read, as it would in upstream's lists (spec: storage.md §5)."""
+
+    DELETE = "delete"
+    LEAVE_OUT = "leave out"
+    """It stays in the table, and nobody sees it."""
+
+
+class Undecodable(Exception):
+    """A stored row does not make a record. ``key`` has the values of the table's key columns."""
+
+    def __init__(self, table: str, key: Values, reason: str, policy: Policy) -> None:
+        super().__init__(f"{table} {key}: {reason}")
+        self.table = table
+        self.key = key
+        self.reason = reason
+        self.policy = policy
+
+
+class Codec(ABC):
+    """How records of one class are stored: which field lives in which column of ``table``, and how it is written there.
+
+    The first columns are the primary key, the last ones are sealed.
+    """
+
+    table: str
+    columns: tuple[Column, ...]
+    key_columns: int = 1
+
+    def __init__(self) -> None:
+        assert [column.sealed for column in self.columns] == sorted(column.sealed for column in self.columns)
+
+    @property
+    def key(self) -> tuple[Column, ...]:
+        return self.columns[: self.key_columns]
+
+    @abstractmethod
+    def key_values(self, key: Any) -> Values:
+        """The key columns' values for a record's key."""
+
+    @abstractmethod
+    def plain(self, record: Any) -> Values:
+        """The values of the columns that are not sealed. Cheap."""
+
+    @abstractmethod
+    def encode(self, record: Any, keyring: Keyring) -> Values:
+        """The column values of ``record``."""
+
+    @abstractmethod
+    def decode(self, row: Sequence[Any], keyring: Keyring) -> Record:
+        """The record of a row.
+
+        Raises:
+          Undecodable: which also says what becomes of the row.
+        """
+
+    def decode_rows(
+        self, stored: Iterable[Sequence[Any]], keyring: Keyring
+    ) -> tuple[list[Row], list[Undecodable]]:
+        """The rows that can be read, and what is wrong with the others."""
+        rows, undecodable = [], []
+        for values in stored:
+            try:
+                rows.append(put(self.decode(values, keyring)))
+            except Undecodable as error:
+                undecodable.append(error)
+        return rows, undecodable
+
+    def unreadable(self, row: Sequence[Any], column: str, error: Exception, policy: Policy) -> Undecodable:
+        reason = str(error) or type(error).__name__
+        return Undecodable(self.table, tuple(row[: self.key_columns]), f"{column}: {reason}", policy)

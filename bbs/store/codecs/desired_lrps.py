@@ -1,0 +1,116 @@
+"""How DesiredLRPs are stored."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from bbs.models import pb
+from bbs.models.actual_lrp import ModificationTag
+from bbs.models.desired_lrp import DesiredLRP
+from bbs.models.wire import encode as encode_message
+from bbs.store import json_columns as jsonc
+from bbs.store.codecs.codec import Codec, Policy
+from bbs.store.codecs.columns import Column, SQLType, Values
+from bbs.store.codecs.envelope import ENVELOPE, open_envelope
+from bbs.store.crypto import Keyring
+
+T = TypeVar("T")
+
+
+class DesiredLRPCodec(Codec):
+    table = "desired_lrps"
+    columns = (
+        Column("process_guid", SQLType.TEXT, 255),
+        Column("domain", SQLType.TEXT, 255),
+        Column("log_guid", SQLType.TEXT, 255),
+        Column("annotation", SQLType.TEXT),
+        Column("instances", SQLType.INT4),
+        Column("memory_mb", SQLType.INT4),
+        Column("disk_mb", SQLType.INT4),
+        Column("rootfs", SQLType.TEXT, 1024),
+        Column("modification_tag_epoch", SQLType.TEXT, 255),
+        Column("modification_tag_index", SQLType.INT4),
+        Column("placement_tags", SQLType.TEXT),
+        Column("max_pids", SQLType.INT4),
+        Column("update_strategy", SQLType.INT4),
+        Column("routes", SQLType.TEXT, sealed=True),
+        Column("volume_placement", SQLType.TEXT, sealed=True),
+        Column("run_info", SQLType.TEXT, sealed=True),
+        Column("metric_tags", SQLType.TEXT, sealed=True),
+    )
+
+    def key_values(self, key: str) -> Values:
+        return (key,)
+
+    def encode(self, record: DesiredLRP, keyring: Keyring) -> Values:
+        seal = keyring.seal
+        return (
+            *self.plain(record),
+            seal(jsonc.dump_routes(record.routes)),
+            seal(ENVELOPE + encode_message(pb.VolumePlacement(driver_names=record.volume_drivers))),
+            seal(ENVELOPE + record.run_info),
+            seal(jsonc.dump_metric_tags(record.metric_tags)),
+        )
+
+    def plain(self, record: DesiredLRP) -> Values:
+        return (
+            record.process_guid,
+            record.domain,
+            record.log_guid,
+            record.annotation,
+            record.instances,
+            record.memory_mb,
+            record.disk_mb,
+            record.rootfs,
+            record.tag.epoch,
+            record.tag.index,
+            jsonc.dump_strings(record.placement_tags).decode(),
+            record.max_pids,
+            record.update_strategy,
+        )
+
+    def decode(self, row: Sequence[Any], keyring: Keyring) -> DesiredLRP:
+        (
+            process_guid, domain, log_guid, annotation, instances, memory_mb, disk_mb, rootfs, epoch, index,
+            placement_tags, max_pids, update_strategy, routes, volume_placement, run_info, metric_tags,
+        ) = row  # fmt: skip
+
+        def read(column: str, load: Callable[[], T], policy: Policy = Policy.LEAVE_OUT) -> T:
+            try:
+                return load()
+            except (ValueError, RecursionError) as error:
+                raise self.unreadable(row, column, error, policy) from error
+
+        def volume_drivers() -> tuple[str, ...]:
+            return tuple(open_envelope(pb.VolumePlacement, keyring.open(volume_placement)).driver_names)
+
+        def opened_run_info() -> bytes:
+            opened = keyring.open(run_info)
+            open_envelope(pb.DesiredLRPRunInfo, opened)
+            # As it is, with fields that a newer version may have put there and will want back.
+            return opened[len(ENVELOPE) :]
+
+        return DesiredLRP(
+            process_guid=process_guid,
+            domain=domain,
+            log_guid=log_guid,
+            annotation=annotation or "",
+            instances=instances,
+            memory_mb=memory_mb,
+            disk_mb=disk_mb,
+            max_pids=max_pids or 0,
+            rootfs=rootfs,
+            routes=read("routes", lambda: jsonc.load_routes(keyring.open(routes))),
+            volume_drivers=read("volume_placement", volume_drivers),
+            placement_tags=read(
+                "placement_tags",
+                lambda: jsonc.load_strings(placement_tags.encode()) if placement_tags else None,
+            ),
+            metric_tags=read(
+                "metric_tags",
+                lambda: jsonc.load_metric_tags(keyring.open(metric_tags)) if metric_tags else (),
+            ),
+            update_strategy=update_strategy,
+            # Last: a row that has something else wrong as well is rather left alone than deleted.
+            run_info=read("run_info", opened_run_info, Policy.DELETE),
+            tag=ModificationTag(epoch=epoch, index=index or 0),
+        )
