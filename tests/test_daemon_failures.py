@@ -19,7 +19,8 @@ RUN = "import sys; from bbs.commands.entry import main; sys.exit(main())"
 
 FAIL_SOON = """
 import trio
-async def fail_soon(*args, **kwargs):
+async def fail_soon(*args, task_status=trio.TASK_STATUS_IGNORED):
+    task_status.started()
     await trio.sleep(0.5)
     raise {failure}
 """

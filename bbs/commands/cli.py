@@ -15,7 +15,7 @@ from bbs import __version__
 from bbs.commands.check_config import check_config
 from bbs.commands.last_words import dump_stacks_on_quit, exited_with_failure, unraisable_errors_told
 from bbs.commands.serve import serve
-from bbs.concurrency.members import root_cause
+from bbs.concurrency.causes import root_cause
 from bbs.config import Config, ConfigInvalid, TaskSettings
 from bbs.config.checks.addresses import url_error
 from bbs.config.checks.values import CALLBACK_WORKERS_MAX
@@ -274,24 +274,24 @@ def _tls_files(arguments: argparse.Namespace, *names: str) -> TLSFiles | None:
 
 
 async def _serve_until_signalled(config: Config, log: Logger, sink: LagerSink, writers: LineWriters) -> None:
-    stop = trio.Event()
+    until_stopped = trio.CancelScope()
     async with trio.open_nursery() as nursery:
-        await nursery.start(_stop_on_signal, stop)
+        await nursery.start(_stop_on_signal, until_stopped)
         await serve(
             config,
             log=log,
             sink=sink,
             writers=writers,
-            stop=stop,
+            until_stopped=until_stopped,
             ready=lambda url: print(f"listening on {url}", flush=True),
         )
         nursery.cancel_scope.cancel()
 
 
 async def _stop_on_signal(
-    stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    until_stopped: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
         async for _ in signals:  # a second signal hurries nothing: what is in flight is being answered
-            stop.set()
+            until_stopped.cancel()

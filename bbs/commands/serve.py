@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import NoReturn
+from functools import partial
 
 import trio
 
-from bbs.concurrency.members import Member, as_member, root_cause, run_members
+from bbs.concurrency.causes import root_cause
+from bbs.concurrency.members import Member, run_members
 from bbs.config import Config, ConfigInvalid, local_keyring
-from bbs.embedded_postgres import EmbeddedPostgres, embedded_postgres
+from bbs.embedded_postgres import embedded_postgres
 from bbs.log import LagerSink, LineWriters, Logger
 from bbs.metrics.emitter import Emitter
 from bbs.metrics.loggregator import NoLoggregator
@@ -39,10 +40,10 @@ async def serve(
     log: Logger,
     sink: LagerSink,
     writers: LineWriters,
-    stop: trio.Event,
+    until_stopped: trio.CancelScope,
     ready: Callable[[str], None],
 ) -> None:
-    """Run a server until ``stop`` is set, then end it cleanly.
+    """Run a server until ``until_stopped`` is cancelled, then end it cleanly.
 
     ``ready`` is called once, with the URL, when requests are answered.
 
@@ -64,7 +65,9 @@ async def serve(
         database_url, postgres = config.database_url, list[Member]()
         if database_url is None:
             embedded = await stack.enter_async_context(embedded_postgres(config.data_dir))
-            database_url, postgres = embedded.dsn, [_kept_running(embedded, log)]
+            database_url = embedded.dsn
+            # Started before, and stopped after, all members that want the database.
+            postgres = [Member("embedded-postgres", partial(embedded.keep_running, log=log))]
         table = LocketTable(trio.current_time)
         locket = LocalLocket(table)
         peers = await stack.enter_async_context(
@@ -89,7 +92,7 @@ async def serve(
             peers=peers,
             lock=None,
             log=log,
-            stop=stop,
+            until_stopped=until_stopped,
         )
         stack.enter_context(table.observed(lambda change: process.presence_watch.wake()))
         try:
@@ -104,7 +107,9 @@ async def serve(
                 log.info("started")
                 ready(f"{'https' if tls else 'http'}://{_host(config.listen_address)}:{process.port}")
 
-        exits = await run_members([*postgres, *process.members()], stop=stop, on_started=started)
+        exits = await run_members(
+            [*postgres, *process.members()], until_stopped=until_stopped, on_started=started
+        )
     for exit_ in exits:
         if exit_.failure is None:
             continue
@@ -114,16 +119,6 @@ async def serve(
             raise ConfigInvalid(f"cannot listen: {cause}; choose another {flag}") from cause
         raise exit_.failure
     log.info("exited")
-
-
-def _kept_running(postgres: EmbeddedPostgres, log: Logger) -> Member:
-    """Started before, and stopped after, all members that want the database."""
-
-    async def keep(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
-        task_status.started()
-        await postgres.keep_running(log=log)
-
-    return Member("embedded-postgres", as_member(keep))
 
 
 def _settings(config: Config) -> Settings:

@@ -4,7 +4,6 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final, TypeVar
 
 import h11
@@ -47,7 +46,6 @@ class Server:
     peers: StubPeers
     store: Store
     hubs: EventHubs
-    stop: trio.Event
     bugs: list[Exception] = field(default_factory=list)
     now_ns: int = NOW_NS
 
@@ -129,8 +127,7 @@ async def serving_lrps(
     peers = StubPeers()
     effects = Effects(auctioneer=peers, reps=peers, cells=peers)
     listeners = await open_listeners("127.0.0.1:0")
-    stop = trio.Event()
-    running = Server(listeners[0].socket.getsockname()[1], peers, store, hubs, stop)
+    running = Server(listeners[0].socket.getsockname()[1], peers, store, hubs)
     context = Context(
         store=store,
         hubs=hubs,
@@ -153,8 +150,7 @@ async def serving_lrps(
     )
     await nursery.start(store.run)
     await nursery.start(effects.run)
-    await nursery.start(partial(http.serve, listeners, stop=stop))
+    await nursery.start(http.serve, listeners)
     yield running
     hubs.close()
-    stop.set()
     assert not running.bugs

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 import trio
@@ -130,7 +129,7 @@ class BBS:
                 await root.start(self._loop.run)
                 root.start_soon(self._watch.run)
                 listeners = cast("list[trio.SocketListener]", [listen()])
-                await root.start(partial(self._http.serve, listeners, stop=trio.Event()))
+                await root.start(self._http.serve, listeners)
                 task_status.started()
         finally:
             self._backend.lose_session()
