@@ -23,9 +23,9 @@ ARROWS: dict[str, set[str]] = {
     "tls": {"log"},
     "client": {"models", "tls"},
     # Whom we call, and what is carried out.
-    "peers": {"http", "log", "models", "tls"},
+    "peers": {"concurrency", "http", "log", "models", "tls"},
     "acts": {"lifecycle", "log", "models", "peers", "store"},
-    "config": {"http", "lifecycle", "log", "peers", "ports", "store", "tls"},
+    "config": {"log", "ports", "store", "tls"},
     "sync": {"log", "models", "peers", "tls"},
     # What acts: requests, and passes.
     "convergence": {"acts", "lifecycle", "log", "models", "peers", "store"},
@@ -33,8 +33,8 @@ ARROWS: dict[str, set[str]] = {
     # The whole, what it tells of itself, and what runs it.
     "metrics": {"acts", "convergence", "http", "log", "models", "peers", "routes", "store", "sync", "tls"},
     "process": {
-        "acts", "concurrency", "config", "convergence", "http", "lifecycle", "log", "metrics", "models", "peers",
-        "ports", "routes", "store", "sync",
+        "acts", "concurrency", "convergence", "http", "lifecycle", "log", "metrics", "models", "peers", "ports",
+        "routes", "store", "sync",
     },
     "commands": {
         "concurrency", "config", "embedded_postgres", "http", "lifecycle", "log", "metrics", "models", "peers",

@@ -23,7 +23,6 @@ from bbs.concurrency.members import Member, failures, run_members, trace
 from bbs.config import checks
 from bbs.config.errors import ConfigInvalid
 from bbs.config.go_duration import format_duration
-from bbs.config.serving import TaskSettings
 from bbs.config.upstream import UpstreamConfig, load
 from bbs.http.limits import Limits
 from bbs.lifecycle.desired_lrps import INSTANCES_MAX
@@ -46,7 +45,7 @@ from bbs.ports import descriptors
 from bbs.ports.listen import ListenFailed
 from bbs.process.key_rotation import KeyLabelUnknown
 from bbs.process.process import Process
-from bbs.process.settings import Settings
+from bbs.process.settings import Settings, TaskSettings
 from bbs.routes.request_log import AccessLogPathInvalid, open_access_log
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import BackendUnavailable, BatchRefused, WriterLockLost

@@ -7,9 +7,11 @@ from functools import partial
 
 import trio
 
+from bbs.commands.local_keyring import local_keyring
+from bbs.commands.serve_config import ServeConfig
 from bbs.concurrency.causes import root_cause
 from bbs.concurrency.members import Member, run_members
-from bbs.config import Config, ConfigInvalid, local_keyring
+from bbs.config.errors import ConfigInvalid
 from bbs.embedded_postgres import embedded_postgres
 from bbs.log import LagerSink, LineWriters, Logger
 from bbs.metrics.emitter import Emitter
@@ -19,7 +21,6 @@ from bbs.peers.opened import open_peers
 from bbs.ports import descriptors
 from bbs.ports.listen import AddressInvalid, ListenFailed, PortUnknown
 from bbs.process.process import Process
-from bbs.process.settings import Settings
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.dsn import parse_dsn
 from bbs.sync.locket.presences import Presences
@@ -35,7 +36,7 @@ LOOKUP_S = 10.0
 
 
 async def serve(
-    config: Config,
+    config: ServeConfig,
     *,
     log: Logger,
     sink: LagerSink,
@@ -59,7 +60,7 @@ async def serve(
         if config.tls is not None
         else None
     )
-    limits, shares = descriptors.claim(config.limits, log=log)
+    limits, shares = descriptors.claim(config.settings.limits, log=log)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(open_asyncio_loop(log))
         database_url, postgres = config.database_url, list[Member]()
@@ -76,13 +77,13 @@ async def serve(
                 identity=config.tls,
                 reps_tls=config.tls,
                 cells=Presences(locket, deadline_s=LOOKUP_S),
-                communication_timeout_s=config.tasks.communication_timeout_s,
-                callback_workers=config.tasks.task_callback_workers,
+                communication_timeout_s=config.settings.tasks.communication_timeout_s,
+                callback_workers=config.settings.tasks.task_callback_workers,
                 connections_max=shares.peers,
             )
         )
         process = Process(
-            replace(_settings(config), limits=limits),
+            replace(config.settings, limits=limits),
             dsn=parse_dsn(database_url),
             keyring=local_keyring(config.data_dir),
             tls=tls,
@@ -105,7 +106,9 @@ async def serve(
         def started() -> None:
             if process.port is not None:
                 log.info("started")
-                ready(f"{'https' if tls else 'http'}://{_host(config.listen_address)}:{process.port}")
+                ready(
+                    f"{'https' if tls else 'http'}://{_host(config.settings.listen_address)}:{process.port}"
+                )
 
         exits = await run_members(
             [*postgres, *process.members()], until_stopped=until_stopped, on_started=started
@@ -119,21 +122,6 @@ async def serve(
             raise ConfigInvalid(f"cannot listen: {cause}; choose another {flag}") from cause
         raise exit_.failure
     log.info("exited")
-
-
-def _settings(config: Config) -> Settings:
-    return Settings(
-        listen_address=config.listen_address,
-        health_address=config.health_address,
-        debug_address=config.debug_address,
-        fast_lane=config.fast_lane,
-        write_retry_s=config.write_retry_s,
-        batch_rows_max=config.batch_rows_max,
-        update_workers=config.update_workers,
-        desired_lrp_instances_max=config.desired_lrp_instances_max,
-        convergence_workers=config.convergence_workers,
-        tasks=config.tasks,
-    )
 
 
 def _host(address: str) -> str:

@@ -23,14 +23,11 @@ class KeyLabelUnknown(Exception):
 class KeyRotation:
     """Has all values sealed with the active key of ``keyring``."""
 
-    def __init__(
-        self, store: Store, backend: PostgresBackend, keyring: Keyring, *, metrics: Metrics, log: Logger
-    ) -> None:
+    def __init__(self, store: Store, backend: PostgresBackend, keyring: Keyring, *, metrics: Metrics) -> None:
         self._store = store
         self._backend = backend
         self._keyring = keyring
         self._metrics = metrics
-        self._log = log
         self._stored_label = ""
 
     async def key_is_known(self) -> bool:
@@ -42,7 +39,7 @@ class KeyRotation:
         self._stored_label = await self._backend.stored_key_label()
         return self._is_known()
 
-    async def run(self, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+    async def run(self, log: Logger, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
         """After `key_is_known`: started at once, and stopped only when all values have the active key.
 
         Raises:
@@ -51,13 +48,13 @@ class KeyRotation:
         stored, active = self._stored_label, self._keyring.active_label
         if not self._is_known():
             unknown = KeyLabelUnknown(stored)
-            self._log.error("unknown-encryption-key-lable", error=unknown)
+            log.error("unknown-encryption-key-lable", error=unknown)
             raise unknown
         async with trio.open_nursery() as nursery:
             if stored != active:
                 labels = {"desired-key-label": active, "existing-key-label": stored}
-                self._log.info("encryption-started", labels)
-                nursery.start_soon(self._seal_anew, labels)
+                log.info("encryption-started", labels)
+                nursery.start_soon(self._seal_anew, labels, log)
             with trio.CancelScope() as until_stopped:
                 task_status.started(until_stopped)
                 await trio.sleep_forever()
@@ -65,13 +62,13 @@ class KeyRotation:
     def _is_known(self) -> bool:
         return not self._stored_label or self._stored_label in self._keyring.labels
 
-    async def _seal_anew(self, labels: dict[str, str]) -> None:
+    async def _seal_anew(self, labels: dict[str, str], log: Logger) -> None:
         began = perf_counter()
         try:
             await seal_anew(self._store)
         except ReencryptionFailed as error:
-            self._log.error("encryption-failed", labels, error=error)
+            log.error("encryption-failed", labels, error=error)
         else:
             await self._backend.record_key_label()
         self._metrics.reencrypted(perf_counter() - began)
-        self._log.info("encryption-finished", {**labels, "total_time": int((perf_counter() - began) * 1e9)})
+        log.info("encryption-finished", {**labels, "total_time": int((perf_counter() - began) * 1e9)})

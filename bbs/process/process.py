@@ -92,6 +92,7 @@ class Process:
         self._until_stopped = until_stopped
         self._dsn = dsn
         self._port: int | None = None
+        migration_log = log.session("migration-manager")  # sessions are numbered, and it is the first of them
         self._backend = PostgresBackend(
             dsn,
             keyring,
@@ -176,9 +177,7 @@ class Process:
             peers.cells, poll_interval_s=settings.presence_poll_s, on_change=self._cells_changed, log=log
         )
         backend = self._backend
-        self._key_rotation = KeyRotation(
-            self._store, backend, keyring, metrics=metrics, log=log.session("encryptor")
-        )
+        self._key_rotation = KeyRotation(self._store, backend, keyring, metrics=metrics)
         self._takeover = Takeover(
             self._store,
             self._standby,
@@ -187,6 +186,7 @@ class Process:
             take_writer_lock=backend.acquire_writer_lock if lock is None else backend.take_writer_lock,
             metrics=metrics,
             log=log,
+            migration_log=migration_log,
         )
 
     def _may_answer(self) -> bool:
@@ -221,6 +221,7 @@ class Process:
         )
         resolution = TaskResolution(self._store, now_ns=self._context.now_ns)
         workpool = log.session("task-completion-workpool")
+        encryptor = log.session("encryptor")
         call_back = partial(
             self._peers.callbacks.run, resolving=resolution.resolving, delete=resolution.delete, log=workpool
         )
@@ -235,7 +236,7 @@ class Process:
             Member("workpool", told(call_back, workpool, Words())),
             Member("server", self._serve),
             Member("migration-manager", self._takeover.run),
-            Member("encryptor", told(self._key_rotation.run, log.session("encryptor"), ENCRYPTOR)),
+            Member("encryptor", told(partial(self._key_rotation.run, encryptor), encryptor, ENCRYPTOR)),
             Member("hub-maintainer", told(self._keep_hubs, log.session("hub-maintainer"))),
             notifiers.election(metrics, log),
             notifiers.requests(metrics, log),

@@ -3,14 +3,37 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from bbs.config import TaskSettings
 from bbs.http.limits import Limits
 from bbs.lifecycle.desired_lrps import INSTANCES_MAX
+from bbs.lifecycle.task_convergence import TaskLimits
 from bbs.store.health_check import HealthCheckSettings
 from bbs.store.store import BATCH_ROWS_MAX, WRITE_RETRY_S
 
 PRESENCE_POLL_S: Final = 5.0
 """Pause between looks for cells that are gone, besides those of convergence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSettings:
+    """Upstream's settings about tasks and the peers they need (spec: config.md §2.1, §2.2), with its deployed values.
+
+    Durations are seconds. A ``communication_timeout_s`` of 0 means that calls to peers may take as long as they take.
+    """
+
+    max_task_retries: int = 3
+    task_callback_workers: int = 1000
+    communication_timeout_s: float = 10.0
+    converge_repeat_interval_s: float = 30.0
+    kick_task_duration_s: float = 30.0
+    expire_pending_task_duration_s: float = 1800.0
+    expire_completed_task_duration_s: float = 120.0
+
+    def limits(self) -> TaskLimits:
+        return TaskLimits(
+            kick_ns=int(self.kick_task_duration_s * 1e9),
+            expire_pending_ns=int(self.expire_pending_task_duration_s * 1e9),
+            expire_completed_ns=int(self.expire_completed_task_duration_s * 1e9),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

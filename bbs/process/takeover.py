@@ -32,6 +32,7 @@ class Takeover:
         take_writer_lock: Callable[[], Awaitable[None]],
         metrics: Metrics,
         log: Logger,
+        migration_log: Logger,
     ) -> None:
         self.may_listen = trio.Event()
         self.is_migrated = trio.Event()
@@ -43,7 +44,7 @@ class Takeover:
         self._take_writer_lock = take_writer_lock
         self._metrics = metrics
         self._log = log
-        self._migration_log = log.session("migration-manager")
+        self._migration_log = migration_log
 
     @property
     def is_loaded(self) -> bool:
