@@ -21,7 +21,8 @@ RUN = "import sys; from bbs.commands.entry import main; sys.exit(main())"
 
 FAIL_WHEN_TOLD = """
 import trio
-async def fail_when_told(*args, **kwargs):
+async def fail_when_told(*args, task_status=trio.TASK_STATUS_IGNORED, **kwargs):
+    task_status.started()
     async with await trio.open_file({told!r}):  # a pipe: opened when the other end is
         raise {failure}
 """

@@ -21,7 +21,7 @@ from trio_asyncio import aio_as_trio
 
 from bbs.client import EventSource, InternalBBSClient
 from bbs.commands.cli import main
-from bbs.config.serving import KEYS_FILE
+from bbs.commands.local_keyring import KEYS_FILE
 from bbs.embedded_postgres import embedded_postgres_blocking
 from bbs.log import null_logger
 from bbs.models import pb

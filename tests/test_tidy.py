@@ -26,9 +26,9 @@ ARROWS: dict[str, set[str]] = {
     "tls": {"log"},
     "client": {"models", "tls"},
     # Whom we call, and what is carried out.
-    "peers": {"http", "log", "models", "tls"},
+    "peers": {"concurrency", "http", "log", "models", "tls"},
     "acts": {"lifecycle", "log", "models", "peers", "store"},
-    "config": {"http", "lifecycle", "log", "peers", "ports", "store", "tls"},
+    "config": {"log", "ports", "store", "tls"},
     "sync": {"log", "models", "peers", "tls"},
     # What acts: requests, and passes.
     "convergence": {"acts", "lifecycle", "log", "models", "peers", "store"},
@@ -37,8 +37,8 @@ ARROWS: dict[str, set[str]] = {
     "service": {"acts", "convergence", "lifecycle", "log", "models", "peers", "routes", "store", "sync"},
     "metrics": {"acts", "convergence", "http", "log", "models", "peers", "routes", "store", "sync", "tls"},
     "process": {
-        "acts", "concurrency", "config", "convergence", "http", "lifecycle", "log", "metrics", "models", "peers",
-        "ports", "routes", "service", "store", "sync",
+        "acts", "concurrency", "convergence", "http", "lifecycle", "log", "metrics", "models", "peers", "ports",
+        "routes", "service", "store", "sync",
     },
     "commands": {
         "concurrency", "config", "embedded_postgres", "http", "lifecycle", "log", "metrics", "models", "peers",

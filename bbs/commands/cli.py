@@ -15,15 +15,17 @@ from bbs import __version__
 from bbs.commands.check_config import check_config
 from bbs.commands.last_words import dump_stacks_on_quit, exited_with_failure, unraisable_errors_told
 from bbs.commands.serve import serve
-from bbs.concurrency.members import root_cause
-from bbs.config import Config, ConfigInvalid, TaskSettings
+from bbs.commands.serve_config import ServeConfig
+from bbs.concurrency.causes import root_cause
 from bbs.config.checks.addresses import url_error
 from bbs.config.checks.values import CALLBACK_WORKERS_MAX
+from bbs.config.errors import ConfigInvalid
 from bbs.embedded_postgres import EmbeddedPostgresFailed, EmbeddedPostgresLost
 from bbs.http.limits import Limits
 from bbs.log import LagerSink, Level, LineWriters, Logger, StandardStreams, root_logger, standard_streams
 from bbs.peers.opened import AuctioneerSettings
 from bbs.ports.listen import AddressInvalid, PortUnknown, split_address
+from bbs.process.settings import Settings, TaskSettings
 from bbs.store.backend import BackendUnavailable, WriterLockLost
 from bbs.store.dsn import BadConnectionString
 from bbs.store.schema import SchemaError
@@ -59,12 +61,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"bbs {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    defaults = Config()
+    defaults = ServeConfig()
+    settings = defaults.settings
     run = commands.add_parser(
         "serve", help="run a server", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     run.add_argument(
-        "--listen", metavar="HOST:PORT", default=defaults.listen_address, help="port 0 picks a free one"
+        "--listen", metavar="HOST:PORT", default=settings.listen_address, help="port 0 picks a free one"
     )
     run.add_argument(
         "--locket-listen",
@@ -85,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--cert-file", metavar="F", type=Path, help="server certificate")
     run.add_argument("--key-file", metavar="F", type=Path, help="key of the server certificate")
-    run.add_argument("--log-level", choices=("debug", "info", "error", "fatal"), default=defaults.log_level)
+    run.add_argument("--log-level", choices=("debug", "info", "error", "fatal"), default="info")
     run.add_argument(
         "--no-fast-lane", action="store_true", help="serve everything through Quart and Hypercorn"
     )
@@ -93,20 +96,20 @@ def _parser() -> argparse.ArgumentParser:
         "--batch-rows-max",
         metavar="N",
         type=_number(int, may_be_zero=False, most=STAGED_ROWS_MAX),
-        default=defaults.batch_rows_max,
+        default=settings.batch_rows_max,
     )
     run.add_argument(
         "--desired-lrp-instances-max",
         metavar="N",
         type=_number(int, may_be_zero=False),
-        default=defaults.desired_lrp_instances_max,
+        default=settings.desired_lrp_instances_max,
         help="instances that one process may be desired with",
     )
     run.add_argument(
         "--write-retry-s",
         metavar="S",
         type=_number(float, may_be_zero=False),
-        default=defaults.write_retry_s,
+        default=settings.write_retry_s,
         help="how long a write waits for a database that is away",
     )
     auctioneer = run.add_argument_group("auctioneer (without one, auctions are only remembered)")
@@ -204,22 +207,24 @@ def _serve(arguments: argparse.Namespace, streams: StandardStreams) -> int:
     return 0
 
 
-def _config(arguments: argparse.Namespace) -> Config:
+def _config(arguments: argparse.Namespace) -> ServeConfig:
     _check(arguments)
-    return Config(
-        listen_address=arguments.listen,
+    return ServeConfig(
+        settings=Settings(
+            listen_address=arguments.listen,
+            health_address=arguments.health_listen,
+            debug_address=arguments.debug_listen,
+            limits=Limits(**{limit.name: getattr(arguments, limit.name) for limit in fields(Limits)}),
+            fast_lane=not arguments.no_fast_lane,
+            write_retry_s=arguments.write_retry_s,
+            batch_rows_max=arguments.batch_rows_max,
+            desired_lrp_instances_max=arguments.desired_lrp_instances_max,
+            tasks=TaskSettings(**{each.name: getattr(arguments, each.name) for each in fields(TaskSettings)}),
+        ),
         locket_listen_address=arguments.locket_listen,
-        health_address=arguments.health_listen,
-        debug_address=arguments.debug_listen,
         data_dir=arguments.data_dir,
         database_url=arguments.database_url,
         tls=_tls_files(arguments, "ca_file", "cert_file", "key_file"),
-        limits=Limits(**{limit.name: getattr(arguments, limit.name) for limit in fields(Limits)}),
-        fast_lane=not arguments.no_fast_lane,
-        write_retry_s=arguments.write_retry_s,
-        batch_rows_max=arguments.batch_rows_max,
-        desired_lrp_instances_max=arguments.desired_lrp_instances_max,
-        tasks=TaskSettings(**{field.name: getattr(arguments, field.name) for field in fields(TaskSettings)}),
         auctioneer=AuctioneerSettings(
             address=arguments.auctioneer_address.rstrip("/"),
             tls=_tls_files(
@@ -229,7 +234,6 @@ def _config(arguments: argparse.Namespace) -> Config:
         )
         if arguments.auctioneer_address
         else None,
-        log_level=arguments.log_level,
     )
 
 
@@ -273,25 +277,27 @@ def _tls_files(arguments: argparse.Namespace, *names: str) -> TLSFiles | None:
     return TLSFiles(ca_file=files[0], cert_file=files[1], key_file=files[2])
 
 
-async def _serve_until_signalled(config: Config, log: Logger, sink: LagerSink, writers: LineWriters) -> None:
-    stop = trio.Event()
+async def _serve_until_signalled(
+    config: ServeConfig, log: Logger, sink: LagerSink, writers: LineWriters
+) -> None:
+    until_stopped = trio.CancelScope()
     async with trio.open_nursery() as nursery:
-        await nursery.start(_stop_on_signal, stop)
+        await nursery.start(_stop_on_signal, until_stopped)
         await serve(
             config,
             log=log,
             sink=sink,
             writers=writers,
-            stop=stop,
+            until_stopped=until_stopped,
             ready=lambda url: print(f"listening on {url}", flush=True),
         )
         nursery.cancel_scope.cancel()
 
 
 async def _stop_on_signal(
-    stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    until_stopped: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
         async for _ in signals:  # a second signal hurries nothing: what is in flight is being answered
-            stop.set()
+            until_stopped.cancel()

@@ -17,12 +17,12 @@ from typing import Final, NoReturn
 
 import trio
 
-from bbs.commands.last_words import dump_stacks_on_quit, exited_with_failure, first_of, unraisable_errors_told
-from bbs.concurrency.members import Member, all_started, as_member, failures, root_cause, run_members, trace
+from bbs.commands.last_words import dump_stacks_on_quit, exited_with_failure, unraisable_errors_told
+from bbs.concurrency.causes import first_of, root_cause
+from bbs.concurrency.members import Member, failures, run_members, trace
 from bbs.config import checks
 from bbs.config.errors import ConfigInvalid
 from bbs.config.go_duration import format_duration
-from bbs.config.serving import TaskSettings
 from bbs.config.upstream import UpstreamConfig, load
 from bbs.http.limits import Limits
 from bbs.lifecycle.desired_lrps import INSTANCES_MAX
@@ -43,8 +43,9 @@ from bbs.models.errors import BBSError
 from bbs.peers.opened import AuctioneerSettings, open_peers
 from bbs.ports import descriptors
 from bbs.ports.listen import ListenFailed
-from bbs.process.process import KeyLabelUnknown, Process
-from bbs.process.settings import Settings
+from bbs.process.key_rotation import KeyLabelUnknown
+from bbs.process.process import Process
+from bbs.process.settings import Settings, TaskSettings
 from bbs.routes.request_log import AccessLogPathInvalid, open_access_log
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import BackendUnavailable, StatementRejected, WriterLockLost
@@ -136,14 +137,16 @@ def _run_beside(streams: StandardStreams, path: str) -> int:
 
 
 async def _run(config: UpstreamConfig, sink: LagerSink, log: Logger, streams: StandardStreams) -> int:
-    stop = trio.Event()
-    async with _assembled(config, sink, log, streams, stop) as assembled, trio.open_nursery() as nursery:
-        await nursery.start(_obey_signals, assembled, stop)
+    until_stopped = trio.CancelScope()
+    async with (
+        _assembled(config, sink, log, streams, until_stopped) as assembled,
+        trio.open_nursery() as nursery,
+    ):
+        await nursery.start(_obey_signals, assembled, until_stopped)
         streams.log.write_behind()
-        certificates = Member("certificates", as_member(partial(all_started, assembled.certificates.watch)))
         exits = await run_members(
-            [certificates, *assembled.process.members()],
-            stop=stop,
+            [Member("certificates", assembled.certificates.watch), *assembled.process.members()],
+            until_stopped=until_stopped,
             on_started=lambda: log.info("started"),
         )
         nursery.cancel_scope.cancel()
@@ -167,7 +170,11 @@ class _Assembled:
 
 @asynccontextmanager
 async def _assembled(
-    config: UpstreamConfig, sink: LagerSink, log: Logger, streams: StandardStreams, stop: trio.Event
+    config: UpstreamConfig,
+    sink: LagerSink,
+    log: Logger,
+    streams: StandardStreams,
+    until_stopped: trio.CancelScope,
 ) -> AsyncIterator[_Assembled]:
     """Everything that comes before the first member, step by step (spec: config.md §4, phase A).
 
@@ -252,7 +259,7 @@ async def _assembled(
             metrics=metrics,
             access_log=access_log,
             log=log,
-            stop=stop,
+            until_stopped=until_stopped,
         )
         yield assembled
 
@@ -355,7 +362,7 @@ def _fail_start(log: Logger, action: str, error: str, data: dict[str, object] | 
 
 async def _obey_signals(
     assembled: _Assembled,
-    stop: trio.Event,
+    until_stopped: trio.CancelScope,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -367,7 +374,7 @@ async def _obey_signals(
                 assembled.certificates.reload()
             else:
                 assembled.stop_signal = number
-                stop.set()
+                until_stopped.cancel()
 
 
 def _seconds_since_boot() -> float:

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final, TypeVar
+from typing import Final
 
 from bbs.log import Logger
 from bbs.ports import profiles
@@ -20,8 +20,6 @@ EXIT_STACK_DUMP: Final = 2
 
 STACK_DUMP_MAX_S: Final = 5
 """How long a dump may take that nobody reads."""
-
-Failure = TypeVar("Failure", bound=BaseException)
 
 
 def exited_with_failure(log: Logger, text: str, *, bug: BaseException | None) -> None:
@@ -34,18 +32,6 @@ def exited_with_failure(log: Logger, text: str, *, bug: BaseException | None) ->
             error=text or type(bug).__name__,
             trace="".join(traceback.format_exception(bug)),
         )
-
-
-def first_of(kind: type[Failure], failure: BaseException) -> Failure | None:
-    """The first ``kind`` in ``failure``, which may be a group of several; None if there is none."""
-    if isinstance(failure, kind):
-        return failure
-    if isinstance(failure, BaseExceptionGroup):
-        for each in failure.exceptions:
-            found = first_of(kind, each)
-            if found is not None:
-                return found
-    return None
 
 
 def dump_stacks_on_quit() -> None:

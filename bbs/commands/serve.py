@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import NoReturn
+from functools import partial
 
 import trio
 
-from bbs.concurrency.members import Member, as_member, root_cause, run_members
-from bbs.config import Config, ConfigInvalid, local_keyring
-from bbs.embedded_postgres import EmbeddedPostgres, embedded_postgres
+from bbs.commands.local_keyring import local_keyring
+from bbs.commands.serve_config import ServeConfig
+from bbs.concurrency.causes import root_cause
+from bbs.concurrency.members import Member, run_members
+from bbs.config.errors import ConfigInvalid
+from bbs.embedded_postgres import embedded_postgres
 from bbs.log import LagerSink, LineWriters, Logger
 from bbs.metrics.emitter import Emitter
 from bbs.metrics.loggregator import NoLoggregator
@@ -18,7 +21,6 @@ from bbs.peers.opened import open_peers
 from bbs.ports import descriptors
 from bbs.ports.listen import AddressInvalid, ListenFailed, PortUnknown
 from bbs.process.process import Process
-from bbs.process.settings import Settings
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.dsn import parse_dsn
 from bbs.sync.locket.presences import Presences
@@ -34,15 +36,15 @@ LOOKUP_S = 10.0
 
 
 async def serve(
-    config: Config,
+    config: ServeConfig,
     *,
     log: Logger,
     sink: LagerSink,
     writers: LineWriters,
-    stop: trio.Event,
+    until_stopped: trio.CancelScope,
     ready: Callable[[str], None],
 ) -> None:
-    """Run a server until ``stop`` is set, then end it cleanly.
+    """Run a server until ``until_stopped`` is cancelled, then end it cleanly.
 
     ``ready`` is called once, with the URL, when requests are answered.
 
@@ -58,13 +60,15 @@ async def serve(
         if config.tls is not None
         else None
     )
-    limits, shares = descriptors.claim(config.limits, log=log)
+    limits, shares = descriptors.claim(config.settings.limits, log=log)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(open_asyncio_loop(log))
         database_url, postgres = config.database_url, list[Member]()
         if database_url is None:
             embedded = await stack.enter_async_context(embedded_postgres(config.data_dir))
-            database_url, postgres = embedded.dsn, [_kept_running(embedded, log)]
+            database_url = embedded.dsn
+            # Started before, and stopped after, all members that want the database.
+            postgres = [Member("embedded-postgres", partial(embedded.keep_running, log=log))]
         table = LocketTable(trio.current_time)
         locket = LocalLocket(table)
         peers = await stack.enter_async_context(
@@ -73,13 +77,13 @@ async def serve(
                 identity=config.tls,
                 reps_tls=config.tls,
                 cells=Presences(locket, deadline_s=LOOKUP_S),
-                communication_timeout_s=config.tasks.communication_timeout_s,
-                callback_workers=config.tasks.task_callback_workers,
+                communication_timeout_s=config.settings.tasks.communication_timeout_s,
+                callback_workers=config.settings.tasks.task_callback_workers,
                 connections_max=shares.peers,
             )
         )
         process = Process(
-            replace(_settings(config), limits=limits),
+            replace(config.settings, limits=limits),
             dsn=parse_dsn(database_url),
             keyring=local_keyring(config.data_dir),
             tls=tls,
@@ -89,7 +93,7 @@ async def serve(
             peers=peers,
             lock=None,
             log=log,
-            stop=stop,
+            until_stopped=until_stopped,
         )
         stack.enter_context(table.observed(lambda change: process.service.presence_watch.wake()))
         try:
@@ -102,9 +106,13 @@ async def serve(
         def started() -> None:
             if process.port is not None:
                 log.info("started")
-                ready(f"{'https' if tls else 'http'}://{_host(config.listen_address)}:{process.port}")
+                ready(
+                    f"{'https' if tls else 'http'}://{_host(config.settings.listen_address)}:{process.port}"
+                )
 
-        exits = await run_members([*postgres, *process.members()], stop=stop, on_started=started)
+        exits = await run_members(
+            [*postgres, *process.members()], until_stopped=until_stopped, on_started=started
+        )
     for exit_ in exits:
         if exit_.failure is None:
             continue
@@ -114,31 +122,6 @@ async def serve(
             raise ConfigInvalid(f"cannot listen: {cause}; choose another {flag}") from cause
         raise exit_.failure
     log.info("exited")
-
-
-def _kept_running(postgres: EmbeddedPostgres, log: Logger) -> Member:
-    """Started before, and stopped after, all members that want the database."""
-
-    async def keep(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
-        task_status.started()
-        await postgres.keep_running(log=log)
-
-    return Member("embedded-postgres", as_member(keep))
-
-
-def _settings(config: Config) -> Settings:
-    return Settings(
-        listen_address=config.listen_address,
-        health_address=config.health_address,
-        debug_address=config.debug_address,
-        fast_lane=config.fast_lane,
-        write_retry_s=config.write_retry_s,
-        batch_rows_max=config.batch_rows_max,
-        update_workers=config.update_workers,
-        desired_lrp_instances_max=config.desired_lrp_instances_max,
-        convergence_workers=config.convergence_workers,
-        tasks=config.tasks,
-    )
 
 
 def _host(address: str) -> str:

@@ -1,25 +1,40 @@
 """The parts of a running server: started one after another, each when the one before is ready, and stopped backwards.
 
-Each member is a task of one nursery. It runs until its own ``stop`` is set, or until it fails; either way the others
-are then stopped, the last started first, each when the one after it has ended (spec: config.md §4, §6). So a member may
-rely on all members before it for as long as it runs.
+Each member is a task of one nursery. It runs until it is stopped, or until it fails; either way the others are then
+stopped, the last started first, each when the one after it has ended (spec: config.md §4, §6). So a member may rely on
+all members before it for as long as it runs.
+
+A member is what ``nursery.start`` takes: it calls ``task_status.started()`` when it is ready, and is stopped by
+cancelling it. One that has to end in order hands over a cancel scope:
+
+    with trio.CancelScope() as until_stopped:
+        task_status.started(until_stopped)
+        await trio.sleep_forever()
+    await finish_what_is_under_way()
+
+A stop then cancels this scope only, and what comes after it runs undisturbed, unless all members are broken off at
+once. One that is not ready yet when the stop comes is cancelled like any other.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from typing import Protocol
 
 import trio
 
-Ready = Callable[[], None]
+from bbs.concurrency.causes import root_cause
+
+
+class Run(Protocol):
+    """What a member does. ``started`` may be given a cancel scope, as above; any other value means nothing here."""
+
+    def __call__(self, *, task_status: trio.TaskStatus[object]) -> Awaitable[object]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """``run(stop, ready)`` calls ``ready`` once it is, and returns soon after ``stop`` is set."""
-
     name: str
-    run: Callable[[trio.Event, Ready], Awaitable[None]]
+    run: Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,129 +59,63 @@ def trace(exits: Sequence[Exit]) -> str:
     return "\n".join(["Exit trace for group:", *lines, ""])
 
 
-def root_cause(error: BaseException) -> BaseException:
-    """What went wrong first, out of the groups that nurseries wrap it in."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
 @dataclass(eq=False, slots=True)
 class _Running:
-    member: Member
-    stop: trio.Event = field(default_factory=trio.Event)
+    """A member's task, and the task status that it is given."""
+
+    until_stopped: trio.CancelScope = field(default_factory=trio.CancelScope)
     ready: trio.Event = field(default_factory=trio.Event)
     ended: trio.Event = field(default_factory=trio.Event)
 
+    def started(self, value: object = None) -> None:
+        if isinstance(value, trio.CancelScope):
+            self.until_stopped = value
+        self.ready.set()
+
 
 async def run_members(
-    members: Sequence[Member], *, stop: trio.Event, on_started: Callable[[], None]
+    members: Sequence[Member], *, until_stopped: trio.CancelScope, on_started: Callable[[], None]
 ) -> list[Exit]:
-    """Run ``members`` until ``stop`` is set or one of them ends; returns how each ended, in that order.
+    """Run ``members`` until one of them ends or ``until_stopped`` is cancelled; returns how each ended, in that order.
 
-    ``on_started`` is called when all are ready. If it never comes to that it is called in the end all the same: upstream
-    tells of its start then, just before it tells of its end.
+    ``until_stopped`` is entered here, and may have been cancelled before: then no member starts. ``on_started`` is called
+    when all are ready. If it never comes to that it is called in the end all the same: upstream tells of its start then,
+    just before it tells of its end.
 
     Cancellation:
       Cancels all members at once.
     """
     exits: list[Exit] = []
     started: list[_Running] = []
-    # Replaced each time somebody waits for it: set by `stop`, by the end of any member, and by each one's readiness.
-    news = trio.Event()
+    all_started = False
 
-    async def run(running: _Running) -> None:
-        def ready() -> None:
-            running.ready.set()
-            news.set()
-
+    async def run(member: Member, running: _Running) -> None:
         failure: Exception | None = None
         try:
-            await running.member.run(running.stop, ready)
+            with running.until_stopped:
+                await member.run(task_status=running)
         except Exception as error:
             failure = error
-        exits.append(Exit(running.member.name, failure))
+        exits.append(Exit(member.name, failure))
         running.ended.set()
-        news.set()
-
-    async def tell_of_stop() -> None:
-        await stop.wait()
-        news.set()
+        until_stopped.cancel()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(tell_of_stop)
-        for member in members:
-            if stop.is_set() or exits:
-                break
-            running = _Running(member)
-            started.append(running)
-            nursery.start_soon(run, running)
-            # Without a deadline: a standby waits for the lock for as long as it takes.
-            while not (running.ready.is_set() or stop.is_set() or exits):
-                news = trio.Event()
-                await news.wait()
-        is_started = len(started) == len(members) and started[-1].ready.is_set()
-        if is_started:
+        with until_stopped:
+            for member in members:
+                # One that has ended in the moment in which it was ready lets no other start.
+                await trio.lowlevel.checkpoint_if_cancelled()
+                running = _Running()
+                started.append(running)
+                nursery.start_soon(run, member, running)
+                # Without a deadline: a standby waits for the lock for as long as it takes.
+                await running.ready.wait()
+            all_started = True
             on_started()
-        while not (stop.is_set() or exits):
-            news = trio.Event()
-            await news.wait()
+            await trio.sleep_forever()
         for running in reversed(started):
-            running.stop.set()
+            running.until_stopped.cancel()
             await running.ended.wait()
-        if not is_started:
+        if not all_started:
             on_started()
-        nursery.cancel_scope.cancel()
     return exits
-
-
-def as_member(start: Callable[..., Awaitable[object]]) -> Callable[[trio.Event, Ready], Awaitable[None]]:
-    """What ``nursery.start`` takes, as a member: cancelled to stop it."""
-
-    async def run(stop: trio.Event, ready: Ready) -> None:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(start)
-            ready()
-            await stop.wait()
-            nursery.cancel_scope.cancel()
-
-    return run
-
-
-def until_stopped(start: Callable[..., Awaitable[object]]) -> Callable[[trio.Event, Ready], Awaitable[None]]:
-    """What ``nursery.start`` takes and what ends by itself after its ``stop`` is set, as a member."""
-
-    async def run(stop: trio.Event, ready: Ready) -> None:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(partial(start, stop=stop))
-            ready()
-
-    return run
-
-
-async def unless(stop: trio.Event, work: Callable[[], Awaitable[None]]) -> bool:
-    """Do ``work`` unless ``stop`` is set before it is done; whether it is done."""
-    is_done = False
-
-    async def do() -> None:
-        nonlocal is_done
-        await work()
-        is_done = True
-        nursery.cancel_scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(do)
-        await stop.wait()
-        nursery.cancel_scope.cancel()
-    return is_done
-
-
-async def all_started(
-    *work: Callable[[], Awaitable[object]],
-    task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """All of ``work`` at once, for ever; started when they are."""
-    async with trio.open_nursery() as nursery:
-        for each in work:
-            nursery.start_soon(each)
-        task_status.started()

@@ -75,7 +75,9 @@ class EmbeddedPostgres:
         where = urlencode({"host": str(self.socket_directory), "port": PORT}, safe="/")
         return f"postgresql://{SUPERUSER}@/{quote(database, safe='')}?{where}"
 
-    async def keep_running(self, *, log: Logger) -> NoReturn:
+    async def keep_running(
+        self, *, log: Logger, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> NoReturn:
         """Start it again whenever it ends, until cancelled. Run on the main thread (see the module's text).
 
         Raises:
@@ -83,6 +85,7 @@ class EmbeddedPostgres:
         Cancellation:
           Leaves it as it is, perhaps half-way to running; the end of the context stops it.
         """
+        task_status.started()
         await keep_running(self._postmaster, log=log)
 
 

@@ -3,9 +3,10 @@
 Nothing that one connection does may harm another, or the listener: whatever ends a connection ends only that one.
 
 A stop has two halves, so that a slow client need not hold up what depends on the handlers' end alone (spec: api.md 1.1,
-security.md 2). `HTTPServer.accept` closes the listeners and all connections that have no request, and returns when no
-handler runs any more: from then on no request changes anything. `HTTPServer.keep_connections` ends when the last answer
-is out. Times are bounded by `Limits.stop_unfinished_s` for what clients owe us, and `Limits.stop_grace_s` for the rest.
+security.md 2). Once `HTTPServer.accept` is cancelled the listeners and all connections that have no request are closed,
+and `HTTPServer.finish` returns when no handler runs any more: from then on no request changes anything. Once
+`HTTPServer.keep_connections` is cancelled it ends when the last answer is out. Times are bounded by
+`Limits.stop_unfinished_s` for what clients owe us, and `Limits.stop_grace_s` for the rest.
 """
 
 import errno
@@ -14,8 +15,7 @@ import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
-from typing import Final
+from typing import Final, NoReturn
 
 import trio
 
@@ -125,31 +125,31 @@ class HTTPServer:
         self,
         listeners: Sequence[trio.SocketListener],
         *,
-        stop: trio.Event,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        """Accept and serve until ``stop`` is set, then end gracefully. Closes ``listeners``. Call it once.
+    ) -> NoReturn:
+        """Accept and serve until cancelled. Closes ``listeners``. Call it once.
 
         Cancellation:
-          Is a stop too, so it takes up to ``Limits.stop_grace_s`` to take effect.
+          Is the graceful stop: it takes effect when the last answer is out, after at most ``Limits.stop_grace_s``.
         """
         async with trio.open_nursery() as nursery:
-            await nursery.start(partial(self.keep_connections, stop=stop))
-            await self.accept(listeners, stop=stop, task_status=task_status)
+            await nursery.start(self.keep_connections)
+            await self.accept(listeners, task_status=task_status)
+        raise AssertionError("cancelled before it gets here")
 
     async def keep_connections(
-        self, *, stop: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        """Own the connections that `accept` accepts; after ``stop``, return when the last one has ended.
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> NoReturn:
+        """Own the connections that `accept` accepts, until cancelled.
 
         Cancellation:
-          As of `serve`.
+          Takes effect when the last one has ended, after at most ``Limits.stop_grace_s``.
         """
         async with trio.open_nursery() as nursery:
             await nursery.start(self._shield_connections)
             try:
                 task_status.started()
-                await stop.wait()
+                await trio.sleep_forever()
             finally:
                 self._stop.set()
 
@@ -157,15 +157,12 @@ class HTTPServer:
         self,
         listeners: Sequence[trio.SocketListener],
         *,
-        stop: trio.Event,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        """Accept until ``stop`` is set; then close ``listeners``, and return when no handler runs any more, or ever will.
-
-        `keep_connections` must have started.
+    ) -> NoReturn:
+        """Accept until cancelled, then close ``listeners``. `keep_connections` must have started.
 
         Cancellation:
-          Is a stop too, and takes effect at once: handlers may go on.
+          Takes effect at once: handlers may go on, which `finish` waits for.
         """
         assert self._connection_nursery is not None
         try:
@@ -173,12 +170,15 @@ class HTTPServer:
                 for listener in listeners:
                     accept_nursery.start_soon(self._accept, listener, self._connection_nursery)
                 task_status.started()
-                await stop.wait()
-                accept_nursery.cancel_scope.cancel()
+                await trio.sleep_forever()
         finally:
             for listener in listeners:
                 listener.socket.close()
             self._stop.set()
+
+    async def finish(self) -> None:
+        """Once `accept` has ended, or if it is never to begin: return when no handler runs any more, or ever will."""
+        self._stop.set()
         # Bounded by the stop grace, which ends the handlers.
         await self._fast_lane.unserved.wait_none_left()
         await self._slow_lane.unserved.wait_none_left()

@@ -1,7 +1,7 @@
 """Every metric of upstream's server, sent when and as it sends them (spec: metrics-and-logs.md §2).
 
-The server starts each of the `run_...` coroutines in the member that upstream starts it in. Ticks fall on multiples of
-their period, whatever a tick takes.
+Each of the `run_...` coroutines is what a member does, until cancelled. Ticks fall on multiples of their period,
+whatever a tick takes.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -84,8 +84,16 @@ class Metrics:
     def reencrypted(self, seconds: float) -> None:
         self.emitter.duration("EncryptionDuration", seconds)
 
-    async def run_runtime(self) -> NoReturn:
-        """Send the interpreter's figures until cancelled. Runs in every process, a standby too."""
+    async def run_runtime(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Send the interpreter's figures, and how late its event loop is, until cancelled. Runs in every process, a standby
+        too.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._run_interpreter)
+            nursery.start_soon(self.loop_lag.run)
+            task_status.started()
+
+    async def _run_interpreter(self) -> NoReturn:
         pauses = GCPauses()
         with pauses.watched():
             async for _ in self._ticks(RUNTIME_S):
@@ -97,20 +105,29 @@ class Metrics:
                 )
         raise AssertionError("ticks never end")
 
-    async def run_file_descriptors(self) -> NoReturn:
+    async def run_file_descriptors(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> NoReturn:
         """Send the number of open file descriptors until cancelled. Runs in every process, a standby too."""
+        task_status.started()
         async for _ in self._ticks(self._reporting.report_interval_s):
             self.emitter.metric("OpenFileDescriptors", open_file_descriptors())
         raise AssertionError("ticks never end")
 
-    async def run_lock_held(self) -> NoReturn:
+    async def run_lock_held(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> NoReturn:
         """Send whether this process is master, 0 or 1, until cancelled. Runs in every process: a standby sends 0."""
+        task_status.started()
         async for _ in self._ticks(self._reporting.report_interval_s):
             self.emitter.metric("LockHeld", int(self.is_master))
         raise AssertionError("ticks never end")
 
-    async def run_requests(self, log: Logger) -> NoReturn:
+    async def run_requests(
+        self, log: Logger, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> NoReturn:
         """Send count and latency of requests until cancelled. Runs in the master only; ``log`` is told of each value."""
+        task_status.started()
         async for _ in self._ticks(self._reporting.report_interval_s):
             count, latency_ns = self.requests.take()
             log.info("adding-counter", add=count)
@@ -128,10 +145,13 @@ class Metrics:
                     self.emitter.duration(f"RequestLatency.{name}", value / 1e9)
         raise AssertionError("ticks never end")
 
-    async def run_lrps(self, sources: Sources) -> NoReturn:
+    async def run_lrps(
+        self, sources: Sources, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> NoReturn:
         """Send what the last convergence pass over LRPs found, until cancelled. Runs in the master only; the first values
         are sent one period after the start.
         """
+        task_status.started()
         told = sources.lrps().passes
         async for _ in _ticks_from(trio.current_time(), LRPS_S):
             lrps = sources.lrps()
@@ -145,10 +165,13 @@ class Metrics:
                 self.emitter.metric(name, value)
         raise AssertionError("ticks never end")
 
-    async def run_tasks(self, sources: Sources) -> NoReturn:
+    async def run_tasks(
+        self, sources: Sources, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> NoReturn:
         """Send counts of tasks, and what the last pass over them found, until cancelled. Runs in the master only; the first
         values are sent one period after the start.
         """
+        task_status.started()
         told = sources.tasks().passes
         async for _ in _ticks_from(trio.current_time(), TASKS_S):
             counts, tasks = sources.task_counts(), sources.tasks()
@@ -170,10 +193,13 @@ class Metrics:
             self.emitter.duration("ConvergenceTaskDuration", tasks.duration_s)
         raise AssertionError("ticks never end")
 
-    async def run_database(self, sources: Sources, log: Logger) -> NoReturn:
+    async def run_database(
+        self, sources: Sources, log: Logger, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> NoReturn:
         """Send what went to the database until cancelled. Runs in the master only; the first values are sent one period
         after the start.
         """
+        task_status.started()
         async for _ in _ticks_from(trio.current_time(), DATABASE_S):
             log.debug("emitting-metrics")
             database = sources.database()

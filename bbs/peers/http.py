@@ -19,6 +19,7 @@ import httpcore
 import httpx
 import trio
 
+from bbs.concurrency.causes import root_cause
 from bbs.http.reasons import go_reason
 from bbs.peers.connections import CLOSE_MAX_S, CONNECTIONS_MAX, Connections
 from bbs.peers.interfaces import PeerUnavailable
@@ -227,9 +228,7 @@ def _reason(error: Exception, host_port: str) -> str:
     told: BaseException = error
     while told.args and isinstance(told.args[0], BaseException):
         told = told.args[0]
-    told = told.__cause__ or told
-    while isinstance(told, BaseExceptionGroup):
-        told = told.exceptions[0]
+    told = root_cause(told.__cause__ or told)
     if not isinstance(told, OSError) or isinstance(told, ssl.SSLError) or told.errno not in errno.errorcode:
         return str(told) or type(told).__name__
     assert told.errno is not None

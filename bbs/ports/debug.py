@@ -95,7 +95,7 @@ async def serve_debug(
     )
     _add_pages(server.app, sink, metrics)
     async with trio.open_nursery() as nursery:
-        await nursery.start(partial(server.serve, listeners, stop=trio.Event()))
+        await nursery.start(server.serve, listeners)
         task_status.started(port_of(listeners))
         await trio.sleep_forever()
     raise AssertionError("cancelled before it gets here")

@@ -33,10 +33,12 @@ class Standby:
         scope = trio.CancelScope()
 
         async def read_ahead() -> None:
-            with scope:
-                await self._follow()
-            await self._source.aclose()
-            self.has_ended.set()
+            try:
+                with scope:
+                    await self._follow()
+            finally:
+                await self._source.aclose()
+                self.has_ended.set()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read_ahead)

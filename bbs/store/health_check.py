@@ -49,13 +49,16 @@ class HealthCheck:
         self._settings = settings
         self._log = log.session("db-health-check-runner")
 
-    async def run(self, may_begin: trio.Event) -> NoReturn:
+    async def run(
+        self, may_begin: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> NoReturn:
         """Wait for ``may_begin`` (the database is ready for us), then check until cancelled.
 
         Raises:
           HealthCheckFailed: a round failed.
         """
         self._log.info("waiting-for-db-migrations")
+        task_status.started()
         try:
             await may_begin.wait()
         except trio.Cancelled:

@@ -70,8 +70,9 @@ class Certificates:
         """Read all files again, whether they have changed or not; what fails is logged, and stays as it was."""
         self._reload(self._certificates)
 
-    async def watch(self) -> NoReturn:
+    async def watch(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Reload what has changed, until cancelled."""
+        task_status.started()
         while True:
             await trio.sleep(LOOK_INTERVAL_S)
             self._reload([each for each in self._certificates if each.has_changed()])

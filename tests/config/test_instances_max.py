@@ -27,4 +27,4 @@ def test_the_key_in_the_file(file: str, expected: int) -> None:
     ("flags", "expected"), [((), INSTANCES_MAX), (("--desired-lrp-instances-max", "7"), 7)]
 )
 def test_the_flag(flags: tuple[str, ...], expected: int) -> None:
-    assert _config(_parser().parse_args(["serve", *flags])).desired_lrp_instances_max == expected
+    assert _config(_parser().parse_args(["serve", *flags])).settings.desired_lrp_instances_max == expected

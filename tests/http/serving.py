@@ -191,7 +191,7 @@ class Served:
     world: World
     address: tuple[str, int]
     client_tls: ssl.SSLContext | None
-    stop: trio.Event
+    until_stopped: trio.CancelScope
     wires: list[Wire] = field(default_factory=list)
 
     async def connect_plain(self) -> Wire:
@@ -230,22 +230,23 @@ async def serving(
         limits=limits,
         fast_lane=fast_lane,
     )
-    stop = trio.Event()
+    until_stopped = trio.CancelScope()
     async with trio.open_nursery() as nursery:
 
         async def serve(task_status: trio.TaskStatus[None]) -> None:
-            await server.serve(listeners, stop=stop, task_status=task_status)
+            with until_stopped:
+                await server.serve(listeners, task_status=task_status)
 
         await nursery.start(serve)
         address = listeners[0].socket.getsockname()
-        served = Served(server, world, address, client_tls, stop)
+        served = Served(server, world, address, client_tls, until_stopped)
         try:
             yield served
         finally:
             for wire in served.wires:
                 await trio.aclose_forcefully(wire.stream)
             world.handler_may_go_on.set()
-            stop.set()
+            until_stopped.cancel()
     assert world.failures == []
 
 

@@ -81,10 +81,10 @@ async def test_accepted_sockets_are_kept_alive(world: World) -> None:
         return seen[-1]
 
     listener.accept = accept_and_note  # type: ignore[method-assign]  # the class is final
-    stop = trio.Event()
+    until_stopped = trio.CancelScope()
     server = HTTPServer(world.table(), tls=None, gate=lambda: True, hooks=world.hooks())
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_serve, server, listener, stop)
+        nursery.start_soon(_serve, server, listener, until_stopped)
         wire = Wire(await trio.open_tcp_stream(*listener.socket.getsockname()))
         await wire.send(post("/v1/echo"))
         await wire.read_response()
@@ -95,12 +95,13 @@ async def test_accepted_sockets_are_kept_alive(world: World) -> None:
         assert stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 180
         assert stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == 180
 
-        stop.set()
+        until_stopped.cancel()
         await wire.stream.aclose()
 
 
-async def _serve(server: HTTPServer, listener: trio.SocketListener, stop: trio.Event) -> None:
-    await server.serve([listener], stop=stop)
+async def _serve(server: HTTPServer, listener: trio.SocketListener, until_stopped: trio.CancelScope) -> None:
+    with until_stopped:
+        await server.serve([listener])
 
 
 async def test_a_lack_of_descriptors_is_survived(world: World) -> None:
@@ -115,18 +116,18 @@ async def test_a_lack_of_descriptors_is_survived(world: World) -> None:
         return await accept()
 
     listener.accept = accept_at_last  # type: ignore[method-assign]  # the class is final
-    stop = trio.Event()
+    until_stopped = trio.CancelScope()
     limits = Limits(accept_backoff_s=0.001)
     server = HTTPServer(world.table(), tls=None, gate=lambda: True, hooks=world.hooks(), limits=limits)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_serve, server, listener, stop)
+        nursery.start_soon(_serve, server, listener, until_stopped)
         wire = Wire(await trio.open_tcp_stream(*listener.socket.getsockname()))
         await wire.send(post("/v1/echo", b"ok"))
 
         assert (await wire.read_response()).body == b"ok"
         assert [failure.errno for failure in world.accept_failures] == [errno.EMFILE, errno.ENOMEM]
 
-        stop.set()
+        until_stopped.cancel()
         await wire.stream.aclose()
 
 
@@ -266,7 +267,7 @@ async def test_a_stop_closes_the_listener_and_idle_connections_at_once(served: S
     await used.send(post("/v1/echo"))
     await used.read_response()
     await until_there_are(served, connections=2)
-    served.stop.set()
+    served.until_stopped.cancel()
 
     assert await new.read_to_end() == b""
     assert await used.read_to_end() == b""
@@ -278,7 +279,7 @@ async def test_a_stop_waits_for_requests_in_flight(served: Served) -> None:
     wire = await served.connect()
     await wire.send(post("/v1/slow"))
     await served.world.handler_entered.wait()
-    served.stop.set()
+    served.until_stopped.cancel()
     await wait_all_tasks_blocked()
     served.world.handler_may_go_on.set()
 
@@ -294,29 +295,29 @@ async def test_a_stop_ends_event_streams_cleanly(served: Served) -> None:
     await wire.send(post("/v1/events.r1"))
     await wire.read_until(b"\r\n\r\n")
     served.world.sources[0].push(b"id: 0\n\n")
-    served.stop.set()
+    served.until_stopped.cancel()
 
     assert await wire.read_to_end() == b"7\r\nid: 0\n\n\r\n0\r\n\r\n"
     assert served.world.sources[0].closed
 
 
 @pytest.mark.parametrize("fast_lane", [True, False], ids=["fast", "slow"])
-@pytest.mark.parametrize("by", ["event", "cancellation"])
+@pytest.mark.parametrize("by", ["its scope", "cancellation"])
 async def test_after_the_grace_requests_are_cancelled(world: World, fast_lane: bool, by: str) -> None:
     [listener] = await open_listeners("127.0.0.1:0")
     limits = Limits(stop_grace_s=0.1)
     server = HTTPServer(
         world.table(), tls=None, gate=lambda: True, hooks=world.hooks(), limits=limits, fast_lane=fast_lane
     )
-    stop = trio.Event()
+    until_stopped = trio.CancelScope()
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_serve, server, listener, stop)
+            nursery.start_soon(_serve, server, listener, until_stopped)
             wire = Wire(await trio.open_tcp_stream(*listener.socket.getsockname()))
             await wire.send(post("/v1/slow"))
             await world.handler_entered.wait()
-            if by == "event":
-                stop.set()
+            if by == "its scope":
+                until_stopped.cancel()
             else:
                 nursery.cancel_scope.cancel()
 
@@ -335,7 +336,7 @@ async def test_a_request_in_flight_outlives_the_cancellation_of_serve(world: Wor
         async def serve_until_cancelled(task_status: trio.TaskStatus[trio.CancelScope]) -> None:
             with trio.CancelScope() as scope:
                 task_status.started(scope)
-                await server.serve([listener], stop=trio.Event())
+                await server.serve([listener])
 
         scope = await nursery.start(serve_until_cancelled)
         await world.handler_entered.wait()

@@ -106,7 +106,7 @@ async def test_a_stream_ends_once_whoever_ends_it(served: Served, world: Observe
         case "the source":
             world.sources[0].close()
         case "the server":
-            served.stop.set()
+            served.until_stopped.cancel()
     await world.observer.wait_for_an_end()
     if who != "the client":
         await wire.read_to_end()

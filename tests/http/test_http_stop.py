@@ -42,15 +42,20 @@ async def stoppable(world: World, lane: str, contexts: Contexts, limits: Limits)
     )
     listeners = await open_listeners("127.0.0.1:0")
     address = listeners[0].socket.getsockname()
-    served = Stoppable(server, world, address, client_tls, trio.Event())
+    served = Stoppable(server, world, address, client_tls, trio.CancelScope())
+    until_handlers_are_done = trio.CancelScope()
 
     async def keep(task_status: trio.TaskStatus[None]) -> None:
-        await server.keep_connections(stop=served.handlers_are_done, task_status=task_status)
+        with until_handlers_are_done:
+            await server.keep_connections(task_status=task_status)
         served.all_is_done.set()
 
     async def accept() -> None:
-        await server.accept(listeners, stop=served.stop)
+        with served.until_stopped:
+            await server.accept(listeners)
+        await server.finish()
         served.handlers_are_done.set()
+        until_handlers_are_done.cancel()
 
     async with trio.open_nursery() as nursery:
         await nursery.start(keep)
@@ -61,7 +66,7 @@ async def stoppable(world: World, lane: str, contexts: Contexts, limits: Limits)
             for wire in served.wires:
                 await trio.aclose_forcefully(wire.stream)
             world.handler_may_go_on.set()
-            served.stop.set()
+            served.until_stopped.cancel()
     assert world.failures == []
 
 
@@ -102,7 +107,7 @@ async def test_who_has_no_request_in_flight_is_closed_at_once_and_silently(
         if b"\r\n\r\n" in NO_WHOLE_HEAD[case]:
             await wire.read_response()
         await wait_all_tasks_blocked(0.01)
-        served.stop.set()
+        served.until_stopped.cancel()
 
         assert await wire.read_to_end() == b""
         with trio.fail_after(PATIENCE_S):
@@ -116,7 +121,7 @@ async def test_handshakes_end_at_once(world: World, contexts: Contexts, tls_lane
         wire = await served.connect_plain()
         await wire.send(sent)
         await wait_all_tasks_blocked(0.01)
-        served.stop.set()
+        served.until_stopped.cancel()
 
         assert await wire.read_to_end() == b""
         with trio.fail_after(PATIENCE_S):
@@ -139,7 +144,7 @@ async def test_a_body_that_does_not_come_is_waited_for_a_little(
         wire = await served.connect()
         await wire.send(BODIES[case])
         await wait_all_tasks_blocked(0.01)
-        served.stop.set()
+        served.until_stopped.cancel()
         began = trio.current_time()
 
         assert (await wire.read_to_end()).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
@@ -157,7 +162,7 @@ async def test_a_body_that_comes_after_the_stop_is_served(
         request = post("/v1/echo", b"whole", "Expect: 100-continue")
         await wire.send(request[:-5])
         assert (await wire.read_response(head_only=True)).status == 100
-        served.stop.set()
+        served.until_stopped.cancel()
         await wait_all_tasks_blocked(0.01)
         assert not served.handlers_are_done.is_set()
         await wire.send(request[-5:])
@@ -179,7 +184,7 @@ async def test_a_stream_that_is_not_read_is_waited_for_a_little(
         await wire.read_until(b"\r\n\r\n")
         world.sources[0].push(LARGE)
         await wait_all_tasks_blocked(0.01)
-        served.stop.set()
+        served.until_stopped.cancel()
 
         with trio.fail_after(PATIENCE_S):
             await served.handlers_are_done.wait()
@@ -195,7 +200,7 @@ async def test_a_slow_reader_gets_its_whole_answer_and_holds_up_no_more_than_tha
         wire = await served.connect()
         await wire.send(post("/v1/pieces"))
         await wire.read_until(b"\r\n\r\n")
-        served.stop.set()
+        served.until_stopped.cancel()
         with trio.fail_after(PATIENCE_S):
             await served.handlers_are_done.wait()
         with pytest.raises(trio.TooSlowError), trio.fail_after(2 * BRIEF.stop_unfinished_s):
@@ -213,7 +218,7 @@ async def test_a_handler_holds_up_the_first_half_of_the_stop(
         wire = await served.connect()
         await wire.send(post("/v1/slow"))
         await world.handler_entered.wait()
-        served.stop.set()
+        served.until_stopped.cancel()
         with pytest.raises(trio.TooSlowError), trio.fail_after(2 * BRIEF.stop_unfinished_s):
             await served.handlers_are_done.wait()
         world.handler_may_go_on.set()
@@ -230,7 +235,7 @@ async def test_no_request_begins_after_the_stop_though_it_was_received_before(
         wire = await served.connect()
         await wire.send(post("/v1/slow") + post("/v1/echo", b"pipelined"))
         await world.handler_entered.wait()
-        served.stop.set()
+        served.until_stopped.cancel()
         await wait_all_tasks_blocked(0.01)
         world.handler_may_go_on.set()
 
@@ -248,7 +253,7 @@ async def test_what_hypercorn_shields_ends_with_the_grace_too(
         wire = await served.connect()
         await wire.send(post("/v1/pieces"))
         await wire.read_until(b"\r\n\r\n")
-        served.stop.set()
+        served.until_stopped.cancel()
 
         with trio.fail_after(PATIENCE_S):
             await served.all_is_done.wait()

@@ -362,10 +362,11 @@ async def test_a_pause_holds_up_a_stop_no_longer_than_its_grace(
         limits=Limits(stop_grace_s=0.2),
     )
     listeners = await open_listeners("127.0.0.1:0")
-    stop, has_ended = trio.Event(), trio.Event()
+    until_stopped, has_ended = trio.CancelScope(), trio.Event()
 
     async def serve() -> None:
-        await server.serve(listeners, stop=stop)
+        with until_stopped:
+            await server.serve(listeners)
         has_ended.set()
 
     nursery.start_soon(serve)
@@ -374,7 +375,7 @@ async def test_a_pause_holds_up_a_stop_no_longer_than_its_grace(
             await client.send_all(b"POST /v1/desire HTTP/1.1\r\nHost: bbs\r\nContent-Length: 0\r\n\r\n")
             while not lines.lines:
                 await trio.testing.wait_all_tasks_blocked(0.001)
-            stop.set()
+            until_stopped.cancel()
             await has_ended.wait()
 
     assert not bugs

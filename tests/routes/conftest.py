@@ -4,7 +4,6 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final, TypeVar
 
 import h11
@@ -45,7 +44,6 @@ class Server:
     peers: FaultyPeers
     store: Store
     hubs: EventHubs
-    stop: trio.Event
     bugs: list[Exception] = field(default_factory=list)
     now_ns: int = NOW_NS
 
@@ -133,9 +131,7 @@ async def serving_lrps(
         on_unrecoverable=bugs.append,
         **circumstances,
     )
-    running = Server(
-        listeners[0].socket.getsockname()[1], peers, service.store, service.hubs, trio.Event(), bugs
-    )
+    running = Server(listeners[0].socket.getsockname()[1], peers, service.store, service.hubs, bugs)
     await service.store.load()
     http = HTTPServer(
         service.routes,
@@ -149,8 +145,7 @@ async def serving_lrps(
         fast_lane=fast_lane,
     )
     await nursery.start(service.write)
-    await nursery.start(partial(http.serve, listeners, stop=running.stop))
+    await nursery.start(http.serve, listeners)
     yield running
     service.hubs.close()
-    running.stop.set()
     assert not bugs

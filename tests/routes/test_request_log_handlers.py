@@ -3,7 +3,6 @@
 import json
 import re
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest
@@ -309,7 +308,6 @@ async def test_a_request_and_its_handler_are_one_family(bbs: BBS, fast_lane: boo
     bbs.sink.min_level = Level.DEBUG
     requests = RequestLog(bbs.context.log)
     listeners = await open_listeners("127.0.0.1:0")
-    stop = trio.Event()
     server = HTTPServer(
         bbs.table(False),
         tls=None,
@@ -327,13 +325,13 @@ async def test_a_request_and_its_handler_are_one_family(bbs: BBS, fast_lane: boo
     head = "POST /v1/domains/upsert HTTP/1.1\r\nHost: bbs\r\nX-Vcap-Request-Id: 1\r\nConnection: close\r\n"
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
-            await nursery.start(partial(server.serve, listeners, stop=stop))
+            await nursery.start(server.serve, listeners)
             port = listeners[0].socket.getsockname()[1]
             for _ in range(2):
                 async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
                     await stream.send_all(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
                     assert b"".join([data async for data in stream]).startswith(b"HTTP/1.1 200 OK\r\n")
-            stop.set()
+            nursery.cancel_scope.cancel()
 
     seen = [
         (line.removeprefix("debug bbs.request."), data["session"], "trace-id" in data)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 import trio
@@ -95,7 +94,7 @@ class BBS:
                 await root.start(self.service.write)
                 await root.start(self.service.converge)
                 listeners = cast("list[trio.SocketListener]", [listen()])
-                await root.start(partial(self._http.serve, listeners, stop=trio.Event()))
+                await root.start(self._http.serve, listeners)
                 task_status.started()
         finally:
             self._backend.lose_session()

@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from bbs.concurrency.members import root_cause
+from bbs.concurrency.causes import root_cause
 from bbs.store.dsn import parse_dsn
 from bbs.store.health_check import (
     AttemptFailed,

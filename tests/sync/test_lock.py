@@ -87,18 +87,22 @@ class Running:
     locket: ScriptedLocket
     lines: Lines
     lock: Lock
-    stop: trio.Event = field(default_factory=trio.Event)
+    until_stopped: trio.CancelScope = field(default_factory=trio.CancelScope)
     ready_at: list[float] = field(default_factory=list)
     lost: list[LockLost] = field(default_factory=list)
     ended: trio.Event = field(default_factory=trio.Event)
 
-    async def run(self) -> None:
-        def ready() -> None:
-            assert self.lock.is_held
-            self.ready_at.append(trio.current_time())
+    def started(self, until_stopped: trio.CancelScope | None = None) -> None:
+        """What the lock is told to call: it is ready."""
+        assert self.lock.is_held
+        assert until_stopped is not None
+        self.until_stopped = until_stopped
+        self.ready_at.append(trio.current_time())
 
+    async def run(self) -> None:
         try:
-            await self.lock.run(self.stop, ready)
+            with self.until_stopped:
+                await self.lock.run(task_status=self)
         except LockLost as lost:
             self.lost.append(lost)
         assert not self.lock.is_held
@@ -134,7 +138,7 @@ async def run_for(running: Running, seconds: float, nursery: trio.Nursery) -> No
 
 
 async def stop(running: Running) -> None:
-    running.stop.set()
+    running.until_stopped.cancel()
     await running.ended.wait()
 
 
@@ -278,6 +282,21 @@ async def test_a_stop_does_not_break_off_a_call(
     assert len(running.ready_at) == 1
 
 
+@pytest.mark.parametrize("call", ["first", "renewal"])
+async def test_not_even_a_cancellation_breaks_off_a_call(
+    running: Running, nursery: trio.Nursery, call: str, autojump_clock: MockClock
+) -> None:
+    running.locket.script = [Answer(takes_s=3)] if call == "first" else [OK, Answer(takes_s=3)]
+
+    with trio.move_on_after(1 if call == "first" else 6):
+        await running.lock.run()
+
+    # Who has just got it gives it back; who had it leaves that to others, when nothing more is written.
+    assert trio.current_time() == (3 if call == "first" else 8)
+    assert [name for _, name in running.locket.calls].count("release") == (call == "first")
+    assert running.lock.is_held == (call == "renewal")
+
+
 async def test_a_renewal_that_fails_loses_the_lock_even_while_stopping(
     running: Running, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
@@ -311,13 +330,21 @@ class Fleet:
     masters: list[tuple[float, str]] = field(default_factory=list)
 
     async def serve(
-        self, owner: str, locket: LocalLocket, stop: trio.Event, retry_s: float = RETRY_S
+        self,
+        owner: str,
+        locket: LocalLocket,
+        retry_s: float = RETRY_S,
+        *,
+        task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         log = root_logger("bbs", LagerSink(self.lines))
         lock = lock_of(locket, log=log, owner=owner, retry_s=retry_s)
         try:
-            await lock.run(stop, lambda: self.masters.append((trio.current_time(), owner)))
-        except LockLost:
+            async with trio.open_nursery() as nursery:
+                until_stopped = await nursery.start(lock.run)
+                self.masters.append((trio.current_time(), owner))
+                task_status.started(until_stopped)
+        except* LockLost:
             self.masters.append((trio.current_time(), f"not {owner}"))
 
 
@@ -325,12 +352,11 @@ async def test_a_standby_takes_over_within_an_interval_of_a_clean_stop(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     fleet = Fleet()
-    stop_a = trio.Event()
-    nursery.start_soon(fleet.serve, "a", LocalLocket(fleet.table), stop_a)
+    until_stopped = await nursery.start(fleet.serve, "a", LocalLocket(fleet.table))
     await trio.sleep(1)
-    nursery.start_soon(fleet.serve, "b", LocalLocket(fleet.table), trio.Event())
+    nursery.start_soon(fleet.serve, "b", LocalLocket(fleet.table))
     await trio.sleep(6)
-    stop_a.set()
+    until_stopped.cancel()
     await trio.sleep(60)
 
     assert fleet.masters == [(0, "a"), (11, "b")]
@@ -342,9 +368,9 @@ async def test_a_master_cut_off_gives_up_before_its_lock_expires(
 ) -> None:
     fleet = Fleet()
     cut_off = LocalLocket(fleet.table)
-    nursery.start_soon(fleet.serve, "a", cut_off, trio.Event())
+    nursery.start_soon(fleet.serve, "a", cut_off)
     await trio.sleep(1)
-    nursery.start_soon(fleet.serve, "b", LocalLocket(fleet.table), trio.Event())
+    nursery.start_soon(fleet.serve, "b", LocalLocket(fleet.table))
     await trio.sleep(6)
     cut_off.unreachable = True
     await trio.sleep(60)
@@ -359,9 +385,9 @@ async def test_a_restart_with_the_same_uuid_takes_the_lock_at_once(
 ) -> None:
     fleet = Fleet()
     with trio.move_on_after(1):
-        await fleet.serve("a", LocalLocket(fleet.table), trio.Event())
+        await fleet.serve("a", LocalLocket(fleet.table))
 
-    nursery.start_soon(fleet.serve, "a", LocalLocket(fleet.table), trio.Event())
+    nursery.start_soon(fleet.serve, "a", LocalLocket(fleet.table))
     await trio.sleep(1)
 
     assert fleet.masters == [(0, "a"), (1, "a")]
@@ -372,7 +398,7 @@ async def test_without_a_retry_interval_the_lock_is_lost_at_once(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     fleet = Fleet()
-    await fleet.serve("a", LocalLocket(fleet.table), trio.Event(), retry_s=0)
+    await fleet.serve("a", LocalLocket(fleet.table), retry_s=0)
 
     assert fleet.masters == [(0, "a"), (0, "not a")]
 
@@ -408,9 +434,12 @@ async def test_a_lock_whose_run_was_cancelled_can_be_given_back(
     running: Running, autojump_clock: MockClock
 ) -> None:
     with trio.move_on_after(1):
-        await running.lock.run(running.stop, lambda: None)
+        await running.lock.run()
 
+    held = [running.lock.is_held]
     await running.lock.give_back()
+    held.append(running.lock.is_held)
 
+    assert held == [True, False]
     assert [call for _, call in running.locket.calls] == ["lock None fails fast", "release"]
     assert running.said == ["started", "acquired-lock", "completed", "released-lock"]

@@ -9,7 +9,7 @@ stopping takes.
 import signal
 from collections.abc import Callable
 from math import inf
-from typing import Final
+from typing import Final, NoReturn
 from uuid import uuid4
 
 import trio
@@ -59,6 +59,7 @@ class Lock:
 
     @property
     def is_held(self) -> bool:
+        """Whether it was granted to us, and has neither been lost nor given back."""
         return self._is_held
 
     @property
@@ -70,28 +71,38 @@ class Lock:
         """
         return self._now_s() >= self._granted_until_s
 
-    async def run(self, stop: trio.Event, ready: Callable[[], None]) -> None:
-        """Take the lock, call ``ready``, keep the lock until ``stop`` is set, and release it; also if it is not ours.
+    async def run(self, *, task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED) -> None:
+        """Take the lock and keep it. Started once it is ours, with a scope: when that is cancelled, release it.
 
-        A call under way is not broken off by ``stop``. The first one has no deadline, nor have those that end it all,
-        as upstream's: they fail at once if Locket is away, and keep-alive ends them if it is hung.
+        A call under way is never broken off, so that we know what Locket has made of it. The first one has no deadline,
+        nor have those that end it all, as upstream's: they fail at once if Locket is away, and keep-alive ends them if it
+        is hung.
 
         Raises:
           LockLost: a renewal failed, for whatever reason.
         Cancellation:
-          Leaves the lock to expire, or to `give_back`.
+          Before it is started: releases the lock too, ours or not. After that: leaves it to expire, or to `give_back`.
         """
+        until_stopped = trio.CancelScope()
         try:
-            await self._acquire_or_explain(ready)
-            while not await self._stopped_within(self._retry_interval_s, stop):
-                await self._renew_or_retry(ready)
+            try:
+                await self._acquire()
+                task_status.started(until_stopped)
+                # The stop may have come during the call that has brought us the lock.
+                await trio.lowlevel.checkpoint_if_cancelled()
+            except trio.Cancelled:
+                with trio.CancelScope(shield=True):
+                    await self._release()
+                raise
+            with until_stopped:
+                await self._keep()
             await self._release()
         finally:
-            self._is_held = False
             self._log.info("completed")
 
     async def give_back(self) -> None:
         """Release the lock after `run` was cancelled. For whoever has made sure that nothing more is written."""
+        self._is_held = False
         try:
             await self._locket.release(self._resource)
         except LocketError as error:
@@ -99,8 +110,24 @@ class Lock:
         else:
             self._log.info("released-lock")
 
-    async def _acquire_or_explain(self, ready: Callable[[], None]) -> None:
+    async def _acquire(self) -> None:
+        """Ask until it is ours."""
         self._log.info("started")
+        with trio.CancelScope(shield=True):
+            await self._ask_or_explain()
+        while not self._is_held:
+            await self._ask_after_a_pause()
+
+    async def _keep(self) -> NoReturn:
+        while True:
+            await self._ask_after_a_pause()
+
+    async def _ask_after_a_pause(self) -> None:
+        await trio.sleep(max(0.0, self._retry_interval_s))  # a negative one is over at once, as in Go
+        with trio.CancelScope(shield=True):
+            await self._renew_or_retry()
+
+    async def _ask_or_explain(self) -> None:
         request_uuid = str(uuid4())
         try:
             await self._ask(request_uuid, deadline_s=None, wait_for_ready=False)
@@ -112,9 +139,9 @@ class Lock:
                 self._log.error("failed-fetching-lock-owner", error=unknown)
             self._log.error("failed-to-acquire-lock", about, error=error)
         else:
-            self._acquired(ready)
+            self._acquired()
 
-    async def _renew_or_retry(self, ready: Callable[[], None]) -> None:
+    async def _renew_or_retry(self) -> None:
         request_uuid = str(uuid4())
         began_s = trio.current_time()
         try:
@@ -122,6 +149,7 @@ class Lock:
         except LocketError as error:
             about = {"request-uuid": request_uuid, "duration": int((trio.current_time() - began_s) * 1e9)}
             if self._is_held:
+                self._is_held = False
                 self._log.error("lost-lock", about, error=error)
                 raise LockLost.because(error, request_uuid) from error
             # That somebody else has it is a standby's everyday life.
@@ -129,7 +157,7 @@ class Lock:
                 self._log.error("failed-to-acquire-lock", about, error=error)
         else:
             if not self._is_held:
-                self._acquired(ready)
+                self._acquired()
 
     async def _release(self) -> None:
         self._log.info("signalled", signal=int(self._stop_signal()))
@@ -148,16 +176,9 @@ class Lock:
         )
         self._granted_until_s = asked_s + self._ttl_s
 
-    def _acquired(self, ready: Callable[[], None]) -> None:
+    def _acquired(self) -> None:
         self._is_held = True
         self._log.info("acquired-lock")
-        ready()
-
-    @staticmethod
-    async def _stopped_within(seconds: float, stop: trio.Event) -> bool:
-        with trio.move_on_after(max(0.0, seconds)):  # a negative one is over at once, as in Go
-            await stop.wait()
-        return stop.is_set()
 
 
 def _described(resource: Resource) -> dict[str, object]:

@@ -1,0 +1,24 @@
+"""The settings of ``bbs serve``: one frozen record, made from its flags."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bbs.peers.opened import AuctioneerSettings
+from bbs.process.settings import Settings
+from bbs.tls.contexts import TLSFiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeConfig:
+    """Reps register at ``locket_listen_address``, ``host:port`` like those in ``settings``. No ``database_url``: a Postgres
+    of our own.
+
+    Without an ``auctioneer`` auctions are only remembered, for a while.
+    """
+
+    settings: Settings = field(default_factory=lambda: Settings(listen_address="127.0.0.1:8889"))
+    locket_listen_address: str = "127.0.0.1:8891"
+    data_dir: Path = Path("bbs-data")
+    database_url: str | None = None
+    tls: TLSFiles | None = None
+    auctioneer: AuctioneerSettings | None = None

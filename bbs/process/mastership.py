@@ -1,0 +1,66 @@
+"""How a process becomes the only one that writes, and what it does while another one is: it reads ahead."""
+
+from typing import Final
+
+import trio
+
+from bbs.log import Logger
+from bbs.process.standby import Standby
+from bbs.store.postgres import PostgresBackend
+from bbs.sync.locket.lock import Lock, LockLost
+
+GIVE_BACK_S: Final = 2.0
+"""How long a process that is broken off tries to give its lock back."""
+
+
+class LocketMastership:
+    """Be the one master that Locket knows, and write no longer than that."""
+
+    def __init__(self, lock: Lock, backend: PostgresBackend, standby: Standby) -> None:
+        self._lock = lock
+        self._backend = backend
+        self._standby = standby
+
+    async def run(self, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+        """Started when the lock is held; stopped when it has been released.
+
+        Raises:
+          LockLost: in a group; the database's connection is cut then.
+        """
+        async with trio.open_nursery() as nursery, self._standby.reading_ahead() as end_reading:
+            until_stopped = await nursery.start(self._hold_lock)
+            end_reading()
+            task_status.started(until_stopped)
+
+    async def _hold_lock(self, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+        try:
+            await self._lock.run(task_status=task_status)
+        except LockLost as lost:
+            self._backend.fence(str(lost))
+            raise
+        except trio.Cancelled:
+            if self._lock.is_held:
+                # All members are broken off at once, for a failure outside them. Nothing is written from here on, so
+                # nobody has to wait until the lock expires.
+                self._backend.fence("this process is ending")
+                with trio.CancelScope(deadline=trio.current_time() + GIVE_BACK_S, shield=True):
+                    await self._lock.give_back()
+            raise
+
+
+class WriterLockMastership:
+    """Be the one master by the database's writer lock alone."""
+
+    def __init__(self, backend: PostgresBackend, standby: Standby, *, log: Logger) -> None:
+        self._backend = backend
+        self._standby = standby
+        self._log = log
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Started when the writer lock is held, which it is until the backend is closed."""
+        self._log.info("waiting-for-writer-lock")
+        async with self._standby.reading_ahead():
+            await self._backend.acquire_writer_lock()
+        self._log.info("acquired-writer-lock")
+        task_status.started()
+        await trio.sleep_forever()

@@ -1,0 +1,92 @@
+"""A new master makes the database its own, and memory what the database is (spec: config.md §4, §5)."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from time import perf_counter
+
+import trio
+
+from bbs.concurrency.causes import root_cause
+from bbs.convergence.audit import Audit
+from bbs.log import Logger
+from bbs.metrics.metrics import Metrics
+from bbs.process import garbage
+from bbs.process.key_rotation import KeyRotation
+from bbs.process.standby import Standby
+from bbs.store.store import Store
+
+
+class Takeover:
+    """``take_writer_lock`` sees to it that nobody else writes.
+
+    `may_listen` is set when there is something to say to clients, `is_migrated` when the database is ready for others
+    that use it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        standby: Standby,
+        audit: Audit,
+        keys: KeyRotation,
+        *,
+        take_writer_lock: Callable[[], Awaitable[None]],
+        metrics: Metrics,
+        log: Logger,
+        migration_log: Logger,
+    ) -> None:
+        self.may_listen = trio.Event()
+        self.is_migrated = trio.Event()
+        self._is_loaded = False
+        self._store = store
+        self._standby = standby
+        self._audit = audit
+        self._keys = keys
+        self._take_writer_lock = take_writer_lock
+        self._metrics = metrics
+        self._log = log
+        self._migration_log = migration_log
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether memory has all rows."""
+        return self._is_loaded
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Started when it is done, and then stays until cancelled."""
+        log = self._migration_log
+        log.info("starting")
+        began = perf_counter()
+        try:
+            await self._load()
+            self._metrics.migrated(perf_counter() - began)
+            log.info("finished-migrations")
+            self.is_migrated.set()
+            task_status.started()
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            log.info("migration-interrupt")
+            raise
+        except Exception as error:
+            log.error("migration-failed", error=root_cause(error))
+            raise
+        finally:
+            log.info("exited")
+
+    def migrating(self, action: str, data: Mapping[str, object]) -> None:
+        """It may take a while: requests are answered with 503 until it is done (spec: config.md §5)."""
+        self._migration_log.info(action, data)
+        self.may_listen.set()
+
+    async def _load(self) -> None:
+        await self._standby.has_ended.wait()
+        await self._take_writer_lock()
+        if not await self._keys.key_is_known():
+            self.may_listen.set()
+            return  # it is for the encryptor to say so; until then nothing is read, and nobody answered
+        await self._audit.begin()
+        began = perf_counter()
+        with garbage.loading():
+            rows = await self._store.load()
+        self._log.info("loaded", rows=rows, duration=int((perf_counter() - began) * 1e9))
+        self._is_loaded = True
+        self.may_listen.set()
