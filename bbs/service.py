@@ -9,7 +9,6 @@ Nothing runs until somebody starts it: `write` before the first change, then `ca
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from os import urandom
 from time import time_ns
 from typing import Final, NoReturn
@@ -171,12 +170,9 @@ class Service:
     ) -> NoReturn:
         """Tell clients that their tasks are over, until cancelled. ``log`` is the pool's session."""
         resolution = self.context.resolution
-        async with trio.open_nursery() as nursery:
-            await nursery.start(
-                partial(self.callbacks.run, resolving=resolution.resolving, delete=resolution.delete, log=log)
-            )
-            task_status.started()
-            await trio.sleep_forever()
+        await self.callbacks.run(
+            resolving=resolution.resolving, delete=resolution.delete, log=log, task_status=task_status
+        )
 
     async def converge(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Run convergence passes, and watch for cells that come and go, until cancelled."""

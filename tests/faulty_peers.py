@@ -9,7 +9,7 @@ import trio
 
 from bbs.log import Logger
 from bbs.models.actual_lrp import ActualLRP
-from bbs.models.errors import BBSError
+from bbs.models.errors import Failure
 from bbs.models.task import Task
 from bbs.peers.interfaces import Cell, LRPStart
 from bbs.peers.stub import StubPeers
@@ -39,7 +39,7 @@ class PeerFault:
     takes_s: float = 0.0
     until: trio.Event | None = None
     gone: Sequence[str] = ()
-    error: Callable[[], BBSError] | None = None
+    error: Callable[[], Failure] | None = None
 
     def concerns(self, call: CallName, cell_id: str) -> bool:
         return self.call == call and self.cell_id in (None, cell_id)

@@ -17,8 +17,10 @@ async def change(scope: ScopeT, decide: Callable[[ScopeT], Outcome]) -> Outcome:
     for. Its effects are not performed yet, see `bbs.acts.performing`.
 
     Raises:
-      BBSError: the decision's refusal, or the store's. A refusal may rest on rows that are only staged, so it is
-        held back until they are durable: nobody hears of what might yet be undone.
+      BBSError: the decision's refusal, or the database's, of this change or of one that it builds upon. A refusal may
+        rest on rows that are only staged, so it is held back until they are durable: nobody hears of what might yet be
+        undone.
+      StoreUnavailable: the change, or what it rests on, failed for good.
     Cancellation:
       As `Store.commit`: gives up the wait, not the write.
     """

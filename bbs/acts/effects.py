@@ -15,7 +15,7 @@ from bbs.acts.auctions import AuctionCause, lrp_start
 from bbs.acts.retirement import retire_instance
 from bbs.log import Emit, Level, Logger
 from bbs.models.actual_lrp import ActualLRP
-from bbs.models.errors import BBSError
+from bbs.models.errors import Failure
 from bbs.models.outcome import CancelTask, RequestAuction, RetireInstance, StopInstance, UpdateInstance
 from bbs.models.task import Task
 from bbs.peers.cell_queue import CellQueue
@@ -88,10 +88,10 @@ class Effects:
         if cause.indices_key and log.enabled(Level.INFO):
             say = log.with_data(cause.about(start)).emitter()
             say(Level.INFO, log.message("start-lrp-auction-request"))
-        failure: BBSError | None = None
+        failure: Failure | None = None
         try:
             await self._auctioneer.request_lrp_auctions((start,), trace_id=effect.trace_id, log=log)
-        except BBSError as error:
+        except Failure as error:
             failure = error
         if say is not None:
             say(Level.INFO, log.message("finished-lrp-auction-request"))
@@ -109,7 +109,7 @@ class Effects:
         """
         try:
             await self._auctioneer.request_lrp_auctions(starts, trace_id="", log=log)
-        except BBSError:
+        except Failure:
             self._failed += 1
             raise
         self._performed += 1
@@ -130,7 +130,7 @@ class Effects:
 
         Raises:
           ResourceNotFound: the cell does not announce itself.
-          BBSError: nobody can say, or the cell has not done as asked.
+          Failure: nobody can say, or the cell has not done as asked.
         """
         step = "failed-fetching-cell-presence"
         try:
@@ -153,7 +153,7 @@ class Effects:
                         trace_id=trace_id,
                         log=log,
                     )
-        except BBSError as error:
+        except Failure as error:
             log.error(step, _about(call.lrp), error=error)
             raise
 
@@ -161,7 +161,7 @@ class Effects:
         """Have the cell stop the instance, or remove its row if there is no such cell.
 
         Raises:
-          BBSError: as `bbs.acts.retirement.retire_instance`.
+          Failure: as `bbs.acts.retirement.retire_instance`.
         """
         if await retire_instance(self._store, effect, cells=self._cells, reps=self._reps, log=log):
             tell_whole(log.session("db-remove-actual-lrp"))
@@ -171,7 +171,7 @@ class Effects:
         log.debug("start-task-auction-request")
         try:
             await self._auctioneer.request_task_auctions((task,), trace_id="", log=log)
-        except BBSError as error:
+        except Failure as error:
             log.error("failed-requesting-task-auction", error=error)
         else:
             log.debug("succeeded-requesting-task-auction")
@@ -180,7 +180,7 @@ class Effects:
         """Ask for the auctions of all ``tasks`` in one request, on behalf of convergence. Never raises."""
         try:
             await self._auctioneer.request_task_auctions(tasks, trace_id="", log=log)
-        except BBSError as error:
+        except Failure as error:
             guids = [task.task_guid for task in tasks]
             log.error("failed-to-request-auctions-for-pending-tasks", error=error, task_guids=guids)
 
@@ -194,7 +194,7 @@ class Effects:
         log.info("start-check-cell-presence", cell_id=cell_id)
         try:
             cell = await self._cells.cell_by_id(cell_id, log=log)
-        except BBSError as error:
+        except Failure as error:
             log.error("failed-fetching-cell-presence", error=error)
             return
         log.info("finished-check-cell-presence", cell_id=cell_id)
@@ -206,7 +206,7 @@ class Effects:
         log.info("start-rep-cancel-task", task_guid=task_guid)
         try:
             await self._reps.cancel_task(cell, task_guid, trace_id=effect.trace_id, log=log)
-        except BBSError as error:
+        except Failure as error:
             log.error("failed-rep-cancel-task", error=error)
             return
         log.info("finished-rep-cancel-task", task_guid=task_guid)
@@ -226,7 +226,7 @@ class Effects:
             async with self._calls.next() as queued:
                 try:
                     await self.call_cell(queued.call, log=queued.log)
-                except BBSError:
+                except Failure:
                     self._failed += 1
                 else:
                     self._performed += 1

@@ -3,7 +3,7 @@
 from bbs.acts.change import change
 from bbs.lifecycle.retirement import ATTEMPTS, told, without_cell
 from bbs.log import Logger
-from bbs.models.errors import BBSError, ResourceNotFound
+from bbs.models.errors import Failure, ResourceNotFound
 from bbs.models.outcome import RetireInstance
 from bbs.peers.interfaces import Cell, Cells, Reps, RepURLUnusable
 from bbs.store.scopes import ProcessScope
@@ -18,7 +18,7 @@ async def retire_instance(
     ``log`` is a session about it. spec: actual-lrps.md §6.7, rows 4-7
 
     Raises:
-      BBSError: the cell could not be looked up, the row could not be removed, or the last attempt failed.
+      Failure: the cell could not be looked up, the row could not be removed, or the last attempt failed.
     """
     lrp = retiring.lrp
     process = store.process(lrp.process_guid)
@@ -35,7 +35,7 @@ async def retire_instance(
             await reps.stop_lrp_instance(cell, lrp, trace_id=retiring.trace_id, log=log)
         except RepURLUnusable:
             raise
-        except BBSError as error:
+        except Failure as error:
             # Also the last one, as upstream.
             log.error("retrying-failed-retire-of-actual-lrp", error=error, attempt=attempt)
             if attempt == ATTEMPTS:

@@ -39,7 +39,7 @@ from bbs.log import (
 from bbs.metrics.emitter import Emitter
 from bbs.metrics.loggregator import LoggregatorSettings, open_loggregator
 from bbs.metrics.metrics import Metrics, Reporting
-from bbs.models.errors import BBSError
+from bbs.models.errors import Failure
 from bbs.peers.opened import AuctioneerSettings, open_peers
 from bbs.ports import descriptors
 from bbs.ports.listen import ListenFailed
@@ -72,7 +72,7 @@ there take microseconds; without any the start is late by this much, once."""
 EXPECTED: Final = (
     BackendUnavailable,
     StatementRejected,
-    BBSError,
+    Failure,
     HealthCheckFailed,
     KeyLabelUnknown,
     KeysDoNotFit,

@@ -12,7 +12,7 @@ from typing import Final
 import trio
 
 from bbs.log import Data, Logger
-from bbs.models.errors import BBSError
+from bbs.models.errors import Failure
 from bbs.peers.cell_queue import CellQueue
 from bbs.peers.http import NoResponse
 
@@ -68,7 +68,7 @@ class CellCalls:
             return
         try:
             await call.make()
-        except BBSError as error:
+        except Failure as error:
             if isinstance(error, NoResponse):
                 self._silent_cells.add(call.cell_id)
             if call.failed:

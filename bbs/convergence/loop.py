@@ -6,7 +6,7 @@ from typing import NoReturn
 import trio
 
 from bbs.log import Logger
-from bbs.models.errors import BBSError
+from bbs.models.errors import Failure
 
 Converge = Callable[[], Awaitable[None]]
 
@@ -21,7 +21,7 @@ class ConvergenceLoop:
     the last of them has ended.
 
     ``passes`` are named as the log names them: ``lrps`` and ``tasks``, and ``first`` is done before them each time. A
-    BBSError that a pass raises is logged; any other error ends `run`, and with it the process.
+    Failure that a pass raises is logged; any other error ends `run`, and with it the process.
     """
 
     def __init__(
@@ -68,6 +68,6 @@ async def _told(log: Logger, name: str, converge: Converge) -> None:
     log.info(f"converge-{name}-started")
     try:
         await converge()
-    except BBSError as error:  # it will be tried again
+    except Failure as error:  # it will be tried again
         log.error(f"failed-to-converge-{name}", error=error)
     log.info(f"converge-{name}-done")

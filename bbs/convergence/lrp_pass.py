@@ -30,11 +30,11 @@ from bbs.lifecycle.suspects import displace, promote, remove_suspect
 from bbs.log import Level, Logger
 from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, Presence, Rows
 from bbs.models.desired_lrp import DesiredLRP
-from bbs.models.errors import BBSError
+from bbs.models.errors import Failure
 from bbs.models.outcome import Outcome, RequestAuction, RetireInstance
 from bbs.peers.interfaces import LRPStart
 from bbs.store.scopes import ProcessScope
-from bbs.store.store import SettledByOther, Store, StoreUnavailable
+from bbs.store.store import Store, StoreUnavailable
 
 STARTED_IN_A_TURN: Final = 16
 """Instances whose work begins between two checkpoints: about 1 ms."""
@@ -201,7 +201,7 @@ class LRPPass:
             return
         try:
             await self._effects.auction_all(requests, log=self._log)
-        except BBSError as error:
+        except Failure as error:
             some = [
                 {"process_guid": request.process_guid, "indices": request.indices}
                 for request in requests[:AUCTIONS_LOGGED_MAX]
@@ -300,8 +300,8 @@ class LRPPass:
         async def work_on(item: ItemT) -> None:
             try:
                 await work(item)
-            except BBSError as error:
-                if isinstance(error, StoreUnavailable) and not isinstance(error, SettledByOther):
+            except Failure as error:
+                if isinstance(error, StoreUnavailable):
                     self._gave_up.set()
                 log.error(failed, _about(item), error=error)
             finally:

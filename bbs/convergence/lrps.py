@@ -15,7 +15,7 @@ from bbs.convergence.lrp_sets import Finder, LRPSets, fresh_domains
 from bbs.lifecycle.desired_lrps import INSTANCES_MAX
 from bbs.log import Logger
 from bbs.models.actual_lrp import ActualLRPState, Presence
-from bbs.models.errors import BBSError
+from bbs.models.errors import Failure
 from bbs.peers.interfaces import PresentCells
 from bbs.store.store import Store
 
@@ -48,7 +48,7 @@ class LRPConvergenceStatistics:
 
 
 class LRPConvergence:
-    """``present_cells`` gives the ids of the cells that announce themselves, or raises a BBSError if nobody can say.
+    """``present_cells`` gives the ids of the cells that announce themselves, or raises a Failure if nobody can say.
 
     ``convergence_workers`` is upstream's setting: how many cells are asked at a time. With none there is no work done,
     only counting. ``instances_max`` bounds what a process may lack.
@@ -92,7 +92,7 @@ class LRPConvergence:
         log.debug("listing-cells")
         try:
             cells = await self._present_cells(log=log)
-        except BBSError as error:
+        except Failure as error:
             log.error("failed-listing-cells", error=error)
             return
         log.debug("succeeded-listing-cells")

@@ -25,7 +25,7 @@ from bbs.lifecycle.task_convergence import (
     pruned,
 )
 from bbs.log import Logger
-from bbs.models.errors import BBSError
+from bbs.models.errors import Failure
 from bbs.models.outcome import NOTHING, CompleteTask, Outcome, RequestTaskAuction
 from bbs.models.task import Task, TaskState
 from bbs.peers.interfaces import PresentCells
@@ -63,11 +63,11 @@ class _Changes:
 
     made: int = 0
     pruned: int = 0
-    failure: BBSError | None = None
+    failure: Failure | None = None
 
 
 class TaskConvergence:
-    """``present_cells`` gives the ids of the cells that announce themselves, or raises a BBSError if nobody can say."""
+    """``present_cells`` gives the ids of the cells that announce themselves, or raises a Failure if nobody can say."""
 
     def __init__(
         self,
@@ -95,13 +95,13 @@ class TaskConvergence:
         """One pass. A step's failure is logged, and the next one goes on.
 
         Raises:
-          BBSError: the cells are not known, so there is no pass.
+          Failure: the cells are not known, so there is no pass.
         """
         log = self._log.session("converge-tasks")
         log.debug("listing-cells")
         try:
             cells = await self._present_cells(log=log)
-        except BBSError:
+        except Failure:
             log.debug("failed-listing-cells")
             raise
         log.debug("succeeded-listing-cells")
@@ -192,7 +192,7 @@ class TaskConvergence:
 
         try:
             outcome = await change(self._store.task(task_guid), decided)
-        except BBSError as error:
+        except Failure as error:
             changes.failure = error
             return
         if outcome.rows:

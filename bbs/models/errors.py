@@ -1,4 +1,8 @@
-"""Refusals: what a request is answered with when it cannot be done (spec: validation.md §2).
+"""What goes wrong without a bug: refusals, and trouble outside the server (spec: validation.md §2).
+
+A refusal (`BBSError`) is what a decision answers. `Trouble` is a database or a peer that does not do its part; whoever
+waits for it may try again. Both are a `Failure`. A client sees only refusals: trouble is answered as an UnknownError with
+its text (`as_refusal`), in one place.
 
 There is a class per error type of the wire, named for it. A refusal's text is its message; a class whose type has a
 fixed text uses that one unless given another.
@@ -11,7 +15,15 @@ from bbs.models import pb
 Type = pb.Error.Type
 
 
-class BBSError(Exception):
+class Failure(Exception):
+    """Something was not done, and its caller goes on: a refusal, or trouble."""
+
+
+class Trouble(Failure):
+    """Something outside the server failed, and may be tried again. The text says what, for logs and clients."""
+
+
+class BBSError(Failure):
     """A refusal. Becomes the response's ``error`` field; logged without a traceback.
 
     ``wire_type`` is its number in ``models.Error.Type``. The client raises these for what a server answered; an error
@@ -167,6 +179,11 @@ class RequestTimeout(BBSError):
 
 
 BY_WIRE_TYPE: Final[dict[int, type[BBSError]]] = {cls.wire_type: cls for cls in BBSError.__subclasses__()}
+
+
+def as_refusal(failure: Failure) -> BBSError:
+    """How a client is answered for ``failure``."""
+    return failure if isinstance(failure, BBSError) else UnknownError(str(failure))
 
 
 def wire_error(error: BaseException | None) -> pb.Error | None:

@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 import trio
 
 from bbs.log import Logger
-from bbs.models.errors import BBSError
+from bbs.models.errors import Failure
 from bbs.models.task import Task
 from bbs.peers import bodies
 from bbs.peers.http import JSON_CONTENT, ConnectionClosed, HTTPClient, NoResponse, TimedOut, URLInvalid
@@ -76,7 +76,7 @@ class HTTPTaskCallbacks:
     ) -> NoReturn:
         """Call back until cancelled; what waits then is dropped.
 
-        ``resolving`` and ``delete`` do what the requests of those names do, and raise `BBSError`.
+        ``resolving`` and ``delete`` do what the requests of those names do, and raise `Failure`.
         """
         async with trio.open_nursery() as workers:
             for _ in range(self._workers):
@@ -110,7 +110,7 @@ class HTTPTaskCallbacks:
             log = pool_log.session("handle-completed-task", task_guid=task.task_guid)
             try:
                 await resolving(task.task_guid)
-            except BBSError as error:
+            except Failure as error:
                 # Most often another worker, or another request, is on it already.
                 log.error("marking-task-as-resolving-failed", error=error)
                 self._skipped += 1
@@ -127,7 +127,7 @@ class HTTPTaskCallbacks:
             self._told += 1
             try:
                 await delete(task.task_guid)
-            except BBSError as error:
+            except Failure as error:
                 log.error("delete-task-failed", error=error)
 
     async def _call_back(self, task: Task, log: Logger) -> bool:

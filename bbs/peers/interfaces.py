@@ -13,18 +13,19 @@ import trio
 
 from bbs.log import Logger
 from bbs.models.actual_lrp import ActualLRP
-from bbs.models.errors import UnknownError
+from bbs.models.errors import Trouble
 from bbs.models.task import Task
 
 
-class PeerUnavailable(UnknownError):
+class PeerUnavailable(Trouble):
     """A peer could not be reached or refused; the text says how."""
 
 
 class RepURLUnusable(PeerUnavailable):
     """The cell announces no address that we may call: reps are called over TLS only (spec: peers.md §3)."""
 
-    canonical_text = "https scheme is required but none of the addresses support it"
+    def __init__(self) -> None:
+        super().__init__("https scheme is required but none of the addresses support it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

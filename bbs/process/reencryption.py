@@ -15,7 +15,7 @@ import trio
 from bbs.acts.change import change
 from bbs.models.actual_lrp import ActualLRP, ActualLRPKey
 from bbs.models.desired_lrp import DesiredLRP
-from bbs.models.errors import BBSError
+from bbs.models.errors import Failure
 from bbs.models.outcome import NOTHING, Outcome, put
 from bbs.models.task import Task
 from bbs.store.store import Store
@@ -30,7 +30,7 @@ class ReencryptionFailed(Exception):
 
 @dataclass(slots=True)
 class _Progress:
-    failure: BBSError | None = None
+    failure: Failure | None = None
 
 
 async def seal_anew(store: Store) -> int:
@@ -69,7 +69,7 @@ def _pages(store: Store) -> Iterator[list[Seal]]:
 async def _done(seal: Seal, progress: _Progress) -> None:
     try:
         await seal()
-    except BBSError as error:
+    except Failure as error:
         progress.failure = progress.failure or error
 
 

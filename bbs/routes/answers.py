@@ -12,7 +12,7 @@ import trio
 from google.protobuf.message import Message
 
 from bbs.http.endpoints import Answer, Call, Unary
-from bbs.models.errors import BBSError, Unrecoverable
+from bbs.models.errors import BBSError, Failure, Unrecoverable, as_refusal
 from bbs.models.validation import validate
 from bbs.models.wire import decode, frame
 from bbs.routes.bodies import (
@@ -113,9 +113,11 @@ class RPC(Generic[RequestT]):
         said = None if log is None else log.begin(call, request)
         try:
             answer = await self._handle(request, call)
-        except (BBSError, RefusedBeside) as refused:
+        except (Failure, RefusedBeside) as refused:
             reason, beside = (
-                (refused.error, refused.beside) if isinstance(refused, RefusedBeside) else (refused, b"")
+                (refused.error, refused.beside)
+                if isinstance(refused, RefusedBeside)
+                else (as_refusal(refused), b"")
             )
             if log is not None:
                 log.refused(call, request, reason, said)

@@ -55,7 +55,8 @@ class Context:
         ``log`` gives the session in which an effect is told, ``cause`` is that of its auctions.
 
         Raises:
-          BBSError: the decision's refusal, at once or after its work, the store's, or a peer's.
+          BBSError: the decision's refusal, at once or after its work.
+          Trouble: the store's, or a peer's.
         """
         outcome = await change(scope, decide)
         tell_committed(outcome)

@@ -13,7 +13,7 @@ from bbs.lifecycle import evacuation as lifecycle
 from bbs.lifecycle.rows import StartReport
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRPState, InstanceKey, Presence
-from bbs.models.errors import BBSError
+from bbs.models.errors import Failure, as_refusal
 from bbs.models.outcome import Outcome
 from bbs.routes.answers import SUCCESS, RefusedBeside
 from bbs.routes.context import Context
@@ -121,7 +121,8 @@ class Evacuation:
                 log=self._context.effects_log(call, session),
                 cause=EVACUATED,
             )
-        except BBSError as error:
+        except Failure as failure:
+            error = as_refusal(failure)
             keep = keep_if_refused if decided is None else decided.keep_after(error)
             if not keep:
                 raise

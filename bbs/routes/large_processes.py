@@ -23,7 +23,7 @@ from bbs.log import Logger
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP
 from bbs.models.desired_lrp import DesiredLRP
-from bbs.models.errors import BBSError
+from bbs.models.errors import Failure
 from bbs.models.outcome import Effect, Outcome, RequestAuction
 from bbs.routes.change_sessions import ChangeSessions
 from bbs.routes.context import Context
@@ -67,7 +67,7 @@ class LargeProcesses:
     async def desire(self, message: pb.DesiredLRP, at: Circumstances, sessions: ChangeSessions) -> None:
         """
         Raises:
-          BBSError: as `bbs.lifecycle.desired_lrps.desire`, or the store's.
+          Failure: as `bbs.lifecycle.desired_lrps.desire`, or the store's.
         """
         process_guid = message.process_guid
         with self._alone_with(process_guid):
@@ -82,7 +82,7 @@ class LargeProcesses:
     ) -> None:
         """
         Raises:
-          BBSError: as `bbs.lifecycle.desired_lrps.update`, or the store's.
+          Failure: as `bbs.lifecycle.desired_lrps.update`, or the store's.
         """
         with self._alone_with(process_guid):
             process = self._store.process(process_guid)
@@ -118,7 +118,7 @@ class LargeProcesses:
     async def remove(self, process_guid: str, sessions: ChangeSessions, *, trace_id: str) -> None:
         """
         Raises:
-          BBSError: as `bbs.lifecycle.desired_lrps.remove`, or the store's.
+          Failure: as `bbs.lifecycle.desired_lrps.remove`, or the store's.
         """
         with self._alone_with(process_guid):
             process = self._store.process(process_guid)
@@ -183,7 +183,7 @@ class LargeProcesses:
           StoreUnavailable: a turn failed, and those after it did not begin.
         """
         performer = _OneAuction(self._context.effects, log=lambda effect: log)
-        failures: list[BBSError] = []
+        failures: list[Failure] = []
         room = trio.Semaphore(TURNS_UNDER_WAY_MAX)
 
         async def take(indices: Sequence[int]) -> None:
@@ -192,7 +192,7 @@ class LargeProcesses:
                     process,
                     lambda process: decide(process.desired_lrp(), indices, process.rows_in(indices)),
                 )
-            except BBSError as failure:
+            except Failure as failure:
                 failures.append(failure)
             else:
                 await perform(outcome.effects, performer)

@@ -6,7 +6,7 @@ from typing import Final
 
 from bbs.http.endpoints import Answer, Call, EventStream, Route, RouteTable, Unary
 from bbs.models import pb
-from bbs.models.errors import BBSError, Unrecoverable
+from bbs.models.errors import Failure, Unrecoverable, as_refusal
 from bbs.models.versions import Version
 from bbs.routes.actual_lrp_reads import ActualLRPReads
 from bbs.routes.actual_lrps import ActualLRPLifecycle
@@ -213,7 +213,7 @@ def _cells(context: Context) -> Callable[[Call], Awaitable[Answer]]:
     async def cells(call: Call) -> Answer:
         try:
             return await context.cells.list_wire(log=context.session(call, "cells"))
-        except BBSError as error:
-            return error_response(error)
+        except Failure as failure:
+            return error_response(as_refusal(failure))
 
     return cells

@@ -19,7 +19,7 @@ from typing import Final, NoReturn
 
 import trio
 
-from bbs.models.errors import BBSError, UnknownError
+from bbs.models.errors import Failure, Trouble, UnknownError
 from bbs.models.outcome import Announcement, Outcome, Record, Row, RowKey
 from bbs.store.backend import Backend, BackendUnavailable, Seen, Source, StatementRejected
 from bbs.store.foreign_changes import Announce, Comparison, Reconciled, Written
@@ -49,11 +49,11 @@ ENDED: Final = "the server is stopping; whether this was written is not known"
 assert BATCH_ROWS_MAX <= STAGED_ROWS_MAX
 
 
-class StoreUnavailable(UnknownError):
+class StoreUnavailable(Trouble):
     """The write did not happen, and may be tried again: the database is away, or too much waits for it."""
 
 
-class SettledByOther(StoreUnavailable):
+class SettledByOther(UnknownError):
     """The write built upon another one, staged before it, that the database rejected."""
 
 
@@ -66,7 +66,7 @@ class _Staged:
     outcome: Outcome
     staged_at: float
     done: trio.Event = field(default_factory=trio.Event)
-    error: BBSError | None = None
+    error: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ class Store:
 
         Raises:
           StoreUnavailable: it failed for good, or too much is waiting already; `head` does not show it.
-          BBSError: the database rejected it, or would, for this reason.
+          Failure: the database rejected it, or would, for this reason.
 
         Cancellation:
           Gives up the wait, not the write: rows are staged before the first checkpoint.
@@ -447,14 +447,14 @@ class Store:
         self._publish(staged.outcome.announcements)
         staged.done.set()
 
-    def _reject(self, rejected: _Staged, error: BBSError) -> None:
+    def _reject(self, rejected: _Staged, error: Failure) -> None:
         """Fail one outcome, and those staged after it that build upon it."""
         doomed = [staged for staged in self._queue if staged.about == rejected.about]
         text = f"the change this one builds upon was refused, try again: {error}"
         self._fail([rejected], lambda: error)
         self._fail(doomed, lambda: SettledByOther(text))
 
-    def _fail(self, doomed: list[_Staged], make_error: Callable[[], BBSError]) -> None:
+    def _fail(self, doomed: list[_Staged], make_error: Callable[[], Failure]) -> None:
         for staged in doomed:
             # An error of its own for each: a raised exception collects the traceback of whoever raises it.
             staged.error = make_error()

@@ -14,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from bbs.acts.change import change
 from bbs.models.domain import Domain
-from bbs.models.errors import BBSError, ResourceConflict
+from bbs.models.errors import Failure, ResourceConflict
 from bbs.models.events import Event, Hub
 from bbs.models.outcome import Announcement, Outcome, RowKey, put
 from bbs.store.crypto import Keyring
@@ -96,7 +96,7 @@ class World:
         self.results[name] = "cancelled"
         try:
             await make(self.store, about, decide)
-        except BBSError as error:
+        except Failure as error:
             self.results[name] = type(error).__name__
         else:
             self.results[name] = "durable"
@@ -248,7 +248,7 @@ async def settled(world: World) -> None:
     with trio.fail_after(CALL_MAX_S):
         try:
             await world.store.settle(AnyScope(world.store, NAME))
-        except BBSError:
+        except Failure:
             assert world.store.statistics().failed_outcomes
         await world.store.drain()
     world.faults.next_writes.clear()

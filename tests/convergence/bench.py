@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from bbs.log import Logger, null_logger
-from bbs.models.errors import BBSError
+from bbs.models.errors import Failure
 from bbs.models.events import Event, Hub
 from bbs.models.outcome import Announcement, Outcome, put
 from bbs.models.task import Task
@@ -22,13 +22,13 @@ N = 1_700_000_000 * SECOND_NS
 
 
 class BenchPeers(FaultyPeers):
-    """``present`` are the cells that announce themselves; a `BBSError` in their place is raised instead."""
+    """``present`` are the cells that announce themselves; a `Failure` in their place is raised instead."""
 
-    present: Set[str] | BBSError = frozenset({"c1", "c2", "c3"})
+    present: Set[str] | Failure = frozenset({"c1", "c2", "c3"})
 
     async def present_cells(self, *, log: Logger) -> Set[str]:
         await trio.lowlevel.checkpoint()
-        if isinstance(self.present, BBSError):
+        if isinstance(self.present, Failure):
             raise self.present
         return self.present
 
@@ -54,11 +54,11 @@ class Bench:
         self.convergence = self.service.task_convergence
 
     @property
-    def cells(self) -> Set[str] | BBSError:
+    def cells(self) -> Set[str] | Failure:
         return self.peers.present
 
     @cells.setter
-    def cells(self, present: Set[str] | BBSError) -> None:
+    def cells(self, present: Set[str] | Failure) -> None:
         self.peers.present = present
 
     async def given(self, *tasks: Task) -> None:
@@ -88,7 +88,7 @@ class Bench:
         self.events += [event for told in announcements for event in told.events(Hub.TASK)]
 
 
-def fail_on_unrecoverable(error: BBSError) -> None:
+def fail_on_unrecoverable(error: Failure) -> None:
     raise AssertionError(error)
 
 

@@ -11,7 +11,7 @@ from bbs.log import Logger, null_logger
 from bbs.models.actual_lrp import ActualLRP, ActualLRPKey
 from bbs.models.desired_lrp import DesiredLRP, MetricTag
 from bbs.models.domain import NEVER_NS, Domain
-from bbs.models.errors import BBSError
+from bbs.models.errors import Failure
 from bbs.models.events import Event, Hub
 from bbs.models.outcome import Announcement, Outcome, Record, delete, put
 from bbs.peers.interfaces import Cell
@@ -60,11 +60,11 @@ class LRPBench:
         self.convergence = self.service.lrp_convergence
 
     @property
-    def cells(self) -> Set[str] | BBSError:
+    def cells(self) -> Set[str] | Failure:
         return self.peers.present
 
     @cells.setter
-    def cells(self, present: Set[str] | BBSError) -> None:
+    def cells(self, present: Set[str] | Failure) -> None:
         self.peers.present = present
 
     async def given(self, *records: Record) -> None:

@@ -18,7 +18,7 @@ from trio.testing import MockClock
 from bbs.lifecycle.task_convergence import TaskLimits
 from bbs.log import Logger, null_logger
 from bbs.models import pb
-from bbs.models.errors import BBSError
+from bbs.models.errors import Failure
 from bbs.models.events import Event, Hub, TaskChanged, TaskCreated, TaskRemoved
 from bbs.models.outcome import Announcement, delete
 from bbs.models.task import Task
@@ -196,7 +196,7 @@ class Served:
         name, *arguments = step
         try:
             return str(await getattr(self, name)(*arguments) or "")
-        except BBSError as error:
+        except Failure as error:
             return str(error)
 
     async def wait(self, seconds: int) -> None:

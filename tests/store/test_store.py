@@ -13,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from bbs.models.actual_lrp import ActualLRP
 from bbs.models.domain import Domain
-from bbs.models.errors import BBSError, InvalidRequest
+from bbs.models.errors import Failure, InvalidRequest
 from bbs.models.events import Hub
 from bbs.models.outcome import Announcement, Outcome, Row, RowKey, Told, delete, put
 from bbs.store.backend import BackendUnavailable, Seen, StatementRejected, WriterLockLost
@@ -84,7 +84,7 @@ class Bench:
         async def wait() -> None:
             try:
                 await self.store.commit(outcome, AnyScope(self.store, about or name))
-            except BBSError as error:
+            except Failure as error:
                 self.results[name] = type(error).__name__
             else:
                 self.results[name] = "durable"

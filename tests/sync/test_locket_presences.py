@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from bbs.log import Logger
 from bbs.models import pb
-from bbs.models.errors import BBSError, ResourceNotFound, Type
+from bbs.models.errors import BBSError, ResourceNotFound, Type, as_refusal
 from bbs.peers.interfaces import Cell
 from bbs.routes.answers import error_response
 from bbs.sync.locket import presences
@@ -154,7 +154,7 @@ async def test_when_locket_is_away_nobody_can_say(
     text = "rpc error: code = Unavailable desc = Locket is unreachable"
     assert lines.messages == [f"bbs.{message}"]
     assert lines.data_of(f"bbs.{message}").items() >= {**data, "error": text}.items()
-    answer = pb.CellsResponse.FromString(error_response(refused.value))
+    answer = pb.CellsResponse.FromString(error_response(as_refusal(refused.value)))
     assert answer == pb.CellsResponse(error=pb.Error(type=Type.UnknownError, message=text))
 
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 import trio
 
 from bbs.log import Logger, null_logger
-from bbs.models.errors import BBSError
+from bbs.models.errors import Failure
 from bbs.peers.interfaces import Cells
 
 OnChange = Callable[[frozenset[str], frozenset[str]], None]
@@ -52,7 +52,7 @@ class PresenceWatch:
     async def _look(self) -> None:
         try:
             present = frozenset(await self._cells.present_cells(log=self._quiet))
-        except BBSError as error:
+        except Failure as error:
             if not self._is_blind:
                 self._log.error("failed-to-look-for-cells", error=error)
             self._is_blind = True
