@@ -46,8 +46,8 @@ def claim(rows: Rows, claimant: InstanceKey, *, now_ns: int) -> Outcome:
       ActualLRPCannotBeClaimed: another instance has it, or it has crashed.
       InvalidRequest: the claimant's names do not fit their columns.
     """
-    if _is_suspect(rows, claimant):
-        return NOTHING
+    if (suspect := _suspect(rows, claimant)) is not None:
+        return Outcome(ignored=suspect)
     before = _ordinary(rows)
     if not may_move(before, ActualLRPState.CLAIMED, claimant):
         raise ActualLRPCannotBeClaimed
@@ -68,8 +68,8 @@ def start(rows: Rows, report: StartReport, *, now_ns: int, epoch: str) -> Outcom
       ActualLRPCannotBeStarted: another instance runs, it has crashed, or the domain is not the row's.
       InvalidRequest: a text of the report does not fit its column.
     """
-    if _is_suspect(rows, report.instance):
-        return NOTHING
+    if (suspect := _suspect(rows, report.instance)) is not None:
+        return Outcome(ignored=suspect)
     before, present = rows.ordinary, rows.present()
     written: list[Row] = []
     after_rows: After = present
@@ -99,9 +99,8 @@ def crash(rows: Rows, instance: InstanceKey, reason: str, *, is_desired: bool, n
       ResourceNotFound: there is no ordinary row.
       ActualLRPCannotBeCrashed: it is not this instance that has the row.
     """
-    if _is_suspect(rows, instance):
-        assert rows.suspect is not None
-        return _without(rows, rows.suspect)
+    if (suspect := _suspect(rows, instance)) is not None:
+        return _without(rows, suspect)
     before = _ordinary(rows)
     after = crashed_row(before, instance, reason, now_ns=now_ns)
     outcome = Outcome(
@@ -167,9 +166,10 @@ def _started_row(before: ActualLRP | None, report: StartReport, *, now_ns: int, 
     return started(before, report, now_ns=now_ns)
 
 
-def _is_suspect(rows: Rows, instance: InstanceKey) -> bool:
+def _suspect(rows: Rows, instance: InstanceKey) -> ActualLRP | None:
+    """The suspect row, if it is the one that ``instance`` holds."""
     holder = rows.held_by(instance)
-    return holder is not None and holder.presence is Presence.SUSPECT
+    return holder if holder is not None and holder.presence is Presence.SUSPECT else None
 
 
 def _ordinary(rows: Rows) -> ActualLRP:

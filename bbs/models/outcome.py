@@ -154,6 +154,7 @@ class Outcome:
     announcements: tuple[Announcement, ...] = ()
     effects: tuple[Effect, ...] = ()
     refusal: BBSError | None = None
+    ignored: ActualLRP | None = None
 
 
 NOTHING: Final = Outcome()

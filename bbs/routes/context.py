@@ -13,7 +13,7 @@ from bbs.log import Data, Logger
 from bbs.models.errors import BBSError
 from bbs.models.outcome import Effect, Outcome
 from bbs.peers.interfaces import Cells
-from bbs.routes.handler_log import handler_session, tell_committed
+from bbs.routes.handler_log import handler_session, tell_committed, tell_decided
 from bbs.routes.task_counts import TaskCounts
 from bbs.store.store import Store
 from bbs.sync.hubs.hub import EventHubs
@@ -58,7 +58,13 @@ class Context:
           BBSError: the decision's refusal, at once or after its work.
           Trouble: the store's, or a peer's.
         """
-        outcome = await change(scope, decide)
+
+        def decided(scope: ScopeT) -> Outcome:
+            outcome = decide(scope)
+            tell_decided(outcome)
+            return outcome
+
+        outcome = await change(scope, decided)
         tell_committed(outcome)
         if outcome.effects:
             await perform(outcome.effects, AtOnce(self.effects, log=log, cause=cause))

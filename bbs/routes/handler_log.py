@@ -60,6 +60,13 @@ class Operation:
 _CURRENT: Final[ContextVar["Said | None"]] = ContextVar("the request that this task handles", default=None)
 
 
+def tell_decided(outcome: Outcome) -> None:
+    """Tell the log what has been decided about the request that this task handles, before it is durable."""
+    said = _CURRENT.get()
+    if said is not None:
+        said.decided(outcome)
+
+
 def tell_committed(outcome: Outcome) -> None:
     """Tell the log that the work of the request that this task handles is durable, before anything else is done."""
     said = _CURRENT.get()
@@ -81,6 +88,7 @@ class Said:
         "_at_last",
         "_call",
         "_emit",
+        "_is_open",
         "_is_over",
         "_log",
         "_logger",
@@ -97,6 +105,7 @@ class Said:
         self._story = story
         self._trace = trace_data_of(call)
         self._at_last = story.at_last
+        self._is_open = False  # the first lines of the work are written
         self._is_over = False  # the work is done, or refused
         # Lines of one session follow each other, and their data is rendered once.
         self._session: Session | None = None
@@ -115,6 +124,14 @@ class Said:
         for line in lines:
             self._say(line)
 
+    def decided(self, outcome: Outcome) -> None:
+        """The work begins, unless there is none since the request is ignored; may be told more than once."""
+        if outcome.ignored is not None and self._story.ignored is not None:
+            self.say(self._story.ignored(outcome.ignored))
+            self._is_over = True
+        else:
+            self._begin_work()
+
     def committed(self, outcome: Outcome | None = None) -> None:
         """The work is done; may be told more than once."""
         if self._is_over:
@@ -128,6 +145,8 @@ class Said:
 
     def refused(self, error: BBSError, why: Data) -> None:
         story = self._story
+        if not self._is_over:
+            self._begin_work()
         if story.work is not None and not self._is_over:
             is_late = story.late is not None and type(error) in story.late
             action = (story.failures or {}).get(type(error), "" if is_late else story.fails)
@@ -148,8 +167,14 @@ class Said:
             self._say(Line(around.level, around.ends))
         _CURRENT.set(None)
 
+    def _begin_work(self) -> None:
+        if not self._is_open:
+            self._is_open = True
+            self.say(*self._story.opening)
+
     def _end_work(self) -> None:
         if not self._is_over:
+            self._begin_work()
             self._is_over = True
             if self._story.ends is not None:
                 self._say(self._story.ends)

@@ -1,6 +1,7 @@
 """What the log says of claim, start, crash, fail, remove and retire."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from bbs.log import Level
@@ -29,13 +30,10 @@ class ActualLRPStories:
 
     def claim(self, request: pb.ClaimActualLRPRequest, is_debug: bool) -> Story:
         process_guid, index = request.process_guid, request.index
-        rows = self._head.rows_at(process_guid, index)
-        read = reading_rows(process_guid, index) if is_debug else ()
-        if (suspect := _suspect(rows, request.actual_lrp_instance_key)) is not None:
-            return Story(before=(*read, _ignored("claim", suspect)))
         return changing(
             Session("db-claim-actual-lrp", "2", data.claim(request)),
-            before=read,
+            before=reading_rows(process_guid, index) if is_debug else (),
+            ignored=partial(_ignored, "claim"),
             failures=_CLAIM_FAILURES,
             fails="failed-claiming-actual-lrp",
         )
@@ -44,11 +42,10 @@ class ActualLRPStories:
         key = request.actual_lrp_key
         rows = self._head.rows_at(key.process_guid, key.index)
         read = reading_rows(key.process_guid, key.index) if is_debug else ()
-        if (suspect := _suspect(rows, request.actual_lrp_instance_key)) is not None:
-            return Story(before=(*read, _ignored("start", suspect)))
         story = changing(
             Session("db-start-actual-lrp", "2", data.start(request)),
             before=read,
+            ignored=partial(_ignored, "start"),
             after=_superseded(rows) if is_debug else (),
             failures=_START_FAILURES,
             fails="failed-creating-running-actual-lrp"
@@ -59,7 +56,7 @@ class ActualLRPStories:
             holder = rows.held_by(InstanceKey.from_message(request.actual_lrp_instance_key))
             if holder is not None and holder.state is ActualLRPState.RUNNING:
                 assert story.work is not None
-                story.before = (*read, Line(Level.DEBUG, "heartbeating-lrp", story.work))
+                story.opening = (Line(Level.DEBUG, "heartbeating-lrp", story.work),)
                 story.ends = Line(Level.DEBUG, "heartbeat-complete", story.work)
         return story
 

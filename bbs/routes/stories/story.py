@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from bbs.log import Data, Level
+from bbs.models.actual_lrp import ActualLRP
 from bbs.models.errors import BBSError
 from bbs.models.outcome import Outcome
 
@@ -61,8 +62,9 @@ class Sequel:
 class Story:
     """The lines of one request, in the order in which they are written.
 
-    ``before`` come first. ``work`` is the session of the change of rows, ``None`` if there is no change to tell of, and
-    ``ends`` its last line, when the change is durable or refused. If it is durable ``after`` follow, then what ``sequel``
+    ``before`` come first. ``work`` is the session of the change of rows, ``None`` if there is no change to tell of.
+    ``opening`` are its first lines, written when the change has been decided; what the decision ignores is told by the line
+    of ``ignored`` instead, and no change. ``ends`` is its last line, when the change is durable or refused. If it is durable ``after`` follow, then what ``sequel``
     makes of the outcome. ``at_last`` come when the handler has ended, whatever came of it.
 
     If the change is refused, the error line in ``work`` is named by ``failures``, or by ``fails`` if the refusal's class is
@@ -72,6 +74,8 @@ class Story:
 
     before: Sequence[Line] = ()
     work: Session | None = None
+    opening: Sequence[Line] = ()
+    ignored: Callable[[ActualLRP], Line] | None = None
     ends: Line | None = None
     after: Sequence[Line] = ()
     sequel: Callable[[Outcome], Sequel] | None = None
@@ -101,8 +105,9 @@ def changing(
     session: Session,
     *,
     level: Level = Level.INFO,
-    before: Iterable[Line] = (),
+    before: Sequence[Line] = (),
     within: Iterable[Line] = (),
+    ignored: Callable[[ActualLRP], Line] | None = None,
     after: Sequence[Line] = (),
     sequel: Callable[[Outcome], Sequel] | None = None,
     at_last: Sequence[Line] = (),
@@ -116,8 +121,10 @@ def changing(
     rest see `Story`.
     """
     return Story(
-        before=(*before, Line(level, "starting", session), *within),
+        before=before,
         work=session,
+        opening=(Line(level, "starting", session), *within),
+        ignored=ignored,
         ends=Line(level, "complete", session),
         after=after,
         sequel=sequel,
