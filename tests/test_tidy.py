@@ -23,13 +23,13 @@ ARROWS: dict[str, set[str]] = {
     "tls": {"log"},
     "client": {"models", "tls"},
     # Whom we call, and what is carried out.
-    "peers": {"http", "log", "models", "tls"},
+    "peers": {"concurrency", "http", "log", "models", "tls"},
     "acts": {"lifecycle", "log", "models", "peers", "store"},
     "config": {"http", "lifecycle", "log", "peers", "ports", "store", "tls"},
     "sync": {"concurrency", "log", "models", "peers", "tls"},
     # What acts: requests, and passes.
     "convergence": {"acts", "concurrency", "lifecycle", "log", "models", "peers", "store"},
-    "routes": {"acts", "http", "lifecycle", "log", "models", "peers", "store", "sync"},
+    "routes": {"acts", "concurrency", "http", "lifecycle", "log", "models", "peers", "store", "sync"},
     # The whole, what it tells of itself, and what runs it.
     "metrics": {
         "acts", "concurrency", "convergence", "http", "log", "models", "peers", "routes", "store", "sync", "tls",

@@ -16,6 +16,7 @@ import trio
 
 from bbs.acts.change import change
 from bbs.acts.effects import DESIRED
+from bbs.concurrency.turns import in_turns, sliced
 from bbs.lifecycle import desired_lrps as lifecycle
 from bbs.lifecycle.desired_lrps import Circumstances
 from bbs.log import Logger
@@ -141,10 +142,7 @@ class LargeProcesses:
     ) -> None:
         log = sessions.starting(indices.start, indices.stop)
         created = await self._in_turns(
-            (
-                indices[begin : begin + INSTANCES_IN_A_TURN]
-                for begin in range(0, len(indices), INSTANCES_IN_A_TURN)
-            ),
+            sliced(indices, INSTANCES_IN_A_TURN),
             lambda desired, some, rows: lifecycle.start_some(desired, some, rows, at),
             process_guid,
             log,
@@ -165,11 +163,9 @@ class LargeProcesses:
     async def _turns_with_rows(self, process_guid: str) -> list[list[int]]:
         """The indices that have rows, in order and in turns. Rows that come later are not what the request is about."""
         turns: dict[int, set[int]] = {}
-        places = self._head.places_of(process_guid)
-        for begin in range(0, len(places), PLACES_IN_A_TURN):
-            for index in map(index_at, places[begin : begin + PLACES_IN_A_TURN]):
+        async for places in in_turns(self._head.places_of(process_guid), PLACES_IN_A_TURN):
+            for index in map(index_at, places):
                 turns.setdefault(index // INSTANCES_IN_A_TURN, set()).add(index)
-            await trio.lowlevel.checkpoint()
         return [sorted(turns[number]) for number in sorted(turns)]
 
     async def _in_turns(

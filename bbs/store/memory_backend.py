@@ -11,6 +11,7 @@ from enum import Enum, auto
 
 import trio
 
+from bbs.concurrency.turns import in_turns
 from bbs.models.errors import BBSError, UnknownError
 from bbs.models.outcome import Row, RowKey
 from bbs.store.backend import BackendUnavailable, BatchRefused, DroppedRow, ReadBack, Seen, WriterLockLost
@@ -99,17 +100,15 @@ class MemoryBackend:
     async def load(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
         for table in TABLES.values():
             stored = self._disk.rows[table.name]
-            everything = list(stored.values())
-            for begin in range(0, len(everything), SLICE_ROWS):
+            async for some in in_turns(list(stored.values()), SLICE_ROWS):
                 self._require_lock()
-                rows, undecodable = decode_rows(table, everything[begin : begin + SLICE_ROWS], self._keyring)
+                rows, undecodable = decode_rows(table, some, self._keyring)
                 for error in undecodable:
                     deleted = error.policy is Policy.DELETE
                     if deleted:
                         del stored[error.key]
                     self._on_dropped(DroppedRow(table.name, error.key, error.reason, deleted))
                 yield rows
-                await trio.lowlevel.checkpoint()
 
     async def write(self, rows: Sequence[Row]) -> int:
         fault = self.faults.next_writes.popleft() if self.faults.next_writes else Fault.NONE

@@ -25,6 +25,7 @@ import asyncpg
 import trio
 from trio_asyncio import aio_as_trio
 
+from bbs.concurrency.turns import sliced
 from bbs.models.outcome import Record, Row, RowKey
 from bbs.store import schema
 from bbs.store.backend import BatchRefused, DroppedRow, ReadBack, Seen, WriterLockLost, row_key
@@ -205,10 +206,10 @@ class PostgresBackend:
 
     async def write(self, rows: Sequence[Row]) -> int:
         values: defaultdict[Operation, list[Values]] = defaultdict(list)
-        for begin in range(0, len(rows), SLICE_ROWS):
-            if begin:
+        for number, some in enumerate(sliced(rows, SLICE_ROWS)):
+            if number:
                 await trio.lowlevel.checkpoint()
-            for (record_class, key), record in rows[begin : begin + SLICE_ROWS]:
+            for (record_class, key), record in some:
                 table = TABLES[record_class]
                 if record is None:
                     values[Operation(table, deletes=True)].append(table.key_values(key))

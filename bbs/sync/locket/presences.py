@@ -6,11 +6,9 @@ decodes to is kept from one look to the next.
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Final
 
-import trio
-
+from bbs.concurrency.turns import TimedTurns
 from bbs.log import Logger
 from bbs.models import pb
 from bbs.models.errors import ResourceNotFound, UnknownError
@@ -21,9 +19,6 @@ from bbs.sync.locket.client import Code, Locket, LocketError, Resource, TypeCode
 
 CELLS_FIELD: Final = 2
 """Of `CellsResponse`."""
-
-HOLD_S: Final = 0.002
-"""How long reading presences may hold the event loop before others get a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +77,10 @@ class Presences:
     async def _read_all(self, resources: Sequence[Resource]) -> dict[str, _Presence | ValueError]:
         """What each text says. What nobody announces any more is forgotten."""
         known, read = self._read, dict[str, _Presence | ValueError]()
-        began = perf_counter()
+        turns = TimedTurns()
         for resource in resources:
             read[resource.value] = known.get(resource.value) or _decode(resource.value)
-            if perf_counter() - began > HOLD_S:
-                await trio.lowlevel.checkpoint()
-                began = perf_counter()
+            await turns.checkpoint_if_due()
         self._read = read
         return read
 
