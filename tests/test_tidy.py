@@ -15,27 +15,29 @@ BBS = REPOSITORY / "bbs"
 ARROWS: dict[str, set[str]] = {
     # The ground: rooms that know no other.
     "concurrency": set(),
-    "http": set(),
     "log": set(),
     "models": set(),
     # What is pure, and what is outside: the database, the ports, the certificates.
     "embedded_postgres": {"log"},
+    "http": {"concurrency"},
     "lifecycle": {"models"},
     "ports": {"http", "log"},
-    "store": {"log", "models"},
+    "store": {"concurrency", "log", "models"},
     "tls": {"log"},
     "client": {"models", "tls"},
     # Whom we call, and what is carried out.
     "peers": {"concurrency", "http", "log", "models", "tls"},
     "acts": {"lifecycle", "log", "models", "peers", "store"},
     "config": {"log", "ports", "store", "tls"},
-    "sync": {"log", "models", "peers", "tls"},
+    "sync": {"concurrency", "log", "models", "peers", "tls"},
     # What acts: requests, and passes.
-    "convergence": {"acts", "lifecycle", "log", "models", "peers", "store"},
-    "routes": {"acts", "http", "lifecycle", "log", "models", "peers", "store", "sync"},
+    "convergence": {"acts", "concurrency", "lifecycle", "log", "models", "peers", "store"},
+    "routes": {"acts", "concurrency", "http", "lifecycle", "log", "models", "peers", "store", "sync"},
     # The whole, what it tells of itself, and what runs it.
     "service": {"acts", "convergence", "lifecycle", "log", "models", "peers", "routes", "store", "sync"},
-    "metrics": {"acts", "convergence", "http", "log", "models", "peers", "routes", "store", "sync", "tls"},
+    "metrics": {
+        "acts", "concurrency", "convergence", "http", "log", "models", "peers", "routes", "store", "sync", "tls",
+    },
     "process": {
         "acts", "concurrency", "convergence", "http", "lifecycle", "log", "metrics", "models", "peers", "ports",
         "routes", "service", "store", "sync",

@@ -15,10 +15,11 @@ Three questions, each of which costs us what it finds:
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 import trio
 
+from bbs.concurrency.turns import in_turns, sliced
 from bbs.convergence.taken_over import announcements_of
 from bbs.log import Logger
 from bbs.models.outcome import Record, RowKey
@@ -28,8 +29,6 @@ from bbs.store.codecs.columns import Values
 from bbs.store.crypto import Keyring
 from bbs.store.postgres_audit import LOW_32_BITS, Foreign, Look, PostgresAudit
 from bbs.store.store import Store
-
-T = TypeVar("T")
 
 RECONCILED_ROWS: Final = 100
 """Rows that the committer compares between two batches: 5 ms, for which writes wait."""
@@ -42,6 +41,9 @@ COMPARED_ROWS_AFTER_LOSS: Final = 50_000
 
 PAGE_ROWS: Final = 250
 PAGE_KEYS: Final = 4_000
+
+LOOKED_UP_IN_A_TURN: Final = 4_000
+"""Keys of one side looked up in the other between two checkpoints: 2 ms."""
 
 SLICE_ROWS: Final = 32
 """Rows decoded between two checkpoints: 2 ms, if they are DesiredLRPs."""
@@ -175,12 +177,10 @@ class Audit:
                     self._left_out.add((record_class, values))
         known = self._store.committed.keys(record_class)
         only: list[RowKey] = []
-        for keys in _in_turns(list(stored)):
+        async for keys in in_turns(list(stored), LOOKED_UP_IN_A_TURN):
             only += [key for key in keys if key.key not in known]
-            await trio.lowlevel.checkpoint()
-        for some in _in_turns(list(known)):
+        async for some in in_turns(list(known), LOOKED_UP_IN_A_TURN):
             only += [key for key in (RowKey(record_class, each) for each in some) if key not in stored]
-            await trio.lowlevel.checkpoint()
         return only
 
     async def _next_rows_that_differ(self) -> list[RowKey]:
@@ -211,18 +211,17 @@ class Audit:
 
     async def _differing(self, record_class: type[Record], page: Sequence[Sequence[object]]) -> list[RowKey]:
         differing = []
-        for begin in range(0, len(page), SLICE_ROWS):
-            stored = [tuple(row)[:-1] for row in page[begin : begin + SLICE_ROWS]]
+        async for some in in_turns(page, SLICE_ROWS):
+            stored = [tuple(row)[:-1] for row in some]
             rows, _ = CODECS[record_class].decode_rows(stored, self._keyring)
             differing += [row.key for row in rows if self._store.committed.get(row.key) != row.record]
-            await trio.lowlevel.checkpoint()
         return differing
 
     async def _take_over(self, suspects: Sequence[RowKey]) -> int:
         announce = announcements_of(self._store.committed)
         told = 0
-        for begin in range(0, len(suspects), RECONCILED_ROWS):
-            found = await self._store.reconcile(suspects[begin : begin + RECONCILED_ROWS], announce)
+        for some in sliced(suspects, RECONCILED_ROWS):
+            found = await self._store.reconcile(some, announce)
             self._left_out |= {(key.table, CODECS[key.table].key_values(key.key)) for key in found.left_out}
             for row in found.taken_over[: max(0, TOLD_MAX - told)]:
                 self._log.info(
@@ -251,8 +250,3 @@ class _Turns:
     def next_table(self) -> None:
         self.number = (self.number + 1) % len(CODECS)
         self.after = ()
-
-
-def _in_turns(keys: list[T]) -> Iterator[list[T]]:
-    """``keys``, so many at a time as are looked up in 2 ms."""
-    return (keys[begin : begin + PAGE_KEYS] for begin in range(0, len(keys), PAGE_KEYS))

@@ -11,6 +11,7 @@ from typing import Final
 
 import trio
 
+from bbs.concurrency.clearable_event import ClearableEvent
 from bbs.log import Data, Logger
 from bbs.models.errors import Failure
 from bbs.peers.cell_queue import CellQueue
@@ -36,7 +37,8 @@ class CellCalls:
         self._queue = CellQueue[_Call](waiting_max=calls_max, per_cell_max=CALLS_PER_CELL_MAX)
         self._silent_cells: set[str] = set()
         self._left = 0
-        self._none_left = trio.Event()
+        self._none_left = ClearableEvent()
+        self._none_left.set()
 
     def add(
         self, cell_id: str, make: Callable[[], Awaitable[object]], *, failed: str = "", about: Data
@@ -46,12 +48,11 @@ class CellCalls:
         """
         self._queue.put_nowait(cell_id, _Call(cell_id, make, failed, about))
         self._left += 1
+        self._none_left.clear()
 
     async def wait_none_left(self) -> None:
         """Until all calls have ended. None may be added any more."""
-        if self._left:
-            self._none_left = trio.Event()  # one set before was about calls added before
-            await self._none_left.wait()
+        await self._none_left.wait()
 
     async def work(self) -> None:
         """Make calls until cancelled."""

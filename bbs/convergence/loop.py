@@ -5,6 +5,7 @@ from typing import NoReturn
 
 import trio
 
+from bbs.concurrency.clearable_event import ClearableEvent
 from bbs.log import Logger
 from bbs.models.errors import Failure
 
@@ -36,7 +37,7 @@ class ConvergenceLoop:
         self._first = first
         self._repeat_interval_s = repeat_interval_s
         self._log = log
-        self._wanted_now = trio.Event()
+        self._wanted_now = ClearableEvent()
 
     def wake(self) -> None:
         """Run the passes now, or right after those that are running; then wait a whole interval, as after any.
@@ -56,7 +57,7 @@ class ConvergenceLoop:
         while True:
             with trio.move_on_after(max(0.0, self._repeat_interval_s)):  # a negative one is over, as in Go
                 await self._wanted_now.wait()
-            self._wanted_now = trio.Event()
+            self._wanted_now.clear()
             await self._first()
             log = self._log.session("executing-convergence")
             async with trio.open_nursery() as nursery:

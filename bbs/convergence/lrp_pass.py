@@ -15,6 +15,7 @@ from bbs.acts.auctions import lrp_start
 from bbs.acts.change import ScopeT, change
 from bbs.acts.effects import CellCall, Effects, tell_whole
 from bbs.acts.performing import AtOnce, perform
+from bbs.concurrency.turns import CountedTurns, in_turns
 from bbs.convergence.cell_calls import CellCalls, cell_calls
 from bbs.convergence.lrp_sets import LRPSets
 from bbs.lifecycle.lrp_convergence import (
@@ -189,10 +190,9 @@ class LRPPass:
         if not keys or not self._log.enabled(Level.INFO):
             return
         log = self._db_log.session(part)
-        for number, (process_guid, index, _) in enumerate(keys):
-            if number % TOLD_IN_A_TURN == 0:
-                await trio.lowlevel.checkpoint()
-            log.info("creating-start-request", reason=reason, process_guid=process_guid, index=index)
+        async for some in in_turns(keys, TOLD_IN_A_TURN):
+            for process_guid, index, _ in some:
+                log.info("creating-start-request", reason=reason, process_guid=process_guid, index=index)
 
     async def request_auctions(self) -> None:
         """Ask for all starts in one request, an element for each: what only convergence does (spec: peers.md §2.3)."""
@@ -215,12 +215,12 @@ class LRPPass:
 
     async def _start_requests(self) -> list[LRPStart]:
         requests: list[LRPStart] = []
-        for number, key in enumerate(self.starts):
+        turns = CountedTurns(AUCTIONS_IN_A_TURN)
+        for key in self.starts:
             desired = self._store.process(key.process_guid).desired_lrp()
             if desired is not None:
                 requests.append(lrp_start(desired, (key.instance_index,), drivers_when_none=None))
-            if number % AUCTIONS_IN_A_TURN == 0:
-                await trio.lowlevel.checkpoint()
+            await turns.done()
         return requests
 
     async def _change(
@@ -308,9 +308,8 @@ class LRPPass:
                 room.release()
 
         async with trio.open_nursery() as nursery:
-            for number, item in enumerate(items):
-                if number % STARTED_IN_A_TURN == 0:
-                    await trio.lowlevel.checkpoint()
+            turns = CountedTurns(STARTED_IN_A_TURN)
+            for item in items:
                 try:
                     room.acquire_nowait()
                 except trio.WouldBlock:
@@ -318,6 +317,7 @@ class LRPPass:
                 if self._gave_up.is_set():
                     break
                 nursery.start_soon(work_on, item)
+                await turns.done()
 
 
 class _InPass(AtOnce):

@@ -5,12 +5,13 @@ the domains. What comes out is a list of instances for each kind of work. It is 
 so whoever works on an instance decides anew.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Set
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 import trio
 
+from bbs.concurrency.turns import CountedTurns, in_turns, sliced
 from bbs.lifecycle.desired_lrps import INSTANCES_MAX
 from bbs.lifecycle.domains import is_fresh
 from bbs.lifecycle.lrp_convergence import STALE_UNCLAIMED_NS, restarts_if_crashed_before_ns
@@ -131,28 +132,35 @@ class Finder:
         """
         fresh = fresh_domains(self._tables, now_ns=self._now_ns)
 
-        turn = _Turn()
+        # One count for all, so that processes large and small together make turns of one size.
+        turns = CountedTurns(LOOKED_AT_IN_A_TURN)
         for process_guid in self._attention.surplus.keys() | self._attention.beyond.keys():
             desired = self._desired.get(process_guid)
             if desired is not None:
-                await self._compare(desired, sets, turn, is_fresh=desired.domain in fresh)
-            await turn.looked_at(1)
+                await self._compare(desired, sets, turns, is_fresh=desired.domain in fresh)
+            await turns.done()
 
-    async def _compare(self, desired: DesiredLRP, sets: LRPSets, turn: "_Turn", *, is_fresh: bool) -> None:
+    async def _compare(
+        self, desired: DesiredLRP, sets: LRPSets, turns: CountedTurns, *, is_fresh: bool
+    ) -> None:
         if desired.instances > self._instances_max:
             sets.oversized.append(desired.process_guid)
         taken: set[int] = set()
-        for rows in _slices(list(self._tables.actual_lrps.by_process_guid[desired.process_guid])):
+        for rows in sliced(
+            list(self._tables.actual_lrps.by_process_guid[desired.process_guid]), LOOKED_AT_IN_A_TURN
+        ):
             taken.update(lrp.index for lrp in rows if lrp.presence is Presence.ORDINARY)
-            await turn.looked_at(len(rows))
-        for indices in _slices(range(min(desired.instances, self._instances_max))):
+            await turns.done(len(rows))
+        for indices in sliced(range(min(desired.instances, self._instances_max)), LOOKED_AT_IN_A_TURN):
             lacking = [index for index in indices if index not in taken]
             sets.missing += _ordinary_keys(desired.process_guid, lacking)
-            await turn.looked_at(len(indices))
+            await turns.done(len(indices))
         if is_fresh:
-            for extra in _slices(sorted(index for index in taken if index >= desired.instances)):
+            for extra in sliced(
+                sorted(index for index in taken if index >= desired.instances), LOOKED_AT_IN_A_TURN
+            ):
                 sets.extra += _ordinary_keys(desired.process_guid, extra)
-                await turn.looked_at(len(extra))
+                await turns.done(len(extra))
 
     async def _find_orphans(self, sets: LRPSets) -> None:
         """Rows that nobody desires, where the domain says that this is no omission. To exist is enough for it here."""
@@ -205,27 +213,9 @@ def fresh_domains(tables: Tables, *, now_ns: int) -> frozenset[str]:
 async def _look_at_each(candidates: Collection[T], look: Callable[[T], None]) -> None:
     """Look at a copy of ``candidates``, which may go on changing. A checkpoint for each turn, none without any."""
     if candidates:
-        for turn in _slices(list(candidates)):
-            for candidate in turn:
+        async for some in in_turns(list(candidates), LOOKED_AT_IN_A_TURN):
+            for candidate in some:
                 look(candidate)
-            await trio.lowlevel.checkpoint()
-
-
-def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (items[begin : begin + LOOKED_AT_IN_A_TURN] for begin in range(0, len(items), LOOKED_AT_IN_A_TURN))
-
-
-class _Turn:
-    """Counts what has been looked at, so that processes large and small together make turns of one size."""
-
-    def __init__(self) -> None:
-        self._looked_at = 0
-
-    async def looked_at(self, count: int) -> None:
-        self._looked_at += count
-        if self._looked_at >= LOOKED_AT_IN_A_TURN:
-            self._looked_at = 0
-            await trio.lowlevel.checkpoint()
 
 
 def _ordinary_keys(process_guid: str, indices: Iterable[int]) -> list[ActualLRPKey]:

@@ -25,6 +25,7 @@ import h11
 import trio
 from hypercorn.trio.worker_context import WorkerContext
 
+from bbs.concurrency.clearable_event import ClearableEvent
 from bbs.http.endpoints import Peer, StreamSource
 from bbs.http.hypercorn_http1 import HypercornHTTP1, hypercorn_config
 from bbs.http.limits import Limits
@@ -77,7 +78,7 @@ class SlowConnection:
         self._replay = replay
         self._limits = limits
         self._requests_in_flight = 0
-        self._all_answered = trio.Event()
+        self._all_answered = ClearableEvent()
         self._head_since = inf
         """When the first byte came of a request whose head may be incomplete; inf if there is none."""
         self._sending = trio.Lock()  # reader and writer may both come to the end
@@ -114,7 +115,7 @@ class SlowConnection:
             for source in tuple(self._sources):
                 self.end_stream(source)  # only those whose response was never started are left
             self._all_answered.set()
-            self._all_answered = trio.Event()
+            self._all_answered.clear()
             if self._close_after_answer:
                 self._close_soon()
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 import trio
 
+from bbs.concurrency.clearable_event import ClearableEvent
 from bbs.log import Logger
 from bbs.models.pb import envelope_pb2, ingress_pb2
 from bbs.tls.contexts import TLSFiles
@@ -150,7 +151,7 @@ class _GRPCLoggregator:
         self._flush_s = max(settings.batch_flush_interval_s or 0.1, FLUSH_MIN_S)
         self._log = log
         self._waiting: deque[Envelope] = deque()
-        self._full = trio.Event()
+        self._full = ClearableEvent()
         self._stream: _Stream | None = None
         self.dropped = 0
 
@@ -167,7 +168,7 @@ class _GRPCLoggregator:
         while True:
             with trio.move_on_after(self._flush_s):
                 await self._full.wait()
-            self._full = trio.Event()
+            self._full.clear()
             self._flush()
             await trio.lowlevel.checkpoint()
 

@@ -147,7 +147,8 @@ class Outcome:
     """The result of a lifecycle decision. Its rows are written all or not at all.
 
     ``refusal`` is for the few requests that do their work and are then answered with an error all the same: the crash
-    of an instance that nobody desires any more, for one.
+    of an instance that nobody desires any more, for one. ``ignored`` is the row of a cell that was given up: its request
+    is acknowledged, and changes nothing.
     """
 
     rows: tuple[Row, ...] = ()

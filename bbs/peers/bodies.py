@@ -5,8 +5,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
-import trio
-
+from bbs.concurrency.turns import CountedTurns
 from bbs.models.actual_lrp import ActualLRP
 from bbs.models.task import Task
 from bbs.peers.interfaces import LRPStart
@@ -105,10 +104,10 @@ def completion(task: Task) -> bytes:
 async def array(elements: Iterable[T], encode: Callable[[T], bytes]) -> bytes:
     """The elements as one JSON array, encoded in turns: there may be 100,000."""
     encoded = []
+    turns = CountedTurns(ENCODED_IN_A_TURN)
     for element in elements:
         encoded.append(encode(element))
-        if len(encoded) % ENCODED_IN_A_TURN == 0:
-            await trio.lowlevel.checkpoint()
+        await turns.done()
     return b"[" + b",".join(encoded) + b"]"
 
 

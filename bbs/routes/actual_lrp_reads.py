@@ -9,6 +9,7 @@ particular order.
 from collections.abc import Collection
 from operator import attrgetter
 
+from bbs.concurrency.turns import CountedTurns
 from bbs.http.endpoints import Answer, Call
 from bbs.lifecycle.groups import group_at, groups_of
 from bbs.models import pb
@@ -17,7 +18,7 @@ from bbs.models.errors import ResourceNotFound
 from bbs.models.events import Group
 from bbs.models.wire import encode, frame
 from bbs.routes.answers import joined
-from bbs.routes.app_guids import Turns
+from bbs.routes.app_guids import GUIDS_IN_A_TURN
 from bbs.routes.context import Context
 from bbs.store.tables import ActualLRPTable
 
@@ -71,15 +72,15 @@ class ActualLRPReads:
     async def lrps_by_process_guids(self, request: pb.ActualLRPsByProcessGuidsRequest, call: Call) -> Answer:
         by_process_guid = self._table.by_process_guid
         known: list[str] = []
-        turns = Turns()
+        turns = CountedTurns(GUIDS_IN_A_TURN)
         for process_guid in dict.fromkeys(request.process_guids):
             if by_process_guid[process_guid]:
                 known.append(process_guid)
-            await turns.done(1)
+            await turns.done()
         lrps: list[ActualLRP] = []
         for process_guid in sorted(known):
             lrps += by_process_guid[process_guid]
-            await turns.done(1)
+            await turns.done()
         return await joined(lrps, _framed)
 
     async def groups(self, request: pb.ActualLRPGroupsRequest, call: Call) -> Answer:

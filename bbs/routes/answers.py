@@ -5,12 +5,12 @@ wire bytes, so a list is a join; no message object is made for it.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from time import perf_counter
 from typing import Final, Generic, TypeVar
 
 import trio
 from google.protobuf.message import Message
 
+from bbs.concurrency.turns import TimedTurns, sliced
 from bbs.http.endpoints import Answer, Call, Unary
 from bbs.models.errors import BBSError, Failure, Unrecoverable, as_refusal
 from bbs.models.validation import validate
@@ -30,9 +30,6 @@ ERROR_FIELD: Final = 1
 
 RECORDS_BETWEEN_LOOKS: Final = 64
 """Records joined between two looks at the clock: about 2 ms of work when none of them was encoded before."""
-
-HOLD_S: Final = 0.002
-"""How long making a list may hold the event loop before others get a turn."""
 
 SLICE_BYTES: Final = 256 * 1024
 """A piece of a long answer. Larger ones gain nothing, smaller ones cost TLS throughput (design: Reads)."""
@@ -180,20 +177,20 @@ async def joined(records: Sequence[RecordT], framed: Callable[[RecordT], bytes])
 
     ``records`` is a snapshot that nobody changes meanwhile; ``framed`` gives a record's bytes as a list element.
     """
+    if len(records) <= RECORDS_BETWEEN_LOOKS:
+        return [b"".join(map(framed, records))]
     slices: list[bytes] = []
     pending: list[bytes] = []
     size = 0
-    began = perf_counter()
-    for start in range(0, len(records), RECORDS_BETWEEN_LOOKS):
-        piece = b"".join(map(framed, records[start : start + RECORDS_BETWEEN_LOOKS]))
+    turns = TimedTurns()
+    for some in sliced(records, RECORDS_BETWEEN_LOOKS):
+        piece = b"".join(map(framed, some))
         pending.append(piece)
         size += len(piece)
         if size >= SLICE_BYTES:
             slices.append(b"".join(pending))
             pending.clear()
             size = 0
-        if perf_counter() - began > HOLD_S:
-            await trio.lowlevel.checkpoint()
-            began = perf_counter()
+        await turns.checkpoint_if_due()
     slices.append(b"".join(pending))
     return slices

@@ -9,8 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-import trio
-
+from bbs.concurrency.turns import CountedTurns
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.errors import InvalidRequest
 from bbs.store.tables import DesiredLRPTable
@@ -30,19 +29,6 @@ CHARACTERS_MAX: Final = 1_024
 _WILDCARD: Final = re.compile(r"[%_\\]")
 
 
-class Turns:
-    """Counts work, in guids looked up, and lets others have a turn when it has been enough."""
-
-    def __init__(self) -> None:
-        self._done = 0
-
-    async def done(self, guids: int) -> None:
-        self._done += guids
-        if self._done >= GUIDS_IN_A_TURN:
-            self._done = 0
-            await trio.lowlevel.checkpoint()
-
-
 class AppGuids:
     """Distinct ones, those with a wildcard apart. Made by `app_guids`."""
 
@@ -52,7 +38,7 @@ class AppGuids:
 
     async def filtered(self, lrps: Sequence[DesiredLRP]) -> list[DesiredLRP]:
         """Those that any of the app guids matches, in their order."""
-        found, turns = [], Turns()
+        found, turns = [], CountedTurns(GUIDS_IN_A_TURN)
         lengths = {len(guid) for guid in self._plain}
         for lrp in lrps:
             guid = lrp.process_guid
@@ -72,7 +58,7 @@ class AppGuids:
         if self._patterns or "" in self._plain:
             return await self.filtered(list(table.rows.values()))
         found: dict[str, DesiredLRP] = {}
-        turns = Turns()
+        turns = CountedTurns(GUIDS_IN_A_TURN)
         for app_guid in self._plain:
             before = len(found)
             found.update((lrp.process_guid, lrp) for lrp in table.with_prefix(app_guid))
@@ -85,9 +71,9 @@ async def app_guids(texts: Sequence[str]) -> AppGuids:
     Raises:
       InvalidRequest: too many have wildcards.
     """
-    guids, turns = AppGuids(), Turns()
+    guids, turns = AppGuids(), CountedTurns(GUIDS_IN_A_TURN)
     for text in dict.fromkeys(texts):
-        await turns.done(1)
+        await turns.done()
         if len(text) > CHARACTERS_MAX:
             continue
         if _WILDCARD.search(text) is None:

@@ -7,6 +7,7 @@ and not in that of the request. So does the list of all; the LRPs of a domain co
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 
+from bbs.concurrency.turns import CountedTurns
 from bbs.http.endpoints import Answer, Call
 from bbs.models import pb
 from bbs.models.actual_lrp import LIST_ELEMENT
@@ -15,7 +16,7 @@ from bbs.models.errors import ResourceNotFound
 from bbs.models.versions import Version, desired_lrp_at, with_metrics_guid
 from bbs.models.wire import encode, frame
 from bbs.routes.answers import joined
-from bbs.routes.app_guids import Turns
+from bbs.routes.app_guids import GUIDS_IN_A_TURN
 from bbs.routes.app_guids import app_guids as read_app_guids
 from bbs.routes.context import Context
 from bbs.store.tables import DesiredLRPTable
@@ -42,11 +43,11 @@ async def select(
     """
     lrps: list[DesiredLRP]
     if process_guids:
-        lrps, turns = [], Turns()
+        lrps, turns = [], CountedTurns(GUIDS_IN_A_TURN)
         for guid in dict.fromkeys(process_guids):
             if guid in table.rows:
                 lrps.append(table.rows[guid])
-            await turns.done(1)
+            await turns.done()
         lrps.sort(key=attrgetter("process_guid"))
         if app_guids:
             lrps = await (await read_app_guids(app_guids)).filtered(lrps)

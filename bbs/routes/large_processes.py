@@ -17,6 +17,7 @@ import trio
 from bbs.acts.change import change
 from bbs.acts.effects import Effects
 from bbs.acts.performing import AtOnce, perform
+from bbs.concurrency.turns import in_turns, sliced
 from bbs.lifecycle import desired_lrps as lifecycle
 from bbs.lifecycle.desired_lrps import Circumstances
 from bbs.log import Logger
@@ -154,10 +155,7 @@ class LargeProcesses:
         log = sessions.starting()
         created = await self._in_turns(
             process,
-            (
-                indices[begin : begin + INSTANCES_IN_A_TURN]
-                for begin in range(0, len(indices), INSTANCES_IN_A_TURN)
-            ),
+            sliced(indices, INSTANCES_IN_A_TURN),
             lambda desired, some, rows: lifecycle.start_some(desired, some, rows, at),
             log,
         )
@@ -226,9 +224,7 @@ class _OneAuction(AtOnce):
 async def _turns_with_rows(process: ProcessScope) -> list[list[int]]:
     """The indices that have rows, in order and in turns. Rows that come later are not what the request is about."""
     turns: dict[int, set[int]] = {}
-    places = process.places()
-    for begin in range(0, len(places), PLACES_IN_A_TURN):
-        for index in map(index_at, places[begin : begin + PLACES_IN_A_TURN]):
+    async for places in in_turns(process.places(), PLACES_IN_A_TURN):
+        for index in map(index_at, places):
             turns.setdefault(index // INSTANCES_IN_A_TURN, set()).add(index)
-        await trio.lowlevel.checkpoint()
     return [sorted(turns[number]) for number in sorted(turns)]

@@ -12,6 +12,7 @@ from enum import Enum, auto
 
 import trio
 
+from bbs.concurrency.turns import in_turns
 from bbs.models.errors import BBSError, UnknownError
 from bbs.models.outcome import Row, RowKey
 from bbs.store.backend import (
@@ -110,17 +111,15 @@ class MemoryBackend:
     async def load(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
         for codec in CODECS.values():
             stored = self._disk.rows[codec.table]
-            everything = list(stored.values())
-            for begin in range(0, len(everything), SLICE_ROWS):
+            async for some in in_turns(list(stored.values()), SLICE_ROWS):
                 self._require_lock()
-                rows, undecodable = codec.decode_rows(everything[begin : begin + SLICE_ROWS], self._keyring)
+                rows, undecodable = codec.decode_rows(some, self._keyring)
                 for error in undecodable:
                     deleted = error.policy is Policy.DELETE
                     if deleted:
                         del stored[error.key]
                     self._on_dropped(DroppedRow(codec.table, error.key, error.reason, deleted))
                 yield rows
-                await trio.lowlevel.checkpoint()
 
     async def write(self, rows: Sequence[Row]) -> int:
         fault = self.faults.next_writes.popleft() if self.faults.next_writes else Fault.NONE

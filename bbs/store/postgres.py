@@ -27,6 +27,7 @@ import asyncpg
 import trio
 from trio_asyncio import aio_as_trio
 
+from bbs.concurrency.turns import sliced
 from bbs.models.outcome import Record, Row, RowKey
 from bbs.store import schema
 from bbs.store.backend import DroppedRow, ReadBack, Seen, StatementRejected, WriterLockLost, row_key
@@ -212,10 +213,10 @@ class PostgresBackend:
 
     async def write(self, rows: Sequence[Row]) -> int:
         values: defaultdict[TableWrite, list[Values]] = defaultdict(list)
-        for begin in range(0, len(rows), SLICE_ROWS):
-            if begin:
+        for number, some in enumerate(sliced(rows, SLICE_ROWS)):
+            if number:
                 await trio.lowlevel.checkpoint()
-            for (record_class, key), record in rows[begin : begin + SLICE_ROWS]:
+            for (record_class, key), record in some:
                 codec = CODECS[record_class]
                 if record is None:
                     values[TableWrite(codec, deletes=True)].append(codec.key_values(key))

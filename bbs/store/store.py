@@ -19,6 +19,7 @@ from typing import Final, NoReturn
 
 import trio
 
+from bbs.concurrency.clearable_event import ClearableEvent
 from bbs.models.errors import Failure, Trouble, UnknownError
 from bbs.models.outcome import Announcement, Outcome, Record, Row, RowKey
 from bbs.store.backend import Backend, BackendUnavailable, Seen, Source, StatementRejected
@@ -135,8 +136,8 @@ class Store:
         self._session_is_lost = False
         backend.watch_session(self._session_was_lost)
         self._has_ended = False
-        self._work = trio.Event()
-        self._idle = trio.Event()
+        self._work = ClearableEvent()
+        self._idle = ClearableEvent()
         self._idle.set()
         self._batches = self._rows_written = self._outcomes_written = self._retries = self._failed = 0
 
@@ -211,8 +212,7 @@ class Store:
         self._staged_rows += len(outcome.rows)
         self.head.stage(outcome.rows)
         self._work.set()
-        if self._idle.is_set():
-            self._idle = trio.Event()
+        self._idle.clear()
         await staged.done.wait()
         if staged.error is not None:
             raise staged.error
@@ -309,7 +309,7 @@ class Store:
         self._work.set()
 
     async def _wait_for_work(self) -> None:
-        self._work = trio.Event()
+        self._work.clear()
         self._idle.set()
         if not (self._mend or self._session_is_lost):
             await self._work.wait()

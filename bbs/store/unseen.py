@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
+from bbs.concurrency.turns import sliced
 from bbs.models.outcome import Record, Row
 from bbs.store.backend import Seen
 from bbs.store.codecs import CODECS
@@ -42,7 +43,7 @@ async def unseen(fetch: Fetch, keyring: Keyring, seen: Seen) -> AsyncGenerator[S
         if not versions:
             async with aclosing(_pages(fetch, codec, PAGE_ROWS, whole=True)) as pages:
                 async for page in pages:
-                    for slice_ in _slices(page):
+                    for slice_ in sliced(page, SLICE_ROWS):
                         yield _read(record_class, slice_, keyring, seen)
             continue
         gone = dict.fromkeys(versions)
@@ -54,12 +55,12 @@ async def unseen(fetch: Fetch, keyring: Keyring, seen: Seen) -> AsyncGenerator[S
                     gone.pop(key, None)
                     if versions.get(key) != version:
                         changed.append(key)
-        for begin in range(0, len(changed), PAGE_ROWS):
-            keys = zip(*changed[begin : begin + PAGE_ROWS], strict=True)
+        for some in sliced(changed, PAGE_ROWS):
+            keys = zip(*some, strict=True)
             page = await fetch(rows_statement(codec), *map(list, keys))
-            for slice_ in _slices(page):
+            for slice_ in sliced(page, SLICE_ROWS):
                 yield _read(record_class, slice_, keyring, seen)
-        for keys_gone in _slices(list(gone)):
+        for keys_gone in sliced(list(gone), SLICE_ROWS):
             yield codec, [seen.gone(record_class, key) for key in keys_gone], []
 
 
@@ -68,10 +69,6 @@ async def _pages(fetch: Fetch, codec: Codec, rows: int, *, whole: bool) -> Async
     while page := await fetch(page_statement(codec, first=not after, whole=whole), *after, rows):
         after = tuple(page[-1][: codec.key_columns])
         yield page
-
-
-def _slices(page: Sequence[Any]) -> list[Sequence[Any]]:
-    return [page[begin : begin + SLICE_ROWS] for begin in range(0, len(page), SLICE_ROWS)]
 
 
 def _read(record_class: type[Record], stored: Sequence[Any], keyring: Keyring, seen: Seen) -> Slice:

@@ -1,15 +1,12 @@
 """One seed, one run.
 
 What a run depends on: the clock, which is Trio's mock clock; the order in which Trio runs tasks, which is drawn from a
-`Random` of Trio's own; the draws of the simulated components, each from a `Random` of its own made from the seed and its
-name; and what the server measures in real time to give others a turn, which is replaced by the mock clock's time.
+`Random` of Trio's own; and the draws of the simulated components, each from a `Random` of its own made from the seed and its
+name. The server looks at Trio's clock, too, to give others a turn (`bbs.concurrency.turns`).
 """
 
 import random
-import sys
-import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 
 import hypothesis
 import trio
@@ -38,31 +35,6 @@ def run_in_virtual_time(main: Callable[[], Awaitable[None]], *, seed: int) -> No
     state = trio_run._r.getstate()
     trio_run._r.seed(seed)
     try:
-        with no_real_time():
-            trio.run(bounded, clock=trio.testing.MockClock(autojump_threshold=0))
+        trio.run(bounded, clock=trio.testing.MockClock(autojump_threshold=0))
     finally:
         trio_run._r.setstate(state)
-
-
-@contextmanager
-def no_real_time() -> Iterator[None]:
-    """While the block runs, the server's modules measure durations with Trio's clock."""
-    replaced = [
-        (module, name, clock)
-        for module_name, module in list(sys.modules.items())
-        if module_name.startswith("bbs.")
-        for name, clock in (("perf_counter", time.perf_counter), ("perf_counter_ns", time.perf_counter_ns))
-        if getattr(module, name, None) is clock
-    ]
-    for module, name, _ in replaced:
-        in_ns = name.endswith("_ns")
-        setattr(module, name, _trio_ns if in_ns else trio.current_time)
-    try:
-        yield
-    finally:
-        for module, name, clock in replaced:
-            setattr(module, name, clock)
-
-
-def _trio_ns() -> int:
-    return int(trio.current_time() * 1e9)

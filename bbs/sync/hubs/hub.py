@@ -90,6 +90,7 @@ class Subscription:
         self._next_id = 0
         self._live = True
         self._receiving = False
+        # Only while somebody waits. A `ClearableEvent` would cost each event 0.2 us more for each subscriber.
         self._waker: trio.Event | None = None
 
     @property

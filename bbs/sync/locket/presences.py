@@ -11,11 +11,9 @@ in a text that is not in the log. One presence that can't be read hides its cell
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Final
 
-import trio
-
+from bbs.concurrency.turns import TimedTurns
 from bbs.log import Logger
 from bbs.models import pb
 from bbs.models.errors import ResourceNotFound, UnknownError
@@ -26,9 +24,6 @@ from bbs.sync.locket.client import Code, Locket, LocketError, Resource, TypeCode
 
 CELLS_FIELD: Final = 2
 """Number of the field of `CellsResponse` that holds the cells."""
-
-HOLD_S: Final = 0.002
-"""How long reading presences may hold the event loop before others get a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +87,10 @@ class Presences:
     async def _read_all(self, resources: Sequence[Resource]) -> dict[str, _Presence | ValueError]:
         """What the text of each resource decodes to. Texts that nobody announces any more are forgotten."""
         known, read = self._read, dict[str, _Presence | ValueError]()
-        began = perf_counter()
+        turns = TimedTurns()
         for resource in resources:
             read[resource.value] = known.get(resource.value) or _decode(resource.value)
-            if perf_counter() - began > HOLD_S:
-                await trio.lowlevel.checkpoint()
-                began = perf_counter()
+            await turns.checkpoint_if_due()
         self._read = read
         return read
 

@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 import trio
 from sortedcontainers import SortedSet
 
+from bbs.concurrency.clearable_event import ClearableEvent
 from bbs.sync.locket.client import TYPE_NAMES, Code, LocketError, Resource
 
 KEY_CHARS_MAX: Final = 255
@@ -190,16 +191,12 @@ def _require_storable(resource: Resource) -> None:
 
 async def expire_on_time(table: LocketTable) -> NoReturn:
     """Drop each row when it is due, until cancelled. The table's clock runs as fast as Trio's."""
-    earlier = trio.Event()
-
-    def look_again() -> None:
-        earlier.set()
-
-    with table.observed(on_earlier_expiry=look_again):
+    earlier = ClearableEvent()
+    with table.observed(on_earlier_expiry=earlier.set):
         while True:
             table.expire(table.now_s())
             due_s = table.next_expiry()
-            earlier = trio.Event()
+            earlier.clear()
             # Without rows there is nothing to do until one comes.
             with trio.move_on_after(math.inf if due_s is None else max(0.0, due_s - table.now_s())):
                 await earlier.wait()
@@ -210,7 +207,7 @@ class LocalLocket:
 
     def __init__(self, table: LocketTable) -> None:
         self.table = table
-        self._reachable = trio.Event()
+        self._reachable = ClearableEvent()
         self._reachable.set()
 
     @property
@@ -220,7 +217,7 @@ class LocalLocket:
     @unreachable.setter
     def unreachable(self, unreachable: bool) -> None:
         if unreachable:
-            self._reachable = trio.Event()
+            self._reachable.clear()
         else:
             self._reachable.set()
 

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import trio
 
+from bbs.concurrency.clearable_event import ClearableEvent
 from bbs.log import Logger, null_logger
 from bbs.models.errors import Failure
 from bbs.peers.interfaces import Cells
@@ -33,7 +34,7 @@ class PresenceWatch:
         self._quiet = null_logger()
         self._known: frozenset[str] | None = None
         self._is_blind = False
-        self._woken = trio.Event()
+        self._woken = ClearableEvent()
 
     def wake(self) -> None:
         """Look now: somebody knows that something has changed."""
@@ -43,8 +44,8 @@ class PresenceWatch:
         """Look again and again, until cancelled."""
         self._log = self._log.session("presence-watch")
         while True:
-            # Replaced before the look: what happens during it calls for another one.
-            self._woken = trio.Event()
+            # Before the look: what happens during it calls for another one.
+            self._woken.clear()
             await self._look()
             with trio.move_on_after(self._poll_interval_s):
                 await self._woken.wait()
