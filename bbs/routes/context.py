@@ -1,4 +1,4 @@
-"""What the handlers work with, put together once by `bbs.commands.serve`."""
+"""What the handlers work with, put together by `bbs.service.Service`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
