@@ -16,14 +16,17 @@ import trio
 from bbs.convergence.audit import Audit
 from bbs.embedded_postgres import embedded_postgres_blocking
 from bbs.log import null_logger
+from bbs.models.errors import BBSError
 from bbs.models.outcome import Row, put
+from bbs.peers.stub import StubPeers
 from bbs.process import garbage
+from bbs.service import Service
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import parse_dsn
 from bbs.store.postgres import PostgresBackend
 from bbs.store.postgres_audit import PostgresAudit
-from bbs.store.store import BATCH_ROWS_MAX, Store
+from bbs.store.store import BATCH_ROWS_MAX
 from perf.convergence import ConvergedFleet
 from perf.figures import JSON, number, table
 from perf.server import fresh_home
@@ -95,7 +98,8 @@ async def _measure(url: str, lrps: int, say: Callable[[str], None]) -> AuditAcco
         await backend.acquire_writer_lock()
         say(f"writing {lrps:,} processes")
         await _seed(backend, lrps)
-        store = Store(backend, publish=lambda announcements: None)
+        service = Service(backend, peers=StubPeers().as_peers(), log=null_logger(), on_unrecoverable=_fail)
+        store = service.store
         database = PostgresAudit(dsn)
         audit = Audit(
             store,
@@ -109,7 +113,7 @@ async def _measure(url: str, lrps: int, say: Callable[[str], None]) -> AuditAcco
         with garbage.loading():
             await store.load()
         async with trio.open_nursery() as nursery:
-            await nursery.start(store.run)
+            await nursery.start(service.write)
             await audit.run()  # connects, and looks at what was written before it began
             for _ in range(AUDITS):
                 await _audit_once(audit, account)
@@ -118,6 +122,10 @@ async def _measure(url: str, lrps: int, say: Callable[[str], None]) -> AuditAcco
         await database.aclose()
         await backend.aclose()
     return account
+
+
+def _fail(error: BBSError) -> None:
+    raise error
 
 
 async def _seed(backend: PostgresBackend, lrps: int) -> None:
