@@ -26,9 +26,9 @@ def code_spans(text: str) -> Iterator[str]:
 
 
 def paths_in(text: str) -> set[str]:
-    """The paths of this repository that a page's code names."""
+    """The paths of this repository that a page's code names. One with a `*` or `<` in it stands for many."""
     words = (word.strip("\"',()") for span in code_spans(text) for word in span.split())
-    return {word for word in words if word.startswith(FOLDERS)}
+    return {word for word in words if word.startswith(FOLDERS) and not set("*<") & set(word)}
 
 
 def rows(name: str) -> list[list[str]]:
