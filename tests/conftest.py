@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import asyncpg
+import hypothesis
 import pytest
 
 from bbs.embedded_postgres import EmbeddedPostgres, embedded_postgres_blocking
@@ -16,6 +17,10 @@ from bbs.tls.contexts import client_context, server_context
 from bbs.tls.development import DevelopmentCerts, make_development_certs
 from tests.daemons import Surroundings, surroundings
 from tests.log_lines import Lines
+
+# How long an example takes says how busy the machine is, and timing decides no test.
+hypothesis.settings.register_profile("bbs", deadline=None)
+hypothesis.settings.load_profile("bbs")
 
 _database_numbers = count(1)
 

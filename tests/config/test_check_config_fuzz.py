@@ -65,7 +65,7 @@ def outcome(content: bytes) -> tuple[int, str]:
 
 
 @given(CONFIGURATIONS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_of_any_values_it_tells_in_sentences(configuration: dict[str, Any]) -> None:
     code, printed = outcome(json.dumps(configuration).encode())
 
@@ -75,7 +75,7 @@ def test_of_any_values_it_tells_in_sentences(configuration: dict[str, Any]) -> N
 
 
 @given(CONFIGURATIONS, st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_of_damaged_files_it_tells_in_sentences(configuration: dict[str, Any], data: st.DataObject) -> None:
     content = bytearray(json.dumps(configuration, ensure_ascii=False).encode(errors="surrogatepass"))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -89,7 +89,7 @@ def test_of_damaged_files_it_tells_in_sentences(configuration: dict[str, Any], d
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_of_any_bytes_it_tells_in_sentences(content: bytes) -> None:
     code, printed = outcome(content)
 

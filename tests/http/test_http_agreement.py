@@ -234,7 +234,7 @@ def damaged_requests(draw: st.DrawFn) -> bytes:
 
 
 @pytest.mark.slow
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(request_bytes=damaged_requests())
 def test_both_lanes_decide_alike_about_damaged_requests(request_bytes: bytes) -> None:
     # The last request of a connection: h11 refuses it if anything follows. Nothing can be smuggled behind it either way.

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bbs.log import LagerSink, Level, Logger, cut, data_processors, root_logger
@@ -105,7 +105,6 @@ VALUES: st.SearchStrategy[Any] = (
 )
 
 
-@settings(deadline=None)  # lists of 10,000 take as long as the machine is busy
 @given(st.dictionaries(st.text(max_size=10), VALUES, max_size=5))
 @example({"": [-(10**22)] * 5000})
 def test_any_data_fits(data: dict[str, Any]) -> None:

@@ -7,8 +7,7 @@ import pytest
 
 from bbs.log import Logger
 from bbs.models.actual_lrp import ActualLRPState, InstanceKey
-from bbs.models.errors import UnknownError
-from bbs.peers.http import HTTPClient, NoResponse
+from bbs.peers.http import BadStatus, HTTPClient, NoResponse
 from bbs.peers.interfaces import Cell, RepURLUnusable
 from bbs.peers.reps import HTTPReps
 from tests.log_lines import Lines
@@ -150,7 +149,7 @@ async def test_a_rep_without_the_new_route_has_no_use_for_tags_alone(
 async def test_what_fails_on_the_old_route_fails(reps: Caller, tls_server: PeerServer) -> None:
     tls_server.plays(NOT_FOUND, answer("500 Oh"))
 
-    with pytest.raises(UnknownError, match="status code 500"):
+    with pytest.raises(BadStatus, match="status code 500"):
         await update(reps, cell_at(tls_server), **BOTH)
 
 
@@ -168,7 +167,7 @@ async def test_any_other_answer_is_an_error(
 ) -> None:
     tls_server.plays(answer(f"{status} Whatever"))
 
-    with pytest.raises(UnknownError) as raised:
+    with pytest.raises(BadStatus) as raised:
         await call(reps, cell_at(tls_server))
     assert str(raised.value) == text
     assert len(tls_server.sent) == 1
@@ -179,7 +178,7 @@ async def test_any_other_answer_is_an_error(
 async def test_404_is_an_error_except_for_updates(reps: Caller, tls_server: PeerServer, call: Call) -> None:
     tls_server.plays(NOT_FOUND)
 
-    with pytest.raises(UnknownError, match=r"http error: status code 404 \(Not Found\)"):
+    with pytest.raises(BadStatus, match=r"http error: status code 404 \(Not Found\)"):
         await call(reps, cell_at(tls_server))
 
 

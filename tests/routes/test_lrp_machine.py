@@ -318,13 +318,13 @@ def memory() -> OpenBackend:
     return open_backend
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(STEPS)
 def test_any_sequence_of_steps(steps: list[Step]) -> None:
     trio.run(hold, steps, memory(), clock=MockClock(autojump_threshold=0))
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS)
 def test_some_sequences_on_postgres(database_url: str, steps: list[Step]) -> None:
     dsn = parse_dsn(database_url)

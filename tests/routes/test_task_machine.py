@@ -334,13 +334,12 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(STEPS)
 def test_any_sequence_of_steps(steps: list[Step]) -> None:
     trio.run(agree, steps, memory(), clock=MockClock(autojump_threshold=0))
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS)
 def test_some_sequences_on_postgres(database_url: str, steps: list[Step]) -> None:
     dsn = parse_dsn(database_url)

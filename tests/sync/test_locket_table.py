@@ -263,7 +263,7 @@ class AgreesWithALog(RuleBasedStateMachine):
             assert {found.key: found for found in self.table.fetch_all(type_code)} == expected
 
 
-AgreesWithALog.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+AgreesWithALog.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestAgreesWithALog = AgreesWithALog.TestCase
 
 
