@@ -187,6 +187,7 @@ def start_range(
 
     Used by a scale-up and by a desire. As upstream, the auctioneer is asked even if there is nothing to place.
     """
+    # Only ordinary rows count: an evacuating or a suspect one is about to go and needs a replacement.
     taken = {row.index for row in rows if row.presence is Presence.ORDINARY}
     new = [
         unclaimed(lrp.process_guid, index, lrp.domain, now_ns=at.now_ns, epoch=at.new_epoch())
@@ -241,7 +242,7 @@ def _updated(before: DesiredLRP, message: pb.DesiredLRPUpdate) -> DesiredLRP:
 def _run_info_with_credentials(run_info: bytes, message: pb.DesiredLRPUpdate) -> bytes:
     has_username, has_password = message.HasField("image_username"), message.HasField("image_password")
     if not (has_username or has_password):
-        return run_info
+        return run_info  # to the byte, see `DesiredLRPCodec`
     patched = pb.DesiredLRPRunInfo.FromString(run_info)
     if has_username:
         patched.image_username = message.image_username
@@ -315,6 +316,7 @@ def _told(event: Event) -> Told:
 
 
 def _in_turn(*outcomes: Outcome) -> Outcome:
+    """One outcome of several, which keeps their order: that of announcements is what subscribers see."""
     return Outcome(
         rows=tuple(chain.from_iterable(outcome.rows for outcome in outcomes)),
         announcements=tuple(chain.from_iterable(outcome.announcements for outcome in outcomes)),

@@ -54,6 +54,8 @@ class Evacuation:
         return self.keep if error is self.error else self.keep_if_unwritten
 
 
+# Neither writes anything, but either may rest on a staged row that comes to nothing. Then the container is kept, and the cell
+# asks again.
 DESTROY = Evacuation(keep=False, keep_if_unwritten=True)
 KEEP = Evacuation(keep=True, keep_if_unwritten=True)
 
@@ -116,6 +118,7 @@ def evacuate_running(
     Raises:
       InvalidRequest: a text of the report does not fit its column. The container is to be kept.
     """
+    # In upstream's order: is there anything at all, is the instance still needed, and only then how to keep it up.
     if not rows.present():
         return DESTROY
     held, ordinary = rows.held_by(report.instance), rows.ordinary
@@ -137,6 +140,7 @@ def _recreate(
         case Presence.EVACUATING:
             return _drop(rows, held)
         case Presence.SUSPECT:
+            # Its replacement is under way, so there is nothing to be placed.
             return Evacuation(keep=False, outcome=_removal(rows, held), keep_if_unwritten=True)
     if not held.state.is_held:
         return DESTROY
