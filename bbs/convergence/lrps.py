@@ -74,7 +74,7 @@ class LRPConvergence:
         self._now_ns = now_ns
         self._new_guid = new_guid
         self._instances_max = instances_max
-        # The processes with too many instances desired in the last pass: the log has been told of these.
+        # The processes that had too many instances desired in the last pass, of which the log says so already.
         self._oversized: frozenset[str] = frozenset()
         self._statistics = LRPConvergenceStatistics()
 

@@ -216,6 +216,7 @@ def stop_from(first_index: int, rows: Sequence[ActualLRP], *, trace_id: str) -> 
             continue
         if row.state.is_held:
             to_stop.append(row)
+        # Taken out, so that the ordinary row of an index goes once, though a suspect one may ask for it as well.
         elif (removable := ordinary.pop(row.index, None)) is not None:
             gone.append(removable)
             told.append(row)

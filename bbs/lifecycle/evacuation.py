@@ -51,6 +51,7 @@ class Evacuation:
 
     def keep_after(self, error: BBSError) -> bool:
         """Whether to keep the container although the cell is answered ``error``: ours, or that of the write."""
+        # By identity: the write may have failed with an error of the same type.
         return self.keep if error is self.error else self.keep_if_unwritten
 
 
@@ -91,6 +92,7 @@ def evacuate_crashed(rows: Rows, instance: InstanceKey, reason: str, *, now_ns: 
         return _ended_elsewhere(rows, held)
     after = crashed_row(held, instance, reason, now_ns=now_ns)
     outcome = Outcome(rows=(put(as_stored(after)),), announcements=(_changed(rows, held, after),))
+    # Also if that can't be written: a crashed container serves nobody, so there is nothing to keep.
     return Evacuation(keep=False, outcome=outcome)
 
 

@@ -73,6 +73,7 @@ def promote(rows: Rows, cells: Set[str]) -> Outcome:
         return NOTHING
     promoted = with_presence(suspect, Presence.ORDINARY)
     told = Told(Hub.INSTANCE, ActualLRPInstanceChanged(suspect, promoted, ""))
+    # The promoted row is put under the key of the replacement, and so overwrites it: that needs no deletion of its own.
     return Outcome(
         rows=(delete(suspect), put(promoted)),
         announcements=(told,) if rows.ordinary is None else (removed(rows.ordinary), told),

@@ -25,7 +25,8 @@ Record = ActualLRP | DesiredLRP | Domain | Task
 class Announcement(Protocol):
     """Something that happened, from which each hub's events follow.
 
-    Working events out costs more than most mutations, so it is put off until a hub with subscribers asks.
+    Working events out costs more than most mutations, so it is put off until a hub with subscribers asks. An announcement
+    therefore holds records, which never change, and looks nothing up when it is asked.
     """
 
     def events(self, hub: Hub) -> Sequence[Event]:

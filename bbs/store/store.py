@@ -490,6 +490,7 @@ class Store:
         return list(rows.values())
 
     def _land(self, staged: _Staged) -> None:
+        # Visible first, then told of: whoever lists after an event finds at least what the event said.
         rows = staged.outcome.rows
         self.committed.apply(rows)
         self.head.unstage(rows)
