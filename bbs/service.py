@@ -39,7 +39,7 @@ PRESENCE_POLL_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
-    """What an operator may say of it: mostly upstream's settings of these names (spec: config.md §2).
+    """What an operator may set: mostly upstream's settings of these names (spec: config.md §2).
 
     Times ending in ``_s`` are seconds. No process may be desired with more than ``desired_lrp_instances_max`` instances.
     """
@@ -66,9 +66,10 @@ def new_guid() -> str:
 class Service:
     """``now_ns`` is the wall clock, in Unix nanoseconds; ``new_guid`` makes the text of a new uuid.
 
-    ``app_log`` tells the developers of a process' app that a request about it was refused as it stood, if it can.
-    ``on_unrecoverable`` is told of trouble that this process cannot get out of, ``on_published`` of all announcements,
-    ``on_batch`` and ``on_trouble`` as `Store` has it; ``before_passes`` is done before each convergence pass.
+    ``app_log`` is given a process guid and the refusal of a request about it, to tell the app's developers; it returns
+    whether it could. ``on_unrecoverable`` is told when the database is not what it should be, so that the process must end.
+    ``on_published`` is given all announcements, after the hubs. ``on_batch`` and ``on_trouble`` are those of `Store`.
+    ``before_passes`` is awaited before each convergence pass.
     """
 
     def __init__(
@@ -154,10 +155,12 @@ class Service:
         )
 
     async def write(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
-        """Make decisions durable and call cells for them, until cancelled; `Store.drain` first loses nothing.
+        """Write what is staged, and make the queued calls to cells, until cancelled.
 
         Raises:
-          WriterLockLost: another process has become master.
+          WriterLockLost: another process has become master. It comes in the nursery's group of exceptions.
+        Cancellation:
+          Fails what is still staged, and drops calls that wait. `Store.drain` before it waits until nothing is staged.
         """
         async with trio.open_nursery() as nursery:
             await nursery.start(self.store.run)
@@ -168,14 +171,22 @@ class Service:
     async def call_back(
         self, *, log: Logger, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> NoReturn:
-        """Tell clients that their tasks are over, until cancelled. ``log`` is the pool's session."""
+        """Tell clients that their tasks are over, until cancelled. ``log`` is the pool's session.
+
+        Cancellation:
+          Drops what waits and breaks calls off; convergence hands such tasks over again.
+        """
         resolution = self.context.resolution
         await self.callbacks.run(
             resolving=resolution.resolving, delete=resolution.delete, log=log, task_status=task_status
         )
 
     async def converge(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
-        """Run convergence passes, and watch for cells that come and go, until cancelled."""
+        """Run convergence passes, and watch for cells that come and go, until cancelled.
+
+        Cancellation:
+          Abandons passes where they are; what they have staged is written if `write` goes on.
+        """
         async with trio.open_nursery() as nursery:
             await nursery.start(self.passes.run)
             nursery.start_soon(self.presence_watch.run)
@@ -188,6 +199,8 @@ class Service:
         self._on_published(announcements)
 
     def _cells_changed(self, came: frozenset[str], went: frozenset[str]) -> None:
-        """Do not let the instances of a lost cell wait for the next pass. One that comes can."""
+        """Run a pass at once if a cell is gone: its instances serve nobody until they are placed elsewhere. A cell that comes
+        can wait for the next pass, since nothing is lost meanwhile.
+        """
         if went:
             self.passes.wake()

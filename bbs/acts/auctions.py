@@ -9,16 +9,16 @@ from bbs.models.desired_lrp import DesiredLRP
 from bbs.peers.interfaces import LRPStart
 
 INDICES_LOGGED_MAX: Final = 2_000
-"""Of the instances of one auction; a line has no room for more (`bbs.log.bounds`)."""
+"""How many indices of one auction its log line names; a line has no room for more (`bbs.log.bounds`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuctionCause:
     """What is different about auctions, by what brings them about (spec: peers.md §2.1, §2.3).
 
-    ``drivers_when_none`` are the volume drivers of an LRP without volume mounts: the auctioneer sees whether they are
-    ``()`` or ``None``. ``failed`` is the log's name of a failure; ``indices_key`` its name of the instances in the lines
-    around a call, or '' if there are no such lines.
+    ``drivers_when_none`` are the volume drivers of an LRP without volume mounts: the request's JSON shows whether they are
+    ``()`` or ``None``. ``failed`` is the log's name of a failure. ``indices_key`` is what the log lines before and after a
+    call name the instances by: ``indices`` has all of them, ``index`` the one that crashed, '' means no such lines.
     """
 
     drivers_when_none: tuple[str, ...] | None
@@ -26,6 +26,7 @@ class AuctionCause:
     indices_key: Literal["indices", "index", ""]
 
     def about(self, start: LRPStart) -> Data:
+        """What the log lines before and after the call say. Only with an ``indices_key``."""
         indices = start.indices[0] if self.indices_key == "index" else start.indices[:INDICES_LOGGED_MAX]
         return {"app_guid": start.process_guid, self.indices_key: indices}
 

@@ -1,4 +1,4 @@
-"""The one way to change rows: decide, and stage what was decided in the same breath."""
+"""The one way to change rows: decide, and stage what was decided without a checkpoint in between."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,21 +13,27 @@ ScopeT = TypeVar("ScopeT", bound=Scope)
 async def change(scope: ScopeT, decide: Callable[[ScopeT], Outcome]) -> Outcome:
     """Decide about what is in ``scope``, stage what was decided, and wait until it is durable.
 
-    ``decide`` reads rows from the scope it is given, and from nowhere else: what it has read is what its answer waits
-    for. Its effects are not performed yet, see `bbs.acts.performing`.
+    ``decide`` reads rows from the scope it is given, and from nowhere else, since the store makes its answer wait only
+    for what is staged in that scope. The outcome's ``effects`` are returned, not performed (`bbs.acts.performing`), and
+    its ``refusal`` is returned, not raised.
 
     Raises:
-      BBSError: the decision's refusal, or the database's, of this change or of one that it builds upon. A refusal may
-        rest on rows that are only staged, so it is held back until they are durable: nobody hears of what might yet be
-        undone.
-      StoreUnavailable: the change, or what it rests on, failed for good.
+      BBSError: the refusal that ``decide`` raised; or the row cannot be stored, or the database rejected this change, or
+        another in the same scope that was staged before it (`SettledByOther`).
+      StoreUnavailable: the write failed for good. Or nothing was to be written, and a staged change that ``decide`` may
+        have read failed.
     Cancellation:
       As `Store.commit`: gives up the wait, not the write.
     """
     try:
         outcome = decide(scope)
     except BBSError:
+        # The refusal may rest on a row that is staged and not durable yet: a second desire is refused with ResourceExists
+        # because of the first, whose write may still fail. So wait for that write; if it fails, `settle` raises, and the
+        # caller is asked to try again instead of being told of a row that never came to be.
         await scope.store.settle(scope)
         raise
+    # No checkpoint since `decide` began reading. With one, another task could stage a change in between, and what was
+    # decided on the former rows would overwrite it.
     await scope.store.commit(outcome, scope)
     return outcome

@@ -1,8 +1,11 @@
 """Calls to peers that decisions asked for, made after their rows became durable.
 
 Some are waited for (an auction, by the request that caused it), others are not: calls that stop or update instances pass
-through a bounded queue, and callbacks through their pool. Hardly any failure changes an answer, and a call that is lost, to
-a full queue or to the end of the process, is made up for by convergence.
+through a bounded queue, and callbacks through their pool.
+
+Most failures are only logged, since the rows are durable by then and the request has done its work. Calls may be lost: to a
+full queue, or to the end of the process. Convergence makes up for them, since it goes by the rows: it auctions what still
+waits, stops what should not run, and calls back for tasks that are over.
 """
 
 from collections.abc import Sequence
@@ -23,19 +26,23 @@ from bbs.peers.interfaces import Auctioneer, Cells, LRPStart, Reps, RepURLUnusab
 from bbs.store.store import Store
 
 QUEUE_MAX: Final = 50_000
-"""Calls waiting for their cell. Beyond it new ones are dropped and counted: convergence asks again."""
+"""Calls waiting for their cell, over all cells. Beyond it new ones are dropped and counted: convergence asks again."""
 
 WORKERS: Final = 200
 """Calls under way at once."""
 
 CALLS_PER_CELL_MAX: Final = 4
-"""Of these, to one cell. A dead one holds its workers until their timeouts: it takes fifty to hold all."""
+"""Of these, calls to one cell. A dead cell holds its workers until their timeouts, so fifty dead ones would hold them all."""
 
 CellCall = StopInstance | UpdateInstance
 
 
 @dataclass(frozen=True, slots=True)
 class EffectStatistics:
+    """``queued`` calls to cells wait now. The rest count since the start: calls to cells through the queue and LRP auctions
+    that were ``performed`` or ``failed``, and calls to cells that were ``dropped`` because the queue was full.
+    """
+
     queued: int
     performed: int
     failed: int
@@ -48,9 +55,9 @@ class _Queued(NamedTuple):
 
 
 class Effects:
-    """The way from outcomes to peers. `run` makes the calls that `queue_cell_calls` queues.
+    """Makes the calls to peers, one method per kind of effect. `run` makes those that `queue_cell_calls` queues.
 
-    ``log`` is always the session of the request or pass that asks, even if it has been answered by then.
+    ``log`` is always the session of the request or pass that asks, even if the request has been answered by then.
     """
 
     def __init__(
@@ -76,10 +83,13 @@ class Effects:
         return EffectStatistics(len(self._calls), self._performed, self._failed, self._dropped)
 
     async def auction(self, effect: RequestAuction, cause: AuctionCause, *, log: Logger) -> None:
-        """Ask for one auction and wait for the auctioneer's word. Its refusal is logged, never raised.
+        """Ask for one auction and wait for the auctioneer's answer. A failure is logged, never raised.
 
-        A process that was removed a moment ago is left out: nobody wants its instances any more.
+        Does nothing if the process is no longer desired.
         """
+        # The effect was decided on when the process was desired; since then its rows were written, which takes a while. If
+        # it was removed meanwhile, a cell would start a container that nobody wants, and the cell's start request would
+        # create a row for it (a start does not ask for the DesiredLRP), which stays until convergence retires it.
         desired = self._store.process(effect.process_guid).desired_lrp()
         if desired is None:
             return
@@ -102,10 +112,10 @@ class Effects:
             log.error(cause.failed, error=failure, process_guid=start.process_guid)
 
     async def auction_all(self, starts: Sequence[LRPStart], *, log: Logger) -> None:
-        """Ask for many auctions in one request and wait for the auctioneer's word: what convergence does.
+        """Ask for many auctions in one request and wait for the auctioneer's answer: what convergence does.
 
         Raises:
-          PeerUnavailable: it was not understood, or not heard.
+          PeerUnavailable: it gave no answer, or another than that it accepts them.
         """
         try:
             await self._auctioneer.request_lrp_auctions(starts, trace_id="", log=log)
@@ -115,11 +125,16 @@ class Effects:
         self._performed += 1
 
     def queue_cell_calls(self, calls: Sequence[CellCall], *, log: Logger) -> None:
-        """Queue calls that nobody waits for. Full: the rest is dropped, counted, and told of with the first of them."""
+        """Queue calls that nobody waits for.
+
+        If the queue is full the rest of ``calls`` is dropped and counted; one log line names the first of them and says
+        how many.
+        """
         for number, call in enumerate(calls):
             try:
                 self._calls.put_nowait(call.lrp.instance.cell_id, _Queued(call, log))
             except trio.WouldBlock:
+                # The bound is one for all cells, so the calls behind this one would not fit either.
                 dropped = len(calls) - number
                 self._dropped += dropped
                 log.error("dropped-rep-call", _about(call.lrp), count=dropped)
@@ -130,8 +145,9 @@ class Effects:
 
         Raises:
           ResourceNotFound: the cell does not announce itself.
-          Failure: nobody can say, or the cell has not done as asked.
+          PeerUnavailable: Locket could not say, or the cell could not be called or has not done as asked.
         """
+        # The log names a failure by the step that failed, as upstream's does.
         step = "failed-fetching-cell-presence"
         try:
             cell = await self._cells.cell_by_id(call.lrp.instance.cell_id, log=log)
@@ -167,7 +183,7 @@ class Effects:
             tell_whole(log.session("db-remove-actual-lrp"))
 
     async def auction_task(self, task: Task, *, log: Logger) -> None:
-        """Ask for one auction and wait for the auctioneer's word. Its refusal is logged, never raised."""
+        """Ask for one auction and wait for the auctioneer's answer. A failure is logged, never raised."""
         log.debug("start-task-auction-request")
         try:
             await self._auctioneer.request_task_auctions((task,), trace_id="", log=log)
@@ -177,7 +193,7 @@ class Effects:
             log.debug("succeeded-requesting-task-auction")
 
     async def auction_tasks(self, tasks: Sequence[Task], *, log: Logger) -> None:
-        """Ask for the auctions of all ``tasks`` in one request, on behalf of convergence. Never raises."""
+        """Ask for the auctions of all ``tasks`` in one request, on behalf of convergence. A failure is logged, never raised."""
         try:
             await self._auctioneer.request_task_auctions(tasks, trace_id="", log=log)
         except Failure as error:
@@ -185,10 +201,11 @@ class Effects:
             log.error("failed-to-request-auctions-for-pending-tasks", error=error, task_guids=guids)
 
     async def cancel_task(self, effect: CancelTask, *, log: Logger) -> None:
-        """Have a cell stop a task (spec: tasks.md §4.4). A cell that is gone or says no is logged.
+        """Have a cell stop a task (spec: tasks.md §4.4). The row says already that the task is over, so a cell that is not
+        there, does not answer or refuses is only logged.
 
         Raises:
-          RepURLUnusable: the cell is there, but can't be called.
+          RepURLUnusable: the cell is there, but announces no address that may be called. As upstream, that is the answer.
         """
         task_guid, cell_id = effect.task_guid, effect.cell_id
         log.info("start-check-cell-presence", cell_id=cell_id)
@@ -212,13 +229,18 @@ class Effects:
         log.info("finished-rep-cancel-task", task_guid=task_guid)
 
     def complete_task(self, task: Task, *, log: Logger) -> None:
-        """Have a client told that its task is over. If there is no place in the pool, convergence will see to it."""
+        """Have a client told that its task is over, without waiting. If the pool has no room the call is dropped, logged and
+        counted; convergence hands the task over again.
+        """
         if task.completion_callback_url:
             log.info("task-client-completing-task")
         self._callbacks.submit_nowait(task, log=log)
 
     async def complete_task_in_turn(self, task: Task) -> None:
-        """As `complete_task`, but waits for a place, on behalf of convergence: without a deadline, as upstream's pass."""
+        """As `complete_task`, but waits for room in the pool, on behalf of convergence.
+
+        There is no deadline, as in upstream's pass: every worker of the pool frees its place when its callback times out.
+        """
         await self._callbacks.submit(task)
 
     async def _work(self) -> None:
@@ -226,14 +248,14 @@ class Effects:
             async with self._calls.next() as queued:
                 try:
                     await self.call_cell(queued.call, log=queued.log)
-                except Failure:
+                except Failure:  # logged by `call_cell`
                     self._failed += 1
                 else:
                     self._performed += 1
 
 
 def tell_whole(log: Logger, level: Level = Level.INFO, *, ends: str = "complete") -> None:
-    """The two lines of a session in which nothing else is said."""
+    """Log the two lines of a session in which nothing else is said: that it starts, and that it ``ends``."""
     if log.enabled(level):
         emit = log.emitter()
         emit(level, log.message("starting"))
@@ -241,7 +263,9 @@ def tell_whole(log: Logger, level: Level = Level.INFO, *, ends: str = "complete"
 
 
 def _about(lrp: ActualLRP) -> dict[str, object]:
-    """Which instance. Not its ``index``: in the session of upstream's that stops instances, that is the first of them."""
+    """Which instance a log line is about. Not by ``index``: in upstream's session that stops instances, that key is the index
+    of the first instance stopped, and the two would be confused.
+    """
     return {
         "process_guid": lrp.process_guid,
         "instance_guid": lrp.instance.instance_guid,

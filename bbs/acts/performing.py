@@ -24,6 +24,8 @@ from bbs.models.outcome import (
 
 
 class Performer(Protocol):
+    """How one asker has each kind of effect performed. `perform` says when each method is called."""
+
     def call_cells(self, effects: Sequence[CellCall]) -> None: ...
     async def auction(self, effect: RequestAuction) -> None: ...
     async def retire(self, effect: RetireInstance) -> None: ...
@@ -33,11 +35,16 @@ class Performer(Protocol):
 
 
 async def perform(effects: Sequence[Effect], by: Performer) -> None:
-    """Have ``effects`` performed: first what nobody waits for, then the others one after another, in their order.
+    """Have ``effects`` performed: calls to cells that nobody waits for first, then the others one after another, in order.
 
     Raises:
-      BBSError: a peer's failure that is the asker's answer; what comes behind it is not performed.
+      Failure: whatever a method of ``by`` raises. With `AtOnce` that is a cell that could not be told to retire an
+        instance, or could not be called to cancel a task. The effects behind it are not performed.
+    Cancellation:
+      Leaves out the effects that have not begun. Convergence makes up for them.
     """
+    # Queueing takes no time and cannot fail, while each effect below may wait for a peer's timeout, raise, or be cancelled
+    # because the client has hung up. Behind one of these, instances would be stopped late, or only by convergence.
     cell_calls = [effect for effect in effects if isinstance(effect, StopInstance | UpdateInstance)]
     if cell_calls:
         by.call_cells(cell_calls)
@@ -62,7 +69,8 @@ async def perform(effects: Sequence[Effect], by: Performer) -> None:
 class AtOnce:
     """Performs each effect as it comes, as requests want it.
 
-    ``log`` gives the session in which an effect is told; it is called when there is one. All LRP auctions are ``cause``'s.
+    ``log`` gives the session in which an effect is logged. It is called only when there is an effect, since most requests
+    have none and a session costs time. ``cause`` says what brought about the LRP auctions.
     """
 
     def __init__(
@@ -73,6 +81,7 @@ class AtOnce:
         self._cause = cause
 
     def call_cells(self, effects: Sequence[CellCall]) -> None:
+        # By kind, since each kind is logged in the session of its own first effect.
         for kind in (StopInstance, UpdateInstance):
             if calls := [effect for effect in effects if isinstance(effect, kind)]:
                 self._effects.queue_cell_calls(calls, log=self._log(calls[0]))

@@ -1,4 +1,4 @@
-"""The last two steps of a task's life, as the callback pool takes them, and clients may."""
+"""The last two steps of a task's life: being resolved, and deleted. The callback pool takes them, and clients may as well."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,9 @@ from bbs.store.store import Store
 
 
 class TaskResolution:
-    """``now_ns`` is the wall clock, in Unix nanoseconds."""
+    """Two functions for the callback pool, which needs no more of the store. ``now_ns`` is the wall clock, in Unix
+    nanoseconds.
+    """
 
     def __init__(self, store: Store, *, now_ns: Callable[[], int]) -> None:
         self._store = store
@@ -19,7 +21,12 @@ class TaskResolution:
         """Mark a completed task as being resolved, and return it.
 
         Raises:
-          BBSError: it may not be called back, by this caller or at all: it is gone, or somebody else is about it.
+          ResourceNotFound, Deserialize: there is no such task, or its definition cannot be read.
+          InvalidStateTransition: it is not completed, or somebody else is resolving it already.
+          Failure: the change could not be written, as `bbs.acts.change.change` raises it.
+        Cancellation:
+          Gives up the wait, not the write: the task may be Resolving afterwards, and convergence then makes it Completed
+          again in its time.
         """
         outcome = await change(
             self._store.task(task_guid),
@@ -34,7 +41,11 @@ class TaskResolution:
         """Delete a task that is being resolved.
 
         Raises:
-          BBSError: it is not deleted, and nobody is told so.
+          ResourceNotFound, Deserialize: there is no such task, or its definition cannot be read.
+          InvalidStateTransition: it is not being resolved.
+          Failure: the deletion could not be written, as `bbs.acts.change.change` raises it.
+        Cancellation:
+          Gives up the wait, not the write.
         """
         outcome = await change(self._store.task(task_guid), lambda scope: lifecycle.remove(scope.task()))
         assert not outcome.effects

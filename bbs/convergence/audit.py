@@ -5,7 +5,7 @@ the last commits. So before each convergence pass the database is asked what dif
 taken over as if it had been a change of ours: readers see it, subscribers hear of it, convergence acts on it. Each finding
 is only a suspicion until the committer, between two batches, has compared the row itself (`Store.reconcile`).
 
-Three questions, each of which costs us what it finds:
+It asks three questions:
 
 1. Which rows have been written since the last audit, by none of our transactions? A row remembers its transaction.
 2. Are there as many rows as we know of? If not, keys are compared: a row that somebody deleted leaves nothing behind.
@@ -54,7 +54,9 @@ TOLD_MAX: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditStatistics:
-    """``audits`` and ``failed`` ones since the start, rows ``taken_over`` since then, and ``seconds`` the last one took."""
+    """``audits``, those of them that ``failed``, and rows ``taken_over`` count since the start. ``seconds`` is how long the
+    last audit took.
+    """
 
     audits: int = 0
     failed: int = 0
@@ -95,16 +97,21 @@ class Audit:
         return self._statistics
 
     async def begin(self) -> None:
-        """Note where we came in: what is written from now on is either ours or somebody else's.
+        """Note which transactions are over: all that are not will be looked at by the first `run`. Before the load, so that
+        nothing which somebody else writes during the load is missed.
 
         Raises:
-          BackendUnavailable, StatementRejected
+          BackendUnavailable, StatementRejected: nothing was noted; call again.
         """
         self._since = await self._database.now()
         self._sessions_seen = self._sessions()
 
     async def run(self) -> None:
-        """One audit. A database that is away is for the next one."""
+        """One audit. If the database does not answer that is logged, and the next audit looks from the same transaction on.
+
+        Cancellation:
+          Gives up the audit; rows may be taken over all the same.
+        """
         began = trio.current_time()
         failed, taken_over = 0, 0
         try:
@@ -125,9 +132,10 @@ class Audit:
         look = await self._database.look(
             since=self._since, ours=[written.transaction for written in store.written]
         )
-        await store.reconcile(
-            (), announcements_of(store.committed)
-        )  # what the look saw of ours has landed now
+        # The look may have seen a transaction of ours whose batch had not landed in memory yet: it was not in `written`, so
+        # its rows look foreign, and memory lacks them. When this returns, every batch that was durable then has landed, so
+        # `written` and the sizes of the tables below are no older than the look.
+        await store.reconcile((), announcements_of(store.committed))
         ours = {written.transaction & LOW_32_BITS for written in store.written}
         foreign = [self._row_key(each) for each in look.foreign if each.version not in ours]
         suspects = {key: None for key in foreign if key is not None}
@@ -135,6 +143,8 @@ class Audit:
             suspects |= dict.fromkeys(await self._keys_of_one_side(record_class))
         suspects |= dict.fromkeys(await self._next_rows_that_differ())
         taken_over = await self._take_over(list(suspects))
+        # Every transaction before `oldest` was over when we looked, and has been seen. One that was running then may be older
+        # than others that were seen already, so the next look begins with it and sees some rows twice.
         self._since = look.snapshot.oldest
         while store.written and store.written[0].transaction < self._since:
             store.written.popleft()
@@ -148,7 +158,12 @@ class Audit:
             return None
 
     def _classes_of_another_size(self, look: Look, suspects: Collection[RowKey]) -> Iterator[type[Record]]:
-        """Tables that had another number of rows at the moment of the look than memory would have with ``suspects``."""
+        """Tables that had another number of rows in the look than they should have had.
+
+        The number they should have had is that of memory, less what our transactions have added since the look, plus the
+        ``suspects`` that memory does not have, plus the rows that are there and can't be read. If it is not the same, somebody
+        has deleted rows, which leaves nothing that the first question could find.
+        """
         for record_class, size in self._store.committed.sizes().items():
             later = sum(
                 written.grown.get(record_class, 0)
@@ -162,7 +177,7 @@ class Audit:
                 yield record_class
 
     async def _keys_of_one_side(self, record_class: type[Record]) -> list[RowKey]:
-        """Keys that only memory or only the database has. What is left out is counted anew."""
+        """Keys that only memory or only the database has. Rows whose key is no record's are noted anew."""
         self._left_out = {each for each in self._left_out if each[0] is not record_class}
         stored: set[RowKey] = set()
         after: Values = ()
@@ -190,7 +205,7 @@ class Audit:
             self._rows_to_go = sum(self._store.committed.sizes().values())
         rows_left = COMPARED_ROWS_AFTER_LOSS if self._rows_to_go else self._compared_rows
         differing: list[RowKey] = []
-        for _ in CODECS:  # at most once around
+        for _ in CODECS:  # each table at most once: small ones must not be compared over and over
             while rows_left > 0:
                 record_class = self._turns.record_class
                 page = await self._database.page(

@@ -18,7 +18,7 @@ from bbs.peers.cell_queue import CellQueue
 from bbs.peers.http import NoResponse
 
 CALLS_PER_CELL_MAX: Final = 4
-"""As for the calls that nobody waits for."""
+"""Calls to one cell under way at once; the same as for the calls that nobody waits for (`bbs.acts.effects`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class CellCalls:
     def add(
         self, cell_id: str, make: Callable[[], Awaitable[object]], *, failed: str = "", about: Data
     ) -> None:
-        """Make a call when it is its turn. A failure is logged as ``failed``, with ``about``, unless that is '':
-        the call has said so itself.
+        """Have ``make`` called when it is its turn. A failure is logged as ``failed``, with ``about``; with '' it is not, for
+        calls that log their failures themselves.
         """
         self._queue.put_nowait(cell_id, _Call(cell_id, make, failed, about))
         self._left += 1
@@ -70,6 +70,7 @@ class CellCalls:
         try:
             await call.make()
         except Failure as error:
+            # Only silence: a cell that answers with an error has cost no time, and the next call may succeed.
             if isinstance(error, NoResponse):
                 self._silent_cells.add(call.cell_id)
             if call.failed:
@@ -89,4 +90,5 @@ async def cell_calls(*, calls_max: int, workers: int, log: Logger) -> AsyncItera
             nursery.start_soon(calls.work)
         yield calls
         await calls.wait_none_left()
+        # Only workers that wait for a call are left to be cancelled.
         nursery.cancel_scope.cancel()

@@ -13,7 +13,7 @@ Converge = Callable[[], Awaitable[None]]
 
 
 async def nothing() -> None:
-    """Nothing to do before the passes."""
+    """What is done before the passes if there is nothing to do: a checkpoint."""
     await trio.lowlevel.checkpoint()
 
 
@@ -57,6 +57,7 @@ class ConvergenceLoop:
         while True:
             with trio.move_on_after(max(0.0, self._repeat_interval_s)):  # a negative one is over, as in Go
                 await self._wanted_now.wait()
+            # Cleared before the passes begin, not after: a cell may go while they run, after they have asked for the cells.
             self._wanted_now.clear()
             await self._first()
             log = self._log.session("executing-convergence")

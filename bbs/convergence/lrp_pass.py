@@ -1,8 +1,9 @@
 """One pass over LRPs: every instance that it has found is worked on once (spec: convergence.md §4).
 
 The kinds of work follow each other in the order of the specification. Within one, each instance is decided about on the
-rows as they are then, and staged in the same breath; a bounded number of commits is under way together, so that they
-share transactions. What has to be asked of cells is asked beside all that, by workers of its own.
+rows as they are then, not as they were found: requests go on during a pass. A bounded number of commits is under way
+together, so that they share transactions. Calls to cells are made beside all that, by workers of their own, so that a cell
+that does not answer holds up no decision.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Sequence, Set
@@ -41,13 +42,15 @@ STARTED_IN_A_TURN: Final = 16
 """Instances whose work begins between two checkpoints: about 1 ms."""
 
 COMMITS_MAX: Final = 64
-"""Commits under way at once: enough to fill one transaction while another is written, and to end in a turn of 3 ms."""
+"""Commits under way at once: enough to fill one transaction while another is written, and to end in a turn of 3 ms. Rows are
+written in the order in which they are staged. Without a bound a pass with much to do would stage everything at once, and
+requests would wait behind it, or be refused because too much is staged (`bbs.store.store.STAGED_ROWS_MAX`)."""
 
 AUCTIONS_IN_A_TURN: Final = 200
 """Auction requests put together between two checkpoints: about 1 ms."""
 
 AUCTIONS_LOGGED_MAX: Final = 100
-"""Of auctions that could not be asked for, how many the log names. All will be asked for again."""
+"""How many of the auctions that could not be asked for the log names. All will be asked for again by a later pass."""
 
 TOLD_IN_A_TURN: Final = 64
 """Lines between two checkpoints: about 1 ms."""
@@ -56,17 +59,17 @@ ItemT = TypeVar("ItemT", ActualLRPKey, str)
 """What is worked on: a row, or a domain by its name."""
 
 Tell = Callable[[Logger, ActualLRPKey, str, Outcome], None]
-"""Tells of a change: in a log, of an instance, its domain, what was decided."""
+"""Logs a change: in which session, the instance's key, its domain, what was decided."""
 
 Decide = Callable[[Rows, DesiredLRP | None, int], Outcome]
-"""Rows of an instance, its DesiredLRP, its index."""
+"""Decides about an instance: its rows, its DesiredLRP, its index."""
 
 
 class LRPPass:
-    """``db_log`` is the session of what upstream leaves to its database.
+    """One pass; made anew for each. ``cells`` are the ids of the cells that announce themselves.
 
-    ``starts`` are the instances to be auctioned, as the work goes on, and ``calls`` those to cells; there are none before
-    `work_on`.
+    ``db_log`` is the session of what upstream does in its database layer. ``starts`` gathers the instances to be auctioned,
+    for `request_auctions`. ``calls`` takes the calls to cells, and is there only during `work_on`.
     """
 
     def __init__(
@@ -92,7 +95,7 @@ class LRPPass:
         self._gave_up = trio.Event()
 
     async def prune_domains(self) -> None:
-        """Domains that have expired go first of all; that they cannot is no obstacle (spec: domains.md §4)."""
+        """Remove the domains that have expired (spec: domains.md §4). A failure is logged, and the pass goes on."""
         now_ns = self._now_ns()
         expired = [
             domain
@@ -122,7 +125,14 @@ class LRPPass:
         )
 
     async def work_on(self, sets: LRPSets, *, workers: int) -> None:
-        """Do everything that ``sets`` ask for, asking at most ``workers`` cells at a time, and wait for its end."""
+        """Do everything that ``sets`` ask for, with at most ``workers`` calls to cells at a time, and wait for its end.
+
+        Failures are logged. Cancellation abandons calls to cells; what is staged will be written.
+        """
+        # The order is upstream's with one worker; with more it leaves the order to chance. It matters where an instance is
+        # in two sets, as the later decision finds what the earlier one left. A stale row beyond what is desired is removed
+        # before it could be auctioned. A suspect whose cell is back while its replacement runs is promoted; the other way
+        # round it would be removed, and there would be nothing left to promote (spec: convergence.md §4, overlaps).
         retiring = [*sets.extra, *sets.orphans]
         calls_max = len(retiring) + len(sets.routes_changed) + len(sets.tags_changed)
         async with cell_calls(calls_max=calls_max, workers=workers, log=self._log) as self.calls:
@@ -143,7 +153,8 @@ class LRPPass:
                 await self._change(
                     unstarted, self._place_again, self._log, _tell_unclaimed, failed="cannot-unclaim-lrp"
                 )
-            # Those beyond what is desired are on their way out, if their cell is gone without a replacement.
+            # A row beyond what is desired whose cell is gone is in both sets. Its retirement waits among the calls to cells,
+            # so the row is still there. To displace it now would create and auction a replacement that nobody desires.
             on_their_way = set(sets.extra)
             await self._change(
                 [key for key in sets.displaced if key not in on_their_way]
@@ -177,7 +188,9 @@ class LRPPass:
                 )
 
     async def tell_of_found(self, sets: LRPSets) -> None:
-        """What upstream's queries find. Who is to be started is told here, before anybody works on it."""
+        """Log what upstream's queries log: the missing cells, and the instances that are to be started. That is before any of
+        them is worked on, so the log also names those that turn out to need nothing any more.
+        """
         stale, crashed = "stale-unclaimed-lrp", "crashed-instance"
         await self._tell_of_starts(sets.stale, "stale-unclaimed-actual-lrps", stale)
         if sets.missing_cells:
@@ -195,7 +208,9 @@ class LRPPass:
                 log.info("creating-start-request", reason=reason, process_guid=process_guid, index=index)
 
     async def request_auctions(self) -> None:
-        """Ask for all starts in one request, an element for each: what only convergence does (spec: peers.md §2.3)."""
+        """Ask for all starts in one request, an element for each instance (spec: peers.md §2.3). A failure is logged: the rows
+        stay unclaimed, and a later pass finds them stale.
+        """
         requests = await self._start_requests()
         if not requests:
             return
@@ -217,6 +232,7 @@ class LRPPass:
         requests: list[LRPStart] = []
         turns = CountedTurns(AUCTIONS_IN_A_TURN)
         for key in self.starts:
+            # A process may have been removed since: see `Effects.auction`.
             desired = self._store.process(key.process_guid).desired_lrp()
             if desired is not None:
                 requests.append(lrp_start(desired, (key.instance_index,), drivers_when_none=None))
@@ -243,7 +259,7 @@ class LRPPass:
         await self._work_through(keys, change_one, log, failed=failed)
 
     def _domain(self, key: ActualLRPKey, outcome: Outcome) -> str:
-        """Of the instance that an outcome is about, in which its row may be gone."""
+        """The domain of the instance that an outcome is about: its row's, or its DesiredLRP's if the outcome only deletes."""
         for _, record in outcome.rows:
             if isinstance(record, ActualLRP):
                 return record.domain
@@ -292,7 +308,11 @@ class LRPPass:
         *,
         failed: str,
     ) -> None:
-        """Work on each item; one that ``failed`` is told of so. A refusal ends its item only; a store that is away ends all that is left of the pass."""
+        """Work on each item, `COMMITS_MAX` at a time, and wait for their end. ``failed`` is the log's name of a failure.
+
+        A failure ends its item only. But if the store is unavailable, what is left of the pass is given up: each item would
+        wait for the database until its deadline, 20 s, only to fail, and the next pass finds all of it again.
+        """
         if self._gave_up.is_set() or not items:
             return
         room = trio.Semaphore(COMMITS_MAX)
@@ -321,7 +341,9 @@ class LRPPass:
 
 
 class _InPass(AtOnce):
-    """Gathers LRP auctions for the pass' one request, and leaves calls to cells to its workers. ``log`` tells of them."""
+    """Gathers LRP auctions for the pass' one request, and leaves calls to cells to the pass' workers. ``log`` is the session
+    of those calls.
+    """
 
     def __init__(self, of: LRPPass, effects: Effects, log: Logger) -> None:
         super().__init__(effects, log=lambda effect: log)
@@ -351,6 +373,8 @@ class _InPass(AtOnce):
 
 
 def _decided(process: ProcessScope, key: ActualLRPKey, decide: Decide) -> Outcome:
+    # On the rows as they are now. The instance was found some time ago; since then a cell may have started it, or a client
+    # removed it, and a decision on the former rows would undo that.
     return decide(process.rows_at(key.instance_index), process.desired_lrp(), key.instance_index)
 
 

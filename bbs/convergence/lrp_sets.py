@@ -1,8 +1,8 @@
 """Which instances a pass has to deal with (spec: convergence.md §3.4).
 
 The store's files of instances (`bbs.store.attention`) are narrowed down by what only a pass knows: the time, the cells,
-the domains. What comes out is a list of instances for each kind of work. It is a snapshot, taken in turns with others,
-so whoever works on an instance decides anew.
+the domains. What comes out is a list of instances for each kind of work. It is gathered in turns with others, so rows change
+meanwhile and the lists are hints. Whoever works on an instance decides anew.
 """
 
 from collections.abc import Callable, Collection, Iterable, Set
@@ -100,7 +100,9 @@ class Finder:
         return found
 
     async def sets(self) -> LRPSets:
-        """Everything else. Domains that have expired must be gone by now, and so must evacuating rows without cell."""
+        """All other sets. Domains that have expired and evacuating rows without cell must have been pruned before: the former
+        would make orphans go, the cells of the latter would count as missing.
+        """
         sets, attention = LRPSets(), self._attention
         while attention.catch_up(LOOKED_AT_IN_A_TURN):
             await trio.lowlevel.checkpoint()
@@ -127,8 +129,9 @@ class Finder:
     async def _find_uneven(self, sets: LRPSets) -> None:
         """Of processes whose ordinary rows are not those desired, what lacks and what is too much.
 
-        Upstream looks only at those with another number of rows than desired, and leaves holes for ever where the
-        number is right and the indices are wrong.
+        Upstream looks only at processes with another number of rows than desired. Where the number is right and the indices
+        are wrong, the hole stays for ever: with two instances desired and rows at 0 and 5, nobody serves as instance 1. Here
+        such a process is found as well (``Attention.beyond``), at no cost, so it is repaired (docs/differences.md).
         """
         fresh = fresh_domains(self._tables, now_ns=self._now_ns)
 
@@ -155,6 +158,8 @@ class Finder:
             lacking = [index for index in indices if index not in taken]
             sets.missing += _ordinary_keys(desired.process_guid, lacking)
             await turns.done(len(indices))
+        # To create too much is harmless and to remove too much is not. If the domain is not fresh, whoever declares what
+        # should run may not have declared all of it, so rows beyond that stay.
         if is_fresh:
             for extra in sliced(
                 sorted(index for index in taken if index >= desired.instances), LOOKED_AT_IN_A_TURN
@@ -163,7 +168,11 @@ class Finder:
                 await turns.done(len(extra))
 
     async def _find_orphans(self, sets: LRPSets) -> None:
-        """Rows that nobody desires, where the domain says that this is no omission. To exist is enough for it here."""
+        """Rows that nobody desires and whose domain is there, so that this is no omission of a client that has not yet said all.
+
+        Unlike for rows beyond what is desired, it is enough that the domain exists (spec: convergence.md §3.4). The two differ
+        by at most half a second, by which `is_fresh` rounds, since expired domains have just been pruned.
+        """
 
         def look(lrp: ActualLRP) -> None:
             found = sets.orphans if lrp.presence is Presence.ORDINARY else sets.suspects_to_go
@@ -173,7 +182,9 @@ class Finder:
             await _look_at_each(self._attention.orphans[name], look)
 
     async def _find_displaced(self, sets: LRPSets) -> None:
-        """Rows that a cell has which is not there any more."""
+        """Claimed and running rows of desired processes whose cell is missing. Suspect ones are in their place already, so
+        only their cells are noted.
+        """
         cells, desired = self._cells, self._desired
 
         def look(lrp: ActualLRP) -> None:
@@ -191,6 +202,7 @@ class Finder:
             rows = table.rows_at(key.process_guid, key.instance_index)
             if rows.suspect is not None and rows.suspect.instance.cell_id in self._cells:
                 sets.suspects_back.append(key)
+            # One that nobody desires has been found as an orphan already.
             if has_been_replaced(rows) and key not in to_go:
                 sets.suspects_to_go.append(key)
 

@@ -74,7 +74,7 @@ class LRPConvergence:
         self._now_ns = now_ns
         self._new_guid = new_guid
         self._instances_max = instances_max
-        # Processes that the log has been told of, for as long as they are so.
+        # The processes that had too many instances desired in the last pass, of which the log says so already.
         self._oversized: frozenset[str] = frozenset()
         self._statistics = LRPConvergenceStatistics()
 
@@ -82,7 +82,8 @@ class LRPConvergence:
         return self._statistics
 
     async def converge(self) -> None:
-        """One pass. Failures are logged; only if the cells are not known is the pass over.
+        """One pass. Failures are logged and the pass goes on, except that it ends if nobody can say which cells there are:
+        with no cells known, every instance would count as lost.
 
         Cancellation:
           Abandons the pass where it is; what it has staged will be written.
@@ -107,6 +108,8 @@ class LRPConvergence:
             new_guid=self._new_guid,
         )
         db_log.info("starting")
+        # Both before the sets are found. Whether an orphan goes depends on whether its domain is there, so expired ones must
+        # be gone; and an evacuating row that is left would make its cell count as missing.
         await work.prune_domains()
         finder = Finder(
             self._store.committed, cells, now_ns=self._now_ns(), instances_max=self._instances_max
@@ -124,10 +127,12 @@ class LRPConvergence:
             )
         else:
             await work.work_on(sets, workers=self._workers)
+        # Before the auctions, which can take as long as the auctioneer likes: the duration is that of our own part.
         self._record(sets, cells, duration_s=trio.current_time() - began)
         await work.request_auctions()
 
     def _tell_of_oversized(self, process_guids: Sequence[str], log: Logger) -> None:
+        """Log each such process once, not in every pass, for as long as it stays so."""
         for process_guid in process_guids:
             if process_guid not in self._oversized:
                 log.error(

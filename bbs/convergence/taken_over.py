@@ -1,4 +1,4 @@
-"""What subscribers hear of rows that somebody else changed in the database: what they would have heard, had it been us."""
+"""The events of rows that somebody else has changed in the database: much as if a request had changed them."""
 
 from collections.abc import Callable, Sequence
 
@@ -34,6 +34,8 @@ def announcements_of(committed: Tables) -> Callable[[Sequence[Row]], tuple[Annou
                 instances.setdefault((key.process_guid, key.instance_index), {})[key] = row.record
             elif (event := _event(before, row.record)) is not None:
                 told.append(event)
+        # All rows of an instance in one announcement, and with the rows that did not change: the group hub shows the three
+        # of them as one, and could not tell what a change of one row means for that without the others.
         for (process_guid, index), changed in instances.items():
             present = committed.actual_lrps.rows_at(process_guid, index).present()
             known = {lrp.key for lrp in present}
@@ -46,7 +48,7 @@ def announcements_of(committed: Tables) -> Callable[[Sequence[Row]], tuple[Annou
 
 
 def _event(before: Record | None, after: Record | None) -> Told | None:
-    """What subscribers hear of a DesiredLRP or a task. Domains are not told of."""
+    """The event of a change to a DesiredLRP or a task; ``None`` for a domain, of which no event tells."""
     event: Event
     match before, after:
         case None, DesiredLRP():

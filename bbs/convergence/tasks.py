@@ -59,7 +59,9 @@ class TaskConvergenceStatistics:
 
 @dataclass(slots=True)
 class _Changes:
-    """What a step changed: ``made`` changes, and ``pruned`` tasks that could not be read."""
+    """What a step changed: ``made`` changes to tasks, and ``pruned`` tasks that could not be read. ``failure`` is the last
+    one, if any.
+    """
 
     made: int = 0
     pruned: int = 0
@@ -110,6 +112,8 @@ class TaskConvergence:
         db_log = log.session("db-converge-tasks")
         db_log.info("starting")
 
+        # In the order of the specification, steps A to F. What one changes the next ones see: a task that has expired is not
+        # auctioned, and one that is demoted is deleted or called back in the same pass.
         expired = await self._change(
             db_log.session("fail-expired-pending-tasks"),
             table.pending_by_creation.pages(PAGE_TASKS, before_ns=moment.expire_pending_ns),
@@ -165,7 +169,9 @@ class TaskConvergence:
     async def _change(
         self, log: Logger, pages: Pages, decide: Callable[[Task], Outcome], *, failed: str
     ) -> _Changes:
-        """Make one step's changes, a page at a time; the first failure ends the step."""
+        """Make one step's changes, a page at a time. A page's tasks are changed together, so that they share a transaction. A
+        failure is logged, and ends the step after its page.
+        """
         changes = _Changes()
         for page in pages:
             async with trio.open_nursery() as nursery:
@@ -182,6 +188,7 @@ class TaskConvergence:
         is_unreadable = False
 
         def decided(scope: TaskScope) -> Outcome:
+            # On the task as it is now: since the page was picked its cell may have completed it.
             nonlocal is_unreadable
             task = scope.task()
             outcome = NOTHING if task is None else decide(task)
@@ -203,7 +210,7 @@ class TaskConvergence:
     async def _pick(
         self, log: Logger, pages: Pages, is_wanted: Callable[[Task], bool]
     ) -> tuple[list[Task], int]:
-        """The tasks that a step is about and that can be read; the others are deleted, and their number returned."""
+        """The tasks that a step is about and that can be read, and the number of those that could not and were deleted."""
         wanted: list[Task] = []
         unreadable: list[Task] = []
         for page in pages:
@@ -234,7 +241,9 @@ class TaskConvergence:
 
 
 class _InPass(AtOnce):
-    """Gathers task auctions for the pass' one request, and waits for places in the pool of callbacks."""
+    """Gathers task auctions for the pass' one request, and waits for room in the pool of callbacks, as upstream's pass does. To
+    drop what does not fit would log an error for each such task in every pass.
+    """
 
     def __init__(self, effects: Effects, log: Logger) -> None:
         super().__init__(effects, log=lambda effect: log)

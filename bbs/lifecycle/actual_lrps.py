@@ -2,7 +2,7 @@
 
 Each function is given the rows of the instance as the next mutation must see them, and decides by the first case of
 its table that matches. A *suspect* row answers for a cell that we had given up: its claims and starts are acknowledged
-and ignored, and its crash only ends it. How the events follow is the business of `changes`.
+and ignored, and its crash only ends it. Which events follow is worked out in `bbs.lifecycle.announcements`.
 """
 
 from dataclasses import replace
@@ -79,6 +79,9 @@ def start(rows: Rows, report: StartReport, *, now_ns: int, epoch: str) -> Outcom
         after = _started_row(before, report, now_ns=now_ns, epoch=epoch)
         written.append(put(after))
         after_rows = recorded(before, after, after_rows)
+    # These two kept the app up until the instance runs elsewhere, which it does now. If they stayed, routes would go on to a
+    # container that is being given up. Also after a report that says nothing new: a row may have come in since the
+    # first report, and an upstream server deletes them in a step of its own, which may have failed.
     for superseded in (rows.evacuating, rows.suspect):
         if superseded is not None:
             written.append(delete(superseded))
@@ -103,6 +106,7 @@ def crash(rows: Rows, instance: InstanceKey, reason: str, *, is_desired: bool, n
         return _without(rows, suspect)
     before = _ordinary(rows)
     after = crashed_row(before, instance, reason, now_ns=now_ns)
+    # The event has the whole reason, the row as much of it as its column takes; so does upstream.
     outcome = Outcome(
         rows=(put(as_stored(after)),),
         announcements=(RowsChangedByCrash(rows.present(), recorded(before, after, rows.present())),),
@@ -135,7 +139,8 @@ def fail(rows: Rows, reason: str, *, now_ns: int) -> Outcome:
     """
     before = rows.ordinary
     if before is None:
-        # The auctioneer goes through all that it failed to place. Removed meanwhile is as good as told.
+        # The auctioneer reports each instance that it could not place. If it was removed meanwhile there is nothing to note,
+        # and an error would only be logged as one there.
         return NOTHING
     if before.state is not ActualLRPState.UNCLAIMED:
         raise ActualLRPCannotBeFailed
@@ -156,6 +161,8 @@ def remove(rows: Rows, instance: InstanceKey | None) -> Outcome:
 
 
 def _started_row(before: ActualLRP | None, report: StartReport, *, now_ns: int, epoch: str) -> ActualLRP:
+    # Of an existing row guid and domain are in the table already, so only what the report brings anew is checked; and the
+    # refusal of the move comes first, since upstream's comes before its write.
     if before is None:
         must_fit(report.process_guid, report.domain)
     elif not may_move(before, ActualLRPState.RUNNING, report.instance, domain=report.domain):

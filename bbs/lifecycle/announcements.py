@@ -37,7 +37,8 @@ Slot = ActualLRP | None
 def recorded(before: Slot, after: Slot, rows: After) -> After:
     """``rows`` with the change of ``before`` into ``after`` written down.
 
-    Every row with the instance key of ``before`` is replaced; if there is none, ``after`` is appended.
+    Every row with the instance key of ``before`` is replaced; if there is none, ``after`` is appended. ``before`` is None
+    for a new row, ``after`` for one that goes. Several changes are written down by several calls, each on the last result.
     """
     # Only one row changes in the database. But upstream finds it in the list by its instance key alone and does not stop
     # at the first match, so where two rows have the same key (two unclaimed ones have: the empty key) both positions are
@@ -97,7 +98,9 @@ class RowsChanged:
 
 @dataclass(frozen=True, slots=True)
 class RowsChangedByCrash:
-    """The rows of one instance changed because it crashed, told even when it is placed again at once."""
+    """The rows of one instance changed because it crashed. A crash is told of even if the instance is placed again at once, so
+    that its row went from running to unclaimed without ever being crashed.
+    """
 
     before: Before
     after: After
@@ -179,12 +182,15 @@ def _there(lrp: Slot) -> ActualLRP:
 
 
 def _is_taken_over(old: ActualLRP, new: ActualLRP) -> bool:
-    """Whether another instance than before now claims or runs what the slot stands for."""
+    """Whether another instance than before now claims or runs what the slot stands for. As upstream, that is told as a
+    group that is created and one that is removed, not as a change.
+    """
     return new.state.is_held and old.instance not in (NO_INSTANCE, new.instance)
 
 
 def _by_score(events: Iterable[Event]) -> list[Event]:
     """``events``, those with the highest score first, otherwise in their order."""
+    # The scores are upstream's (spec: events.md §7.2): 2 for a crash, 1 for what runs now, 0 for the rest.
     # A route-emitter acts upon each event as it comes. If it heard of the removal of an instance before it hears of the
     # replacement that runs already, the app would have no route in between, and its users would see errors.
     return sorted(events, key=_score, reverse=True)  # a reversed sort is still stable

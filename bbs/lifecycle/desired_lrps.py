@@ -187,6 +187,7 @@ def start_range(
 
     Used by a scale-up and by a desire. As upstream, the auctioneer is asked even if there is nothing to place.
     """
+    # Only ordinary rows count: an evacuating or a suspect one is about to go and needs a replacement.
     taken = {row.index for row in rows if row.presence is Presence.ORDINARY}
     new = [
         unclaimed(lrp.process_guid, index, lrp.domain, now_ns=at.now_ns, epoch=at.new_epoch())
@@ -215,6 +216,7 @@ def stop_from(first_index: int, rows: Sequence[ActualLRP], *, trace_id: str) -> 
             continue
         if row.state.is_held:
             to_stop.append(row)
+        # Taken out, so that the ordinary row of an index goes once, though a suspect one may ask for it as well.
         elif (removable := ordinary.pop(row.index, None)) is not None:
             gone.append(removable)
             told.append(row)
@@ -241,7 +243,7 @@ def _updated(before: DesiredLRP, message: pb.DesiredLRPUpdate) -> DesiredLRP:
 def _run_info_with_credentials(run_info: bytes, message: pb.DesiredLRPUpdate) -> bytes:
     has_username, has_password = message.HasField("image_username"), message.HasField("image_password")
     if not (has_username or has_password):
-        return run_info
+        return run_info  # to the byte, see `DesiredLRPCodec`
     patched = pb.DesiredLRPRunInfo.FromString(run_info)
     if has_username:
         patched.image_username = message.image_username
@@ -315,6 +317,7 @@ def _told(event: Event) -> Told:
 
 
 def _in_turn(*outcomes: Outcome) -> Outcome:
+    """One outcome of several, which keeps their order: that of announcements is what subscribers see."""
     return Outcome(
         rows=tuple(chain.from_iterable(outcome.rows for outcome in outcomes)),
         announcements=tuple(chain.from_iterable(outcome.announcements for outcome in outcomes)),

@@ -51,9 +51,12 @@ class Evacuation:
 
     def keep_after(self, error: BBSError) -> bool:
         """Whether to keep the container although the cell is answered ``error``: ours, or that of the write."""
+        # By identity: the write may have failed with an error of the same type.
         return self.keep if error is self.error else self.keep_if_unwritten
 
 
+# Neither writes anything, but either may rest on a staged row that comes to nothing. Then the container is kept, and the cell
+# asks again.
 DESTROY = Evacuation(keep=False, keep_if_unwritten=True)
 KEEP = Evacuation(keep=True, keep_if_unwritten=True)
 
@@ -89,6 +92,7 @@ def evacuate_crashed(rows: Rows, instance: InstanceKey, reason: str, *, now_ns: 
         return _ended_elsewhere(rows, held)
     after = crashed_row(held, instance, reason, now_ns=now_ns)
     outcome = Outcome(rows=(put(as_stored(after)),), announcements=(_changed(rows, held, after),))
+    # Also if that can't be written: a crashed container serves nobody, so there is nothing to keep.
     return Evacuation(keep=False, outcome=outcome)
 
 
@@ -116,6 +120,7 @@ def evacuate_running(
     Raises:
       InvalidRequest: a text of the report does not fit its column. The container is to be kept.
     """
+    # In upstream's order: is there anything at all, is the instance still needed, and only then how to keep it up.
     if not rows.present():
         return DESTROY
     held, ordinary = rows.held_by(report.instance), rows.ordinary
@@ -137,6 +142,7 @@ def _recreate(
         case Presence.EVACUATING:
             return _drop(rows, held)
         case Presence.SUSPECT:
+            # Its replacement is under way, so there is nothing to be placed.
             return Evacuation(keep=False, outcome=_removal(rows, held), keep_if_unwritten=True)
     if not held.state.is_held:
         return DESTROY

@@ -42,7 +42,8 @@ def alone(lrp: ActualLRP) -> Group:
 def _displaces(lrp: ActualLRP, holder: ActualLRP) -> bool:
     """Whether ``lrp`` takes the instance slot from ``holder``.
 
-    A replacement takes it only once it runs: until then the suspect may still serve.
+    A replacement takes it only once it runs: until then the suspect may still serve. The other way round, a suspect
+    that its cell holds takes the slot from any row that does not run.
     """
     running, claimed = ActualLRPState.RUNNING, ActualLRPState.CLAIMED
     if lrp.presence is Presence.ORDINARY:

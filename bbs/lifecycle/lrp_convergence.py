@@ -30,7 +30,8 @@ from bbs.models.metric_tags import resolved
 from bbs.models.outcome import NOTHING, Outcome, RequestAuction, Told, UpdateInstance, delete, put
 
 STALE_UNCLAIMED_NS: Final = 30_000_000_000
-"""How long an instance may wait for a cell before it is put up for auction again."""
+"""How long an instance may wait for a cell before it is put up for auction again. An auction that was asked for may come to
+nothing without a word, when the auctioneer ends or the request is lost; within this time it normally has its result."""
 
 
 END_OF_TIME_NS: Final = 2**63
@@ -46,6 +47,8 @@ def restarts_if_crashed_before_ns(crash_count: int, *, now_ns: int) -> int | Non
     """
     if crash_count < IMMEDIATE_RESTARTS:
         return END_OF_TIME_NS
+    # `should_restart` is true from the very nanosecond on at which the back-off is over (<=), while the caller asks for times
+    # *before* the one returned here (<): hence one nanosecond more.
     return now_ns - backoff_ns(crash_count) + 1 if crash_count < RESTARTS_MAX else None
 
 
@@ -57,7 +60,9 @@ def prune_domain(domain: Domain | None, *, now_ns: int) -> Outcome:
 
 
 def prune_evacuating(rows: Rows, cells: Set[str]) -> Outcome:
-    """The cell that was draining is gone, and what it still kept up with it (spec: §3.2)."""
+    """An evacuating row whose cell is not there goes (spec: convergence.md §3.2): its container is gone, and no request of its
+    cell will remove it.
+    """
     lrp = rows.evacuating
     if lrp is None or lrp.instance.cell_id in cells:
         return NOTHING

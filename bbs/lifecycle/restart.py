@@ -43,14 +43,18 @@ def should_restart(*, now_ns: int, crashed_at_ns: int, crash_count: int) -> bool
 
 
 def restarts_at_once(crash_count: int) -> bool:
-    """Whether a crash leaves the instance UNCLAIMED, to be placed right away, instead of CRASHED."""
+    """Whether a crash leaves the instance UNCLAIMED, to be placed right away, instead of CRASHED.
+
+    That is `should_restart` at the very moment of the crash, when no back-off can be over.
+    """
     return should_restart(now_ns=0, crashed_at_ns=0, crash_count=crash_count)
 
 
 def crash_count_after_crash(lrp: ActualLRP, *, now_ns: int) -> int:
     """The crash count of ``lrp`` once it has crashed now.
 
-    Earlier crashes are forgotten only if it has been running for long enough: a claimed one has not proven anything.
+    Earlier crashes are forgotten only if it has been running for longer than `CRASH_RESET_NS`. For how long it was claimed
+    does not count: the download of an image can take many minutes, and an app that crashes after each would never back off.
     """
     if lrp.state is ActualLRPState.RUNNING and now_ns - lrp.since_ns > CRASH_RESET_NS:
         return 1

@@ -42,7 +42,8 @@ def told(retiring: RetireInstance) -> Outcome:
 
 
 def without_cell(retiring: RetireInstance, rows_now: Rows, *, is_told: bool) -> Outcome:
-    """There is no such cell (any more): the row goes. ``is_told``: an earlier attempt has announced it.
+    """There is no such cell (any more): the row goes. ``rows_now`` are the rows at this moment; those of ``retiring`` may be
+    several attempts old. ``is_told``: the removal has been announced already, when the cell was found in an earlier attempt.
 
     Raises:
       ResourceNotFound: in the meantime the row has gone, or another instance has it.

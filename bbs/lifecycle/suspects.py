@@ -38,13 +38,14 @@ def lost_its_cell(lrp: ActualLRP, cells: Set[str]) -> bool:
 
 
 def displace(rows: Rows, desired: DesiredLRP | None, cells: Set[str], *, now_ns: int, epoch: str) -> Outcome:
-    """The cell of the ordinary row is missing: suspect the row, and place another.
+    """The cell of the ordinary row is missing: the row becomes suspect, and a new ordinary row is placed elsewhere.
 
-    If there is a suspect already, only the row's claim is undone: its auction waits until it is stale. The group hub
-    hears nothing, since to it the suspect still stands for the instance.
+    If there is a suspect already, the ordinary row is its replacement, which has lost its cell as well. The suspect stays, and
+    the ordinary row becomes unclaimed. As upstream, no auction is asked for: the row is auctioned once it is stale. The group
+    hub is told nothing, since to it the suspect stands for the instance all the time.
 
     Raises:
-      ResourceExists: a suspect row is in the way.
+      ResourceExists: there is a suspect row that no cell holds, which should not be; it takes the place of a new one.
     """
     lrp, suspect = rows.ordinary, rows.suspect
     if lrp is None or desired is None or not lost_its_cell(lrp, cells):
@@ -72,6 +73,7 @@ def promote(rows: Rows, cells: Set[str]) -> Outcome:
         return NOTHING
     promoted = with_presence(suspect, Presence.ORDINARY)
     told = Told(Hub.INSTANCE, ActualLRPInstanceChanged(suspect, promoted, ""))
+    # The promoted row is put under the key of the replacement, and so overwrites it: that needs no deletion of its own.
     return Outcome(
         rows=(delete(suspect), put(promoted)),
         announcements=(told,) if rows.ordinary is None else (removed(rows.ordinary), told),
@@ -85,13 +87,15 @@ def has_been_replaced(rows: Rows) -> bool:
 
 
 def remove_suspect(rows: Rows, desired: DesiredLRP | None) -> Outcome:
-    """The suspect row goes: nobody desires it, or its replacement runs."""
+    """The suspect row goes, if nobody desires the process any more or the replacement runs."""
     if rows.suspect is None or (desired is not None and not has_been_replaced(rows)):
         return NOTHING
     return Outcome(rows=(delete(rows.suspect),), announcements=(removed(rows.suspect),))
 
 
 def _suspected(lrp: ActualLRP, desired: DesiredLRP, *, now_ns: int, epoch: str) -> Outcome:
+    # Both rows in one outcome. If only the first were written, the instance would be without an ordinary row, and nothing
+    # would place it until the next pass found it missing.
     suspect = with_presence(lrp, Presence.SUSPECT)
     replacement = unclaimed(lrp.process_guid, lrp.index, desired.domain, now_ns=now_ns, epoch=epoch)
     return Outcome(

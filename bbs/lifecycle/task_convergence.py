@@ -40,6 +40,7 @@ class At:
 
 
 def at(now_ns: int, limits: TaskLimits) -> At:
+    """One moment for a whole pass, so that no step calls a task too old that an earlier step did not."""
     return At(
         now_ns=now_ns,
         kick_ns=now_ns - limits.kick_ns,
@@ -56,7 +57,7 @@ def expire_pending(task: Task | None, at: At) -> Outcome:
 
 
 def is_to_be_auctioned(task: Task | None, at: At) -> bool:
-    """Step B: every pending task that is not too old is auctioned again, on every pass."""
+    """Step B: every pending task that is not too old is auctioned again, on every pass, however young it is: as upstream."""
     return task is not None and task.state is Pending and task.created_at_ns > at.expire_pending_ns
 
 
@@ -84,7 +85,9 @@ def expire_completed(task: Task | None, at: At) -> Outcome:
 
 
 def is_to_be_called_back(task: Task | None, at: At) -> bool:
-    """Step F: a completed task is handed to the callback pool again if its client should know by now and does not."""
+    """Step F: a completed task that nobody has begun to resolve in time is handed to the callback pool again. Also one without
+    a URL: the pool passes over it, and upstream counts it.
+    """
     return task is not None and task.state is Completed and task.updated_at_ns < at.kick_ns
 
 

@@ -100,6 +100,7 @@ def complete(
         raise RunningOnDifferentCell.on(actual=before.cell_id, expected=cell_id)
     if before.state is not Running:
         raise invalid_transition(before, Completed)
+    # The column has no width, so a result can be of any length; but Postgres stores no NUL.
     if "\0" in result:
         raise InvalidRequest
     over = given_up(before, reason=failure_reason, now_ns=now_ns)
@@ -129,6 +130,7 @@ def cancel(task: Task | None, *, trace_id: str, now_ns: int) -> Outcome:
     """
     outcome = fail(task, CANCELLED, now_ns=now_ns)
     assert task is not None
+    # The cell as it was before: `fail` has taken its name off the row.
     if not task.cell_id:
         return outcome
     call = CancelTask(task.task_guid, task.cell_id, trace_id)
@@ -146,6 +148,7 @@ def reject(task: Task | None, reason: str, *, max_retries: int, now_ns: int) -> 
       InvalidStateTransition: it is over, and has had its share of tries.
     """
     before = readable(task)
+    # The count of rejections goes up also with the last one, after which the task fails; of that only the failure is told.
     rejected = before
     if before.state in UNFINISHED:
         rejected = replace(

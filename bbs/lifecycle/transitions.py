@@ -22,7 +22,7 @@ def same_instance(lrp: ActualLRP, who: InstanceKey) -> bool:
 
 
 def nobody(lrp: ActualLRP, who: InstanceKey) -> bool:
-    """No cell may: only we take a row back ourselves, and then name no instance."""
+    """No cell may: only the server itself gives such a row up, and then names no instance."""
     return who == NO_INSTANCE
 
 

@@ -64,7 +64,9 @@ NO_INSTANCE: Final = InstanceKey(instance_guid="", cell_id="")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModificationTag:
-    """Orders two versions of a record: the epoch is new with every record, the index grows with every change."""
+    """Orders two versions of a record: the epoch is new with every record, the index grows by one with every change. Clients
+    compare it to find out which of two events is the later one (`bbs.models.modification_tag`).
+    """
 
     epoch: str
     index: int
@@ -103,6 +105,9 @@ class ActualLRP:
     placement_error: str = ""
     since_ns: int
     tag: ModificationTag
+    # Made when first asked for and kept: a list of a whole fleet is then a join of bytes, where encoding 100,000 records for
+    # each request would take seconds. They cannot become stale, since a record never changes: a change makes a new record.
+    # Not a part of equality, and left out by `replace` (``init=False``), so no record inherits another one's bytes.
     _framed: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -113,12 +118,17 @@ class ActualLRP:
     def framed(self) -> bytes:
         """This record as one element of a list response, ready to be joined."""
         if self._framed is None:
+            # The class is frozen to everybody else.
             object.__setattr__(self, "_framed", frame(LIST_ELEMENT, encode(self.message())))
         assert self._framed is not None
         return self._framed
 
     def same_on_the_wire(self, other: "ActualLRP") -> bool:
-        """Equality as events see it: absent and empty collections are the same (spec: actual-lrps.md §1)."""
+        """Equality as events see it: absent and empty collections are the same (spec: actual-lrps.md §1).
+
+        The bytes are compared, since they are what subscribers get; lists need the same bytes, so they are seldom made for
+        this alone.
+        """
         return self is other or self.framed == other.framed
 
     def message(self) -> pb.ActualLRP:

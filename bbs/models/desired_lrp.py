@@ -36,7 +36,8 @@ class DesiredLRP:
 
     ``routes`` and ``placement_tags`` are ``None`` when the client sent none; neither is ever ``()``.
     ``volume_drivers`` names the driver of each volume mount, in order, duplicates kept.
-    ``run_info`` is a serialised ``models.DesiredLRPRunInfo``: all that no query looks into.
+    ``run_info`` is a serialised ``models.DesiredLRPRunInfo``: all that no query looks into. It stays bytes, which are
+    decoded only for a reader who wants the whole LRP; most want scheduling or routing infos.
     """
 
     process_guid: str
@@ -55,6 +56,7 @@ class DesiredLRP:
     update_strategy: int = ROLLING
     run_info: bytes
     tag: ModificationTag
+    # Kept once made, as in `ActualLRP`.
     _framed: bytes | None = field(default=None, init=False, repr=False, compare=False)
     _framed_scheduling_info: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -154,7 +156,8 @@ class DesiredLRP:
 def desired_lrp_from_message(
     message: pb.DesiredLRP, *, tag: ModificationTag, created_at_ns: int
 ) -> DesiredLRP:
-    """The record a desire creates (spec: desired-lrps.md §1). The client's own modification tag is not looked at.
+    """The record that a desire creates (spec: desired-lrps.md §1), made at ``created_at_ns``, Unix nanoseconds. ``message`` is
+    at version 3. The client's own modification tag is not looked at.
 
     Raises:
       InvalidRequest: a route is not valid JSON, or is the JSON ``null``.
@@ -203,13 +206,14 @@ def stored_routes(routes: Mapping[str, bytes]) -> Routes | None:
 
 
 def fill_routes(message: pb.ProtoRoutes, routes: Routes | None) -> None:
-    """Write ``routes``; the message is always present on read, maybe empty."""
+    """Write ``routes`` into ``message``, which is set even if there are none: readers always find it, maybe empty."""
     message.SetInParent()
     for name, value in routes or ():
         message.routes[name] = value
 
 
 def metric_tags_from_message(tags: Mapping[str, pb.MetricTagValue]) -> MetricTags:
+    # Sorted, so that equal tags are equal tuples: a protobuf map has no order.
     return tuple(
         (name, MetricTag(static=tags[name].static, dynamic=int(tags[name].dynamic))) for name in sorted(tags)
     )

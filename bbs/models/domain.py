@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 NEVER_NS: Final = 2**63 - 1
-"""Expiry of a domain that does not expire."""
+"""Expiry of a domain that does not expire: the latest time that its column can hold, as upstream writes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
 """What goes wrong without a bug: refusals, and trouble outside the server (spec: validation.md §2).
 
 A refusal (`BBSError`) is what a decision answers. `Trouble` is a database or a peer that does not do its part; whoever
-waits for it may try again. Both are a `Failure`. A client sees only refusals: trouble is answered as an UnknownError with
-its text (`as_refusal`), in one place.
+waits for it may try again: `bbs.store.store.StoreUnavailable` and `bbs.peers.interfaces.PeerUnavailable`. Both kinds are a
+`Failure`, which is what to catch in order to log a failure and go on. A client sees only refusals: trouble is answered as
+an UnknownError with its text (`as_refusal`), in one place.
 
 There is a class per error type of the wire, named for it. A refusal's text is its message; a class whose type has a
 fixed text uses that one unless given another.
@@ -20,7 +21,10 @@ class Failure(Exception):
 
 
 class Trouble(Failure):
-    """Something outside the server failed, and may be tried again. The text says what, for logs and clients."""
+    """Something outside the server failed, and may be tried again. The text says what, for logs and clients.
+
+    Not a refusal, because a refusal is settled: whoever gets one may act upon it, while trouble says nothing about the rows.
+    """
 
 
 class BBSError(Failure):

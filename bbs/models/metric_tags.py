@@ -14,7 +14,7 @@ INSTANCE_GUID: Final = 2
 
 
 def resolved(tags: MetricTags, lrp: ActualLRP) -> tuple[tuple[str, str], ...]:
-    """The values that ``tags`` have for ``lrp``, sorted by name."""
+    """The names and values that ``tags`` have for ``lrp``, sorted by name, as an ActualLRP holds them."""
     return tuple([(name, _value(tag, lrp)) for name, tag in tags])
 
 
@@ -25,4 +25,5 @@ def _value(tag: MetricTag, lrp: ActualLRP) -> str:
         return str(lrp.index)
     if tag.dynamic == INSTANCE_GUID:
         return lrp.instance.instance_guid
+    # A dynamic number that only a newer version knows: validation lets it pass beside a static text, which then counts.
     return tag.static

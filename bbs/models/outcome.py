@@ -3,7 +3,9 @@
 The order is a contract: rows are made durable first, then readers see them, then the events go out, in the order of
 commits, and only then do the effects begin and does the caller get its answer. So an event never tells of something that
 a crash of the process could undo, and whoever lists after an event finds at least what the event said. Effects that
-nobody waits for begin first, the others follow one after another in their order.
+nobody waits for begin first, the others follow one after another in their order (`bbs.acts.performing`).
+
+"Waits" below is about whoever asked for the decision: a request's handler, or a convergence pass.
 """
 
 from collections.abc import Sequence
@@ -23,7 +25,8 @@ Record = ActualLRP | DesiredLRP | Domain | Task
 class Announcement(Protocol):
     """Something that happened, from which each hub's events follow.
 
-    Working events out costs more than most mutations, so it is put off until a hub with subscribers asks.
+    Working events out costs more than most mutations, so it is put off until a hub with subscribers asks. An announcement
+    therefore holds records, which never change, and looks nothing up when it is asked.
     """
 
     def events(self, hub: Hub) -> Sequence[Event]:
@@ -65,7 +68,7 @@ def delete(record: Record) -> Row:
 
 @dataclass(frozen=True, slots=True)
 class RequestAuction:
-    """Ask the auctioneer to place these instances of one process. The handler waits for its end, whatever it is."""
+    """Ask the auctioneer to place these instances of one process. The asker waits for the answer, and goes on whatever it is."""
 
     process_guid: str
     indices: tuple[int, ...]
@@ -74,7 +77,7 @@ class RequestAuction:
 
 @dataclass(frozen=True, slots=True)
 class StopInstance:
-    """Ask the rep that holds ``lrp`` to stop it. Nobody waits; the rep removes the row later."""
+    """Ask the rep that holds ``lrp`` to stop it. Nobody waits; the rep has the row removed when the container is gone."""
 
     lrp: ActualLRP
     trace_id: str
@@ -94,8 +97,8 @@ class UpdateInstance:
 class RetireInstance:
     """Have the cell of the ordinary one of ``rows`` stop it; if there is no such cell, remove the row.
 
-    ``rows`` are those of the instance as they were when that was decided. The handler waits, and a cell that does not do
-    as asked is an error (spec: actual-lrps.md §6.7).
+    ``rows`` are those of the instance as they were when that was decided. The asker waits, and a cell that does not do as
+    asked is its failure (spec: actual-lrps.md §6.7).
     """
 
     rows: Rows
@@ -109,14 +112,14 @@ class RetireInstance:
 
 @dataclass(frozen=True, slots=True)
 class RequestTaskAuction:
-    """Ask the auctioneer to place ``task``. The handler waits for its end, whatever it is."""
+    """Ask the auctioneer to place ``task``. The asker waits for the answer, and goes on whatever it is."""
 
     task: Task
 
 
 @dataclass(frozen=True, slots=True)
 class CancelTask:
-    """Ask the rep of that cell to stop a task. The handler waits; only a cell that can't be called is an error."""
+    """Ask the rep of that cell to stop a task. The asker waits; only a cell that announces no address to call is a failure."""
 
     task_guid: str
     cell_id: str
@@ -125,7 +128,7 @@ class CancelTask:
 
 @dataclass(frozen=True, slots=True)
 class CompleteTask:
-    """Hand ``task``, which has just been completed, to the callback pool. Nobody waits."""
+    """Hand ``task``, which is completed, to the callback pool. A request does not wait; a pass waits for room in the pool."""
 
     task: Task
 
@@ -147,8 +150,8 @@ class Outcome:
     """The result of a lifecycle decision. Its rows are written all or not at all.
 
     ``refusal`` is for the few requests that do their work and are then answered with an error all the same: the crash
-    of an instance that nobody desires any more, for one. ``ignored`` is the row of a cell that was given up: its request
-    is acknowledged, and changes nothing.
+    of an instance that nobody desires any more, for one. A refusal that is *raised* writes nothing. ``ignored`` is the
+    suspect row of a cell that was given up: the cell's request is acknowledged and changes nothing, and the log says so.
     """
 
     rows: tuple[Row, ...] = ()

@@ -48,6 +48,7 @@ class Task:
     rejection_reason: str = ""
     definition: bytes = field(repr=False)
     unreadable: str = field(default="", repr=False)
+    # Kept once made, as in `ActualLRP`.
     _framed: bytes | None = field(default=None, init=False, repr=False, compare=False)
     _callback: tuple[str, str] | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -98,6 +99,7 @@ class Task:
         return definition
 
     def _callback_parts(self) -> tuple[str, str]:
+        """The callback's URL and the annotation: what the server itself looks at in a definition, which is decoded once."""
         if self._callback is None:
             definition = pb.TaskDefinition.FromString(self.definition)
             parts = definition.completion_callback_url, definition.annotation

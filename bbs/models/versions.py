@@ -33,6 +33,7 @@ def desired_lrp_at(version: Version, lrp: pb.DesiredLRP) -> pb.DesiredLRP:
         return lrp
     older = _copy(lrp)
     if lrp.image_layers:
+        # The layers are read from `lrp`, since they are gone from `older` by then.
         _replace_shared_layers(older)
         setup = _with_downloads(lrp, lrp.setup if lrp.HasField("setup") else None)
         _set_action(older, "setup", setup)
@@ -156,6 +157,7 @@ def _to_v0(lrp: pb.DesiredLRP) -> None:
     for name in ("action", "setup", "monitor"):
         if lrp.HasField(name):
             _set_action(lrp, name, _with_old_timeouts(getattr(lrp, name)))
+    # Go converts to an unsigned 32-bit number before it divides, so negative and very large timeouts wrap around.
     lrp.deprecated_start_timeout_s = (lrp.start_timeout_ms & 0xFFFF_FFFF) // 1000
     if lrp.cached_dependencies:
         downloads = _parallel(

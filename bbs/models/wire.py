@@ -49,7 +49,7 @@ def encode(message: Message) -> bytes:
     fill, has_maps = _plan(message.DESCRIPTOR)
     if fill is not None:
         fill(message)
-    # Sorting costs almost a microsecond even where there is nothing to sort.
+    # Deterministic means that map entries are sorted, which costs almost a microsecond even where there are none.
     return message.SerializeToString(deterministic=True) if has_maps else message.SerializeToString()
 
 
@@ -124,6 +124,7 @@ def _plan(descriptor: Descriptor) -> tuple[Fill | None, bool]:
 
 @cache
 def _filler(descriptor: Descriptor) -> Fill | None:
+    # The names are looked up here, once. `fill_in` runs for every message that is encoded.
     always = tuple(field.name for field in descriptor.fields if is_always_written(field))
     single: list[tuple[str, Fill]] = []
     repeated: list[tuple[str, Fill]] = []

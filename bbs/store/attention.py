@@ -7,8 +7,10 @@ from its DesiredLRP alone: no file remembers anything, and whatever the history,
 A file says that a row may need attention, nothing more. Whether it does depends on the time, on the cells and on the
 domains, which only a pass knows; and rows move on while it goes through them.
 
-When the DesiredLRP of a large process changes, its rows stay where they are, noted as *late*, until somebody has them
-filed anew some at a time (`Attention.catch_up`), or until they change themselves. Only then do all files agree.
+When the DesiredLRP of a process changes, its rows have to be filed anew. For a process with 100,000 rows that takes a
+quarter of a second, in which nobody else would get a turn. So the rows of a large process stay where they are, noted as
+*late*, until somebody has them filed anew some at a time (`Attention.catch_up`), or until they change themselves. Until then
+the files are those of an earlier DesiredLRP, so whoever goes through them catches up first.
 
 What every claim and every start passes through is kept to a few dictionary operations.
 """
@@ -48,7 +50,8 @@ class Attention:
     def __init__(self, desired: Mapping[str, DesiredLRP], rows_of: ByProcess) -> None:
         self._desired = desired
         self._rows_of = rows_of
-        # By process guid, the keys of rows that are filed as for an earlier DesiredLRP, and which one that was.
+        # By process guid, the places of rows that are filed as for an earlier DesiredLRP, and which one that was. It is kept
+        # because a row can only be taken from where it was put, and where that was follows from the DesiredLRP of then.
         self._late: dict[str, dict[int, DesiredLRP | None]] = {}
         self._counts: dict[Presence, dict[ActualLRPState, int]] = {
             presence: dict.fromkeys(ActualLRPState, 0) for presence in Presence
@@ -98,6 +101,7 @@ class Attention:
         self, key: ActualLRPKey, before: ActualLRP | None, after: ActualLRP | None
     ) -> None:
         desired = self._desired.get(key.process_guid)
+        # `surplus` counts rows, so it changes only when one comes or goes.
         if before is not None:
             self._take_out(key, before)
             self._take_out_by_desire(key, before, self._filed_under(key, desired) if self._late else desired)
@@ -116,6 +120,7 @@ class Attention:
         if more:
             self.desired_instances += more
             _add_to(self.surplus, process_guid, -more)
+        # Most updates change neither the number nor what cells are told of; for these all rows are filed rightly already.
         if before is not None and after is not None:
             if not more and before.routes == after.routes and before.metric_tags == after.metric_tags:
                 return
@@ -136,18 +141,21 @@ class Attention:
     def catch_up(self, rows_max: int) -> bool:
         """File at most ``rows_max`` of the rows that are late, all of one process; returns whether there may be more."""
         for process_guid, late in self._late.items():
+            # A late row is there: one that was removed was taken out of `late` by `_filed_under`.
             rows, desired = self._rows_of.by_place(process_guid), self._desired.get(process_guid)
             for place in list(islice(late, rows_max)):
                 lrp = rows[place]
                 self._take_out_by_desire(lrp.key, lrp, late.pop(place))
                 self._file_by_desire(lrp.key, lrp, desired)
             if not late:
-                del self._late[process_guid]
+                del self._late[process_guid]  # and return: the dictionary that is gone through has changed
             return True
         return False
 
     def _filed_under(self, key: ActualLRPKey, desired: DesiredLRP | None) -> DesiredLRP | None:
-        """The DesiredLRP by which a row is filed: ``desired``, unless it is late, which it is no more after this."""
+        """The DesiredLRP by which a row is filed: ``desired``, unless the row is late. A late one is struck off the list, since
+        the caller is about to file it anew.
+        """
         late = self._late.get(key.process_guid)
         place = place_of(key)
         if late is None or place not in late:
@@ -213,6 +221,7 @@ class Attention:
         if state is UNCLAIMED:
             self.unclaimed.discard(key, lrp.since_ns)
         elif state is RUNNING:
+            # Whether it was filed here is found out faster by looking than by comparing routes and tags once more.
             self.routes_drifted.pop(key, None)
             self.tags_drifted.pop(key, None)
         elif state is CRASHED:

@@ -16,6 +16,8 @@ from bbs.store.tables import Tables
 
 
 class Head:
+    """Owned by `bbs.store.store.Store`. Decisions read it through a scope (`bbs.store.scopes`)."""
+
     __slots__ = ("_committed", "_processes", "_staged")
 
     def __init__(self, committed: Tables) -> None:
@@ -58,15 +60,18 @@ class Head:
         return [lrp for index in indices for lrp in self.rows_at(process_guid, index).present()]
 
     def rows_max(self, process_guid: str) -> int:
-        """No fewer than the process has rows, and known at once; staged changes may count twice."""
+        """An upper bound of how many rows the process has, without looking at them: a committed row with a staged change counts
+        twice.
+        """
         staged = self._processes.get(process_guid, ())
         return len(self._committed.actual_lrps.by_process_guid[process_guid]) + len(staged)
 
     def places_of(self, process_guid: str) -> list[int]:
-        """The places (`bbs.store.indexes.place_of`) of all rows of one process in no order, among them some whose row
-        has gone or that come twice.
+        """The places (`bbs.store.indexes.place_of`) of all rows of one process, in no order.
 
-        That is all that can be had of 100,000 rows in a millisecond or two.
+        A row with a staged change comes twice if it was there before, and comes even if the change is its removal. To sort
+        that out would cost much more than the millisecond or two that this takes for 100,000 rows, and whoever asks looks at
+        each row again, some at a time.
         """
         staged = self._processes.get(process_guid, ())
         places = list(self._committed.actual_lrps.by_process_guid.by_place(process_guid))
@@ -107,6 +112,7 @@ class Head:
     def unstage(self, rows: Iterable[Row]) -> None:
         """Forget rows that have become durable, unless a later version of them is staged."""
         for row in rows:
+            # By identity: a later version may be equal, and is still to be written.
             if self._staged.get(row.key) is row:
                 del self._staged[row.key]
                 if row.key.table is ActualLRP:

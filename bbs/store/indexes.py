@@ -77,6 +77,7 @@ class ByProcess:
         if rows is None:
             self._filed[key.process_guid] = {place: lrp}
             return
+        # Only a new row that belongs before the last one disturbs the order: one that is replaced keeps its place.
         if place not in rows and place < next(reversed(rows)):
             self._disordered.add(key.process_guid)
         rows[place] = lrp
@@ -123,7 +124,8 @@ class TimeQueue(Generic[KeyT]):
     """Keys by a time of theirs, so that those that are due cost only themselves.
 
     Thousands of rows a second come and go here, and few of them are ever asked for. So only slots of time are kept in
-    order, not the keys within a slot: adding and discarding are dictionary operations.
+    order, not the keys within a slot: adding and discarding are dictionary operations, and only the slot that the time
+    asked for lies in has to be looked through.
     """
 
     __slots__ = ("_size", "_slots")

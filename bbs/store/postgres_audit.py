@@ -17,7 +17,9 @@ from bbs.store.side_connection import SideConnection
 from bbs.store.statements import audit_statement, page_statement
 
 LOW_32_BITS: Final = 0xFFFF_FFFF
-"""A row's ``xmin`` holds only these bits of the id of the transaction that wrote it; ids themselves have 64."""
+"""A row's ``xmin`` holds only these bits of the id of the transaction that wrote it; ids themselves have 64. So ids are cut
+down before they are compared with rows. That is safe because an audit compares only what is a few minutes old, and the lower
+bits come around again after four billion transactions; Postgres' ``age`` takes that turn into account."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
 """What one decision is about: what it may read, and what it waits for.
 
 A decision rests on all that it has read, also on rows that are staged and not yet durable. So nobody may hear of it
-before these are, and if they are undone, it is void. A *scope* makes sure of that: it is the only thing that a decision
-is given to read, and the key under which the store keeps what is on its way (`Store.settle`). What a decision writes lies
-within its scope, too.
+before these are durable, and if they are undone, the decision is undone with them.
+
+A *scope* makes sure of that. It is the only thing that a decision is given to read, and the store notes under the scope's
+key what is staged in it (`Store.settle`). What a decision writes lies within its scope, too, which the store asserts: a row
+outside of it would be changed unknown to those who wait for that row's own scope.
 """
 
 from collections.abc import Hashable, Iterable

@@ -68,9 +68,10 @@ _BOUNDS: Final = {record_class: (codec, Bounds.of(codec)) for record_class, code
 
 
 def must_be_storable(record: Record) -> None:
-    """Find what Postgres would not take.
+    """Find what Postgres would not take, before it gets into a batch with rows of others.
 
-    Stricter in one thing: varchar quietly cuts blanks off that don't fit, which memory would never learn of.
+    Stricter than Postgres in one thing: it cuts blanks off the end of a text that is too long for a varchar, and memory
+    would go on with the uncut text. Here such a text is refused.
 
     Raises:
       InvalidRequest: a text has more characters than its column.
@@ -78,7 +79,8 @@ def must_be_storable(record: Record) -> None:
     """
     codec, bounds = _BOUNDS[type(record)]
     values = codec.plain(record)
-    # Numbers and NULs are found while a statement's parameters are read, lengths only when it runs.
+    # In this order, since Postgres finds NULs and numbers while it reads a statement's parameters, lengths when it runs it,
+    # and the first thing it finds is the answer.
     if "\0" in "".join(bounds.texts(values)):
         raise UnknownError('ERROR: invalid byte sequence for encoding "UTF8": 0x00 (SQLSTATE 22021)')
     for kind, numbers, low, high in bounds.numbers:

@@ -42,8 +42,10 @@ RETRY_PAUSE_MAX_S: Final = 1.0
 
 LANDED_IN_A_TURN: Final = 100
 """Rows of a batch that become visible before others get a turn: 1 ms, or 5 if there are subscribers to tell."""
+
 WRITTEN_MAX: Final = 50_000
-"""Transactions remembered for the audit: half an hour of writes without a pause, of which it needs a minute's."""
+"""Transactions remembered for the audit: half an hour of writes without a pause, of which it needs a minute's. A transaction
+that is forgotten too early does no harm: the audit takes its rows for somebody else's, compares them, and finds no difference."""
 
 ENDED: Final = "the server is stopping; whether this was written is not known"
 
@@ -51,11 +53,19 @@ assert BATCH_ROWS_MAX <= STAGED_ROWS_MAX
 
 
 class StoreUnavailable(Trouble):
-    """The write did not happen, and may be tried again: the database is away, or too much waits for it."""
+    """A write was given up, and may be tried again: the database is away, too much waits for it, or the server is stopping.
+
+    In the first two cases it did not happen, or is undone before anything else is written. When the server stops nobody
+    knows whether the last batch was written; the next process finds out when it loads.
+    """
 
 
 class SettledByOther(UnknownError):
-    """The write built upon another one, staged before it, that the database rejected."""
+    """The write built upon another one, staged before it in the same scope, that the database rejected.
+
+    It is a refusal and not `Trouble`: the database is there and has answered, and all other writes go on. A convergence
+    pass that met trouble of the store would give up the rest of its work (`bbs.convergence.lrp_pass`); this ends one item.
+    """
 
 
 @dataclass(eq=False, slots=True)
@@ -182,17 +192,20 @@ class Store:
     async def commit(self, outcome: Outcome, scope: Scope) -> None:
         """Make ``outcome`` durable, then visible, then announced. Called by `bbs.acts.change` only.
 
-        ``scope`` is what the decision read. An outcome without rows waits for what is staged about it, since it may
-        rest on a row that is not durable yet.
+        ``scope`` is what the decision read. An outcome without rows waits for what is staged in that scope, since it may
+        rest on a row that is not durable yet; then its announcements are published.
 
         Raises:
-          StoreUnavailable: it failed for good, or too much is waiting already; `head` does not show it.
-          Failure: the database rejected it, or would, for this reason.
+          StoreUnavailable: it failed for good, or too much is waiting already. `head` does not show it. Without rows: what
+            it rests on failed, for whatever reason.
+          BBSError: a record cannot be stored (`must_be_storable`; nothing was staged), the database rejected the rows, or
+            it rejected a change in the same scope that was staged before (`SettledByOther`).
 
         Cancellation:
           Gives up the wait, not the write: rows are staged before the first checkpoint.
         """
         if not outcome.rows:
+            # Also the order of events asks for this: what is told here must not overtake what it rests on.
             await self.settle(scope)
             self._publish(outcome.announcements)
             return
@@ -202,6 +215,7 @@ class Store:
             raise StoreUnavailable(
                 f"too many writes are waiting for the database ({self._staged_rows} rows); nothing was changed, try again"
             )
+        # All rows are looked at before any is staged: an outcome is written whole or not at all.
         for row in outcome.rows:
             assert scope.holds(row.key), (scope.key, row.key)
             if row.record is not None:
@@ -251,11 +265,14 @@ class Store:
         await self.reconcile((), lambda rows: ())
 
     async def settle(self, scope: Scope) -> None:
-        """Wait until everything staged so far about ``scope`` is durable; a checkpoint only if something is.
+        """Wait until everything staged so far in ``scope`` is durable; a checkpoint only if something is staged.
 
         Raises:
-          StoreUnavailable: what the caller has seen in `head` did not come to be.
+          StoreUnavailable: a staged change, which the caller may have seen in `head`, failed.
+        Cancellation:
+          Gives up the wait only.
         """
+        # Outcomes land in the order in which they were staged, so the newest one's end is the end of all of the scope.
         staged = self._newest.get(scope.key)
         if staged is not None:
             await staged.done.wait()
@@ -265,7 +282,10 @@ class Store:
                 ) from staged.error
 
     async def drain(self) -> None:
-        """Wait until nothing is staged: for a stop that loses nothing. Ends, since every write has its deadline."""
+        """Wait until nothing is staged, so that `run` can be cancelled without a loss. Ends, since every write has a deadline.
+
+        New outcomes may still be staged meanwhile; whoever stops the server stops taking requests first.
+        """
         await self._idle.wait()
 
     def statistics(self) -> StoreStatistics:
@@ -287,6 +307,7 @@ class Store:
         task_status.started()
         try:
             while True:
+                # Between two batches, so that no write of ours can change the rows while they are being compared.
                 while self._comparisons:
                     await self._compare(self._comparisons.popleft())
                 if not self._queue:
@@ -304,11 +325,16 @@ class Store:
                 comparison.done.set()
 
     def _session_was_lost(self) -> None:
-        """Do not wait for the next write to find out whether somebody else has become master."""
+        """Find out at once, not at the next write, whether somebody else has become master: until then this process would
+        answer reads from memory that may be stale.
+        """
         self._session_is_lost = True
         self._work.set()
 
     async def _wait_for_work(self) -> None:
+        """Wait until something is staged or to be compared. First mend rows, or see whether the writer lock is still ours, if
+        need be: an idle server must not put these off until somebody writes.
+        """
         self._work.clear()
         self._idle.set()
         if not (self._mend or self._session_is_lost):
@@ -322,6 +348,7 @@ class Store:
                 await self._backend.hold()
         except (BackendUnavailable, StatementRejected) as trouble:
             self._on_trouble(trouble)
+            # A write that comes meanwhile takes the rows to be mended along, so it need not wait for the pause to end.
             with trio.move_on_after(RETRY_PAUSE_MAX_S):
                 await self._work.wait()
         else:
@@ -340,6 +367,8 @@ class Store:
     async def _reconciled(self, comparison: Comparison) -> Reconciled:
         if not comparison.keys:
             return Reconciled([], [])
+        # Rows that are staged, or to be mended, are about to be overwritten with what memory has. To take over the
+        # database's version of them would tell subscribers of a change that is undone a moment later.
         found = await self._backend.read(comparison.keys)
         differing = [
             row
@@ -348,12 +377,14 @@ class Store:
             and row.key not in self._mend
             and not self.head.is_staged(row.key)
         ]
+        # Before `apply`: the announcements compare with what memory had.
         announcements = comparison.announce(differing)
         self.committed.apply(differing)
         self._publish(announcements)
         return Reconciled(differing, found.left_out)
 
     def _take_batch(self) -> list[_Staged]:
+        """The outcomes staged first, as many as fit. The first is taken whatever its size: its rows are written together."""
         batch = [self._queue.popleft()]
         rows = len(batch[0].outcome.rows)
         while self._queue and rows + len(self._queue[0].outcome.rows) <= self._batch_rows_max:
@@ -366,24 +397,38 @@ class Store:
         try:
             await self._write_within_deadline(batch)
         except BackendUnavailable as trouble:
+            # If the connection broke during COMMIT the database may have these rows, and now everybody is told that they
+            # were not written. So they have to be written again as they were (see `_latest`).
             self._mend.update(row.key for staged in batch for row in staged.outcome.rows)
             text = f"the database is unavailable; nothing was changed, try again: {trouble}"
+            # What is queued behind fails as well, though its own deadline is later: any of it may have been decided on rows
+            # of this batch, which are undone now, and `head` can only fall back as a whole.
             self._fail([*batch, *self._queue], lambda: StoreUnavailable(text))
         except StatementRejected as rejection:
             if len(batch) == 1:
                 self._reject(batch[0], rejection.error)
             else:
-                # Somebody's row is poison; alone, it hurts nobody else.
+                # The database says what it does not like, but not whose row it is. So each outcome is written in a
+                # transaction of its own: only the one with that row is refused, and with it those that build upon it.
                 self._queue.extendleft(reversed(batch[1:]))
                 self._in_flight = batch[:1]
                 await self._write_or_fail()
                 for _ in batch[1:]:
+                    # A failure takes others out of the queue, so there may be fewer left than the batch had. Those behind
+                    # the batch are then written singly, too, which is slower and no less right.
                     if not self._queue:
                         break
                     self._in_flight = [self._queue.popleft()]
                     await self._write_or_fail()
 
     async def _write_within_deadline(self, batch: list[_Staged]) -> None:
+        """Try until the batch is durable, then land it.
+
+        Raises:
+          BackendUnavailable: the outcome staged first has waited for ``write_retry_s``, counted from its staging.
+          StatementRejected: nothing was written.
+          WriterLockLost: nothing was written, and this process may not write any more.
+        """
         began = trio.current_time()
         deadline = batch[0].staged_at + self._write_retry_s
         pause_s = 0.05
@@ -409,9 +454,10 @@ class Store:
         self._note(transaction, before)
 
     async def _land_all(self, batch: list[_Staged]) -> None:
-        """What is durable becomes visible, outcome by outcome; events for many subscribers may take their time.
+        """Make the outcomes of a durable batch visible, one by one, and tell of each.
 
-        A cancellation waits: none of these may be reported as failed any more.
+        With many subscribers that takes a while, so others get turns in between. A cancellation waits until all is done:
+        `run` would report the outcomes that are left as failed, and the database has them.
         """
         rows = 0
         for staged in batch:
@@ -431,7 +477,12 @@ class Store:
         self.written.append(Written(transaction, grown))
 
     def _latest(self, batch: Iterable[_Staged]) -> list[Row]:
-        """The rows of ``batch``, the last version of each, and those to be mended."""
+        """The rows of ``batch``, the last version of each, and those to be mended as `committed` has them.
+
+        Rows are mended in the very next transaction, whatever it is for. If the process ended after a later batch and before
+        they were mended, its successor would load rows whose writers were told that nothing was changed, and on which
+        nothing that was written later rests.
+        """
         rows = {key: Row(key, self.committed.get(key)) for key in self._mend}
         for staged in batch:
             for row in staged.outcome.rows:
@@ -439,6 +490,7 @@ class Store:
         return list(rows.values())
 
     def _land(self, staged: _Staged) -> None:
+        # Visible first, then told of: whoever lists after an event finds at least what the event said.
         rows = staged.outcome.rows
         self.committed.apply(rows)
         self.head.unstage(rows)
@@ -448,7 +500,9 @@ class Store:
         staged.done.set()
 
     def _reject(self, rejected: _Staged, error: Failure) -> None:
-        """Fail one outcome, and those staged after it that build upon it."""
+        """Fail one outcome, and those staged after it in the same scope, which were decided on its rows. Others stay: a
+        decision reads nothing outside its scope.
+        """
         doomed = [staged for staged in self._queue if staged.about == rejected.about]
         text = f"the change this one builds upon was refused, try again: {error}"
         self._fail([rejected], lambda: error)
@@ -460,11 +514,13 @@ class Store:
             staged.error = make_error()
             self._failed += 1
             self._forget(staged)
+        # The overlay does not know which row is whose, so it is made anew from what is left.
         failed = set(map(id, doomed))
         self._queue = deque(staged for staged in self._queue if id(staged) not in failed)
         self.head.reset()
         for staged in self._queue:
             self.head.stage(staged.outcome.rows)
+        # Last, so that whoever tries again at once decides on what is left.
         for staged in doomed:
             staged.done.set()
 

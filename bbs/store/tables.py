@@ -75,7 +75,9 @@ class ActualLRPTable:
 
 
 class DesiredLRPTable:
-    """Rows are kept in the order of their process guids: an app guid is a prefix of those of its processes."""
+    """Rows are kept in the order of their process guids. The app guid is a prefix of the guids of its processes, so all
+    processes of an app stand together, and `with_prefix` need not look at the others.
+    """
 
     __slots__ = ("by_domain", "rows")
 
@@ -145,6 +147,8 @@ class TaskQueue:
 
         Each page is looked up when it is asked for, so a caller may have a checkpoint in between, and tasks may come and go.
         """
+        # Keys are pairs of a time and a guid, and no guid is empty. So all keys of a time lie behind (time, ""), and
+        # exclusive bounds made of that mean: from the nanosecond after `after_ns` on, and before `before_ns`.
         last = None if after_ns is None else (after_ns + 1, "")
         end = None if before_ns is None else (before_ns, "")
         while page := list(islice(self._filed.irange(last, end, inclusive=(False, False)), tasks)):
@@ -186,6 +190,7 @@ class TaskTable:
         )
 
     def put(self, task_guid: str, task: Task) -> None:
+        # The former version is filed under its own state and times, so it has to be taken out by these.
         self.delete(task_guid)
         self.rows[task_guid] = task
         if task.unreadable:
@@ -207,7 +212,8 @@ class TaskTable:
 
 
 NO_CELL: Final = "\0"
-"""Where a running task that names no cell is filed. No cell is called that: Postgres could not store it."""
+"""Where a running task that names no cell is filed, since an `Index` leaves empty values out and convergence must find the
+task. No cell is called that: Postgres could not store it."""
 
 
 def _cell_of_running(task: Task) -> str:
@@ -244,6 +250,7 @@ class Tables:
     def apply(self, rows: Iterable[Row]) -> None:
         for (table_class, key), record in rows:
             table = self._by_class[table_class]
+            # The table first: `attention` looks other rows of the process up there.
             before = table.delete(key) if record is None else table.put(key, record)
             if tell := self._attentive.get(table_class):
                 tell(key, before, record)

@@ -34,9 +34,13 @@ Slice = tuple[Codec, list[Row], list[Undecodable]]
 
 
 async def unseen(fetch: Fetch, keyring: Keyring, seen: Seen) -> AsyncGenerator[Slice, None]:
-    """Everything that is not as ``seen``, which is brought up to date slice by slice.
+    """The rows that are new or have another version than in ``seen``, and those that are gone, in slices. ``seen`` is
+    brought up to date with each slice before it is yielded.
 
-    Rows that can't be read are never seen, so they come again each time.
+    Rows that can't be read are never noted as seen, so they are read and reported again each time.
+
+    Raises:
+      Whatever ``fetch`` raises. What was yielded is good, and a new call goes on from there.
     """
     for record_class, codec in CODECS.items():
         versions = seen.versions[record_class]
@@ -46,6 +50,7 @@ async def unseen(fetch: Fetch, keyring: Keyring, seen: Seen) -> AsyncGenerator[S
                     for slice_ in sliced(page, SLICE_ROWS):
                         yield _read(record_class, slice_, keyring, seen)
             continue
+        # What was seen before and does not come up while all keys are gone through has been deleted.
         gone = dict.fromkeys(versions)
         changed: list[Values] = []
         async with aclosing(_pages(fetch, codec, PAGE_KEYS, whole=False)) as pages:
@@ -65,6 +70,8 @@ async def unseen(fetch: Fetch, keyring: Keyring, seen: Seen) -> AsyncGenerator[S
 
 
 async def _pages(fetch: Fetch, codec: Codec, rows: int, *, whole: bool) -> AsyncGenerator[list[Any], None]:
+    # By the last key, not by a number of rows: somebody else may insert and delete meanwhile, and a row that was there all
+    # the time is then neither skipped nor read twice.
     after: Values = ()
     while page := await fetch(page_statement(codec, first=not after, whole=whole), *after, rows):
         after = tuple(page[-1][: codec.key_columns])
@@ -80,5 +87,6 @@ def _read(record_class: type[Record], stored: Sequence[Any], keyring: Keyring, s
         if key not in unread:
             versions[key] = row[-1]
         elif key in versions:
+            # It could be read before: memory must not keep a version that the table does not have any more.
             rows.append(seen.gone(record_class, key))
     return codec, rows, undecodable

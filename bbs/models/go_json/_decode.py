@@ -101,6 +101,7 @@ def _fill(message: Message, text: str) -> None:
         if place is None:
             continue
         holder = message
+        # Flattened: the key stands among the parent's, and its field in a sub-message, which is there even for a null.
         for name in place.path:
             holder = getattr(holder, name)
             holder.SetInParent()
@@ -132,6 +133,7 @@ def _fill_field(message: Any, form: Form, text: str) -> None:
             except FieldWrong as wrong:
                 raise wrong.within(f"[{quote(name)}]") from wrong
     elif form.field.is_repeated:
+        # A key that comes twice: of lists the last one counts, while objects and maps are merged, as in Go.
         del target[:]
         for index, value in enumerate(_elements(text)):
             try:

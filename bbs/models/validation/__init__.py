@@ -1,8 +1,10 @@
 """What is wrong with a message, in upstream's words and order (spec: validation.md).
 
-`violations` lists it, `validate` refuses with it. The modules inside go from small to large: ``fields`` (words, limits),
-``actions``, ``egress``, ``images``, ``rootfs``, ``parts``, ``aggregates``, ``requests``; ``stored`` has the models that
-no endpoint takes.
+`violations` lists it, `validate` refuses with it. A refusal's text joins all violations, and is to be upstream's to the
+letter. So the order of the checks inside each function is upstream's, and so are doubles and odd words.
+
+The modules inside go from small to large: ``fields`` (words, limits), ``actions``, ``egress``, ``images``, ``rootfs``,
+``parts``, ``aggregates``, ``requests``; ``stored`` has the models that no endpoint takes.
 """
 
 from collections.abc import Callable

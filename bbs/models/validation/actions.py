@@ -17,6 +17,7 @@ def action(wrapper: pb.Action) -> list[str]:
 
 
 def checksum(algorithm: str, value: str) -> list[str]:
+    """What is wrong with a checksum: the first thing only, as upstream stops there."""
     if value and not algorithm:
         return [invalid("checksum algorithm")]
     if algorithm and not value:

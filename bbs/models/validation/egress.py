@@ -85,6 +85,7 @@ def _parts(destination: str) -> Iterator[str]:
 
 
 def _destination(part: str) -> list[str]:
+    # The first of the two characters says what it is meant to be, as upstream: an address can have neither.
     separator = next((character for character in part if character in "-/"), "")
     if separator == "/":
         return [] if is_cidr(part) else [f"invalid CIDR address: {part}"]
@@ -138,4 +139,5 @@ def _is_at_most(digits: str, limit: int) -> bool:
 
 
 def _sixteen_bytes(address: bytes) -> bytes:
+    # As Go compares: an IPv4 address stands among the IPv6 ones in its mapped form.
     return address if len(address) == 16 else bytes(10) + b"\xff\xff" + address

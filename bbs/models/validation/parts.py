@@ -90,5 +90,6 @@ def check(one: pb.Check) -> list[str]:
     has_tcp, has_http = one.HasField("tcp_check"), one.HasField("http_check")
     if has_tcp and has_http:
         return [invalid("check")]
+    # With neither, the HTTP check's port is 0, which is refused: as upstream, an empty check is one with a bad port.
     port = one.tcp_check.port if has_tcp else one.http_check.port
     return [] if 1 <= port <= PORT_MAX else [invalid("port")]

@@ -1,7 +1,7 @@
 """Records to rows and back: which record field lives in which column, and in which encoding (spec: storage.md §1, §3).
 
-There is one codec per class of records, found in `CODECS`; a new kind of record is a new `Codec` and an entry there. A
-row here is a tuple of column values in the order of ``Codec.columns``. Columns that upstream no longer uses
+There is one codec per class of records, found in `CODECS`; a new kind of record is a new `Codec` and an entry there. Tables
+are loaded in the order of `CODECS`. A row here is a tuple of column values in the order of ``Codec.columns``. Columns that upstream no longer uses
 (``evacuating`` and ``expire_time`` of ``actual_lrps``) are left to their defaults.
 
 Sealed columns hold either JSON (`bbs.store.json_columns`) or an envelope (`bbs.store.codecs.envelope`).

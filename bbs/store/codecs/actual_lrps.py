@@ -1,4 +1,4 @@
-"""How ActualLRPs are stored."""
+"""How ActualLRPs are stored (spec: storage.md §1.4, §3)."""
 
 from collections.abc import Sequence
 from sys import intern
@@ -84,11 +84,12 @@ class ActualLRPCodec(Codec):
         try:
             known_presence, known_state = Presence(presence), ActualLRPState(state)
         except ValueError as error:
-            # Upstream would read it, so deleting is not for us to do.
+            # Upstream reads any state and presence. Such a row may mean something to a newer version, so it stays.
             raise self.unreadable(row, "presence, state", error, Policy.LEAVE_OUT) from error
         column = "net_info"
         try:
-            # Written anew, since a start compares it byte by byte with what a cell reports.
+            # Decoded and encoded again: a start compares it byte by byte with what a cell reports, and upstream's server may
+            # have written the same message in other bytes. Without this, the next report of every instance would be a write.
             opened_net_info = (
                 encode_message(open_envelope(pb.ActualLRPNetInfo, keyring.open(net_info)))
                 if net_info

@@ -32,7 +32,8 @@ class Undecodable(Exception):
 class Codec(ABC):
     """How records of one class are stored: which field lives in which column of ``table``, and how it is written there.
 
-    The first columns are the primary key, the last ones are sealed.
+    The first ``key_columns`` columns are the primary key: statements read a page of rows on from the key of the last one.
+    The sealed columns come last, so that `encode` can append them to what `plain` gives.
     """
 
     table: str
@@ -52,11 +53,11 @@ class Codec(ABC):
 
     @abstractmethod
     def plain(self, record: Any) -> Values:
-        """The values of the columns that are not sealed. Cheap."""
+        """The values of the columns that are not sealed. Called for every write before it is staged, so it encrypts nothing."""
 
     @abstractmethod
     def encode(self, record: Any, keyring: Keyring) -> Values:
-        """The column values of ``record``."""
+        """The values of all columns. Sealing takes a random nonce, so equal records have different values."""
 
     @abstractmethod
     def decode(self, row: Sequence[Any], keyring: Keyring) -> Record:

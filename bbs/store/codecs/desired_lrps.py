@@ -1,4 +1,4 @@
-"""How DesiredLRPs are stored."""
+"""How DesiredLRPs are stored (spec: storage.md §1.3, §3)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -86,7 +86,8 @@ class DesiredLRPCodec(Codec):
         def opened_run_info() -> bytes:
             opened = keyring.open(run_info)
             open_envelope(pb.DesiredLRPRunInfo, opened)
-            # As it is, with fields that a newer version may have put there and will want back.
+            # Kept byte for byte, not encoded again: a newer version may have written fields that are unknown here. An update
+            # writes the whole row, and would drop them.
             return opened[len(ENVELOPE) :]
 
         return DesiredLRP(
@@ -110,7 +111,8 @@ class DesiredLRPCodec(Codec):
                 lambda: jsonc.load_metric_tags(keyring.open(metric_tags)) if metric_tags else (),
             ),
             update_strategy=update_strategy,
-            # Last: a row that has something else wrong as well is rather left alone than deleted.
+            # Last, since of several broken columns the first one decides: a row in which more is wrong is left alone rather
+            # than deleted.
             run_info=read("run_info", opened_run_info, Policy.DELETE),
             tag=ModificationTag(epoch=epoch, index=index or 0),
         )

@@ -1,4 +1,4 @@
-"""How domains are stored."""
+"""How domains are stored (spec: storage.md §1.2). Nothing is sealed, and any row can be read."""
 
 from collections.abc import Sequence
 from typing import Any

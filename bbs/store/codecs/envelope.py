@@ -1,4 +1,4 @@
-"""What sealed columns that are not JSON hold: two bytes of which the second means nothing, then protobuf."""
+"""What sealed columns that are not JSON hold before encryption: two bytes, then protobuf (spec: storage.md §3.2)."""
 
 from typing import Final, TypeVar
 
@@ -8,15 +8,16 @@ from bbs.models.errors import InvalidRequest
 from bbs.models.wire import decode
 
 ENVELOPE: Final = b"\x02\x00"
+"""The format, 2 for protobuf, and a version that means nothing. Old rows may have other bytes there."""
 
 M = TypeVar("M", bound=Message)
 
 
 def open_envelope(message_class: type[M], plaintext: bytes) -> M:
-    """The message in an envelope, whose two leading bytes may be anything, but must be there.
+    """The message in an envelope. As upstream, the two leading bytes must be there and are not looked at.
 
     Raises:
-      ValueError: it is none.
+      ValueError: ``plaintext`` is too short, or what follows is not such a message.
     """
     if len(plaintext) < len(ENVELOPE):
         raise ValueError("the envelope is cut short")

@@ -1,4 +1,4 @@
-"""How tasks are stored."""
+"""How tasks are stored (spec: storage.md §1.5, §3)."""
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
@@ -14,7 +14,9 @@ from bbs.store.crypto import Keyring
 
 
 class TaskCodec(Codec):
-    """A task whose definition can't be read is a record all the same: requests about it must fail, and it must go in its time."""
+    """A task whose definition can't be read is a record all the same: requests about it must fail with Deserialize and not
+    with ResourceNotFound, and convergence must find and delete it. Its column is kept as it is, to be written back unchanged.
+    """
 
     table = "tasks"
     columns = (
@@ -55,7 +57,7 @@ class TaskCodec(Codec):
         try:
             opened = keyring.open(task_definition)
             open_envelope(pb.TaskDefinition, opened)
-            # As it is, with fields that a newer version may have put there and will want back.
+            # Kept byte for byte, with fields that a newer version may have written: each change of state writes the row.
             definition = opened[len(ENVELOPE) :]
         except (ValueError, RecursionError):
             unreadable = task_definition or UNREADABLE_BLANK
@@ -83,4 +85,4 @@ _plain_of_task: Callable[[Task], Values] = attrgetter(
 )  # fmt: skip
 
 UNREADABLE_BLANK: Final = " "
-"""What an empty column is kept as: as unreadable, and not empty."""
+"""What stands for an empty column in ``Task.unreadable``, where '' means that the definition can be read."""
