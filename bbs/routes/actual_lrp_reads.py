@@ -33,7 +33,10 @@ def select(
     cell_id: str = "",
     domain: str = "",
 ) -> list[ActualLRP]:
-    """Rows that match every filter given, found through the narrowest index there is for them."""
+    """Rows that match every filter given, found through the narrowest index there is for them.
+
+    ``index`` 0 is a filter, '' is none. A list of its own: the table may change while the caller goes through it in turns.
+    """
     found: Collection[ActualLRP]
     if process_guid and index is not None:
         found = table.rows_at(process_guid, index).present()
@@ -73,6 +76,8 @@ class ActualLRPReads:
         by_process_guid = self._table.by_process_guid
         known: list[str] = []
         turns = CountedTurns(GUIDS_IN_A_TURN)
+        # A request may hold 200,000 guids, mostly of processes that we have nothing of. Those are sorted out first, so that
+        # only what is known has to be sorted, which cannot be done in turns.
         for process_guid in dict.fromkeys(request.process_guids):
             if by_process_guid[process_guid]:
                 known.append(process_guid)

@@ -31,6 +31,8 @@ class ActualLRPLifecycle:
         )
         return SUCCESS
 
+    # Both revisions of the route have the same message, but a cell that uses the old one knows neither internal routes nor
+    # metric tags, so these are read differently (`StartReport`).
     async def start(self, request: pb.StartActualLRPRequest, call: Call) -> Answer:
         return await self._start(StartReport.from_request(request), call)
 
@@ -65,6 +67,7 @@ class ActualLRPLifecycle:
         return SUCCESS
 
     async def remove(self, request: pb.RemoveActualLRPRequest, call: Call) -> Answer:
+        # Without an instance key the row goes whoever holds it; an empty key would be one that nobody has.
         given = request.HasField("actual_lrp_instance_key")
         await self._context.change(
             self._process(request.process_guid),
@@ -77,6 +80,12 @@ class ActualLRPLifecycle:
         return SUCCESS
 
     async def retire(self, request: pb.RetireActualLRPRequest, call: Call) -> Answer:
+        """Remove an instance that is on no cell; else ask its cell to stop it, and answer when the cell has been asked.
+
+        Once the cell is found, and before it is asked, the event streams are told that the instance is gone, although its
+        row stays until the cell removes it. Upstream does so, also if every stop then fails (spec: actual-lrps.md §6.7,
+        rows 6 and 7); routers have long dropped the instance by the time it stops.
+        """
         key = request.actual_lrp_key
         await self._context.change(
             self._process(key.process_guid),

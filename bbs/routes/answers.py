@@ -2,6 +2,10 @@
 
 An answer is protobuf in one piece or, for a list, in slices that are sent one after another. Records bring their own
 wire bytes, so a list is a join; no message object is made for it.
+
+Errors leave a handler as exceptions and become bytes in `RPC.__call__` only: a refusal (`BBSError`) as it is, trouble
+(`bbs.models.errors.Trouble`: the database or a peer) as an UnknownError with its text. Any other exception is a bug and
+passes through, and `bbs.http` ends the request.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -32,7 +36,9 @@ RECORDS_BETWEEN_LOOKS: Final = 64
 """Records joined between two looks at the clock: about 2 ms of work when none of them was encoded before."""
 
 SLICE_BYTES: Final = 256 * 1024
-"""A piece of a long answer. Larger ones gain nothing, smaller ones cost TLS throughput (design: Reads)."""
+"""A piece of a long answer, which may have 300 MB: to join it in one go would hold the event loop, and need that much
+memory in one stretch. Larger slices gain nothing, smaller ones cost TLS throughput.
+"""
 
 RequestT = TypeVar("RequestT", bound=Message)
 RecordT = TypeVar("RecordT")
@@ -44,7 +50,9 @@ def error_response(error: BBSError) -> bytes:
 
 
 class RefusedBeside(Exception):
-    """A refusal by a handler whose answer says something ``beside`` the error, as bytes of the response."""
+    """A refusal by a handler whose answer says something besides the error: ``beside`` is the response's other fields,
+    encoded. It is no `Failure`, so that nobody on the way takes it for the bare refusal and loses these.
+    """
 
     def __init__(self, error: BBSError, beside: bytes) -> None:
         super().__init__(str(error))
@@ -55,10 +63,15 @@ class RefusedBeside(Exception):
 class RPC(Generic[RequestT]):
     """A handler that decodes, validates, and hands the request and its `Call` to ``handle``.
 
+    ``handle`` may raise any `Failure`, or `RefusedBeside`; both become the answer's error.
     ``on_unrecoverable`` is told of a refusal that this process cannot recover from; the answer still goes out.
     ``is_allowed`` raises a BBSError for a valid request that we refuse all the same, as if it were not valid.
-    ``beside_invalid`` goes with the error that answers a request that can't be read or is not valid, and
-    ``on_invalid`` is told of it, with as much of the request as could be read; it says whether it told others.
+    ``beside_invalid`` are encoded fields that go with the error if the request can't be read or is not valid, and
+    ``on_invalid`` is told of it, with as much of the request as could be read; it returns whether the developers of the
+    app could be told, which is logged.
+
+    Cancellation:
+      A large body is read by a thread to its end first. Then as the handler, which gives up waiting, not what is staged.
     """
 
     __slots__ = (
@@ -107,6 +120,8 @@ class RPC(Generic[RequestT]):
             if log is not None:
                 log.invalid(call, error, app_is_told=app_is_told)
             return error_response(error) + self._beside_invalid
+        # What the log will say is worked out before the handler decides, from the rows that the decision is going to see:
+        # afterwards they are gone. Lines that speak of the outcome are added later, by `tell_decided` and `tell_committed`.
         said = None if log is None else log.begin(call, request)
         try:
             answer = await self._handle(request, call)
@@ -123,7 +138,7 @@ class RPC(Generic[RequestT]):
             return error_response(reason) + beside
         else:
             if said is not None:
-                said.committed()
+                said.committed()  # of a read, or of a handler that changed nothing; others have said so themselves
             return answer
         finally:
             if said is not None:
@@ -142,6 +157,11 @@ class RPC(Generic[RequestT]):
         return request, None
 
     def _read_large(self, body: bytes) -> tuple[RequestT, BBSError | None]:
+        """As `_read`, in a thread. Only here the limits are looked at: what is read at once is far below them.
+
+        Fields are counted before protobuf sees the body, since decoding cannot be interrupted: it would hold the event loop
+        up from this thread, too. The count is Python's, and gives way.
+        """
         try:
             must_not_be_too_large(self._request_class, body)
             must_not_have_too_many_fields(self._request_class, body)
@@ -176,6 +196,12 @@ async def joined(records: Sequence[RecordT], framed: Callable[[RecordT], bytes])
     """The bytes of a list response, made without holding the event loop for long.
 
     ``records`` is a snapshot that nobody changes meanwhile; ``framed`` gives a record's bytes as a list element.
+
+    The clock decides when others get a turn. To count records would not do: one that has been encoded before costs next to
+    nothing, and one that has not may be large. So any number would be too long a turn for some lists, and too short for others.
+
+    Cancellation:
+      Between two slices of work; what was made is dropped.
     """
     if len(records) <= RECORDS_BETWEEN_LOOKS:
         return [b"".join(map(framed, records))]

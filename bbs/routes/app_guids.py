@@ -1,8 +1,9 @@
 """Filters by app guid: which DesiredLRPs they match, in turns with others, whatever a client puts into them.
 
-Upstream puts an app guid into a LIKE pattern as it is, so its wildcards work (spec: api.md 8.5). As a regular expression
-such a pattern could take for ever; here the text between two ``%`` is looked for from where the last one ended, which
-is enough, since each may as well match as early as it can.
+Upstream puts an app guid into a LIKE pattern as it is, so its wildcards work (spec: api.md 8.5). One regular expression for
+the whole pattern, with ``.*`` for ``%``, could take for ever: where a match fails it tries every other place for each of
+them. Here the texts between two ``%`` are looked for one after another, each from where the one before ended, and the first
+place is always taken. That finds every match: what comes later only has more room the earlier a text matches.
 """
 
 import re
@@ -30,7 +31,9 @@ _WILDCARD: Final = re.compile(r"[%_\\]")
 
 
 class AppGuids:
-    """Distinct ones, those with a wildcard apart. Made by `app_guids`."""
+    """The distinct app guids of one request: texts without a wildcard in ``_plain``, the others compiled in ``_patterns``.
+    Made by `app_guids`.
+    """
 
     def __init__(self) -> None:
         self._plain: dict[str, None] = {}
@@ -39,6 +42,8 @@ class AppGuids:
     async def filtered(self, lrps: Sequence[DesiredLRP]) -> list[DesiredLRP]:
         """Those that any of the app guids matches, in their order."""
         found, turns = [], CountedTurns(GUIDS_IN_A_TURN)
+        # Each beginning of a process guid that is as long as some app guid is looked up. App guids are UUIDs, so there is
+        # one length, and thousands of them cost no more than one.
         lengths = {len(guid) for guid in self._plain}
         for lrp in lrps:
             guid = lrp.process_guid
@@ -54,7 +59,10 @@ class AppGuids:
         return found
 
     async def found_in(self, table: DesiredLRPTable) -> list[DesiredLRP]:
-        """Those of all rows that any of the app guids matches."""
+        """Those of all rows that any of the app guids matches, in no particular order.
+
+        The table's order finds the rows of a plain guid directly; a pattern, or '' which matches all, has to look at each row.
+        """
         if self._patterns or "" in self._plain:
             return await self.filtered(list(table.rows.values()))
         found: dict[str, DesiredLRP] = {}
@@ -67,7 +75,8 @@ class AppGuids:
 
 
 async def app_guids(texts: Sequence[str]) -> AppGuids:
-    """
+    """The filter for ``texts`` as they stand in a request: any of them may match.
+
     Raises:
       InvalidRequest: too many have wildcards.
     """
@@ -87,7 +96,7 @@ async def app_guids(texts: Sequence[str]) -> AppGuids:
 
 
 class Like:
-    """What SQL's LIKE matches, for a pattern that ends in a ``%``."""
+    """What SQL's LIKE matches, for a pattern that ends in a ``%``: ``first`` at the beginning, then ``others`` in order."""
 
     def __init__(self, first: re.Pattern[str], others: Sequence[re.Pattern[str]]) -> None:
         self._first = first
@@ -103,7 +112,9 @@ class Like:
 
 
 def like(prefix: str) -> Like:
-    """The pattern ``<prefix>%``. A backslash takes the meaning from what follows it."""
+    """The pattern ``<prefix>%``: ``_`` is any one character, ``%`` any text, and a backslash has the next one stand for
+    itself.
+    """
     parts = [""]
     for escaped, character in re.findall(r"(?s)(\\?)(.)", prefix):
         if character == "%" and not escaped:

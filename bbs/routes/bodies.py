@@ -1,7 +1,12 @@
 """From a body to a request that is valid, at a price that the client does not choose.
 
 protobuf decodes in one go and lets no other thread run meanwhile, so what it is given is bounded: in bytes, and, where the
-bytes are many, in fields. A large body is read by a thread, whose Python shares the interpreter with the event loop.
+bytes are many, in fields, since an empty message takes two bytes in a body and is still to be made. So three ways:
+
+* a tiny body is decoded and validated on the spot;
+* so is a small one with few fields: a thread would cost more than it saves;
+* any other is for a thread (`READERS`). Its Python shares the interpreter with the event loop, which goes on; only the
+  decoding itself does not, and that is why fields are counted before it.
 """
 
 from collections.abc import Mapping
@@ -33,11 +38,11 @@ LARGE: Final = frozenset(
 )
 
 TINY_BYTES_MAX: Final = 4 << 10
-"""A body no larger than this is read on the spot, whatever is in it: 8 ms at worst, and nearly all are."""
+"""A body no larger than this is read on the spot, whatever is in it: 8 ms at worst. Nearly all bodies are."""
 
 READ_AT_ONCE_BYTES_MAX: Final = 256 << 10
 READ_AT_ONCE_FIELDS_MAX: Final = 1_000
-"""So is one within both of these: it costs 6 ms to find out what is wrong with 1,000 messages."""
+"""A body within both of these is read on the spot, too: to find out what is wrong with 1,000 messages takes 6 ms."""
 
 GUID_LISTS: Final = frozenset({pb.ActualLRPsByProcessGuidsRequest, pb.DesiredLRPsRequest})
 
@@ -48,7 +53,9 @@ GUIDS_MAX: Final = 200_000
 """Of a list, which is decoded faster."""
 
 READERS: Final = trio.CapacityLimiter(2)
-"""Large bodies being read at once; others wait for these, each of which ends."""
+"""Large bodies being read at the same time. Others wait, without a deadline: each of these ends, as its size is bounded.
+With more threads the event loop would get less of the interpreter.
+"""
 
 RequestT = TypeVar("RequestT", bound=Message)
 
@@ -95,8 +102,9 @@ def must_not_have_too_many_fields(
 
 
 class _Inner(dict[int, "_Inner | None"]):
-    """By the number of a length-delimited field that has more than one thing in it, what that is: a message with such
-    fields, or, as ``None``, packed numbers.
+    """Where to look for more fields inside a message's fields, by the number of the field: a submessage has an `_Inner` of
+    its own, ``None`` stands for a list of numbers, which may be packed. Fields that are not here (texts, bytes, single
+    numbers) count as one.
     """
 
 
@@ -107,7 +115,7 @@ def _inner_fields(descriptor: Descriptor) -> _Inner:
     def inner_of(message: Descriptor) -> _Inner:
         if message in made:
             return made[message]
-        inner = made[message] = _Inner()
+        inner = made[message] = _Inner()  # before its fields are looked at: a message may contain itself
         for field in message.fields:
             if field.message_type is not None:
                 inner[field.number] = inner_of(field.message_type)
@@ -119,7 +127,12 @@ def _inner_fields(descriptor: Descriptor) -> _Inner:
 
 
 def _count_up_to(most: int, body: bytes, inner: Mapping[int, _Inner | None]) -> int:
-    """
+    """How many fields ``body`` has, at all depths, but no more than ``most``, which also bounds the work. Packed numbers
+    are counted by their bytes, so rather too many.
+
+    A list of what is yet to be read takes the place of recursion, so depth does not matter. Lengths are not checked against
+    the message around them: the decoder does that.
+
     Raises:
       IndexError, ValueError: this is no message.
     """

@@ -12,7 +12,9 @@ CERTIFICATES_MAX: Final = 4096
 
 @lru_cache(maxsize=CERTIFICATES_MAX)
 def certificate_data(der: bytes | None) -> dict[str, object]:
-    """Log data of a leaf certificate; nothing without one, or if it cannot be read. Not to be changed."""
+    """Log data of a leaf certificate; {} without one, or if it cannot be read. Remembered, as each request asks again for
+    the same few: all callers share the dict, so nobody may change it.
+    """
     if der is None:
         return {}
     try:
@@ -25,6 +27,7 @@ def certificate_data(der: bytes | None) -> dict[str, object]:
 def _names(whose: str, name: x509.Name) -> dict[str, object]:
     common_names = _values(name, NameOID.COMMON_NAME)
     return {
+        # Of several common names Go keeps the last.
         f"peer_cert_{whose}_common_name": common_names[-1] if common_names else "",
         f"peer_cert_{whose}_organization": _values(name, NameOID.ORGANIZATION_NAME) or None,
         f"peer_cert_{whose}_organizational_unit": _values(name, NameOID.ORGANIZATIONAL_UNIT_NAME) or None,

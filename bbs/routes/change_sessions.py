@@ -10,9 +10,10 @@ from bbs.routes.handler_log import trace_data_of
 class ChangeSessions:
     """Below the handler's session ``name``, each made when it is needed: most changes ask nobody for anything.
 
-    ``data`` is what all lines carry, and ``number`` that of the session in which instances are started or stopped, as the
-    request's story has it (`bbs.routes.stories.desired_lrps`). ``starts`` are the indices that the request may start, if
-    that is known from the beginning.
+    ``data`` is what all lines carry, and ``number`` that of the session in which instances are started or stopped. It has
+    to be the one in the request's story (`bbs.routes.stories.desired_lrps`): both write into the same session, and an
+    operator follows it by its number. The session that updates instances comes after it. ``starts`` are the indices that
+    the request may start, if that is known from the beginning; else `scaled` says so, before the first session is asked for.
     """
 
     __slots__ = ("_call", "_context", "_data", "_name", "_number", "_process_guid", "_starts", "_stops_from")

@@ -21,9 +21,10 @@ from bbs.sync.hubs.hub import EventHubs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """``now_ns`` is the wall clock, in Unix nanoseconds.
+    """``now_ns`` is the wall clock, in Unix nanoseconds; ``new_guid`` makes epochs of modification tags.
 
-    ``app_log`` tells the developers of a process' app that a request about it was refused as it stood, if it can.
+    ``app_log`` takes a process guid and what is wrong with a request about it, and tells the developers of the app; it
+    returns False if the guid is no app's.
     ``update_workers`` and ``max_task_retries`` are upstream's settings of these names; no process may be desired with
     more than ``desired_lrp_instances_max`` instances.
     """
@@ -52,16 +53,24 @@ class Context:
     ) -> Outcome:
         """Decide about ``scope``, wait until what was decided is durable, and have its effects performed.
 
-        ``log`` gives the session in which an effect is told, ``cause`` is that of its auctions.
+        ``decide`` reads rows from ``scope`` only, and must not wait: what it returns is staged in the same breath, so that
+        no other request can come between. ``log`` gives the session in which an effect is told; it is called only if there
+        is an effect. ``cause`` is that of the outcome's LRP auctions.
 
         Raises:
-          BBSError: the decision's refusal, at once or after its work.
-          Trouble: the store's, or a peer's.
+          BBSError: the decision's refusal, the database's of these rows, or a peer's answer that is the request's. A
+            refusal that the outcome itself brings (`Outcome.refusal`) is raised after its rows are durable and its
+            effects performed.
+          Trouble: the change, or what it rests on, failed for good (`StoreUnavailable`), or a peer failed whose word the
+            request's answer depends on: a cell at retire, and one that cannot be called at cancel. Rows are durable then.
+        Cancellation:
+          Gives up the wait, not the write: what was decided is written, and its effects may be left out. Convergence makes
+          up for them.
         """
 
         def decided(scope: ScopeT) -> Outcome:
             outcome = decide(scope)
-            tell_decided(outcome)
+            tell_decided(outcome)  # now, not when it is durable: upstream's line comes before its transaction
             return outcome
 
         outcome = await change(scope, decided)

@@ -39,7 +39,11 @@ async def select(
 ) -> list[DesiredLRP]:
     """Rows that match every filter given. An app guid matches the process guids that begin with it.
 
-    Long lists of guids are gone through in turns with others.
+    Long lists of guids are gone through in turns with others. Only the rows themselves are looked at then, each once, so it
+    does no harm that the table changes meanwhile: the answer has each row as it was at some moment of the request.
+
+    Raises:
+      InvalidRequest: too many app guids with wildcards.
     """
     lrps: list[DesiredLRP]
     if process_guids:

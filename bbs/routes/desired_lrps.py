@@ -17,7 +17,8 @@ class DesiredLRPLifecycle:
     """A request's answer waits for the auction it causes, and for nothing else that a peer does.
 
     A request about few instances is one outcome, decided here. One about many is for `LargeProcesses`, and until it is
-    done others about the same process wait.
+    done others about the same process wait: each handler calls `LargeProcesses.done_with` first, and has no checkpoint
+    between that and its decision, else two of them might work on the same process at a time.
     """
 
     def __init__(self, context: Context) -> None:
@@ -25,7 +26,7 @@ class DesiredLRPLifecycle:
         self._large = LargeProcesses(context)
 
     def must_be_allowed(self, request: pb.DesireLRPRequest | pb.UpdateDesiredLRPRequest) -> None:
-        """Look at how many instances a valid request asks for.
+        """Look at how many instances a valid request asks for. Called while it is read, maybe in a thread.
 
         Raises:
           InvalidRequest: too many.
@@ -103,4 +104,5 @@ class DesiredLRPLifecycle:
 
 
 def _is_large(process: ProcessScope, instances: int = 0) -> bool:
+    """By what is asked for and by what is there: a process scaled down from 10,000 instances is large, too."""
     return max(instances, process.rows_max()) > INSTANCES_AT_ONCE_MAX

@@ -1,7 +1,10 @@
 """What draining cells ask and report (spec: evacuation.md). Each handler decides within the scope of one process.
 
-Most answers say whether the cell is to keep the container. That is worth more than the error that may go with it: a
-container destroyed too early is an outage, so whatever we could not do for a running one, the cell keeps it.
+Most answers say whether the cell is to keep the container: a cell that is told to keep it asks again, one that is not
+destroys it. The cell looks at this field also when there is an error beside it, and a missing field means "destroy". So an
+error alone would be an outage: the container goes while no replacement runs. Therefore `KEEP_CONTAINER` goes with every
+error that leaves it open whether a running instance is replaced, trouble with the database above all, and with requests
+about claimed and running instances that cannot be read (spec: evacuation.md §1).
 """
 
 from collections.abc import Callable
@@ -104,13 +107,22 @@ class Evacuation:
         *,
         keep_if_refused: bool = False,
     ) -> Answer:
-        """``session`` is the handler's in the log. ``keep_if_refused`` is for what ``decide`` raises; what it returns says so itself."""
+        """Decide, carry it out, and answer whether to keep the container. ``session`` is the handler's in the log.
+
+        ``keep_if_refused`` is the answer if ``decide`` raises. What it returns says itself what to answer, also for the case
+        that it cannot be written.
+
+        Raises:
+          RefusedBeside: the cell is answered an error and keeps the container.
+          Failure: the cell is answered an error and destroys it.
+        """
         decided: lifecycle.Evacuation | None = None
 
         def outcome(process: ProcessScope) -> Outcome:
             nonlocal decided
             decided = decide(process)
             if decided.error is not None:
+                # Raised in here, so that it is held back until the rows it rests on are durable, as any refusal is.
                 raise decided.error
             return decided.outcome
 
@@ -122,6 +134,7 @@ class Evacuation:
                 cause=EVACUATED,
             )
         except Failure as failure:
+            # Here already and not in `RPC`: ``keep_after`` tells the decision's own error from that of the write by identity.
             error = as_refusal(failure)
             keep = keep_if_refused if decided is None else decided.keep_after(error)
             if not keep:

@@ -1,6 +1,12 @@
 """Tells the log of requests while they are handled: sessions below `request` (spec: metrics-and-logs.md §3.1).
 
 What it tells is a `Story`. Nothing is made for lines that nobody wants: below its level, an operation costs a comparison.
+
+In the order of events: `HandlerLog.begin` makes the story from the rows as they are before the decision and writes what
+comes first; `tell_decided` opens the session of the change, or says that the request is ignored; `tell_committed` closes
+it, and adds what depends on the outcome; `HandlerLog.refused` takes their place if it came to that; `Said.end` has the
+last word, whatever came before. Each may be told twice or not at all, since reads decide nothing and refusals may come at
+any point; `Said` then closes what is open.
 """
 
 import re
@@ -57,6 +63,8 @@ class Operation:
     """More data for the line that tells of a refusal."""
 
 
+# Found through the task and not handed from call to call: between `RPC`, which begins it, and `Context.change`, which knows
+# when rows are durable, lie the handlers, and none of them has anything to do with it.
 _CURRENT: Final[ContextVar["Said | None"]] = ContextVar("the request that this task handles", default=None)
 
 
@@ -82,7 +90,9 @@ def tell(*lines: Line) -> None:
 
 
 class Said:
-    """The lines about one request. `begin` it, and in the end `end` it."""
+    """The lines about one request. `begin` it, and in the end `end` it, in the same task: a connection's task handles one
+    request after the other, and the next one must not find this one.
+    """
 
     __slots__ = (
         "_at_last",
@@ -103,6 +113,7 @@ class Said:
         self._call = call
         self._operation = operation
         self._story = story
+        # Taken once: every line of a request has the same span id.
         self._trace = trace_data_of(call)
         self._at_last = story.at_last
         self._is_open = False  # the first lines of the work are written
@@ -246,6 +257,8 @@ class HandlerLog:
         if not self._log.enabled(Level.ERROR):
             return
         if said is None:
+            # Lines below error are not wanted, so no story was made when the request began. A refusal has seldom changed
+            # anything, so the rows still tell the same one; to make it each time would cost all requests that go well.
             story = self._operation.story(request, False)
             if not (story.work or story.late or story.further):
                 return
@@ -254,7 +267,9 @@ class HandlerLog:
 
 
 def trace_data(trace_id: str) -> dict[str, str]:
-    """What lines carry of the client's trace id, if it is one, and a number for this stretch of it (spec: api.md §4)."""
+    """Log data of a client's trace id: ``trace-id``, lower-case and padded to 16 or 32 hex digits, and a ``span-id`` made up
+    for this request. {} if it is empty or no such number (spec: api.md §4).
+    """
     if not trace_id:
         return {}
     digits = trace_id.replace("-", "")
@@ -266,7 +281,7 @@ def trace_data(trace_id: str) -> dict[str, str]:
 
 
 def trace_data_of(call: Call) -> dict[str, object]:
-    """The same in all lines of a request, for the caller to keep."""
+    """The `trace_data` of a request, the same each time it is asked for; a copy, which the caller may change."""
     if not call.trace_id:
         return {}
     if call.trace_data is None:
@@ -275,13 +290,14 @@ def trace_data_of(call: Call) -> dict[str, object]:
 
 
 def handler_session(log: Logger, call: Call, name: str, data: Data) -> Logger:
-    """The session of a request's handler, for what it does beside its `Operation`: calling peers above all.
+    """The session of a request's handler, for what is said outside its story: of calls to peers above all.
 
-    With two names, dots between them, it is a controller's below the handler's.
+    With two names, dots between them, it is a controller's below the handler's, as upstream has them; each is the first
+    session below the one above it.
     """
     numbers = f"{call.session}{'.1' * (name.count('.') + 1)}"
     session = log.descendant(f"request.{name}", numbers, {**trace_data_of(call), **data})
-    session.next_number()  # the operation's session in the database has the first, see `Operation.numbers`
+    session.next_number()  # the story's session in the database has the first, see `Session.numbers`
     return session
 
 
@@ -327,7 +343,9 @@ def logged_stream(
 
 
 class _LoggedSource:
-    """Notices whether a stream ended because we closed it, or because there is no more to come."""
+    """Tells a stream's end by the server, which is an error to its client, from that by the client's going away, after which
+    the server closes the source itself.
+    """
 
     __slots__ = ("_closed", "_log", "_source")
 

@@ -33,13 +33,15 @@ from bbs.store.scopes import ProcessScope
 from bbs.store.store import StoreUnavailable
 
 INSTANCES_AT_ONCE_MAX: Final = 200
-"""A request about no more than these is decided at once: 3 ms. Nearly every app is smaller."""
+"""A request about no more instances than this is decided at once: 3 ms. Nearly every app is smaller."""
 
 INSTANCES_IN_A_TURN: Final = 100
 """Instances decided about between two checkpoints."""
 
 TURNS_UNDER_WAY_MAX: Final = 2
-"""One gathers while another is written. With more, the driver encodes 500 rows in one go, for which a ping waits 20 ms."""
+"""One is decided while another is being written. With more, the driver encodes 500 rows in one go, and a ping that comes
+meanwhile waits for 20 ms.
+"""
 
 PLACES_IN_A_TURN: Final = 2_000
 """Places of rows looked at between two checkpoints: 1 ms."""
@@ -49,7 +51,11 @@ Decide = Callable[[DesiredLRP | None, Sequence[int], Sequence[ActualLRP]], Outco
 
 
 class LargeProcesses:
-    """Call `done_with` first, and go on without a checkpoint in between."""
+    """One large request about a process at a time. An update's change of the record is announced when its last turn is
+    done, so another one that overtook it would be told first, and subscribers end with the older record.
+
+    Call `done_with` first, and go on without a checkpoint in between: another request might begin in it.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -143,7 +149,12 @@ class LargeProcesses:
     async def _record(
         self, process: ProcessScope, decide: Callable[[ProcessScope], Outcome], sessions: ChangeSessions
     ) -> Outcome:
-        """Change the record, and let convergence's files follow it, however many rows the process has."""
+        """Change the record. Then bring up to date which instances convergence has to look at (`bbs.store.attention`), for
+        which each row of the process counts: done in one go with the record, 50,000 rows would hold the event loop.
+
+        Raises:
+          Failure: as `Context.change`.
+        """
         outcome = await self._context.change(process, decide, log=sessions.of)
         while self._store.committed.attention.catch_up(INSTANCES_IN_A_TURN):
             await trio.lowlevel.checkpoint()
@@ -173,12 +184,16 @@ class LargeProcesses:
     async def _in_turns(
         self, process: ProcessScope, turns: Iterable[Sequence[int]], decide: Decide, log: Logger
     ) -> list[int]:
-        """Decide about the indices of each turn, in order, and return those to be auctioned. Cells are called for ``log``.
+        """Decide about the indices of each turn, in order, and return those to be auctioned. Calls to cells are queued as
+        turns become durable, and told in ``log``.
 
         An outcome is let go as soon as it is durable: to free all of 50,000 instances at once takes 20 ms.
 
         Raises:
-          StoreUnavailable: a turn failed, and those after it did not begin.
+          StoreUnavailable: a turn failed, for whatever reason, and those after it did not begin. Those before it are durable,
+            and so is the record: the client must not take this for a request of which nothing was done.
+        Cancellation:
+          No further turn begins; those that are staged are written.
         """
         performer = _OneAuction(self._context.effects, log=lambda effect: log)
         failures: list[Failure] = []
@@ -191,6 +206,8 @@ class LargeProcesses:
                     lambda process: decide(process.desired_lrp(), indices, process.rows_in(indices)),
                 )
             except Failure as failure:
+                # Not raised, or the nursery would cancel the turn beside it, whose instances are about to be durable and
+                # would then be neither stopped nor auctioned.
                 failures.append(failure)
             else:
                 await perform(outcome.effects, performer)

@@ -1,7 +1,11 @@
 """The log's names for what each route does, as upstream's lines have them (spec: metrics-and-logs.md §3.1).
 
 Changes of LRPs and tasks are told at info, reads and domains at debug. What exactly is said of a request is up to its
-story (`bbs.routes.stories`).
+story (`bbs.routes.stories`). An operation's level is ERROR if its story may have a line at error although the request
+succeeds: it must then be made even if only errors are logged.
+
+Session names are upstream's where they are odd, too (sic): both LRP streams are ``subscribe-r0`` in every revision, some
+handlers begin with ``starting`` and some with ``started``. Operators search for them.
 """
 
 from collections.abc import Callable, Mapping
@@ -77,7 +81,9 @@ def operations_by_route(
     update_workers: int = 1000,
     max_task_retries: int = 3,
 ) -> Mapping[str, Operation]:
-    """By the route's name. A route that is not in here has nothing to say but its request's lines."""
+    """By the route's name, as `bbs.routes.table` spells it. Of a route that is not in here the log has only its begin and
+    end (`bbs.routes.request_log`).
+    """
     desired = desired_lrps.DesiredLRPStories(head, update_workers=update_workers)
     return {
         "Domains": _read("domains", "db-fresh-domains", lambda request: {}),
@@ -237,7 +243,7 @@ def _read(
 
 
 def _upsert(head: Head) -> Callable[[pb.UpsertDomainRequest, bool], Story]:
-    """Only a domain that is new is news."""
+    """An info line is for a domain that was not there before; cells and clients renew theirs all the time."""
 
     def story(request: pb.UpsertDomainRequest, is_debug: bool) -> Story:
         session = Session("db-upsert-domain", "1", data.domain(request))

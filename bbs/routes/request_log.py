@@ -23,7 +23,8 @@ class AccessLogPathInvalid(Exception):
 class AccessLog:
     """Appends to a file, always in the epoch format and at info, whatever becomes of the log's level.
 
-    The file is never opened anew: rotate it with copytruncate.
+    The file is never opened anew: rotate it with copytruncate. Its sessions are numbered on their own, and not as those of
+    the log, which counts other things than requests as well.
     """
 
     def __init__(self, sink: LagerSink) -> None:
@@ -45,7 +46,9 @@ class AccessLog:
         self._sink.emit_rendered(Level.INFO, f"{COMPONENT}.request.done", source=COMPONENT, data=data)
 
     def _data(self, route: Route, call: Call) -> str:
-        """The keys of `request_data` in their order, without the braces."""
+        """The keys of `request_data` in their order, without the braces. Put together as text, with the part about the
+        connection remembered: every request has two of these lines, and the log's way of making JSON is for any data.
+        """
         peer = _peer_json(call.remote_addr, call.client_certificate_der)
         request = json_text(cut(call.target))
         return f'"method":"{route.method}",{peer},"request":{request},"session":"{call.access_session}"'
@@ -97,6 +100,7 @@ class RequestLog:
 
 
 def request_data(route: Route, call: Call) -> dict[str, object]:
+    """What both logs say of a request. The keys are in the order of upstream's lines; `AccessLog._data` repeats it."""
     return {
         "method": route.method,
         "remote_addr": call.remote_addr,

@@ -1,4 +1,9 @@
-"""The six event streams: each merges the desired feed with one of the others (spec: events.md §1)."""
+"""The six event streams (spec: events.md §1): four merge the desired-LRP feed with one of the two ActualLRP feeds, two have
+the task feed alone.
+
+A subscription is the stream's source; `bbs.http` sends what comes from it and closes it. If it cannot be opened,
+`CannotOpenStream` is raised, which the server answers with 500: streams have no response message to put an error in.
+"""
 
 from bbs.http.endpoints import Call, CannotOpenStream, EventStream
 from bbs.models import pb

@@ -1,4 +1,10 @@
-"""The one table of routes: what upstream serves, under the names its metrics use (spec: api.md §6)."""
+"""The one table of routes: what upstream serves, under the names its metrics use (spec: api.md §6).
+
+Names are spelt as upstream spells them, also where that looks like a slip (sic): ``UpdateDesireLRP``,
+``DesireDesiredLRP``, ``LrpInstanceEventStream_r0``, ``ActualLRPGroupsByProcessGuidAndIndex``. Deployments name routes in
+``advanced_metrics``, and dashboards name the metrics; a name put right would send zeros there. Two of the streams are GET
+and the others POST, as clients ask for them.
+"""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -31,7 +37,7 @@ def route_table(
 ) -> RouteTable:
     """All routes, bound to what they work with.
 
-    ``on_unrecoverable`` is told when a handler meets trouble that this process cannot get out of.
+    ``on_unrecoverable`` is told when a handler's refusal is `Unrecoverable`: this process cannot get over it.
     ``debug_lrp_start_heartbeats`` is upstream's setting of this name (spec: config.md §2.1).
     """
     unary = partial(rpc, on_unrecoverable=on_unrecoverable)
@@ -205,11 +211,13 @@ def route_table(
     )
 
 
+# Asks nobody: a request that gets here has passed the server's gate, so this process is master and has its rows.
 async def _ping(call: Call) -> Answer:
     return _AVAILABLE
 
 
 def _cells(context: Context) -> Callable[[Call], Awaitable[Answer]]:
+    # The request has no message, so there is no `RPC` around it that would make an error of a failure.
     async def cells(call: Call) -> Answer:
         try:
             return await context.cells.list_wire(log=context.session(call, "cells"))

@@ -73,7 +73,11 @@ class TaskReads:
 
 
 class TaskLifecycle:
-    """A desire's answer waits for the auction, a cancel's for the cell, and none for a callback."""
+    """A desire's answer waits for the auction, a cancel's for the cell, and none for a callback.
+
+    A failure of these peers is logged and not answered, but for a cell that cannot be called at all
+    (`bbs.acts.effects.Effects.cancel_task`): the task's row is durable by then, and convergence goes on from it.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -99,7 +103,7 @@ class TaskLifecycle:
             log=self._context.effects_log(call, "start-task.start-task"),
         )
         if not outcome.rows:
-            return SUCCESS
+            return SUCCESS  # it runs on this cell already: ``should_start`` is left out, which is false
         self._context.task_counts.started[request.cell_id] += 1
         return _SHOULD_START
 

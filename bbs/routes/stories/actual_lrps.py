@@ -177,7 +177,7 @@ def reading_rows(
 
 
 def retiring(process_guid: str, index: int) -> Session:
-    """The session in which a retired row is removed. Routes and convergence both have the session above it."""
+    """The session in which a retired row is removed; its number is 2, as rows were read in the first."""
     return Session(
         "retire-actual-lrp.db-remove-actual-lrp", "1.2", {"process_guid": process_guid, "index": index}
     )

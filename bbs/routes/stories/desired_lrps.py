@@ -19,7 +19,9 @@ INSTANCES_TOLD_MAX: Final = 64
 """Instances of one request that have lines of their own, which takes 2 ms. Nearly every app is smaller."""
 
 
-# The numbers of the sessions in which instances are started or stopped. Calls to peers are told of in them too.
+# The numbers of the sessions in which instances are started or stopped. Calls to peers are told of in them too, by
+# `bbs.routes.change_sessions`. An update has 1 although the database's sessions have 1 and 2 (sic): upstream counts anew
+# from there.
 IN_DESIRE: Final = 3
 IN_UPDATE: Final = 1
 IN_REMOVE: Final = 3

@@ -3,7 +3,13 @@
 A `Story` is put together when the request begins, from the rows as the handler is going to see them. The *work* is the
 handler's one change of rows: some lines come before it, its session ends when it is durable or refused, others follow.
 
+What can be told from the rows before the change is told so, since these are gone afterwards: which row a start supersedes,
+say. Only what the decision alone knows waits for its outcome, in `Story.sequel`: which instances were created, whether
+there is an auction.
+
 Levels, names and data are upstream's, and so are the numbers of the sessions: each session counts those below it from 1.
+The third request's handler is ``3.1``; it first reads rows, in session ``3.1.1``, and changes them in ``3.1.2``. The
+second keeps its number where the first is left out because nobody wants lines at debug.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -63,9 +69,10 @@ class Story:
     """The lines of one request, in the order in which they are written.
 
     ``before`` come first. ``work`` is the session of the change of rows, ``None`` if there is no change to tell of.
-    ``opening`` are its first lines, written when the change has been decided; what the decision ignores is told by the line
-    of ``ignored`` instead, and no change. ``ends`` is its last line, when the change is durable or refused. If it is durable ``after`` follow, then what ``sequel``
-    makes of the outcome. ``at_last`` come when the handler has ended, whatever came of it.
+    ``opening`` are its first lines, written when the change has been decided. If the decision ignores the request, the one
+    line that ``ignored`` makes takes the place of the whole work. ``ends`` is the work's last line, when the change is
+    durable or refused. If it is durable ``after`` follow, then what ``sequel`` makes of the outcome. ``at_last`` come when
+    the handler has ended, whatever came of it.
 
     If the change is refused, the error line in ``work`` is named by ``failures``, or by ``fails`` if the refusal's class is
     not there; '' writes no line. ``further`` is the level and action of one more line about the refusal, in ``further_at``;

@@ -1,5 +1,5 @@
-"""What the log says of requests about tasks. Upstream's controller opens a session with the handler's name once more, so
-most names here have two parts: ``start-task.db-start-task``.
+"""What the log says of requests about tasks. Upstream's controller opens a session with the handler's name once more (sic),
+so most names here have two parts, ``start-task.db-start-task``, and most numbers, ``1.1``.
 """
 
 from typing import Final
