@@ -1,8 +1,10 @@
 """The cyclic garbage collector's share of the event loop.
 
-Records are acyclic, so there is next to nothing to find; what costs is looking. Hundreds of thousands of records that
-stay are taken out of its sight once they are loaded, and young ones are looked at in small portions, each of which
-takes about a millisecond. What survives is looked at once more, in portions of a few milliseconds.
+Records are acyclic, so there is next to nothing to find; what costs is looking, and while it looks nobody is answered. A
+collection goes through every object of its generation, so one of the oldest would hold the event loop for as long as
+hundreds of thousands of records take. So these are frozen once they are loaded: the collector never looks at them again,
+and reference counts free them all the same. Young objects are looked at in small portions, each of which takes about a
+millisecond. What survives is looked at once more, in portions of a few milliseconds.
 """
 
 import gc

@@ -21,7 +21,11 @@ class KeyLabelUnknown(Exception):
 
 
 class KeyRotation:
-    """Has all values sealed with the active key of ``keyring``."""
+    """Has all values sealed with the active key of ``keyring``.
+
+    The database keeps the label of the key that all its values have. It is written anew only when the last value is sealed
+    with another one, so a process that ends before begins again at its next start, and needs the old key until then.
+    """
 
     def __init__(self, store: Store, backend: PostgresBackend, keyring: Keyring, *, metrics: Metrics) -> None:
         self._store = store
@@ -40,15 +44,18 @@ class KeyRotation:
         return self._is_known()
 
     async def run(self, log: Logger, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
-        """After `key_is_known`: started at once, and stopped only when all values have the active key.
+        """Seal all values anew if the active key is another one than theirs. Call `key_is_known` before.
+
+        Started at once, since requests need not wait for it. A stop waits until it is through.
 
         Raises:
-          KeyLabelUnknown: it is not.
+          KeyLabelUnknown: the values' key is not among ours, as `key_is_known` has said.
+          BackendUnavailable, StatementRejected, WriterLockLost: in a group; the label could not be written.
         """
         stored, active = self._stored_label, self._keyring.active_label
         if not self._is_known():
             unknown = KeyLabelUnknown(stored)
-            log.error("unknown-encryption-key-lable", error=unknown)
+            log.error("unknown-encryption-key-lable", error=unknown)  # sic: operators search for it
             raise unknown
         async with trio.open_nursery() as nursery:
             if stored != active:
@@ -67,6 +74,8 @@ class KeyRotation:
         try:
             await seal_anew(self._store)
         except ReencryptionFailed as error:
+            # The server goes on: all values can be read, with one key or the other. The label stays, so that the next start
+            # does the rest.
             log.error("encryption-failed", labels, error=error)
         else:
             await self._backend.record_key_label()

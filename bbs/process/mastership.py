@@ -14,7 +14,11 @@ GIVE_BACK_S: Final = 2.0
 
 
 class LocketMastership:
-    """Be the one master that Locket knows, and write no longer than that."""
+    """Be the one master that Locket knows, and write no longer than that.
+
+    When the lock is lost the backend is fenced first: its connection is cut, so that a transaction under way can't commit
+    after another process has become master and read the rows.
+    """
 
     def __init__(self, lock: Lock, backend: PostgresBackend, standby: Standby) -> None:
         self._lock = lock
@@ -22,10 +26,13 @@ class LocketMastership:
         self._standby = standby
 
     async def run(self, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
-        """Started when the lock is held; stopped when it has been released.
+        """Started when the lock is held, for which there is no deadline; stopped when it has been released.
 
         Raises:
-          LockLost: in a group; the database's connection is cut then.
+          LockLost: in a group of exceptions; the backend has been fenced.
+        Cancellation:
+          Before it has started: releases the lock, ours or not. After that: fences the backend and gives the lock back,
+          which takes `GIVE_BACK_S` at most.
         """
         async with trio.open_nursery() as nursery, self._standby.reading_ahead() as end_reading:
             until_stopped = await nursery.start(self._hold_lock)
@@ -57,7 +64,11 @@ class WriterLockMastership:
         self._log = log
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Started when the writer lock is held, which it is until the backend is closed."""
+        """Started when the writer lock is held, for which there is no deadline. It is held until the backend is closed.
+
+        Raises:
+          BackendUnavailable, StatementRejected: the database can't be asked for it.
+        """
         self._log.info("waiting-for-writer-lock")
         async with self._standby.reading_ahead():
             await self._backend.acquire_writer_lock()

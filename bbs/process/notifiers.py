@@ -1,4 +1,8 @@
-"""Members that only report, and what they say of their start and end: upstream's words (spec: config.md §4, §6)."""
+"""Members that only report, and what they say of their start and end: upstream's words (spec: config.md §4, §6).
+
+Some say ``finished``, others ``exited`` or ``completed``, and some do not say that they begin (sic): scripts that watch a
+deployment look for these lines.
+"""
 
 from dataclasses import dataclass
 from functools import partial
@@ -38,7 +42,9 @@ class _ToldWhenReady:
 
 
 def told(run: Run, log: Logger, words: Words = READY_ONLY, data: Data | None = None) -> Run:
-    """A member's ``run`` with its words around it; ``data`` goes with the first of them."""
+    """A member's ``run`` with its words around it; ``data`` goes with the first of them. The last one is said however it
+    ends.
+    """
 
     async def run_told(*, task_status: trio.TaskStatus[object]) -> None:
         if words.begins:

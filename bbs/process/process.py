@@ -81,7 +81,9 @@ class Process:
         self._until_stopped = until_stopped
         self._dsn = dsn
         self._port: int | None = None
-        migration_log = log.session("migration-manager")  # sessions are numbered, and it is the first of them
+        # Made first, since sessions are numbered as they are made, and upstream's first one is this.
+        migration_log = log.session("migration-manager")
+        # The lambdas here and below name parts that are made further down. Nothing calls them before `members` run.
         self._backend = PostgresBackend(
             dsn,
             keyring,
@@ -103,6 +105,8 @@ class Process:
             on_trouble=lambda trouble: log.error("database-unavailable", error=trouble),
             before_passes=lambda: self.audit.run(),
         )
+        # A standby reads on a connection of its own, which is closed when it becomes master. Rows that it cannot decode are
+        # the master's to tell of and to delete.
         self._standby = Standby(
             service.store, PostgresBackend(dsn, keyring, on_dropped=lambda row: None), log=log
         )
@@ -136,7 +140,12 @@ class Process:
         )
 
     def _may_answer(self) -> bool:
-        """Whether memory is the truth: all rows are loaded, and nobody else can be master yet."""
+        """Whether memory is the truth: all rows are loaded, and nobody else can be master yet.
+
+        The server asks before a handler is called and again before its answer is sent. A process that is stopped in between,
+        or whose machine is paused, may wake up long after its lock ran out, and what the handler has read may be old by then.
+        Its renewal has not failed yet at that moment, so the clock is asked, and not whether the lock is held.
+        """
         return self._takeover.is_loaded and (self._lock is None or not self._lock.may_have_run_out)
 
     @property
@@ -145,7 +154,9 @@ class Process:
         return self._port if self._takeover.is_loaded else None
 
     def members(self) -> list[Member]:
-        """All members, in the order in which they start."""
+        """All members, in the order in which they start. They are stopped in the opposite order, each when the one after it
+        has ended, so each may rely on those above it: see the comments in the list.
+        """
         settings, log, metrics, sources = self._settings, self._log, self._metrics, self._sources()
         metrics_page = page(metrics, sources, version=__version__)
         members = [Member("metrics", metrics.run_runtime)]
@@ -173,13 +184,17 @@ class Process:
             notifiers.file_descriptors(metrics, log),
             notifiers.lock_held(metrics, log),
             Member("connections", self._http.keep_connections),
+            # From here on there is only one such process. Those above run in a standby, too, and say that it lives.
             Member("lock", mastership.run),
             notifiers.set_lock_held(metrics, log),
+            # Ends when the last handler, callback and pass has ended, since all of these stage rows.
             Member("store", self._write),
             Member("workpool", told(call_back, workpool, Words())),
+            # Before the rows are loaded: a port in use ends this process before it has changed anything.
             Member("server", self._serve),
             Member("migration-manager", self._takeover.run),
             Member("encryptor", told(partial(self._key_rotation.run, encryptor), encryptor, ENCRYPTOR)),
+            # After the server, so that it closes the streams before the server waits for its last request.
             Member("hub-maintainer", told(self._keep_hubs, log.session("hub-maintainer"))),
             notifiers.election(metrics, log),
             notifiers.requests(metrics, log),
@@ -208,7 +223,13 @@ class Process:
         )
 
     async def _write(self, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
-        """Make decisions durable and ask peers for what they want of them, until nobody is left to decide anything."""
+        """Make decisions durable and ask peers for what they want of them, until nobody is left to decide anything.
+
+        Raises:
+          WriterLockLost: in a group; another process has become master.
+        Cancellation:
+          What is staged is dropped. A stop through the scope that it hands over waits for it; every write has its deadline.
+        """
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.service.write)
@@ -221,8 +242,13 @@ class Process:
             await self._backend.aclose()
 
     async def _serve(self, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
-        """Take the address now, so that one in use ends this before anything is loaded; but listen only when there is
-        something to say. Clients try again when they are refused, and take a 503 for a failure of the user's.
+        """Answer requests, and when stopped, those that are under way.
+
+        The address is taken at once, so that one in use ends this process before anything is loaded. But it listens only when
+        there is something to say: clients that are refused a connection try again, and give a 503 back to their user.
+
+        Raises:
+          AddressInvalid, PortUnknown, ListenFailed: there is no such address, or it can't be had.
         """
         taken = await take(self._settings.listen_address)
         try:
@@ -236,6 +262,8 @@ class Process:
             taken.close()
 
     async def _check_database(self, *, task_status: trio.TaskStatus[None]) -> None:
+        # It waits for the migration, during which the database may be slow to answer others: a new master would give up over
+        # its own work. A standby, which never gets so far, checks nothing.
         assert self._settings.health_check is not None
         probe = PostgresProbe(self._dsn, connect_s=self._settings.health_check.timeout_s)
         check = HealthCheck(probe.attempt, self._settings.health_check, log=self._log)

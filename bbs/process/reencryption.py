@@ -67,6 +67,7 @@ def _pages(store: Store) -> Iterator[list[Seal]]:
 
 
 async def _done(seal: Seal, progress: _Progress) -> None:
+    """A failure is noted and not raised: the nursery would break off the other rows of the page, which may well succeed."""
     try:
         await seal()
     except Failure as error:

@@ -27,8 +27,9 @@ class Standby:
 
     @asynccontextmanager
     async def reading_ahead(self) -> AsyncIterator[Callable[[], None]]:
-        """Keep what is in memory close to what the master writes, until the block ends or the yielded function is
-        called.
+        """Keep what is in memory close to what the master writes, until the block ends or the yielded function is called.
+
+        Whoever loads waits for `has_ended` first: a look that is still under way would put old rows over the ones loaded.
         """
         scope = trio.CancelScope()
 
@@ -50,7 +51,8 @@ class Standby:
             try:
                 rows = await self._store.follow(self._source)
             except (BackendUnavailable, StatementRejected, SchemaError) as trouble:
-                # What keeps us from being master will be said when we are to be.
+                # It costs nothing but time: what was not read ahead is loaded at the takeover. A trouble that lasts is told
+                # there, and ends the process; a standby has nobody to serve and can wait.
                 self._log.debug("failed-to-read-ahead", error=trouble)
             else:
                 self._log.debug("read-ahead", rows=rows)

@@ -18,8 +18,8 @@ from bbs.store.store import Store
 class Takeover:
     """``take_writer_lock`` sees to it that nobody else writes.
 
-    `may_listen` is set when there is something to say to clients, `is_migrated` when the database is ready for others
-    that use it.
+    `may_listen` is set when there is something to say to clients, be it 503 during a migration; `is_migrated` when the
+    tables are as this version has them, for others that use the database.
     """
 
     def __init__(
@@ -52,7 +52,11 @@ class Takeover:
         return self._is_loaded
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Started when it is done, and then stays until cancelled."""
+        """Started when all rows are loaded, or when they can't be since their key is unknown; then stays until cancelled.
+
+        Raises:
+          BackendUnavailable, StatementRejected, WriterLockLost, SchemaError, KeysDoNotFit: the database can't be had or read.
+        """
         log = self._migration_log
         log.info("starting")
         began = perf_counter()
@@ -73,16 +77,20 @@ class Takeover:
             log.info("exited")
 
     def migrating(self, action: str, data: Mapping[str, object]) -> None:
-        """It may take a while: requests are answered with 503 until it is done (spec: config.md §5)."""
+        """A step of the migration begins or ends. It may take a while: requests are answered with 503 until it is done
+        (spec: config.md §5).
+        """
         self._migration_log.info(action, data)
         self.may_listen.set()
 
     async def _load(self) -> None:
         await self._standby.has_ended.wait()
+        # Even a master that Locket has made takes it: the last one may still be writing, if its machine was paused.
         await self._take_writer_lock()
         if not await self._keys.key_is_known():
             self.may_listen.set()
             return  # it is for the encryptor to say so; until then nothing is read, and nobody answered
+        # Before the load, so that a row that somebody else writes while we read is looked at by the first audit.
         await self._audit.begin()
         began = perf_counter()
         with garbage.loading():
