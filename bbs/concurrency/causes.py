@@ -1,4 +1,4 @@
-"""What a failure is about, out of the groups that nurseries wrap it in."""
+"""What a failure is about: nurseries raise groups of exceptions, and a nursery inside another makes a group in a group."""
 
 from typing import TypeVar
 

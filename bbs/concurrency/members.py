@@ -61,7 +61,10 @@ def trace(exits: Sequence[Exit]) -> str:
 
 @dataclass(eq=False, slots=True)
 class _Running:
-    """A member's task, and the task status that it is given."""
+    """A member's task, and the task status that it is given.
+
+    ``until_stopped`` is what a stop cancels: a scope around the whole member, until the member hands over one of its own.
+    """
 
     until_stopped: trio.CancelScope = field(default_factory=trio.CancelScope)
     ready: trio.Event = field(default_factory=trio.Event)
@@ -95,6 +98,7 @@ async def run_members(
             with running.until_stopped:
                 await member.run(task_status=running)
         except Exception as error:
+            # Not raised: the nursery would cancel all others at once, and they have to end one by one, in order.
             failure = error
         exits.append(Exit(member.name, failure))
         running.ended.set()
@@ -113,6 +117,7 @@ async def run_members(
             all_started = True
             on_started()
             await trio.sleep_forever()
+        # Without a deadline, too: each member has its own for what it still has to do. Whoever can't wait cancels them all.
         for running in reversed(started):
             running.until_stopped.cancel()
             await running.ended.wait()

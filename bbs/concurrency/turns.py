@@ -36,7 +36,7 @@ def in_turns(items: Sequence[T], size: int) -> AsyncIterator[Sequence[T]]:
 
 
 class _InTurns(Generic[T]):
-    """No generator, which would have to be closed by whoever leaves the loop."""
+    """A class and not an async generator, since that would have to be closed by whoever leaves the loop early."""
 
     __slots__ = ("_is_first", "_slices")
 
