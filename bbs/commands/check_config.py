@@ -32,12 +32,18 @@ def check_config(path: str) -> int:
 
 
 def _report(path: str) -> int:
+    """
+    Raises:
+      ConfigUnreadable: there is no file, or no JSON object in it.
+    """
     decoded = decode(read_file(path))
     count = len(decoded.wrong)
     for wrong in decoded.wrong:
         _print(f"{path}: error: {wrong.key} {wrong.explanation}")
     wrong_keys = {wrong.key for wrong in decoded.wrong}
     for problem in problems(decoded.config):
+        # A value that could not be read counts as zero from there on. What a check says of that zero would be a second
+        # complaint about the same key, and a misleading one.
         if wrong_keys.isdisjoint(problem.key.split(", ")):
             count += 1
             _print(f"{path}: error: {problem.key}: {problem.error or problem.action}; {problem.advice}")

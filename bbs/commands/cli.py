@@ -1,4 +1,4 @@
-"""The ``bbs`` command."""
+"""The subcommands of ``bbs`` that are our own: ``serve``, ``check-config`` and ``certs``. Upstream's server is `daemon`."""
 
 import argparse
 import signal
@@ -40,6 +40,8 @@ EXIT_NOT_STARTED = 2
 EXIT_INTERRUPTED = 130
 """As a shell counts an interrupt that came before there was anything to stop."""
 
+# Failures that an operator can do something about before the server starts. Their text is told on standard error, without
+# a traceback; any other is logged as the end of a server that ran.
 NO_DATABASE = (BadConnectionString, SchemaError, BackendUnavailable)
 CANNOT_START = (ConfigInvalid, TLSFilesInvalid, EmbeddedPostgresFailed, *NO_DATABASE)
 
@@ -131,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_settings(group: "argparse._ArgumentGroup", settings: type[Limits] | type[TaskSettings]) -> None:
-    """A flag for each field, named for it."""
+    """A flag for each field, named for it. The end of a field's name tells its unit."""
     for setting in fields(settings):
         assert isinstance(setting.default, int | float)
         group.add_argument(
@@ -148,13 +150,15 @@ def _add_settings(group: "argparse._ArgumentGroup", settings: type[Limits] | typ
 
 
 NUMBER_MAX: Final = 10**9
-"""Of seconds, bytes and all else: 31 years, a gigabyte. No flag is for more, and what is beyond it may overflow."""
+"""The largest number that a flag takes, be it seconds (31 years), bytes (a gigabyte) or a count. More is never meant, and
+might overflow where it is used.
+"""
 
 
 def _number(
     kind: type[int] | type[float], *, may_be_zero: bool, most: int = NUMBER_MAX
 ) -> Callable[[str], int | float]:
-    """What argparse reads a finite number with."""
+    """A parser of finite numbers for argparse, up to ``most``."""
 
     def parse(text: str) -> int | float:
         value = kind(text)
@@ -267,7 +271,11 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _tls_files(arguments: argparse.Namespace, *names: str) -> TLSFiles | None:
-    """The files of the flags ``names``: all three, or none."""
+    """The files of the flags ``names``; ``None`` if none is given.
+
+    Raises:
+      ConfigInvalid: some are given, but not all three.
+    """
     files = [getattr(arguments, name) for name in names]
     if not any(files):
         return None

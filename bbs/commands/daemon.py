@@ -1,7 +1,12 @@
 """``bbs -config FILE``: upstream's server, from its configuration to its exit code. spec: config.md §4-6
 
-First everything is checked and connected that can be, in upstream's order; nobody is answered yet, and a signal simply
-ends the process. Then the members run.
+In phase A everything is checked and connected that can be, in upstream's order. Nobody is answered yet, not even the health
+port, and a signal ends the process at once by its default action: there is nothing to finish, and a handler of ours would
+only have to wait out the step under way, ten seconds for a Locket that is away. In phase B the members run, and signals stop
+them in order.
+
+The order of checks matters: an operator who has made two mistakes is told upstream's first one, with its exit code. So
+checks are made in portions (`_check`), between the steps that open connections.
 """
 
 import signal
@@ -66,8 +71,9 @@ SECOND_NS: Final = 1_000_000_000
 BOOT_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 PHASE_A_WRITE_S: Final = 1.0
-"""How long a step of phase A waits until its line is out: a signal may end the process at the next one. Readers that are
-there take microseconds; without any the start is late by this much, once."""
+"""How long a step of phase A waits until its line is out. A line that only waits to be written would be lost when a signal
+ends the process. Readers that are there take microseconds; without any the start is late by this much, once.
+"""
 
 EXPECTED: Final = (
     BackendUnavailable,
@@ -81,7 +87,7 @@ EXPECTED: Final = (
     SchemaError,
     WriterLockLost,
 )
-"""Failures of members whose text says it all. Any other is a bug, and where it was raised is wanted too."""
+"""Failures of members whose text says it all. Any other is a bug, and the log needs its traceback as well."""
 
 
 class StartFailed(Exception):
@@ -110,6 +116,7 @@ def _run_beside(streams: StandardStreams, path: str) -> int:
     except ConfigInvalid as invalid:
         print(f"panic: {invalid}", file=sys.stderr, flush=True)
         return checks.EXIT_FATAL
+    # There was no log before: its level and format are in the file. So what was wrong until here went to standard error.
     streams.log.write_through(PHASE_A_WRITE_S)
     sink = LagerSink(
         streams.log,
@@ -142,6 +149,7 @@ async def _run(config: UpstreamConfig, sink: LagerSink, log: Logger, streams: St
         _assembled(config, sink, log, streams, until_stopped) as assembled,
         trio.open_nursery() as nursery,
     ):
+        # Phase B begins. The handler comes before the first member, so that no signal finds a member that nobody stops.
         await nursery.start(_obey_signals, assembled, until_stopped)
         streams.log.write_behind()
         exits = await run_members(
@@ -160,7 +168,7 @@ async def _run(config: UpstreamConfig, sink: LagerSink, log: Logger, streams: St
 
 
 class _Assembled:
-    """A process with everything around it that phase A has opened."""
+    """A process with everything around it that phase A has opened. ``stop_signal`` is the last one that came, for the log."""
 
     def __init__(self) -> None:
         self.stop_signal: int = signal.SIGINT
@@ -189,6 +197,8 @@ async def _assembled(
         _check(config, log, after=checks.METRICS, through=checks.DATABASE)
         dsn = parse_dsn(config.database_connection_string)
         keyring = Keyring(config.encryption_keys, config.active_key_label)
+        # Only to find out whether the database is there, and to make the one table that upstream makes at this step. It is
+        # closed again: the process connects when it needs to, as standby and as master.
         probe = PostgresBackend(dsn, keyring, on_dropped=lambda row: None)
         try:
             await probe.prepare()
@@ -215,6 +225,7 @@ async def _assembled(
 
         certificates: list[Certificate] = []
 
+        # Each client's certificate is also watched: files that change are read again (`Certificates.watch`).
         def contexts(files: TLSFiles) -> Callable[[], ssl.SSLContext]:
             certificates.append(client_certificate(files))
             return certificates[-1].context
@@ -337,6 +348,12 @@ def _settings(config: UpstreamConfig) -> Settings:
 
 
 def _check(config: UpstreamConfig, log: Logger, *, after: int, through: int) -> None:
+    """Make the checks of the steps behind ``after``, up to ``through``, and tell the first problem as upstream does.
+
+    Raises:
+      StartFailed: there is one.
+    """
+    # The checks of earlier steps are made again on the way, which does nothing but read files, and not told of again.
     for problem in checks.problems(config):
         if problem.step > through:
             return
@@ -354,7 +371,11 @@ def _check(config: UpstreamConfig, log: Logger, *, after: int, through: int) -> 
 
 
 def _fail_start(log: Logger, action: str, error: str, data: dict[str, object] | None = None) -> NoReturn:
-    """Upstream's fatal end: a line in the log, and a panic."""
+    """Upstream's fatal end: a line in the log, and on standard error what Go's panic begins with, which scripts look for.
+
+    Raises:
+      StartFailed: always.
+    """
     log.fatal(action, data, error=error or None)
     print(f"panic: {error or action}", file=sys.stderr, flush=True)
     raise StartFailed(checks.EXIT_FATAL)
@@ -378,7 +399,9 @@ async def _obey_signals(
 
 
 def _seconds_since_boot() -> float:
-    """A clock that also counts while the process, or the whole machine, is asleep."""
+    """A clock that also counts while the process, or the whole machine, is asleep: the lock's time runs out in Locket then,
+    too, and `time.monotonic` would not notice.
+    """
     return time.clock_gettime(BOOT_CLOCK)
 
 

@@ -1,7 +1,8 @@
 """Where the ``bbs`` command begins: as upstream's server if it is called like it, else as ours.
 
-``bbs -config FILE`` knows Go's four spellings of its one flag, and nothing else (spec: config.md §1). It imports as
-little as it can before it can be stopped.
+``bbs -config FILE`` knows Go's four spellings of its one flag (one dash or two, the value after a ``=`` or as the next
+argument), and nothing else (spec: config.md §1). Other modules are imported where they are needed, after Python's own
+handler of SIGINT has been taken out: an interrupt during a long import would end in a traceback.
 """
 
 import signal

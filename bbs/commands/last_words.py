@@ -42,6 +42,8 @@ def dump_stacks_on_quit() -> None:
 
 
 def _dump_stacks(number: int, frame: FrameType | None) -> None:
+    # The signal may have come in the middle of anything, so nothing is used that may be half done or locked: no log, no
+    # buffered stream, no clean-up. If nobody reads standard error, the alarm's default action ends the process.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(STACK_DUMP_MAX_S)
     try:

@@ -29,12 +29,13 @@ def local_keyring(data_dir: Path) -> Keyring:
                 "active_key_label": "local",
                 "encryption_keys": {"local": secrets.token_hex(32)},
             }
+            # For its owner's eyes only from the first moment on, and never over keys that another process has just made.
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as file:
                 json.dump(keys, file, indent=2)
                 file.write("\n")
                 file.flush()
-                os.fsync(file.fileno())
+                os.fsync(file.fileno())  # the database is going to outlive a power cut, and needs these keys
         found = json.loads(path.read_text())
         return Keyring(found["encryption_keys"], found["active_key_label"])
     except OSError as error:

@@ -32,7 +32,7 @@ LISTEN_FLAGS = {"healthcheck": "--health-listen", "debug-server": "--debug-liste
 """What says where a member listens, if not ``--listen``."""
 
 LOOKUP_S = 10.0
-"""For a look at a Locket in the same process: it answers at once."""
+"""The deadline of a look at Locket, which is in the same process here and answers at once."""
 
 
 async def serve(
@@ -46,7 +46,7 @@ async def serve(
 ) -> None:
     """Run a server until ``until_stopped`` is cancelled, then end it cleanly.
 
-    ``ready`` is called once, with the URL, when requests are answered.
+    ``ready`` is called once, with the URL, when requests are answered; never, if it does not come to that.
 
     Raises:
       ConfigInvalid, TLSFilesInvalid, EmbeddedPostgresFailed, SchemaError, BackendUnavailable: it cannot start.
@@ -113,6 +113,7 @@ async def serve(
         exits = await run_members(
             [*postgres, *process.members()], until_stopped=until_stopped, on_started=started
         )
+    # The first failure is the cause; those behind it are mostly what members met while they were stopped for it.
     for exit_ in exits:
         if exit_.failure is None:
             continue

@@ -10,10 +10,9 @@ from bbs.tls.contexts import TLSFiles
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
-    """Reps register at ``locket_listen_address``, ``host:port`` like those in ``settings``. No ``database_url``: a Postgres
-    of our own.
-
-    Without an ``auctioneer`` auctions are only remembered, for a while.
+    """Reps register at ``locket_listen_address``, ``host:port`` like the addresses in ``settings``. Without a
+    ``database_url`` the server runs a Postgres of its own in ``data_dir``, without ``tls`` it speaks plain HTTP, and without
+    an ``auctioneer`` auctions are only remembered, for a while.
     """
 
     settings: Settings = field(default_factory=lambda: Settings(listen_address="127.0.0.1:8889"))
