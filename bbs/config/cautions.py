@@ -11,10 +11,11 @@ SECOND_NS = 1_000_000_000
 MILLISECOND_NS = 1_000_000
 
 UNKNOWN_TOLD_MAX = 100
-"""Looking for the key that was meant takes a fraction of a millisecond each."""
+"""Unknown keys that are told one by one. For each, a search for the key that was meant takes a fraction of a millisecond."""
 
 KEY_SHOWN_CHARS_MAX = 100
 
+# Keys of releases before those we stand in for. Files have kept them, and they are no misspellings.
 OLD_KEYS = frozenset(
     (
         "consul_cluster",

@@ -28,10 +28,10 @@ class BadDuration(ValueError):
 
 
 def parse_duration(text: str) -> int:
-    """Nanoseconds.
+    """The nanoseconds of, say, ``1h30m``, ``-1.5s`` or ``0``, the one number that needs no unit.
 
     Raises:
-      BadDuration: not in the grammar, or beyond what 64 bits can hold.
+      BadDuration: not in the grammar, or beyond what 64 bits can hold. The text repeats the duration, as Go's.
     """
     sign = -1 if text.startswith("-") else 1
     rest = text[1:] if text[:1] in ("+", "-") else text
@@ -44,7 +44,7 @@ def parse_duration(text: str) -> int:
         match = _TERM.match(rest, at)
         assert match is not None  # every part of it may be empty
         total_ns += _term_ns(match, text)
-        if total_ns > NS_MAX + 1:
+        if total_ns > NS_MAX + 1:  # one more than fits: with a minus it does
             raise _invalid(text)
         at = match.end()
     if total_ns > NS_MAX and sign > 0:

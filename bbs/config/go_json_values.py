@@ -1,8 +1,12 @@
 """JSON as Go's decoder sees it, for the one file we share with it. spec: config.md §1
 
+Go's decoder is laxer than Python's, and files that work with it must work here. It matches keys whatever their case
+(`folded`). It lets a key come twice: it decodes into the same field again, so the last text or number wins, while objects
+are added up; a decoder that made a dict would lose the first. And it stops after the first value.
+
 `first_value` reads one value and ignores whatever follows. The readers below turn a part of it into a Python value of
 one type. They take what stands there so far as ``before``, since a key may come twice, and `null` says nothing: it
-leaves texts, numbers and objects as they are.
+leaves texts, numbers and objects as they are. They raise `WrongValue`.
 
 This is not `bbs.models.go_json`: that one must keep the bytes of values, this one checks their types.
 """
@@ -38,7 +42,9 @@ Reader: TypeAlias = Callable[[Value, object], object]
 
 
 class WrongValue(ValueError):
-    """What a value should be and what it is, without repeating it: it may be a secret."""
+    """What a value should be and what it is. The value itself is only repeated where a number, a duration or a time format
+    belongs: no such key holds a secret. Elsewhere it may be one, a passphrase without its quotes, say.
+    """
 
 
 def _raise_for_constant(name: str) -> Value:
@@ -51,7 +57,9 @@ _DECODER: Final = json.JSONDecoder(
 
 
 def _each_byte(error: UnicodeError) -> tuple[str, int]:
-    """One replacement a byte, as Go; Python's own makes one of several. It changes what a passphrase hashes to."""
+    """One replacement character for each byte that is no UTF-8, as in Go. Python's own ``replace`` makes one of several bytes:
+    a passphrase with such bytes would hash to another key, and the database could not be read.
+    """
     assert isinstance(error, UnicodeDecodeError)
     return "\ufffd" * (error.end - error.start), error.end
 

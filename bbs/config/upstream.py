@@ -159,7 +159,7 @@ class UpstreamConfig:
     rep_client_key: str = ""
     rep_client_session_cache_size: int = 0
 
-    # No key of upstream's, which ignores what it does not know. Zero: `bbs.lifecycle.desired_lrps.INSTANCES_MAX`.
+    # This is no key of upstream's, which ignores what it does not know. Zero: `bbs.lifecycle.desired_lrps.INSTANCES_MAX`.
     desired_lrp_instances_max: Unsigned = 0
 
     # Metrics
@@ -172,7 +172,9 @@ class UpstreamConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wrong:
-    """A value of the wrong type or range. ``key`` is dotted for nested ones; ``explanation`` never has the value."""
+    """A value of the wrong type or range. ``key`` is dotted for nested ones; ``explanation`` does not repeat a value that may
+    be secret (`WrongValue`).
+    """
 
     key: str
     explanation: str
@@ -180,7 +182,9 @@ class Wrong:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoded:
-    """A file, decoded as far as it goes. ``config`` has zeros for what is in ``wrong``. Keys are as they are spelt."""
+    """A file, decoded as far as it goes. In ``config`` what is in ``wrong`` keeps its zero, or what the key said before.
+    ``unknown`` keys are as the file spells them, ``repeated`` ones as they should be spelt; both dotted if nested.
+    """
 
     config: UpstreamConfig
     wrong: tuple[Wrong, ...]
@@ -203,9 +207,10 @@ def load(path: str) -> UpstreamConfig:
 
 
 def read_file(path: str) -> bytes:
-    """
+    """What is in the file at ``path``.
+
     Raises:
-      ConfigUnreadable: in Go's words.
+      ConfigUnreadable: it cannot be read, in Go's words, or is larger than `FILE_BYTES_MAX`.
     """
     try:
         with open(path, "rb") as file:
@@ -224,7 +229,8 @@ def read_file(path: str) -> bytes:
 
 
 def decode(content: bytes) -> Decoded:
-    """
+    """Decode a file. What is wrong with single values is in the result, not raised.
+
     Raises:
       ConfigUnreadable: it is not JSON, or not an object.
     """
@@ -253,7 +259,7 @@ class _Key:
 
 
 def _keys(record: type) -> dict[str, _Key]:
-    """The keys of a record by what Go compares them by."""
+    """The keys of a record, each under what Go compares it by (`folded`), so that any spelling finds it."""
     hints = get_type_hints(record, include_extras=True)
     keys = {}
     for setting in fields(record):
