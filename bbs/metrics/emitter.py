@@ -13,6 +13,11 @@ APP_GUID_PARTS: Final = 5
 
 
 class Emitter:
+    """Envelopes of the four kinds that the spec names (§1): metric, duration, component, counter, and of an app's log.
+
+    ``now_ns`` is the wall clock, in Unix nanoseconds. No method blocks or raises; what there is no room for is dropped.
+    """
+
     def __init__(
         self,
         loggregator: Loggregator,
@@ -66,6 +71,7 @@ class Emitter:
         return True
 
     def _gauge(self, name: str, unit: str, value: float, tags: dict[str, str]) -> None:
+        # Tags are keyword arguments, whose names can't have the dash that upstream's have: ``cell-id``.
         envelope = self._envelope({key.replace("_", "-"): tag for key, tag in tags.items()})
         gauge = envelope.gauge.metrics[name]
         gauge.unit = unit

@@ -24,7 +24,8 @@ def gauges(
     callbacks: TaskCallbacks,
     lines: Callable[[], Mapping[str, LineStatistics]],
 ) -> dict[str, Gauge]:
-    """The gauges by their names for Prometheus, without the prefix ``bbs_``.
+    """The gauges by their names for Prometheus, without the prefix ``bbs_``. Each is asked when the page is made, and not
+    before, so they cost nothing while nobody looks.
 
     ``lines`` gives the log's streams by name; those that exist at this call get gauges.
     """

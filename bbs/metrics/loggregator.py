@@ -1,8 +1,9 @@
 """Envelopes to the Loggregator agent (spec: metrics-and-logs.md §1).
 
 Metrics must never hold up the server, nor fail it. So `emit` puts an envelope into a bounded queue, and drops and counts it
-when the queue is full: the next values come in a few seconds anyway. Batches go out on one long gRPC stream; when it
-breaks, the batches in it are lost, and the next batch opens another stream.
+when the queue is full: the next values come in a few seconds anyway. Batches go out on one long gRPC stream, which gRPC
+serves with threads of its own; when it breaks, the batches in it are lost without being counted, and the next batch opens
+another stream.
 """
 
 import queue
@@ -29,6 +30,7 @@ UNSENT_BATCHES_MAX: Final = 20
 """Batches handed to a stream that does not take them: an agent that hangs. Beyond it they are dropped."""
 
 CLOSE_S: Final = 1.0
+"""How long the end of the process waits for an agent to take the rest. After that it is lost."""
 
 FLUSH_MIN_S: Final = 0.01
 """A shorter interval, or a negative one, is taken for this: without a pause the event loop would do little else."""

@@ -1,7 +1,9 @@
 """Every metric of upstream's server, sent when and as it sends them (spec: metrics-and-logs.md §2).
 
 Each of the `run_...` coroutines is what a member does, until cancelled. Ticks fall on multiples of their period,
-whatever a tick takes.
+whatever a tick takes, so they do not drift. What every process sends, and the counts of requests, is counted from the
+start of the process, and so keeps its phase when a standby becomes master: the first tick may come right after. What only a
+master has, of convergence and the database, is counted from when its member starts; before that there is nothing to send.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -185,6 +187,8 @@ class Metrics:
                 ("TasksResolving", tasks.resolving),
             ):
                 self.emitter.metric(name, value)
+            # As deltas, and again at each tick until the next pass (sic): with a pass every 30 s upstream's counters, and so
+            # ours, count each task twice.
             self.emitter.counter("ConvergenceTasksPruned", tasks.pruned)
             self.emitter.counter("ConvergenceTasksKicked", tasks.kicked)
             if tasks.passes > told:
@@ -222,8 +226,12 @@ class Metrics:
 
 
 async def _ticks_from(began_s: float, period_s: float) -> AsyncIterator[None]:
-    """Yield at each multiple of the period after ``began_s``. Multiples that pass while the caller works are left out."""
+    """Yield at each multiple of the period after ``began_s``, both in seconds of Trio's clock. Multiples that pass while the
+    caller works are left out, instead of being made up for in a row.
+    """
     while True:
+        # The small addition is for a division that comes out just below the multiple that has woken us: it would be
+        # waited for, and yielded, once more.
         passed = int((trio.current_time() - began_s) / period_s + 1e-9)
         await trio.sleep_until(began_s + (passed + 1) * period_s)
         yield

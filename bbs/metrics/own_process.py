@@ -31,6 +31,7 @@ def stack_bytes() -> int:
 
 
 def open_file_descriptors() -> int:
+    """0 where there is no /proc. The one that reads the directory counts, too."""
     try:
         return len(os.listdir("/proc/self/fd"))
     except OSError:
@@ -38,7 +39,7 @@ def open_file_descriptors() -> int:
 
 
 class GCPauses:
-    """``last_ns`` is how long the last collection took."""
+    """``last_ns`` is how long the last collection took, of any generation; 0 before the first. Counted while `watched`."""
 
     def __init__(self) -> None:
         self.last_ns = 0

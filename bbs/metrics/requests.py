@@ -10,11 +10,15 @@ OTHER_SPELLINGS: Final = {
     "UpdateDesiredLRP": "UpdateDesireLRP",
     "ActualLRPGroupByProcessGuidAndIndex": "ActualLRPGroupsByProcessGuidAndIndex",
 }
-"""Two route names that deployments spell otherwise. Upstream sends zeros for these."""
+"""What some configurations call two routes, and what upstream's table calls them (sic). Upstream sends zeros for the former;
+here they mean what was meant.
+"""
 
 
 class RequestCounts:
-    """Since the last tick, for Loggregator; since the start, by route, for Prometheus."""
+    """Requests and their greatest latencies since the last tick, for Loggregator; histograms of seconds by route since the
+    start of the process, for Prometheus.
+    """
 
     def __init__(self) -> None:
         self.count = 0
@@ -50,6 +54,7 @@ class RequestCounts:
         taken += [
             ("latency", name, self.latency_max_ns_by_route.pop(canonical(name), 0)) for name in latencies
         ]
+        # Routes that nobody has asked for start anew, too: names come from the configuration and never change.
         self.by_route.clear()
         self.latency_max_ns_by_route.clear()
         return taken
