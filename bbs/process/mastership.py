@@ -67,7 +67,8 @@ class WriterLockMastership:
         """Started when the writer lock is held, for which there is no deadline. It is held until the backend is closed.
 
         Raises:
-          BackendUnavailable, StatementRejected: the database can't be asked for it.
+          BackendUnavailable, SchemaError, StatementRejected: in a group; as `PostgresBackend.acquire_writer_lock`, which also
+            makes the schema ready.
         """
         self._log.info("waiting-for-writer-lock")
         async with self._standby.reading_ahead():

@@ -85,7 +85,8 @@ class Takeover:
 
     async def _load(self) -> None:
         await self._standby.has_ended.wait()
-        # Even a master that Locket has made takes it: the last one may still be writing, if its machine was paused.
+        # Even a master that Locket has made takes it: the last one may still be writing, if its machine was paused. Nothing is
+        # read before, as rows might change behind our back.
         await self._take_writer_lock()
         if not await self._keys.key_is_known():
             self.may_listen.set()
