@@ -198,7 +198,7 @@ async def joined(records: Sequence[RecordT], framed: Callable[[RecordT], bytes])
     ``records`` is a snapshot that nobody changes meanwhile; ``framed`` gives a record's bytes as a list element.
 
     The clock decides when others get a turn. To count records would not do: one that has been encoded before costs next to
-    nothing, and one that has not may be large. So any number would be too long a turn for some lists, and too short for others.
+    nothing, and one that has not may be large. Any number would be too long a turn for some lists, and too short for others.
 
     Cancellation:
       Between two slices of work; what was made is dropped.

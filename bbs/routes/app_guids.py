@@ -61,7 +61,8 @@ class AppGuids:
     async def found_in(self, table: DesiredLRPTable) -> list[DesiredLRP]:
         """Those of all rows that any of the app guids matches, in no particular order.
 
-        The table's order finds the rows of a plain guid directly; a pattern, or '' which matches all, has to look at each row.
+        The table's order finds the rows of a plain guid directly; a pattern, or '' which matches all, has to look at
+        each row.
         """
         if self._patterns or "" in self._plain:
             return await self.filtered(list(table.rows.values()))

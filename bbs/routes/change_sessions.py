@@ -65,7 +65,7 @@ class ChangeSessions:
         return self._below_story("stop-instances-from", about)
 
     def updating(self) -> Logger:
-        """For updates of instances' routes and tags."""
+        """For updates of instances' routes and tags: the session after the one in which instances are started or stopped."""
         return self._session("updating-instances", self._number + 1, {"process_guid": self._process_guid})
 
     def _below_story(self, name: str, data: Data) -> Logger:

@@ -55,7 +55,9 @@ class Operation:
     level: Level = Level.DEBUG
     """The highest level of what is said when all goes well."""
     story: Callable[[Any, bool], Story] = _silent
-    """Of a request that is about to be handled; lines at debug may be left out unless they are wanted."""
+    """Makes the story of a request that is about to be handled. The second argument says whether lines at debug are wanted;
+    if not, they may be left out, but no session may have another number for it.
+    """
     around: Around | None = None
     unreadable: str = ""
     """What else is said, at error, of a request that cannot be read."""

@@ -59,6 +59,9 @@ def route_table(
     )
     by_guid = pb.DesiredLRPByProcessGuidRequest
 
+    # Of the evacuations below, those about claimed and running instances keep the container when the request can't be read:
+    # it may be serving. That of a crashed or stopped one serves nobody, and there is nothing to keep.
+
     routes = RouteTable(
         [
             post("Ping", "ping", Unary(_ping)),

@@ -1,4 +1,8 @@
-"""What the log says of draining cells' requests. The cases are those of `bbs.lifecycle.evacuation`: change both together."""
+"""What the log says of draining cells' requests. The cases are those of `bbs.lifecycle.evacuation`: change both together.
+
+They are told apart here once more, since the decision gives only its outcome and upstream's lines also name what it looked
+at. The numbers of the sessions count upstream's calls of its database in the case at hand, so they differ from case to case.
+"""
 
 from collections.abc import Callable
 from typing import Final, Protocol
