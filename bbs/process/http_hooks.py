@@ -9,7 +9,9 @@ from bbs.routes.request_log import RequestLog
 
 
 def http_hooks(requests: RequestLog, counts: RequestCounts, *, log: Logger) -> Hooks:
-    """The hooks of the API's server."""
+    """The hooks of the API's server. A bug is told at fatal, which goes out at every log level, and ends its request or its
+    connection only: the process goes on.
+    """
 
     def on_bug(bug: Exception, call: Call) -> None:
         log.fatal("handler-failed", error=bug, request=call.target, remote_addr=call.remote_addr)

@@ -55,7 +55,8 @@ class Takeover:
         """Started when all rows are loaded, or when they can't be since their key is unknown; then stays until cancelled.
 
         Raises:
-          BackendUnavailable, StatementRejected, WriterLockLost, SchemaError, KeysDoNotFit: the database can't be had or read.
+          BackendUnavailable, StatementRejected, WriterLockLost, SchemaError, KeysDoNotFit: the database can't be had or
+            read.
         """
         log = self._migration_log
         log.info("starting")
