@@ -42,8 +42,8 @@ Reader: TypeAlias = Callable[[Value, object], object]
 
 
 class WrongValue(ValueError):
-    """What a value should be and what it is. The value itself is only repeated where a number, a duration or a time format
-    belongs: no such key holds a secret. Elsewhere it may be one, a passphrase without its quotes, say.
+    """What a value should be and what it is. The value itself is only repeated where a number, a duration or a time
+    format belongs, as no such key holds a secret. Elsewhere it may be one: a passphrase without its quotes, say.
     """
 
 
@@ -57,8 +57,8 @@ _DECODER: Final = json.JSONDecoder(
 
 
 def _each_byte(error: UnicodeError) -> tuple[str, int]:
-    """One replacement character for each byte that is no UTF-8, as in Go. Python's own ``replace`` makes one of several bytes:
-    a passphrase with such bytes would hash to another key, and the database could not be read.
+    """One replacement character for each byte that is no UTF-8, as in Go. Python's own ``replace`` makes one of several
+    bytes: a passphrase with such bytes would hash to another key, and the database could not be read.
     """
     assert isinstance(error, UnicodeDecodeError)
     return "\ufffd" * (error.end - error.start), error.end
