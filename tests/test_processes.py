@@ -1,5 +1,6 @@
 """The server as a process: how it starts, refuses to, loses its database, and ends."""
 
+import json
 import math
 import os
 import signal
@@ -437,11 +438,47 @@ async def test_an_embedded_postgres_that_is_killed_under_writes_comes_back_and_n
         assert sorted(guid for (guid,) in await in_database(postgres.dsn, ROWS)) == in_memory
 
 
+BREAK = """
+CREATE FUNCTION break() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$
+"""
+AT_THE_LABEL = """
+CREATE TRIGGER break BEFORE INSERT OR UPDATE ON configurations
+FOR EACH ROW WHEN (NEW.id = 'encryption_key_label') EXECUTE FUNCTION break()
+"""
+
+
+@pytest.mark.slow
+async def test_a_database_that_fails_a_server_that_has_started_is_no_bad_flag(
+    home: Path, database_url: str
+) -> None:
+    async with running_bbs(home, "--database-url", database_url) as bbs:
+        await wait_for_lines(home / "bbs.log", "encryptor.encryption-finished", 1)
+        assert await bbs.stop() == 0
+    await in_database(database_url, BREAK)
+    await in_database(database_url, AT_THE_LABEL)
+    keys = home / "data" / "encryption-keys.json"
+    known = json.loads(keys.read_text())
+    known["encryption_keys"]["new"] = "secret"
+    keys.write_text(json.dumps({**known, "active_key_label": "new"}))
+
+    async with running_bbs(home, "--database-url", database_url) as bbs:
+        with trio.fail_after(30):
+            code = await bbs.process.wait()
+
+    assert code == 1
+    log = (home / "bbs.log").read_text()
+    assert '"bbs.exited-with-failure"' in log
+    assert "Traceback" not in log
+
+
 @pytest.mark.postgres
 @pytest.mark.slow
 async def test_an_embedded_postgres_that_cannot_be_started_again_ends_the_server(home: Path) -> None:
     async with running_bbs(home) as bbs, bbs.client() as client:
         await client.desire_lrp(desired_message("before"))
+        # Until then the label of the key is not recorded, which nothing makes up for.
+        await wait_for_lines(home / "bbs.log", "encryptor.encryption-finished", 1)
         (home / "data" / "postgres" / "postgresql.auto.conf").write_text("garbage\n")
         kill_postmaster(home / "data")
         with trio.fail_after(60):

@@ -14,7 +14,7 @@ import trio
 from bbs import __version__
 from bbs.commands.check_config import check_config
 from bbs.commands.last_words import dump_stacks_on_quit, exited_with_failure, unraisable_errors_told
-from bbs.commands.serve import serve
+from bbs.commands.serve import DatabaseFailed, serve
 from bbs.commands.serve_config import ServeConfig
 from bbs.concurrency.causes import root_cause
 from bbs.config.checks.addresses import url_error
@@ -198,7 +198,7 @@ def _serve(arguments: argparse.Namespace, streams: StandardStreams) -> int:
         if isinstance(cause, KeyboardInterrupt):
             return EXIT_INTERRUPTED
         if not isinstance(cause, CANNOT_START):
-            is_known = isinstance(cause, WriterLockLost | EmbeddedPostgresLost)
+            is_known = isinstance(cause, WriterLockLost | EmbeddedPostgresLost | DatabaseFailed)
             exited_with_failure(log, str(cause), bug=None if is_known else error)
             return EXIT_FAILED
         what = (

@@ -22,11 +22,17 @@ from bbs.ports import descriptors
 from bbs.ports.listen import AddressInvalid, ListenFailed, PortUnknown
 from bbs.process.process import Process
 from bbs.store.asyncio_loop import open_asyncio_loop
+from bbs.store.backend import BackendUnavailable, StatementRejected
 from bbs.store.dsn import parse_dsn
 from bbs.sync.locket.presences import Presences
 from bbs.sync.locket.server import embedded_locket
 from bbs.sync.locket.table import LocalLocket, LocketTable
 from bbs.tls.contexts import server_context
+
+
+class DatabaseFailed(Exception):
+    """The database failed a server that had started, so no flag is to blame; the text says how."""
+
 
 LISTEN_FLAGS = {"healthcheck": "--health-listen", "debug-server": "--debug-listen"}
 """What says where a member listens, if not ``--listen``."""
@@ -50,6 +56,7 @@ async def serve(
 
     Raises:
       ConfigInvalid, TLSFilesInvalid, EmbeddedPostgresFailed, SchemaError, BackendUnavailable: it cannot start.
+      DatabaseFailed: the database refused or lost what the server cannot do without, while it ran.
       WriterLockLost: another process writes to the database now; nothing was written since it does.
       EmbeddedPostgresLost: it died while the server ran, and can't be started again.
     """
@@ -103,8 +110,12 @@ async def serve(
         except OSError as error:
             raise ConfigInvalid(f"{error}; choose another --locket-listen") from error
 
+        has_started = False
+
         def started() -> None:
+            nonlocal has_started
             if process.port is not None:
+                has_started = True
                 log.info("started")
                 ready(
                     f"{'https' if tls else 'http'}://{_host(config.settings.listen_address)}:{process.port}"
@@ -121,6 +132,8 @@ async def serve(
         if isinstance(cause, AddressInvalid | PortUnknown | ListenFailed):
             flag = LISTEN_FLAGS.get(exit_.name, "--listen")
             raise ConfigInvalid(f"cannot listen: {cause}; choose another {flag}") from cause
+        if has_started and isinstance(cause, BackendUnavailable | StatementRejected):
+            raise DatabaseFailed(str(cause)) from cause
         raise exit_.failure
     log.info("exited")
 
