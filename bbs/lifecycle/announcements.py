@@ -11,7 +11,6 @@ other change of a group is told with only the row in question.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 
 from bbs.lifecycle.groups import alone, group_of
@@ -28,6 +27,7 @@ from bbs.models.events import (
     Group,
     Hub,
 )
+from bbs.models.record import value
 
 Before = tuple[ActualLRP, ...]
 After = tuple[ActualLRP | None, ...]
@@ -43,12 +43,18 @@ def recorded(before: Slot, after: Slot, rows: After) -> After:
     # Only one row changes in the database. But upstream finds it in the list by its instance key alone and does not stop
     # at the first match, so where two rows have the same key (two unclaimed ones have: the empty key) both positions are
     # told as changed. To match by presence as well would be tidier, and would give other events than its clients know.
-    if before is not None and any(row is not None and row.instance == before.instance for row in rows):
-        return tuple(after if row is not None and row.instance == before.instance else row for row in rows)
-    return (*rows, after)
+    if before is None:
+        return (*rows, after)
+    instance, is_there, written = before.instance, False, []
+    for row in rows:
+        if row is not None and row.instance == instance:
+            is_there = True
+            row = after
+        written.append(row)
+    return tuple(written) if is_there else (*rows, after)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RowsChanged:
     """The rows of one instance changed from ``before`` to ``after``.
 
@@ -96,7 +102,7 @@ class RowsChanged:
                 yield ActualLRPGroupChanged(alone(old), alone(new))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RowsChangedByCrash:
     """The rows of one instance changed because it crashed. A crash is told of even if the instance is placed again at once, so
     that its row went from running to unclaimed without ever being crashed.

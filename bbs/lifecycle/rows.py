@@ -4,7 +4,7 @@ None of them asks whether the operation is allowed. What a function does not nam
 that is given up keeps its routes, tags, routability and zone until the next start.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 from bbs.lifecycle.columns import truncated
@@ -17,10 +17,11 @@ from bbs.models.actual_lrp import (
     ModificationTag,
     Presence,
 )
+from bbs.models.record import record
 from bbs.models.wire import encode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StartReport:
     """What a cell says of an instance that it runs.
 

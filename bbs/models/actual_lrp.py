@@ -4,12 +4,12 @@ A record is immutable and knows its own wire bytes, which are made at most once.
 'after' of an event, and a view of the store is a dictionary of references to them.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum, StrEnum
 from typing import Final, NamedTuple
 
 from bbs.models import pb
+from bbs.models.record import record
 from bbs.models.wire import encode, frame
 
 
@@ -47,7 +47,7 @@ class ActualLRPKey(NamedTuple):
     presence: Presence
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class InstanceKey:
     """Which attempt at running an instance, and where. Both parts are empty while nobody has claimed it."""
 
@@ -62,7 +62,7 @@ class InstanceKey:
 NO_INSTANCE: Final = InstanceKey(instance_guid="", cell_id="")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ModificationTag:
     """Orders two versions of a record: the epoch is new with every record, the index grows by one with every change. Clients
     compare it to find out which of two events is the later one (`bbs.models.modification_tag`).
@@ -79,7 +79,7 @@ LIST_ELEMENT: Final = 2
 """Field number under which every list and every single-record response carries its records."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ActualLRP:
     """A row of ``actual_lrps`` (spec: actual-lrps.md §1).
 
@@ -178,7 +178,7 @@ class Rows(NamedTuple):
 
     def held_by(self, instance: InstanceKey) -> ActualLRP | None:
         """The first row, in primary-key order, with this instance key. Rows that nobody has claimed share the empty one."""
-        return next((row for row in self._rows() if row.instance == instance), None)
-
-    def _rows(self) -> Iterator[ActualLRP]:
-        return (row for row in self if row is not None)
+        for row in self:  # a generator would take longer than the comparisons
+            if row is not None and row.instance == instance:
+                return row
+        return None

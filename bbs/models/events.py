@@ -4,13 +4,13 @@ Each event knows the hub it belongs to, its name on the wire, whether a cell's f
 payload version. Only desired-LRP and task payloads differ between versions (spec: events.md §1, §5, §6).
 """
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import ClassVar, Protocol
 
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP, ActualLRPState
 from bbs.models.desired_lrp import DesiredLRP
+from bbs.models.record import value
 from bbs.models.task import Task
 from bbs.models.versions import Version, desired_lrp_at, task_at
 from bbs.models.wire import encode
@@ -29,7 +29,7 @@ class UnresolvableGroup(Exception):
     """A group without any LRP in it was asked which LRP it stands for (spec: api.md 8.2)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Group:
     """The deprecated view of one instance: two slots for up to three rows.
 
@@ -81,7 +81,7 @@ class Event(Protocol):
     def encode(self, version: Version) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DesiredLRPCreated:
     desired_lrp: DesiredLRP
     trace_id: str
@@ -95,7 +95,7 @@ class DesiredLRPCreated:
         return encode(pb.DesiredLRPCreatedEvent(desired_lrp=lrp, trace_id=self.trace_id))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DesiredLRPChanged:
     before: DesiredLRP
     after: DesiredLRP
@@ -115,7 +115,7 @@ class DesiredLRPChanged:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DesiredLRPRemoved:
     desired_lrp: DesiredLRP
     trace_id: str
@@ -129,7 +129,7 @@ class DesiredLRPRemoved:
         return encode(pb.DesiredLRPRemovedEvent(desired_lrp=lrp, trace_id=self.trace_id))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ActualLRPGroupCreated:
     group: Group
     name: ClassVar[str] = "actual_lrp_created"
@@ -141,7 +141,7 @@ class ActualLRPGroupCreated:
         return encode(pb.ActualLRPCreatedEvent(actual_lrp_group=self.group.message()))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ActualLRPGroupChanged:
     before: Group
     after: Group
@@ -155,7 +155,7 @@ class ActualLRPGroupChanged:
         return encode(pb.ActualLRPChangedEvent(before=self.before.message(), after=self.after.message()))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ActualLRPGroupRemoved:
     group: Group
     name: ClassVar[str] = "actual_lrp_removed"
@@ -167,7 +167,7 @@ class ActualLRPGroupRemoved:
         return encode(pb.ActualLRPRemovedEvent(actual_lrp_group=self.group.message()))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ActualLRPCrashed:
     """Goes to the group and to the instance hub alike. The instance key is the one that crashed."""
 
@@ -189,7 +189,7 @@ class ActualLRPCrashed:
         return encode(message)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ActualLRPInstanceCreated:
     actual_lrp: ActualLRP
     trace_id: str
@@ -204,7 +204,7 @@ class ActualLRPInstanceCreated:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ActualLRPInstanceChanged:
     before: ActualLRP
     after: ActualLRP
@@ -228,7 +228,7 @@ class ActualLRPInstanceChanged:
         return self.after if after.instance_guid or after.cell_id else self.before
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ActualLRPInstanceRemoved:
     actual_lrp: ActualLRP
     trace_id: str
@@ -243,7 +243,7 @@ class ActualLRPInstanceRemoved:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TaskCreated:
     task: Task
     name: ClassVar[str] = "task_created"
@@ -255,7 +255,7 @@ class TaskCreated:
         return encode(pb.TaskCreatedEvent(task=task_at(version, self.task.message())))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TaskChanged:
     before: Task
     after: Task
@@ -272,7 +272,7 @@ class TaskChanged:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TaskRemoved:
     task: Task
     name: ClassVar[str] = "task_removed"

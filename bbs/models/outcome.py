@@ -9,7 +9,6 @@ nobody waits for begin first, the others follow one after another in their order
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, Rows
@@ -17,6 +16,7 @@ from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.domain import Domain
 from bbs.models.errors import BBSError
 from bbs.models.events import Event, Hub
+from bbs.models.record import record, value
 from bbs.models.task import Task
 
 Record = ActualLRP | DesiredLRP | Domain | Task
@@ -33,7 +33,7 @@ class Announcement(Protocol):
         """The events for one hub, in the order its subscribers must see them."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Told:
     """An announcement that is simply one event for one hub."""
 
@@ -66,7 +66,7 @@ def delete(record: Record) -> Row:
     return Row(RowKey(type(record), record.key), None)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestAuction:
     """Ask the auctioneer to place these instances of one process. The asker waits for the answer, and goes on whatever it is."""
 
@@ -75,7 +75,7 @@ class RequestAuction:
     trace_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StopInstance:
     """Ask the rep that holds ``lrp`` to stop it. Nobody waits; the rep has the row removed when the container is gone."""
 
@@ -83,7 +83,7 @@ class StopInstance:
     trace_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UpdateInstance:
     """Give the rep that holds ``lrp`` new internal routes and metric tags; ``None`` leaves a part as it is."""
 
@@ -93,7 +93,7 @@ class UpdateInstance:
     trace_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RetireInstance:
     """Have the cell of the ordinary one of ``rows`` stop it; if there is no such cell, remove the row.
 
@@ -110,14 +110,14 @@ class RetireInstance:
         return self.rows.ordinary
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestTaskAuction:
     """Ask the auctioneer to place ``task``. The asker waits for the answer, and goes on whatever it is."""
 
     task: Task
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CancelTask:
     """Ask the rep of that cell to stop a task. The asker waits; only a cell that announces no address to call is a failure."""
 
@@ -126,7 +126,7 @@ class CancelTask:
     trace_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CompleteTask:
     """Hand ``task``, which is completed, to the callback pool. A request does not wait; a pass waits for room in the pool."""
 
@@ -145,7 +145,7 @@ Effect = (
 """All that an outcome can ask of peers; `bbs.acts.performing` performs each of them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Outcome:
     """The result of a lifecycle decision. Its rows are written all or not at all.
 

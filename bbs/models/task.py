@@ -4,12 +4,13 @@ A record is immutable and knows its own wire bytes, which are made at most once.
 'after' of an event, and a view of the store is a dictionary of references to them.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 from typing import Final
 
 from bbs.models import pb
 from bbs.models.actual_lrp import LIST_ELEMENT
+from bbs.models.record import record
 from bbs.models.wire import encode, frame
 
 
@@ -25,7 +26,7 @@ class TaskState(IntEnum):
     """Its completion callback is under way."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Task:
     """A row of ``tasks`` (spec: tasks.md §1).
 

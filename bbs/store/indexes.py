@@ -32,6 +32,15 @@ class Index(Generic[RecordT]):
             else:
                 rows[key] = record
 
+    def replace(self, key: object, before: RecordT, record: RecordT) -> None:
+        """File ``record`` instead of ``before``, in its place if they have the attribute in common, as most changes do."""
+        value = self._attribute(record)
+        if value != self._attribute(before):
+            self.discard(key, before)
+            self.add(key, record)
+        elif value:
+            self._filed[value][key] = record
+
     def discard(self, key: object, record: RecordT) -> None:
         if value := self._attribute(record):
             rows = self._filed[value]

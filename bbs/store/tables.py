@@ -44,19 +44,22 @@ class ActualLRPTable:
     def put(self, key: ActualLRPKey, lrp: ActualLRP) -> ActualLRP | None:
         """Add or replace a row; returns the one that was there before."""
         before = self.rows.get(key)
-        if before is not None:
-            self._discard_from_indexes(key, before)
         self.rows[key] = lrp
         self.by_process_guid.put(key, lrp)
-        self.by_cell.add(key, lrp)
-        self.by_domain.add(key, lrp)
+        if before is None:
+            self.by_cell.add(key, lrp)
+            self.by_domain.add(key, lrp)
+        else:
+            self.by_cell.replace(key, before, lrp)
+            self.by_domain.replace(key, before, lrp)
         return before
 
     def delete(self, key: ActualLRPKey) -> ActualLRP | None:
         """Remove a row, if it is there; returns it."""
         lrp = self.rows.pop(key, None)
         if lrp is not None:
-            self._discard_from_indexes(key, lrp)
+            self.by_cell.discard(key, lrp)
+            self.by_domain.discard(key, lrp)
             self.by_process_guid.discard(key)
         return lrp
 
@@ -68,10 +71,6 @@ class ActualLRPTable:
             get(ActualLRPKey(process_guid, index, Presence.EVACUATING)),
             get(ActualLRPKey(process_guid, index, Presence.SUSPECT)),
         )
-
-    def _discard_from_indexes(self, key: ActualLRPKey, lrp: ActualLRP) -> None:
-        self.by_cell.discard(key, lrp)
-        self.by_domain.discard(key, lrp)
 
 
 class DesiredLRPTable:
@@ -88,10 +87,11 @@ class DesiredLRPTable:
     def put(self, process_guid: str, lrp: DesiredLRP) -> DesiredLRP | None:
         """Add or replace a row; returns the one that was there before."""
         before: DesiredLRP | None = self.rows.get(process_guid)
-        if before is not None:
-            self.by_domain.discard(process_guid, before)
         self.rows[process_guid] = lrp
-        self.by_domain.add(process_guid, lrp)
+        if before is None:
+            self.by_domain.add(process_guid, lrp)
+        else:
+            self.by_domain.replace(process_guid, before, lrp)
         return before
 
     def delete(self, process_guid: str) -> DesiredLRP | None:
