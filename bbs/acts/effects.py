@@ -1,7 +1,8 @@
 """Calls to peers that decisions asked for, made after their rows became durable.
 
 Some are waited for (an auction, by the request that caused it), others are not: calls that stop or update instances pass
-through a bounded queue, and callbacks through their pool.
+through a bounded queue, and callbacks through their pool. Auctions of several requests may go out in one call
+(`bbs.acts.gathered_auctions`).
 
 Most failures are only logged, since the rows are durable by then and the request has done its work. Calls may be lost: to a
 full queue, or to the end of the process. Convergence makes up for them, since it goes by the rows: it auctions what still
@@ -15,12 +16,14 @@ from typing import Final, NamedTuple, NoReturn
 import trio
 
 from bbs.acts.auctions import AuctionCause, lrp_start
+from bbs.acts.gathered_auctions import GatheredAuctions
 from bbs.acts.retirement import retire_instance
 from bbs.log import Emit, Level, Logger
 from bbs.models.actual_lrp import ActualLRP
 from bbs.models.errors import Failure
 from bbs.models.outcome import CancelTask, RequestAuction, RetireInstance, StopInstance, UpdateInstance
 from bbs.models.task import Task
+from bbs.peers import bodies
 from bbs.peers.cell_queue import CellQueue
 from bbs.peers.interfaces import Auctioneer, Cells, LRPStart, Reps, RepURLUnusable, TaskCallbacks
 from bbs.store.store import Store
@@ -55,7 +58,8 @@ class _Queued(NamedTuple):
 
 
 class Effects:
-    """Makes the calls to peers, one method per kind of effect. `run` makes those that `queue_cell_calls` queues.
+    """Makes the calls to peers, one method per kind of effect. `run` makes those that `queue_cell_calls` queues, and those
+    of auctions.
 
     ``log`` is always the session of the request or pass that asks, even if the request has been answered by then.
     """
@@ -65,6 +69,18 @@ class Effects:
     ) -> None:
         self._store = store
         self._auctioneer = auctioneer
+        self._lrp_auctions = GatheredAuctions[LRPStart](
+            auctioneer.request_lrp_auctions,
+            size=bodies.lrp_start_bytes,
+            name=lambda start: start.process_guid,
+            key="process_guids",
+        )
+        self._task_auctions = GatheredAuctions[Task](
+            auctioneer.request_task_auctions,
+            size=bodies.task_start_bytes,
+            name=lambda task: task.task_guid,
+            key="task_guids",
+        )
         self._reps = reps
         self._cells = cells
         self._callbacks = callbacks
@@ -72,8 +88,10 @@ class Effects:
         self._performed = self._failed = self._dropped = 0
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> NoReturn:
-        """Make the queued calls until cancelled."""
+        """Make the queued calls, and those of auctions, until cancelled."""
         async with trio.open_nursery() as workers:
+            workers.start_soon(self._lrp_auctions.run)
+            workers.start_soon(self._task_auctions.run)
             for _ in range(WORKERS):
                 workers.start_soon(self._work)
             task_status.started()
@@ -98,11 +116,7 @@ class Effects:
         if cause.indices_key and log.enabled(Level.INFO):
             say = log.with_data(cause.about(start)).emitter()
             say(Level.INFO, log.message("start-lrp-auction-request"))
-        failure: Failure | None = None
-        try:
-            await self._auctioneer.request_lrp_auctions((start,), trace_id=effect.trace_id, log=log)
-        except Failure as error:
-            failure = error
+        failure = await self._lrp_auctions.ask(start, trace_id=effect.trace_id, log=log)
         if say is not None:
             say(Level.INFO, log.message("finished-lrp-auction-request"))
         if failure is None:
@@ -185,12 +199,11 @@ class Effects:
     async def auction_task(self, task: Task, *, log: Logger) -> None:
         """Ask for one auction and wait for the auctioneer's answer. A failure is logged, never raised."""
         log.debug("start-task-auction-request")
-        try:
-            await self._auctioneer.request_task_auctions((task,), trace_id="", log=log)
-        except Failure as error:
-            log.error("failed-requesting-task-auction", error=error)
-        else:
+        failure = await self._task_auctions.ask(task, trace_id="", log=log)
+        if failure is None:
             log.debug("succeeded-requesting-task-auction")
+        else:
+            log.error("failed-requesting-task-auction", error=failure)
 
     async def auction_tasks(self, tasks: Sequence[Task], *, log: Logger) -> None:
         """Ask for the auctions of all ``tasks`` in one request, on behalf of convergence. A failure is logged, never raised."""

@@ -3,6 +3,7 @@
 spec: peers.md §2, §3; metrics-and-logs.md §3; api.md §4. The peers are real servers on the loopback.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -68,14 +69,18 @@ class BBS:
 
     async def ask(self, name: str, request: Message, *, effects: int) -> None:
         """Make a request, the seventh, and wait until so many auctions and calls to cells are done."""
-        [endpoint] = [route.endpoint for route in self.service.routes.routes if route.name == name]
-        assert isinstance(endpoint, Unary)
-        call = Call(request.SerializeToString(), TRACE, "", Peer("1:2"))
-        call.session = 7
-        await endpoint.handle(call)
+        await self.handle(name, request, 7)
         with trio.fail_after(WAIT_S):
             while self.effects_done() < effects:
                 await trio.testing.wait_all_tasks_blocked(0.001)
+
+    async def handle(self, name: str, request: Message, session: int) -> None:
+        """Make a request, the ``session``-th."""
+        [endpoint] = [route.endpoint for route in self.service.routes.routes if route.name == name]
+        assert isinstance(endpoint, Unary)
+        call = Call(request.SerializeToString(), TRACE, "", Peer("1:2"))
+        call.session = session
+        await endpoint.handle(call)
 
     def effects_done(self) -> int:
         statistics = self.service.effects.statistics()
@@ -653,3 +658,99 @@ async def test_above_info_nothing_is_said_of_calls_that_go_well(bbs: BBS) -> Non
 
     assert len(bbs.auctioneer.sent) == 1
     assert not bbs.lines.lines
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+async def test_what_is_said_of_a_call_that_several_requests_share(bbs: BBS, accepted: bool) -> None:
+    """Each is told of in its own session, and the call in that of the first; that is also whose trace the peer gets."""
+    if not accepted:
+        bbs.auctioneer.otherwise = OH
+    await bbs.there_is(desired_lrp(), RUNNING)
+    desire = pb.DesireLRPRequest(desired_lrp=desired_message("q", instances=2))
+    requests: dict[str, tuple[str, Message, int]] = {
+        "q": ("DesireDesiredLRP", desire, 7),
+        "p": ("CrashActualLRP", CRASH, 8),
+    }
+
+    async with trio.open_nursery() as nursery:
+        for name, request, number in requests.values():
+            nursery.start_soon(bbs.handle, name, request, number)
+
+    [sent] = bbs.auctioneer.sent
+    order = [start["process_guid"] for start in json.loads(sent.body)]
+    assert sorted(order) == ["p", "q"]
+    traces = {"q": TRACE, "p": ""}
+    assert sent.header("X-Vcap-Request-Id") == traces[order[0]]
+    told: dict[str, tuple[str, str, dict[str, Any], dict[str, Any], str]] = {
+        "q": (DESIRING, "7.1.3", DESIRED, {"app_guid": "q", "indices": [0, 1]}, "failed-to-request-auction"),
+        "p": (CRASHING, "8.1", {}, CRASHED, "failed-requesting-auction"),
+    }
+    for guid, (session, numbers, data, about, failed) in told.items():
+        of_call = [
+            said(
+                f"debug {session}.gathered-auctions",
+                numbers,
+                data,
+                trace_ids=[traces[each] for each in order],
+                process_guids=order,
+            ),
+            *asked(session, f"{numbers}.2.1", data),
+        ]
+        assert [line for line in bbs.said() if line[1].startswith(numbers)] == [
+            said(f"info {session}.start-lrp-auction-request", numbers, data, about),
+            *(of_call if guid == order[0] else []),
+            said(f"info {session}.finished-lrp-auction-request", numbers, data, about),
+            *([] if accepted else [said(f"error {session}.{failed}", numbers, data, process_guid=guid)]),
+        ]
+
+
+async def test_a_call_that_several_desires_of_tasks_share(bbs: BBS) -> None:
+    async with trio.open_nursery() as nursery:
+        for number in range(3):
+            request = pb.DesireTaskRequest(
+                task_guid=f"t-{number}", domain="d", task_definition=task_definition()
+            )
+            nursery.start_soon(bbs.handle, "DesireTask", request, number)
+
+    [sent] = bbs.auctioneer.sent
+    assert sent.line == "POST /v1/tasks HTTP/1.1"
+    order = [start["TaskGuid"] for start in json.loads(sent.body)]
+    assert sorted(order) == ["t-0", "t-1", "t-2"]
+    assert sent.header("X-Vcap-Request-Id") == ""
+    [gathered] = [data for what, _, data in bbs.said() if what.endswith("gathered-auctions")]
+    assert gathered["task_guids"] == order
+    assert gathered["trace_ids"] == ["", "", ""]
+    succeeded = [line for line in bbs.said() if "succeeded-requesting-task-auction" in line[0]]
+    assert len(succeeded) == 3
+
+
+async def test_under_load_the_auctioneer_gets_few_calls_and_every_auction(bbs: BBS) -> None:
+    bbs.sink.min_level = Level.ERROR
+    clients, each = 24, 10
+
+    async def client(number: int) -> None:
+        for n in range(each):
+            desired = desired_message(f"p-{number}-{n}")
+            await bbs.handle("DesireDesiredLRP", pb.DesireLRPRequest(desired_lrp=desired), number)
+            guid = f"t-{number}-{n}"
+            await bbs.handle(
+                "DesireTask",
+                pb.DesireTaskRequest(task_guid=guid, domain="d", task_definition=task_definition()),
+                number,
+            )
+
+    with trio.fail_after(WAIT_S):
+        async with trio.open_nursery() as nursery:
+            for number in range(clients):
+                nursery.start_soon(client, number)
+
+    got: dict[str, list[str]] = {"/v1/lrps": [], "/v1/tasks": []}
+    for sent in bbs.auctioneer.sent:
+        _, path, _ = sent.line.split()
+        key = "process_guid" if path == "/v1/lrps" else "TaskGuid"
+        got[path] += [start[key] for start in json.loads(sent.body)]
+    names = [f"{number}-{n}" for number in range(clients) for n in range(each)]
+    assert sorted(got["/v1/lrps"]) == sorted(f"p-{name}" for name in names)
+    assert sorted(got["/v1/tasks"]) == sorted(f"t-{name}" for name in names)
+    assert len(bbs.auctioneer.sent) <= 2 * clients * each / 5
+    assert bbs.effects_done() == clients * each
