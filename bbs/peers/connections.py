@@ -18,6 +18,8 @@ from typing import Final
 import httpcore
 import trio
 
+from bbs.peers.connection import Connection, Origin
+
 DIAL_TIMEOUT_S: Final = 5.0
 IDLE_PER_HOST_MAX: Final = 2
 IDLE_S: Final = 90.0
@@ -28,8 +30,8 @@ CLOSE_MAX_S: Final = 1.0
 @dataclass(slots=True)
 class _Host:
     used_at: float = 0.0
-    idle: list[httpcore.AsyncHTTPConnection] = field(default_factory=list)
-    busy: set[httpcore.AsyncHTTPConnection] = field(default_factory=set)
+    idle: list[Connection] = field(default_factory=list)
+    busy: set[Connection] = field(default_factory=set)
 
 
 class Connections:
@@ -50,42 +52,42 @@ class Connections:
         self._idle = 0
         self._tls: Callable[[], ssl.SSLContext] = (lambda: tls) if isinstance(tls, ssl.SSLContext) else tls
         self._dialler = _Dialler(network or httpcore.TrioBackend())
-        self._hosts: OrderedDict[str, _Host] = OrderedDict()
+        self._hosts: OrderedDict[Origin, _Host] = OrderedDict()
 
     @asynccontextmanager
-    async def to(self, url: httpcore.URL) -> AsyncIterator[httpcore.AsyncHTTPConnection]:
-        """A connection for one request, which is kept or closed when the block ends.
+    async def to(self, origin: Origin) -> AsyncIterator[Connection]:
+        """A connection for one request, which is kept or closed when the block ends. No checkpoint if there is one.
 
         It connects when it gets the request. One that the server closed while it was idle is not given out.
         """
-        async with self._room:
+        try:
+            self._room.acquire_nowait()
+        except trio.WouldBlock:
+            await self._room.acquire()
+        try:
             await self._close_stale()
-            key = str(url.origin)
-            host = self._hosts.setdefault(key, _Host())
+            host = self._hosts.get(origin)
+            if host is None:
+                host = self._hosts[origin] = _Host()
             host.used_at = trio.current_time()  # from now on it is not stale
-            self._hosts.move_to_end(key)
+            self._hosts.move_to_end(origin)
             connection = await self._idle_one(host)
             if connection is None:
                 await self._make_room()
-                connection = httpcore.AsyncHTTPConnection(
-                    url.origin,
-                    ssl_context=self._tls(),
-                    keepalive_expiry=IDLE_S,
-                    network_backend=self._dialler,
-                )
+                connection = Connection(origin, tls=self._tls(), network=self._dialler, idle_max_s=IDLE_S)
             host.busy.add(connection)
             try:
                 yield connection
             finally:
                 host.busy.discard(connection)
                 host.used_at = trio.current_time()
-                # First the question whether it is closed: one that never came about calls itself idle as well.
-                if not connection.is_closed():
-                    if connection.is_idle() and len(host.idle) < IDLE_PER_HOST_MAX:
-                        host.idle.append(connection)
-                        self._idle += 1
-                    else:
-                        await _close(connection)
+                if connection.is_idle and len(host.idle) < IDLE_PER_HOST_MAX:
+                    host.idle.append(connection)
+                    self._idle += 1
+                else:
+                    await _close(connection)
+        finally:
+            self._room.release()
 
     async def aclose(self) -> None:
         """Close all connections. Calls that wait for their answer fail."""
@@ -109,7 +111,7 @@ class Connections:
                 for connection in oldest.idle:
                     await _close(connection)
 
-    async def _idle_one(self, host: _Host) -> httpcore.AsyncHTTPConnection | None:
+    async def _idle_one(self, host: _Host) -> Connection | None:
         """The connection used last that still stands."""
         while host.idle:
             connection = host.idle.pop()
@@ -130,7 +132,7 @@ class Connections:
                 await _close(host.idle.pop(0))
 
 
-async def _close(connection: httpcore.AsyncHTTPConnection) -> None:
+async def _close(connection: Connection) -> None:
     with trio.move_on_after(CLOSE_MAX_S, shield=True):
         await connection.aclose()
 

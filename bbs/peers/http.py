@@ -9,27 +9,26 @@ cookies and the like do not exist here.
 import errno
 import math
 import os
+import re
 import ssl
-from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+import h11
 import httpcore
 import httpx
 import trio
 
 from bbs.concurrency.causes import root_cause
 from bbs.http.reasons import go_reason
-from bbs.peers.connections import CLOSE_MAX_S, CONNECTIONS_MAX, Connections
+from bbs.peers.addresses import Address, URLUnreadable
+from bbs.peers.connection import SENT_AT_ONCE_BYTES as SENT_AT_ONCE_BYTES
+from bbs.peers.connections import CONNECTIONS_MAX, Connections
 from bbs.peers.interfaces import PeerUnavailable
 
 REQUESTS_MAX: Final = 10
 """Requests of one call. Go stops a chain of redirects after the tenth request."""
-
-SENT_AT_ONCE_BYTES: Final = 256 * 1024
-"""Bytes of a body handed to TLS at once. The auctions of a convergence pass can be 30 MB, and TLS encrypts all that it is
-given without a checkpoint, while everybody else waits."""
 
 JSON_CONTENT: Final = (("Content-Type", "application/json"),)
 REQUEST_ID: Final = "X-Vcap-Request-Id"
@@ -84,7 +83,7 @@ class HTTPClient:
         Cancellation:
           The peer may have got the request, or some of it.
         """
-        request = _Request(method, _parse(url), headers, body)
+        request = _Request(method, _address(url), headers, body)
         with trio.move_on_after(self._timeout_s):
             for _ in range(REQUESTS_MAX):
                 status, location = await self._exchange(request)
@@ -103,19 +102,13 @@ class HTTPClient:
     async def _exchange(self, request: "_Request") -> tuple[int, str | None]:
         """One request and the head of its response: the status, and where a redirect leads."""
         try:
-            message = request.to_httpcore()
-            async with self._connections.to(message.url) as connection:
-                response = await connection.handle_async_request(message)
-                headers = _first_values(response.headers)
-                try:
-                    if headers.get(b"content-length") == b"0":
-                        # Nothing to wait for, and the connection can be used again. With a body unread it can't.
-                        await response.aread()
-                finally:
-                    with trio.move_on_after(CLOSE_MAX_S, shield=True):
-                        await response.aclose()
+            head = request.head()
+            async with self._connections.to(request.address.origin) as connection:
+                response = await connection.exchange(request.method, head, request.body or b"")
         except httpcore.ConnectTimeout as error:
-            raise NoResponse(request.went_wrong(f"dial tcp {request.host_port}: i/o timeout")) from error
+            raise NoResponse(
+                request.went_wrong(f"dial tcp {request.address.host_port}: i/o timeout")
+            ) from error
         except (
             httpcore.NetworkError,
             httpcore.ProtocolError,
@@ -125,93 +118,81 @@ class HTTPClient:
         ) as error:
             if error.args and isinstance(error.args[0], trio.ClosedResourceError):
                 raise ConnectionClosed(request.went_wrong("use of closed network connection")) from error
-            raise NoResponse(request.went_wrong(_reason(error, request.host_port))) from error
-        return response.status, _location(response.status, headers)
+            raise NoResponse(request.went_wrong(_reason(error, request.address.host_port))) from error
+        return response.status, _location(response.status, response.headers)
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
     method: str
-    url: httpx.URL
+    address: Address
     headers: Headers
     body: bytes | None
 
-    @property
-    def host_port(self) -> str:
-        return f"{self.url.host}:{self.url.port or (443 if self.url.scheme == 'https' else 80)}"
-
     def went_wrong(self, how: str) -> str:
-        url = self.url.copy_with(userinfo=b"") if self.url.userinfo else self.url
-        return f'{self.method.capitalize()} "{url}": {how}'
+        return f'{self.method.capitalize()} "{self.address.told}": {how}'
 
-    def to_httpcore(self) -> httpcore.Request:
-        """The request with the headers that Go's client sends, in its order."""
-        if self.url.scheme not in ("http", "https"):
-            raise ValueError(f'unsupported protocol scheme "{self.url.scheme}"')
-        if not self.url.host:
+    def head(self) -> bytes:
+        """The request line and the headers that Go's client sends, in its order, up to the empty line.
+
+        Raises:
+          ValueError, httpcore.LocalProtocolError: the address or a header is none that can be sent.
+        """
+        address = self.address
+        if address.origin.scheme not in ("http", "https"):
+            raise ValueError(f'unsupported protocol scheme "{address.origin.scheme}"')
+        if not address.origin.host:
             raise ValueError("http: no Host in request URL")
-        body = self.body or b""
-        headers = [("Host", self.url.netloc.decode("ascii")), ("User-Agent", "Go-http-client/1.1")]
+        lines = [f"{self.method} {address.target} HTTP/1.1", f"Host: {address.host}", _USER_AGENT]
         if self.method != "GET":
-            headers.append(("Content-Length", str(len(body))))
-        if self.url.userinfo:
-            given = f"{self.url.username}:{self.url.password}".encode()
-            headers.append(("Authorization", f"Basic {b64encode(given).decode()}"))
-        headers += self.headers
-        headers.append(("Accept-Encoding", "gzip"))
-        return httpcore.Request(
-            self.method,
-            httpcore.URL(
-                scheme=self.url.raw_scheme,
-                host=self.url.raw_host,
-                port=self.url.port,
-                target=self.url.raw_path,
-            ),
-            headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in headers],
-            content=_Slices(body),
-        )
+            lines.append(f"Content-Length: {len(self.body or b'')}")
+        if address.authorization:
+            lines.append(f"Authorization: {address.authorization}")
+        given = [f"{name}: {value}" for name, value in self.headers]
+        if _PLAIN_TARGET.fullmatch(address.target) is None or not all(map(_PLAIN_LINE.fullmatch, given)):
+            self._check()
+        return "\r\n".join([*lines, *given, _LAST_LINE]).encode("latin-1")
 
     def redirected(self, status: int, location: str) -> "_Request":
         """The request to make next: 301, 302 and 303 turn it into a GET, 307 and 308 repeat it elsewhere."""
         try:
-            url = self.url.join(location)
+            url = httpx.URL(self.address.url).join(location)
         except httpx.InvalidURL as error:
             raise NoResponse(
                 self.went_wrong(f'failed to parse Location header "{location}": {error}')
             ) from error
+        address = Address.of(url)
         if status in (307, 308):
-            return replace(self, url=url)
+            return replace(self, address=address)
         headers = tuple(header for header in self.headers if header not in JSON_CONTENT)
-        return _Request("GET", url, headers, None)
+        return _Request("GET", address, headers, None)
+
+    def _check(self) -> None:
+        """Have h11 say what is wrong with the head, if anything is."""
+        headers = [("Host", self.address.host), *self.headers]
+        try:
+            h11.Request(
+                method=self.method,
+                target=self.address.target,
+                headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in headers],
+            )
+        except h11.LocalProtocolError as error:
+            raise httpcore.LocalProtocolError(error) from error
 
 
-class _Slices:
-    """A body in pieces; unlike a generator's, its iteration may be left unfinished."""
+_USER_AGENT: Final = "User-Agent: Go-http-client/1.1"
+_LAST_LINE: Final = "Accept-Encoding: gzip\r\n\r\n"
 
-    def __init__(self, body: bytes) -> None:
-        self._body = memoryview(body)
-        self._sent = 0
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        piece = bytes(self._body[self._sent : self._sent + SENT_AT_ONCE_BYTES])
-        if not piece:
-            raise StopAsyncIteration
-        self._sent += len(piece)
-        return piece
+# What can be sent without asking h11, which takes more than that.
+_PLAIN_TARGET: Final = re.compile("[!-~]+")
+_PLAIN_LINE: Final = re.compile("[-!#$%&'*+.^_`|~0-9a-zA-Z]+: (?:[!-~](?:[ -~]*[!-~])?)?")
 
 
-def _parse(url: str) -> httpx.URL:
+def _address(url: str) -> Address:
     try:
-        return httpx.URL(url)
-    except (httpx.InvalidURL, ValueError) as error:
+        return Address.parsed(url)
+    except URLUnreadable as error:
         raise URLInvalid(f'parse "{url}": {error}') from error
-
-
-def _first_values(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    return {name.lower(): value for name, value in reversed(headers)}
 
 
 def _location(status: int, headers: dict[bytes, bytes]) -> str | None:
