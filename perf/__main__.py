@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn, Protocol
 
+from perf.auctions import measure_auctions
 from perf.audit import measure_audits
 from perf.convergence import measure_convergence
 from perf.figures import JSON
@@ -96,6 +97,17 @@ def _parser() -> argparse.ArgumentParser:
     tasks.add_argument("--operation-max-s", type=float, default=120.0, help="give up an operation after that")
     tasks.add_argument("--no-fast-lane", action="store_true", help="start our server without it")
 
+    auctions = commands.add_parser(
+        "auctions",
+        parents=[common],
+        help="desires and crashes with an auctioneer that answers at once, and the calls it gets",
+    )
+    auctions.add_argument("--lrps", type=_positive_int, default=10_000)
+    auctions.add_argument("--connections", type=_positive_int, default=64)
+    auctions.add_argument(
+        "--operation-max-s", type=float, default=120.0, help="give up an operation after that"
+    )
+
     hold = commands.add_parser(
         "hold",
         parents=[common, anywhere],
@@ -170,6 +182,16 @@ def _tasks(options: argparse.Namespace) -> tuple[Result, bool]:
     return account, not account.troubles
 
 
+def _auctions(options: argparse.Namespace) -> tuple[Result, bool]:
+    account = measure_auctions(
+        lrps=options.lrps,
+        connections=options.connections,
+        operation_max_s=options.operation_max_s,
+        say=_say,
+    )
+    return account, not account.troubles
+
+
 def _hold(options: argparse.Namespace) -> tuple[Result, bool]:
     with _bbs(options) as (credentials, _):
         hold = measure_hold(credentials, lrps=options.lrps, instances=options.instances, say=_say)
@@ -194,6 +216,7 @@ _COMMANDS: Final = {
     "lanes": _lanes,
     "workload": _workload,
     "tasks": _tasks,
+    "auctions": _auctions,
     "hold": _hold,
     "convergence": _convergence,
     "audit": _audit,
