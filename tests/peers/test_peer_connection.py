@@ -1,12 +1,17 @@
 """What is read without h11 and httpx, beside what they make of it."""
 
+import ssl
+
 import h11
+import httpcore
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bbs.peers.addresses import PLAIN_URL_MAX, Address, URLUnreadable
-from bbs.peers.connection import plain_response
+from bbs.peers.connection import Connection, Origin, plain_response
+from tests.peers.scripted_network import Scripted, ScriptedStream
 
 ACCEPTED = b"HTTP/1.1 202 Accepted\r\nDate: Sat, 28 Nov 2026 05:00:00 GMT\r\nContent-Length: 0\r\n\r\n"
 
@@ -129,3 +134,32 @@ def test_a_long_url_is_what_httpx_says(length: int) -> None:
     url = "http://h/".ljust(length, "x")
 
     assert parsed(Address.parsed, url) == parsed(Address.parsed_by_httpx, url)
+
+
+class Deaf(Scripted):
+    """Answers, and closes before it has read all."""
+
+    async def connect_tcp(self, *address: object, **options: object) -> httpcore.AsyncNetworkStream:
+        return DeafStream(self)
+
+
+class DeafStream(ScriptedStream):
+    async def write(
+        self,
+        buffer: bytes,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
+    ) -> None:
+        await trio.lowlevel.checkpoint()
+        raise httpcore.WriteError(BrokenPipeError())
+
+
+@pytest.mark.parametrize(("network", "may_follow"), [(Scripted(), True), (Deaf(), False)])
+async def test_an_answer_counts_even_if_the_request_was_not_read_but_nothing_follows(
+    client_tls: ssl.SSLContext, network: Scripted, may_follow: bool
+) -> None:
+    connection = Connection(Origin("http", "h", 80), tls=client_tls, network=network, idle_max_s=90)
+
+    response = await connection.exchange("POST", b"POST / HTTP/1.1\r\n\r\n", b"{}")
+
+    assert response.status == 202
+    assert connection.is_idle == may_follow
