@@ -14,11 +14,21 @@ from typing import Final, NoReturn, Protocol
 
 from perf.auctions import measure_auctions
 from perf.audit import measure_audits
+from perf.beds import ServerSpec
 from perf.convergence import measure_convergence
 from perf.figures import JSON
 from perf.hold import Credentials, measure_hold
-from perf.lanes import compare
+from perf.lanes import compare_lanes
 from perf.operations import work_through
+from perf.page import NoPlots, as_html, require_plots
+from perf.peers import PeersFailed
+from perf.profiling import NoProfiler, profiler
+from perf.progress import shown
+from perf.readings import Outcome
+from perf.report import as_text
+from perf.runner import Plan, run
+from perf.scenarios import SCENARIOS
+from perf.scenarios.trial import Sizes
 from perf.server import Server, ServerFailed, running_server
 from perf.takeover import measure_takeovers
 from perf.tasks import storm
@@ -38,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _leave)
     try:
         result, good = _COMMANDS[options.command](options)
-    except (ServerFailed, OSError, ValueError) as error:
+    except (ServerFailed, PeersFailed, NoPlots, NoProfiler, OSError, ValueError) as error:
         print(f"perf {options.command}: {error}", file=sys.stderr)
         return EXIT_CANNOT_RUN
     print(result.report())
@@ -62,6 +72,47 @@ def _parser() -> argparse.ArgumentParser:
         ("--key", "its key"),
     ):
         anywhere.add_argument(name, metavar="FILE", type=Path, help=what)
+
+    comparing = commands.add_parser(
+        "compare",
+        parents=[common],
+        help="scenarios on one or more servers, interleaved, with medians, ratios and plots",
+        description="A SERVER is ours (`own`, with flags: `own --no-fast-lane`), that of another checkout"
+        " (`own@DIRECTORY`), or any BBS: `https://HOST:PORT,ca=F,cert=F,key=F,locket=HOST:PORT,pid=N,debug=HOST:PORT,"
+        "peers=URL`. Files may be given once for all with --ca, --cert, --key. With `locket` cells are registered"
+        " there; `pid` tells whose CPU and memory to read, if it runs on this machine; `peers` is where"
+        " `python -m perf.peers` answers as its auctioneer.",
+        epilog="scenarios: " + "; ".join(f"{each.name} ({each.what})" for each in SCENARIOS.values()),
+    )
+    comparing.add_argument("--a", metavar="SERVER", default="own", help="what the others are compared to")
+    comparing.add_argument("--b", metavar="SERVER")
+    comparing.add_argument(
+        "--server", metavar="NAME=SERVER", action="append", default=[], help="one more; can be repeated"
+    )
+    for name in ("--ca", "--cert", "--key"):
+        comparing.add_argument(name, metavar="FILE", help="for servers given by URL")
+    comparing.add_argument(
+        "--scenario",
+        metavar="NAME",
+        action="append",
+        choices=[*SCENARIOS, "all"],
+        help="can be repeated; `all` for all (default: life)",
+    )
+    defaults = Sizes()
+    comparing.add_argument("--lrps", type=_positive_int, default=defaults.lrps, help="where nothing grows")
+    comparing.add_argument("--connections", type=_positive_int, default=defaults.connections)
+    comparing.add_argument("--rounds", type=_positive_int, default=3)
+    comparing.add_argument("--turn-s", type=float, default=defaults.turn_s, help="of steps that end by time")
+    comparing.add_argument(
+        "--points",
+        metavar="N,N,…",
+        type=_points,
+        help="instead of a scenario's own numbers of LRPs or subscribers",
+    )
+    comparing.add_argument("--html", metavar="FILE", type=Path, help="a page with tables and plots")
+    comparing.add_argument(
+        "--profile", metavar="DIR", type=Path, help="flame graphs by py-spy, of a round that does not count"
+    )
 
     lanes = commands.add_parser(
         "lanes",
@@ -143,8 +194,59 @@ def _positive_int(text: str) -> int:
     return value
 
 
+def _points(text: str) -> tuple[int, ...]:
+    return tuple(sorted(_positive_int(each) for each in text.split(",")))
+
+
+def _compare(options: argparse.Namespace) -> tuple[Result, bool]:
+    if options.html is not None:
+        require_plots()
+    if options.profile is not None:
+        profiler()
+    named = [("a", options.a), *([("b", options.b)] if options.b is not None else [])]
+    for text in options.server:
+        name, equals, server = text.partition("=")
+        if not equals or name in dict(named):
+            raise ValueError(f"{text}: not NAME=SERVER, or a name that is taken")
+        named.append((name, server))
+    defaults = {
+        name: value for name in ("ca", "cert", "key") if (value := getattr(options, name)) is not None
+    }
+    names = options.scenario or ["life"]
+    plan = Plan(
+        servers={name: ServerSpec.parse(server, defaults=defaults) for name, server in named},
+        scenarios=list(SCENARIOS.values()) if "all" in names else [SCENARIOS[name] for name in names],
+        sizes=Sizes(
+            lrps=options.lrps,
+            connections=options.connections,
+            turn_s=options.turn_s,
+            points=options.points,
+        ),
+        rounds=options.rounds,
+        profiles=options.profile,
+    )
+    with shown(plan.steps()) as progress:
+        outcome = run(plan, progress)
+    if options.html is not None:
+        options.html.write_text(as_html(outcome))
+    return _Told(outcome), outcome.good
+
+
+class _Told:
+    """A comparison as a `Result`."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+
+    def report(self) -> str:
+        return as_text(self._outcome)
+
+    def as_json(self) -> dict[str, JSON]:
+        return self._outcome.as_json()
+
+
 def _lanes(options: argparse.Namespace) -> tuple[Result, bool]:
-    comparison = compare(
+    comparison = compare_lanes(
         lrps=options.lrps,
         connections=options.connections,
         rounds=options.rounds,
@@ -213,6 +315,7 @@ def _takeover(options: argparse.Namespace) -> tuple[Result, bool]:
 
 
 _COMMANDS: Final = {
+    "compare": _compare,
     "lanes": _lanes,
     "workload": _workload,
     "tasks": _tasks,

@@ -156,7 +156,7 @@ class Comparison:
         }
 
 
-def compare(
+def compare_lanes(
     *, lrps: int, connections: int, rounds: int, turn_s: float, say: Callable[[str], None]
 ) -> Comparison:
     """Run all rounds. What fails is in the result's ``troubles``; only a server that can't run raises ServerFailed."""

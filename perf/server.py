@@ -66,29 +66,47 @@ class Server:
 
     def cpu(self) -> CPU:
         """What server and Postgres have used since they started, dead backends included."""
-        parents = _parents()
-        postgres_s = 0.0
-        for pid in _descendants(self.pid, parents):
-            # A postmaster's own children (backends, writers) come up here while they live, and in its
-            # waited-for time once they are dead.
-            fields = _stat(pid)
-            if fields is not None and fields.command == "postgres":
-                postgres_s += fields.cpu_s + fields.dead_children_cpu_s
-        own = _stat(self.pid)
-        if own is None:
-            raise ServerFailed("the server has ended")
-        return CPU(server_s=own.cpu_s, postgres_s=postgres_s)
+        return cpu_of(self.pid)
 
     def resident_bytes(self) -> int:
         """Memory of the server's process, without Postgres."""
-        try:
-            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE_BYTES
-        except FileNotFoundError:
-            raise ServerFailed("the server has ended") from None
+        return resident_bytes_of(self.pid)
 
     def database_settings(self, *names: str) -> dict[str, str]:
         """What its Postgres says to ``SHOW name``: whether a figure was measured with fsync on."""
         return asyncio.run(_show((self.data_dir / "postgres.socket").resolve(), names))
+
+
+def cpu_of(pid: int) -> CPU:
+    """What a server and the Postgres below it have used since they started, dead backends included.
+
+    Raises:
+      ServerFailed: there is no such process any more.
+    """
+    parents = _parents()
+    postgres_s = 0.0
+    for descendant in _descendants(pid, parents):
+        # A postmaster's own children (backends, writers) come up here while they live, and in its
+        # waited-for time once they are dead.
+        fields = _stat(descendant)
+        if fields is not None and fields.command == "postgres":
+            postgres_s += fields.cpu_s + fields.dead_children_cpu_s
+    own = _stat(pid)
+    if own is None:
+        raise ServerFailed("the server has ended")
+    return CPU(server_s=own.cpu_s, postgres_s=postgres_s)
+
+
+def resident_bytes_of(pid: int) -> int:
+    """Memory of a process, without its children.
+
+    Raises:
+      ServerFailed: there is no such process any more.
+    """
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+    except FileNotFoundError:
+        raise ServerFailed("the server has ended") from None
 
 
 @contextmanager
@@ -144,15 +162,28 @@ class Spawned:
             raise ServerFailed(f"the server ended with code {self.process.returncode}:\n{_tail(self.log)}")
 
 
+BBS: Final = (sys.executable, "-m", "bbs")
+
+
 @contextmanager
-def spawned_server(home: Path, *arguments: str, name: str = "bbs") -> Iterator[Spawned]:
-    """``bbs serve`` in ``home``, stopped in the end. Two in one home share its keys, and so may share a database."""
+def spawned_server(
+    home: Path,
+    *arguments: str,
+    name: str = "bbs",
+    program: Sequence[str] = BBS,
+    checkout: Path | None = None,
+) -> Iterator[Spawned]:
+    """``bbs serve`` in ``home``, stopped in the end. Two in one home share its keys, and so may share a database.
+
+    ``checkout`` is the directory of another version of the code, which is run instead of this one.
+    """
     certs = home / "certs"
+    environment = os.environ if checkout is None else {**os.environ, "PYTHONPATH": str(checkout)}
     printed, log = home / f"{name}.stdout", home / f"{name}.stderr"
     with printed.open("wb") as stdout, log.open("wb") as stderr:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "bbs", "serve"),
+                *(*program, "serve"),
                 *("--listen", "127.0.0.1:0", "--locket-listen", "127.0.0.1:0"),
                 *("--data-dir", str(home / "data"), "--ca-file", str(certs / "ca.crt")),
                 *("--cert-file", str(certs / "server.crt"), "--key-file", str(certs / "server.key")),
@@ -162,6 +193,8 @@ def spawned_server(home: Path, *arguments: str, name: str = "bbs") -> Iterator[S
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
+            cwd=checkout,
+            env=environment,
         )
     try:
         yield Spawned(process=process, home=home, printed=printed, log=log)

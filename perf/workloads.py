@@ -7,7 +7,7 @@ nothing is encoded while the clock runs.
 import base64
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,27 +61,29 @@ class Fleet:
             lambda i: pb.DesireLRPRequest(desired_lrp=seed_lrp(self.process_guid(i))),
         )
 
+    def desires_of(self, numbers: Iterable[int]) -> Iterator[bytes]:
+        """The same for some of them, made while they are sent: for fleets whose requests would not fit into memory."""
+        first = self.process_guid(0)
+        template = self._post("/v1/desired_lrp/desire.r2", pb.DesireLRPRequest(desired_lrp=seed_lrp(first)))
+        # All guids are of one length, so no length in the message changes.
+        return (template.replace(first.encode(), self.process_guid(i).encode()) for i in numbers)
+
+    def starts_of(self, numbers: Iterable[int]) -> Iterator[bytes]:
+        return (self._start(i) for i in numbers)
+
+    def claims_of(self, numbers: Iterable[int]) -> Iterator[bytes]:
+        return (self._claim(i) for i in numbers)
+
+    def removes_of(self, numbers: Iterable[int]) -> Iterator[bytes]:
+        return (self._remove(i) for i in numbers)
+
     def claims(self) -> list[bytes]:
         """A write each, if the LRP is unclaimed or runs; none if it is claimed already."""
-        return self._each(
-            "/v1/actual_lrps/claim",
-            lambda i: pb.ClaimActualLRPRequest(
-                process_guid=self.process_guid(i), index=0, actual_lrp_instance_key=self._instance_key(i)
-            ),
-        )
+        return list(self.claims_of(range(self.lrps)))
 
     def starts(self) -> list[bytes]:
         """A write each, if the LRP is unclaimed or claimed; a heartbeat that changes nothing if it runs already."""
-        return self._each(
-            "/v1/actual_lrps/start.r1",
-            lambda i: pb.StartActualLRPRequest(
-                actual_lrp_key=self._key(i),
-                actual_lrp_instance_key=self._instance_key(i),
-                actual_lrp_net_info=NET_INFO,
-                Routable=True,
-                availability_zone=ZONE,
-            ),
-        )
+        return list(self.starts_of(range(self.lrps)))
 
     def crashes(self) -> list[bytes]:
         """A crash of each LRP. After its first two crashes an LRP is unclaimed and auctioned again, after the third CRASHED."""
@@ -95,9 +97,7 @@ class Fleet:
         )
 
     def removes(self) -> list[bytes]:
-        return self._each(
-            "/v1/desired_lrp/remove", lambda i: pb.RemoveDesiredLRPRequest(process_guid=self.process_guid(i))
-        )
+        return list(self.removes_of(range(self.lrps)))
 
     def changes_of_large(self, instances: int) -> list[tuple[str, bytes]]:
         """Requests that desire, scale and remove one process beside the fleet, by the name of the change and in order."""
@@ -143,6 +143,53 @@ class Fleet:
     def list_desired_lrps(self) -> bytes:
         return self._post("/v1/desired_lrps/list.r3", pb.DesiredLRPsRequest())
 
+    def scheduling_infos_of(self, cell: int) -> bytes:
+        """As a cell's route-emitter asks: by the guids of the processes that run there."""
+        guids = [self.process_guid(i) for i in range(cell, self.lrps, self.cells)]
+        return self._post("/v1/desired_lrp_scheduling_infos/list", pb.DesiredLRPsRequest(process_guids=guids))
+
+    def list_of_domain(self) -> bytes:
+        """All ActualLRPs of the fleet's domain: on a server that others use too, its own."""
+        return self._post("/v1/actual_lrps/list", pb.ActualLRPsRequest(domain=DOMAIN))
+
+    def list_cells(self) -> bytes:
+        return self.target.post("/v1/cells/list.r1")
+
+    def subscribe(self, cell: int | None = None) -> bytes:
+        """Opens a stream of instance events, all of them or one cell's."""
+        cell_id = "" if cell is None else f"cell-{cell}"
+        return self._post("/v1/events/lrp_instances.r1", pb.EventsByCellId(cell_id=cell_id))
+
+    def upsert_domain(self, ttl_s: int) -> bytes:
+        return self._post("/v1/domains/upsert", pb.UpsertDomainRequest(domain=DOMAIN, ttl=ttl_s))
+
+    def _claim(self, number: int) -> bytes:
+        return self._post(
+            "/v1/actual_lrps/claim",
+            pb.ClaimActualLRPRequest(
+                process_guid=self.process_guid(number),
+                index=0,
+                actual_lrp_instance_key=self._instance_key(number),
+            ),
+        )
+
+    def _start(self, number: int) -> bytes:
+        return self._post(
+            "/v1/actual_lrps/start.r1",
+            pb.StartActualLRPRequest(
+                actual_lrp_key=self._key(number),
+                actual_lrp_instance_key=self._instance_key(number),
+                actual_lrp_net_info=NET_INFO,
+                Routable=True,
+                availability_zone=ZONE,
+            ),
+        )
+
+    def _remove(self, number: int) -> bytes:
+        return self._post(
+            "/v1/desired_lrp/remove", pb.RemoveDesiredLRPRequest(process_guid=self.process_guid(number))
+        )
+
     def _key(self, number: int) -> pb.ActualLRPKey:
         return pb.ActualLRPKey(process_guid=self.process_guid(number), index=0, domain=DOMAIN)
 
@@ -156,6 +203,11 @@ class Fleet:
 
     def _each(self, path: str, message: Callable[[int], Message]) -> list[bytes]:
         return [self._post(path, message(number)) for number in range(self.lrps)]
+
+
+def field_of_state(state: str) -> bytes:
+    """What stands in an encoded ActualLRP of that state, and in no other."""
+    return pb.ActualLRP(state=state).SerializeToString()
 
 
 NET_INFO: Final = pb.ActualLRPNetInfo(

@@ -1,0 +1,83 @@
+"""Load from a process of its own, beside what the harness itself sends, so that neither's bytes delay the other's clock."""
+
+import itertools
+import multiprocessing
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from perf.figures import Sample, merged
+from perf.hold import Credentials
+from perf.load import LoadGenerator
+from perf.rows import count_rows
+
+START_MAX_S: Final = 60.0
+ASK_MAX_S: Final = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A list to be asked for, under the name that its latencies are counted by; ``rows`` it must have, or None: any number."""
+
+    name: str
+    request: bytes
+    rows: int | None = None
+
+
+class Beside:
+    """A context manager: one process, which does one thing at a time. It has started once the context is entered."""
+
+    def __init__(self) -> None:
+        self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+
+    def __enter__(self) -> Self:
+        self._pool.submit(int).result(START_MAX_S)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._pool.shutdown()
+
+    def repeat(
+        self, credentials: Credentials, requests: Sequence[bytes], *, connections: int, for_s: float
+    ) -> "Future[Sample]":
+        """Send the requests over and over for that long. The sample is always cut short, and keeps no body."""
+        return self._pool.submit(_repeat, credentials, list(requests), connections, for_s)
+
+    def paced(
+        self, credentials: Credentials, asks: Sequence[Ask], *, for_s: float
+    ) -> "Future[tuple[dict[str, Sample], str]]":
+        """Ask for each once, evenly spread over that time; if the server is slower, one right after the other.
+
+        Gives the samples by name, and what was wrong, or an empty text.
+        """
+        return self._pool.submit(_paced, credentials, list(asks), for_s)
+
+
+def _paced(credentials: Credentials, asks: list[Ask], for_s: float) -> tuple[dict[str, Sample], str]:
+    samples: dict[str, list[Sample]] = {}
+    wrong = ""
+    began_s = time.monotonic()
+    with LoadGenerator(credentials.target(), connections=1) as generator:
+        generator.connect()
+        for number, ask in enumerate(asks):
+            time.sleep(max(0.0, began_s + number * for_s / len(asks) - time.monotonic()))
+            sample = generator.run([ask.request], max_s=ASK_MAX_S)
+            if not sample.good:
+                wrong = wrong or f"{ask.name}: {sample.trouble()}"
+            elif ask.rows is not None and (found := count_rows(sample.last_body)) != ask.rows:
+                wrong = wrong or f"{ask.name}: {found} rows instead of {ask.rows}"
+            sample.last_body = b""
+            samples.setdefault(ask.name, []).append(sample)
+    return {name: merged(several) for name, several in samples.items()}, wrong
+
+
+def _repeat(credentials: Credentials, requests: list[bytes], connections: int, for_s: float) -> Sample:
+    with LoadGenerator(credentials.target(), connections=connections) as generator:
+        sample = generator.run(itertools.cycle(requests), max_s=for_s)
+    sample.last_body = b""
+    return sample

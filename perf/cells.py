@@ -1,0 +1,88 @@
+"""The cells of the harness: presences in a server's Locket, whose reps are `perf.peers`.
+
+A server without any cell takes every instance for lost half a minute after its start, and desires it anew; nothing that is
+measured on it after that is about the fleet that was seeded.
+"""
+
+import json
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Final, Self
+
+from bbs.models.pb import locket_pb2
+from bbs.tls.contexts import TLSFiles
+from bbs.tls.grpc_credentials import channel_credentials, grpc
+
+TTL_S: Final = 864_000
+"""Upstream's benchmark's: no cell has to be renewed during a run (spec: benchmarks.md §2)."""
+
+CALL_MAX_S: Final = 30.0
+OWNER: Final = "bbs-perf"
+
+
+class Cells:
+    """Those that were registered with the Locket at ``locket``, as host:port; released when the context ends."""
+
+    def __init__(self, locket: str, *, tls: TLSFiles, rep_url: str) -> None:
+        self.present: set[int] = set()
+        self._rep_url = rep_url
+        self._channel = grpc.secure_channel(locket, channel_credentials(tls))
+        self._lock: Any = self._method("Lock", locket_pb2.LockResponse)
+        self._release: Any = self._method("Release", locket_pb2.ReleaseResponse)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._channel.close()
+
+    def register(self, numbers: Iterable[int], *, ttl_s: int = TTL_S) -> None:
+        """Have ``cell-0`` and so on, or renew them.
+
+        Raises:
+          grpc.RpcError: Locket refuses, or does not answer.
+        """
+        for number in numbers:
+            request = locket_pb2.LockRequest(resource=self._presence(number), ttl_in_seconds=ttl_s)
+            self._lock(request, timeout=CALL_MAX_S, wait_for_ready=True)
+            self.present.add(number)
+
+    def register_up_to(self, count: int) -> None:
+        self.register(set(range(count)) - self.present)
+
+    def register_again(self) -> None:
+        """After a restart of a server whose Locket lives in it."""
+        self.register(sorted(self.present))
+
+    def release(self, numbers: Iterable[int]) -> None:
+        """Let these vanish, as if they had not renewed their presence."""
+        for number in numbers:
+            self._release(locket_pb2.ReleaseRequest(resource=self._presence(number)), timeout=CALL_MAX_S)
+            self.present.discard(number)
+
+    def _presence(self, number: int) -> locket_pb2.Resource:
+        cell_id = f"cell-{number}"
+        presence = {
+            "cell_id": cell_id,
+            "rep_address": self._rep_url,
+            "zone": "z1",
+            "capacity": {"memory_mb": 1000, "disk_mb": 2000, "containers": 300},
+            "rootfs_provider_list": [{"name": "preloaded", "properties": ["cflinuxfs4"]}],
+            "rep_url": self._rep_url,
+        }
+        return locket_pb2.Resource(
+            key=cell_id,
+            owner=OWNER,
+            value=json.dumps(presence),
+            type="presence",
+            type_code=locket_pb2.PRESENCE,
+        )
+
+    def _method(self, name: str, response: Any) -> Any:
+        return self._channel.unary_unary(
+            f"/models.Locket/{name}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=response.FromString,
+        )

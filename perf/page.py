@@ -1,0 +1,188 @@
+"""A comparison as one HTML page that needs nothing beside it: the tables of the report, and plots drawn by matplotlib as SVG.
+
+matplotlib is only imported when a page is made; it is in the extra ``perf``.
+"""
+
+import html
+import io
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from perf.readings import Outcome, Reading, medians
+from perf.report import EXPLAINED, cells, title
+
+COLOURS: Final = ("#2f6db5", "#d9822b", "#3d9a50", "#a5469b", "#777777")
+_STYLE: Final = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 76em; padding: 0 1em; color: #222; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; margin: 1em 0; }
+td, th { border: 1px solid #ddd; padding: .2em .6em; text-align: right; }
+td:first-child, th:first-child { text-align: left; }
+th { background: #f4f4f4; }
+.trouble { background: #fde8e8; padding: .4em .8em; }
+figure { margin: 1em 0; } svg { max-width: 100%; height: auto; }
+"""
+
+
+class NoPlots(Exception):
+    """matplotlib is not installed."""
+
+
+def require_plots() -> None:
+    """Raises NoPlots if no page could be made; to be asked before a long run."""
+    _pyplot()
+
+
+def as_html(outcome: Outcome) -> str:
+    """Raises NoPlots."""
+    parts = [
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>bbs: measurements</title>",
+        f"<style>{_STYLE}</style></head><body><h1>Measurements</h1><ul>",
+        *(
+            f"<li>{html.escape(name)}: {html.escape(str(value))}</li>"
+            for name, value in outcome.facts.items()
+        ),
+        f"<li>{outcome.rounds} rounds, interleaved; {html.escape(EXPLAINED)}</li></ul>",
+        *(f"<p class='trouble'>{html.escape(trouble)}</p>" for trouble in outcome.troubles),
+    ]
+    for scenario in dict.fromkeys(scenario for scenario, _ in outcome.readings):
+        parts.append(f"<h2>{html.escape(scenario)}</h2>")
+        points = [point for name, point in outcome.readings if name == scenario]
+        drawn = grown(outcome, scenario, points) if len(points) > 1 else bars(outcome, scenario, points[0])
+        parts.append(f"<figure>{drawn}</figure>")
+        for point in points:
+            if point is not None:
+                parts.append(f"<h3>{html.escape(title(outcome, scenario, point))}</h3>")
+            parts.append(_table(*cells(outcome, scenario, point)))
+    return "\n".join([*parts, "</body></html>"]) + "\n"
+
+
+def bars(outcome: Outcome, scenario: str, point: float | None) -> str:
+    """A panel per headline: the median of each step and server as a bar, the rounds as dots."""
+    steps = outcome.readings[scenario, point]
+    panels = list(dict.fromkeys(_headline(by_server) for by_server in steps.values()))
+    plots, figure, axes = _panels([sum(_headline(s) == p for s in steps.values()) for p in panels])
+    width = 0.8 / len(outcome.servers)
+    for axis, panel in zip(axes, panels, strict=True):
+        shown = {step: each for step, each in steps.items() if _headline(each) == panel}
+        for place, server in enumerate(outcome.servers):
+            for row, by_server in enumerate(shown.values()):
+                if server not in by_server:
+                    continue
+                at = row + place * width
+                values = [each.values[panel] for each in by_server[server]]
+                label = server if row == 0 else None
+                axis.barh(
+                    at,
+                    medians(by_server[server])[panel],
+                    width,
+                    color=_colour(place),
+                    alpha=0.75,
+                    label=label,
+                )
+                axis.plot(values, [at] * len(values), ".", color="black", markersize=4)
+        axis.set_yticks([row + 0.4 - width / 2 for row in range(len(shown))], list(shown))
+        axis.invert_yaxis()
+        axis.set_xlabel(panel)
+        if len(outcome.servers) > 1:
+            axis.legend()
+    return _svg(plots, figure)
+
+
+def grown(outcome: Outcome, scenario: str, points: Sequence[float | None]) -> str:
+    """A panel per step: the headline along the scenario's axis, a line per server."""
+    along = [point for point in points if point is not None]
+    steps = list(dict.fromkeys(step for point in along for step in outcome.readings[scenario, point]))
+    plots, figure, axes = _grid(len(steps))
+    for axis, step in zip(axes, steps, strict=False):
+        for place, server in enumerate(outcome.servers):
+            found: list[tuple[float, list[Reading]]] = []
+            for point in along:
+                rounds = outcome.readings[scenario, point].get(step, {}).get(server)
+                if rounds:
+                    found.append((point, rounds))
+            if not found:
+                continue
+            headline = found[0][1][0].headline
+            places = [point for point, _ in found]
+            axis.plot(
+                places,
+                [medians(rounds)[headline] for _, rounds in found],
+                "o-",
+                color=_colour(place),
+                label=server,
+            )
+            axis.set_ylabel(headline)
+        axis.set_title(step, fontsize=10)
+        axis.set_ylim(bottom=0)
+        axis.set_xlabel(outcome.axes.get(scenario, ""))
+        axis.grid(alpha=0.3)
+        if len(outcome.servers) > 1:
+            axis.legend(fontsize=8)
+    for axis in axes[len(steps) :]:
+        axis.set_visible(False)
+    return _svg(plots, figure)
+
+
+def _headline(by_server: "dict[str, list[Reading]]") -> str:
+    return next(iter(by_server.values()))[0].headline
+
+
+def _colour(place: int) -> str:
+    return COLOURS[place % len(COLOURS)]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _pyplot() -> Any:
+    """matplotlib's, without a display.
+
+    Raises:
+      NoPlots: it is not there.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise NoPlots("matplotlib is not installed: pip install 'bbs[perf]'") from error
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def _panels(rows: Sequence[int]) -> tuple[Any, Any, list[Any]]:
+    plots = _pyplot()
+    heights = [max(count, 1) for count in rows]
+    figure, axes = plots.subplots(
+        len(rows),
+        1,
+        figsize=(10, 1.1 * len(rows) + 0.45 * sum(heights)),
+        gridspec_kw={"height_ratios": heights},
+        squeeze=False,
+        layout="constrained",
+    )
+    return plots, figure, [axis for line in axes for axis in line]
+
+
+def _grid(count: int) -> tuple[Any, Any, list[Any]]:
+    plots = _pyplot()
+    columns = 3
+    lines = math.ceil(count / columns)
+    figure, axes = plots.subplots(
+        lines, columns, figsize=(12, 3 * lines), squeeze=False, layout="constrained"
+    )
+    return plots, figure, [axis for line in axes for axis in line]
+
+
+def _svg(plots: Any, figure: Any) -> str:
+    drawn = io.StringIO()
+    figure.savefig(drawn, format="svg")
+    plots.close(figure)
+    text = drawn.getvalue()
+    return text[text.index("<svg") :]

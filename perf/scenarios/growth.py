@@ -1,0 +1,173 @@
+"""A fleet that grows: what seeding, lists, memory, claims and a restart cost at each size."""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Final
+
+from perf.beds import Bed
+from perf.beside import Beside
+from perf.figures import Sample, merged
+from perf.load import LoadGenerator
+from perf.readings import Reading, latency_of
+from perf.rows import count_rows
+from perf.scenarios.trial import SEND_MAX_S, Sizes, Trial
+
+LISTS_PER_ROUND: Final = 3
+CLAIM_CONNECTIONS: Final = 4
+
+
+class Grown(Trial):
+    """A fleet with all its cells that `prepare` extends to a size; each size keeps the LRPs of the one before."""
+
+    def __init__(self, bed: Bed, sizes: Sizes, points: tuple[int, ...]) -> None:
+        super().__init__(bed, sizes)
+        self._whole = self.fleet(max(points))
+        self._lrps = 0
+        self._generator = self.generator()
+        self._seeding: list[Reading] = []
+        self._empty_mb = bed.resident_mb()
+
+    def prepare(self, point: int | None) -> None:
+        assert point is not None
+        more = range(self._lrps, point)
+        self._seeding = [
+            self.send(self._generator, "desire", self._whole.desires_of(more)),
+            self.send(self._generator, "start", self._whole.starts_of(more)),
+        ]
+        self._lrps = point
+
+    def warm_up(self) -> None:
+        """None: what a first answer costs is one of the questions."""
+
+    def check(self) -> None:
+        self.expect_rows(
+            self._generator, "ActualLRPs", self._whole.list_of_domain(), self._lrps, holding=b"RUNNING"
+        )
+
+    def close(self) -> None:
+        if not self.bed.is_own:
+            self._generator.run(self._whole.removes_of(range(self._lrps)), max_s=SEND_MAX_S)
+        self._generator.close()
+
+
+class Lists(Grown):
+    """The lists that upstream's nsync and route-emitters ask for, the memory, and how the fleet got there."""
+
+    def measure(self) -> list[Reading]:
+        readings, self._seeding = self._seeding, []
+        first_time = bool(readings)
+        if first_time:
+            readings.append(self._memory("memory"))
+        with self.generator(1) as generator:
+            for name, request in (
+                ("list ActualLRPs", self._whole.list_actual_lrps()),
+                ("list scheduling infos", self._whole.list_scheduling_infos()),
+                ("list DesiredLRPs", self._whole.list_desired_lrps()),
+            ):
+                if first_time:
+                    readings.append(self._listed(generator, f"{name}, first", request, 1))
+                readings.append(self._listed(generator, f"{name}, later", request, LISTS_PER_ROUND))
+        if first_time:
+            readings.append(self._memory("memory, all lists once asked for"))
+        return readings
+
+    def _listed(self, generator: LoadGenerator, step: str, request: bytes, times: int) -> Reading:
+        generator.connect()
+        samples = list[Sample]()
+        with self.bed.probe.measured() as meter:
+            for _ in range(times):
+                samples.append(self.good(step, generator.run([request], max_s=SEND_MAX_S)))
+        for sample in samples:
+            self.expect(step, count_rows(sample.last_body), self._lrps)
+        mb = samples[-1].response_bytes / 1e6
+        total = merged(samples)
+        total.last_body = b""
+        at = total.percentiles_ms()
+        return Reading(
+            step=step,
+            values={"p50 ms": at.p50_ms, "max ms": at.max_ms, "MB": mb},
+            parts=meter.parts,
+            work=times,
+        )
+
+    def _memory(self, step: str) -> Reading:
+        resident_mb = self.bed.resident_mb()
+        each = 1e3 * (resident_mb - self._empty_mb) / self._lrps
+        return Reading(step=step, values={"resident MB": resident_mb, "kB/LRP": each})
+
+
+class BesideList(Grown):
+    """Claims and starts on a few connections, first alone, then while one client reads a list over and over."""
+
+    def __init__(self, bed: Bed, sizes: Sizes, points: tuple[int, ...]) -> None:
+        super().__init__(bed, sizes, points)
+        self._beside = Beside()
+        self._beside.__enter__()
+
+    def measure(self) -> list[Reading]:
+        self._seeding = []
+        readings = [self._claims("claim, nothing beside it", self.sizes.turn_s)]
+        for name, request in (
+            ("ActualLRPs", self._whole.list_actual_lrps()),
+            ("scheduling infos", self._whole.list_scheduling_infos()),
+            ("DesiredLRPs", self._whole.list_desired_lrps()),
+        ):
+            listing = self._beside.repeat(
+                self.bed.credentials, [request], connections=1, for_s=self.sizes.turn_s
+            )
+            readings.append(self._claims(f"claim beside {name}", self.sizes.turn_s))
+            listed = listing.result(SEND_MAX_S)
+            self.expect(f"errors of {name}", listed.first_error, "")
+            if listed.answers == 0:
+                self.troubles.append(f"no list of {name} was answered while claims were measured")
+        return readings
+
+    def close(self) -> None:
+        self._beside.__exit__(None, None, None)
+        super().close()
+
+    def _claims(self, step: str, for_s: float) -> Reading:
+        """Claim and start the same LRPs again and again: a write each. Started ones last, so that all run in the end."""
+        samples = list[Sample]()
+        numbers = range(min(self._lrps, 200))
+        with self.generator(CLAIM_CONNECTIONS) as generator, self.bed.probe.measured() as meter:
+            generator.connect()
+            ends_s = time.monotonic() + for_s
+            while not samples or time.monotonic() < ends_s:
+                for requests in (self._whole.claims_of(numbers), self._whole.starts_of(numbers)):
+                    samples.append(self.good(step, generator.run(list(requests), max_s=SEND_MAX_S)))
+        return latency_of(step, merged(samples), meter.parts)
+
+
+class Restart(Grown):
+    """How long our server, stopped and started on its data, takes until it answers. A point of growth, measured each round."""
+
+    def measure(self) -> list[Reading]:
+        self._seeding = []
+        self._generator.close()
+        took_s = self.bed.restart()
+        self._whole = self.fleet(self._whole.lrps)
+        self._generator = self.generator()
+        first = self.good("ping", self._generator.run([self._whole.ping()], max_s=SEND_MAX_S))
+        return [
+            Reading(
+                step="restart until it answers",
+                values={
+                    "s": took_s + first.latencies_s[0],
+                    "loading s": _loading_s(self.bed.log),
+                    "resident MB": self.bed.resident_mb(),
+                    "kB/LRP": 1e3 * (self.bed.resident_mb() - self._empty_mb) / self._lrps,
+                },
+                work=self._lrps,
+            )
+        ]
+
+
+def _loading_s(log: Path | None) -> float:
+    """What the server says of it; nan if it says nothing."""
+    for line in log.read_text(errors="replace").splitlines() if log is not None else ():
+        if '"message":"bbs.loaded"' in line:
+            return float(json.loads(line)["data"]["duration"]) / 1e9
+    return math.nan
