@@ -111,14 +111,15 @@ CLIENT_FILES: Final = {"ca": "ca.crt", "cert": "client.crt", "key": "client.key"
 
 
 @contextmanager
-def laid_bed(spec: ServerSpec, *, flags: tuple[str, ...] = ()) -> Iterator[Bed]:
-    """A bed for as long as the context is entered. ``flags`` are a scenario's, for a server that we start.
+def laid_bed(spec: ServerSpec, *, flags: tuple[str, ...] = (), plain_auctions: bool = False) -> Iterator[Bed]:
+    """A bed for as long as the context is entered. ``flags`` are a scenario's, for a server that we start; with
+    ``plain_auctions`` that one calls its auctioneer without TLS.
 
     Raises:
       ServerFailed, PeersFailed: ours does not start.
     """
     if spec.is_own:
-        with _own(spec, flags) as bed:
+        with _own(spec, flags, plain_auctions) as bed:
             yield bed
         return
     assert spec.url is not None
@@ -141,12 +142,14 @@ def laid_bed(spec: ServerSpec, *, flags: tuple[str, ...] = ()) -> Iterator[Bed]:
 
 
 @contextmanager
-def _own(spec: ServerSpec, flags: tuple[str, ...]) -> Iterator[Bed]:
+def _own(spec: ServerSpec, flags: tuple[str, ...], plain_auctions: bool) -> Iterator[Bed]:
     with ExitStack() as stack:
         home = stack.enter_context(fresh_home())
         certs = home / "certs"
         peers = stack.enter_context(running_peers(certs))
-        own = OwnServer(spec=spec, flags=flags, home=home, peers=peers)
+        own = OwnServer(
+            spec=spec, flags=(*_auctioneer(peers, certs, plain=plain_auctions), *flags), home=home
+        )
         stack.callback(own.stop)
         own.start()
         ca, cert, key = (str(certs / name) for name in CLIENT_FILES.values())
@@ -166,10 +169,19 @@ def _own(spec: ServerSpec, flags: tuple[str, ...]) -> Iterator[Bed]:
         yield bed
 
 
+def _auctioneer(peers: Peers, certs: Path, *, plain: bool) -> tuple[str, ...]:
+    if plain:
+        return ("--auctioneer-address", peers.plain_url)
+    flags = ["--auctioneer-address", peers.url, "--auctioneer-require-tls"]
+    for flag, file in zip(("ca-cert", "client-cert", "client-key"), CLIENT_FILES.values(), strict=True):
+        flags += [f"--auctioneer-{flag}", str(certs / file)]
+    return tuple(flags)
+
+
 class OwnServer:
     """``bbs serve`` as an operator would start it, log and limits at their defaults; only where it listens is ours."""
 
-    def __init__(self, *, spec: ServerSpec, flags: tuple[str, ...], home: Path, peers: Peers) -> None:
+    def __init__(self, *, spec: ServerSpec, flags: tuple[str, ...], home: Path) -> None:
         self.server: Server | None = None
         self.certs = home / "certs"
         self.locket = f"127.0.0.1:{free_port()}"
@@ -178,11 +190,8 @@ class OwnServer:
         self.log = home / "bbs.stderr"
         self._spec = spec
         self._home = home
-        ca, cert, key = (str(self.certs / name) for name in CLIENT_FILES.values())
         self._arguments = [
             *("--log-level", "info", "--locket-listen", self.locket, "--debug-listen", self.debug),
-            *("--auctioneer-address", peers.url, "--auctioneer-require-tls"),
-            *("--auctioneer-ca-cert", ca, "--auctioneer-client-cert", cert, "--auctioneer-client-key", key),
             *flags,
             *spec.flags,
         ]

@@ -1,6 +1,6 @@
 """The auctioneer and the reps of the harness: one process that answers 202 to all that a BBS asks of them, at once, and counts.
 
-    python -m perf.peers --ca F --cert F --key F [--listen 127.0.0.1:0]
+    python -m perf.peers --ca F --cert F --key F [--listen 127.0.0.1:0] [--listen-plain 127.0.0.1:0]
 
 What it has counted is at ``GET /stats``, as JSON; see `Counts`. It does not place anything: the harness itself claims and
 starts. Its queue of connections that wait to be accepted is long: with one of 5 a connection that is dropped there comes
@@ -64,8 +64,8 @@ class Counts:
             self.rep_calls += 1
 
 
-async def serve(host: str, port: int, tls: ssl.SSLContext) -> None:
-    """Serve until cancelled; prints the port once it listens."""
+async def serve(address: str, plain_address: str, tls: ssl.SSLContext) -> None:
+    """Serve until cancelled, with TLS at one address and without it at the other; prints both ports once it listens."""
     counts = Counts()
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -85,10 +85,15 @@ async def serve(host: str, port: int, tls: ssl.SSLContext) -> None:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(converse, host, port, ssl=tls, backlog=BACKLOG, limit=HEAD_BYTES_MAX)
-    print(f"listening on {server.sockets[0].getsockname()[1]}", flush=True)
-    async with server:
-        await server.serve_forever()
+    ports = []
+    for each, context in ((address, tls), (plain_address, None)):
+        host, _, port = each.rpartition(":")
+        server = await asyncio.start_server(
+            converse, host, int(port), ssl=context, backlog=BACKLOG, limit=HEAD_BYTES_MAX
+        )
+        ports.append(str(server.sockets[0].getsockname()[1]))
+    print(f"listening on {' '.join(ports)}", flush=True)
+    await asyncio.Event().wait()
 
 
 def _content_length(head: str) -> int:
@@ -98,9 +103,10 @@ def _content_length(head: str) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peers:
-    """A running process of these, at an https ``url``."""
+    """A running process of these, at an https ``url``, and at ``plain_url`` without TLS."""
 
     url: str
+    plain_url: str = ""
     tls: ssl.SSLContext
 
     def counts(self) -> Counts:
@@ -141,7 +147,8 @@ def running_peers(certs: Path) -> Iterator[Peers]:
             raise PeersFailed("the harness' auctioneer does not start")
         tls = ssl.create_default_context(cafile=ca)
         tls.load_cert_chain(certs / "client.crt", certs / "client.key")
-        yield Peers(url=f"https://127.0.0.1:{line.split()[-1]}", tls=tls)
+        port, plain_port = line.split()[-2:]
+        yield Peers(url=f"https://127.0.0.1:{port}", plain_url=f"http://127.0.0.1:{plain_port}", tls=tls)
     finally:
         process.terminate()
         try:
@@ -160,13 +167,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("--ca", "--cert", "--key"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT")
+    parser.add_argument("--listen-plain", default="127.0.0.1:0", metavar="HOST:PORT")
     options = parser.parse_args(argv)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=options.ca)
     tls.verify_mode = ssl.CERT_REQUIRED
     tls.load_cert_chain(options.cert, options.key)
-    host, _, port = options.listen.rpartition(":")
     with suppress(KeyboardInterrupt):
-        asyncio.run(serve(host, int(port), tls))
+        asyncio.run(serve(options.listen, options.listen_plain, tls))
     return 0
 
 

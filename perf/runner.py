@@ -76,7 +76,9 @@ def _run_scenario(plan: Plan, scenario: Scenario, outcome: Outcome, progress: Pr
         trials: dict[str, Trial] = {}
         for name, spec in plan.taking_part(scenario).items():
             progress.begin(f"{scenario.name}: setting up {name}")
-            bed = stack.enter_context(laid_bed(spec, flags=scenario.flags))
+            bed = stack.enter_context(
+                laid_bed(spec, flags=scenario.flags, plain_auctions=scenario.plain_auctions)
+            )
             if bed.server is not None:
                 database = bed.server.database_settings("fsync", "synchronous_commit", "server_version")
                 outcome.facts.update({f"Postgres {key}": value for key, value in database.items()})

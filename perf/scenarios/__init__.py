@@ -37,6 +37,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             trial=_grown(Lists, GROWTH),
             axis=LRPS,
             points=GROWTH,
+            plain_auctions=True,
         ),
         Scenario(
             name="beside-list",
@@ -44,6 +45,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             trial=_grown(BesideList, (100_000,)),
             axis=LRPS,
             points=(100_000,),
+            plain_auctions=True,
         ),
         Scenario(
             name="restart",
@@ -51,6 +53,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             trial=_grown(Restart, GROWTH),
             axis=LRPS,
             points=GROWTH,
+            plain_auctions=True,
             own_only=True,
         ),
         Scenario(
@@ -59,6 +62,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             trial=_grown(Passes, (10_000,)),
             axis=LRPS,
             points=(10_000,),
+            plain_auctions=True,
             flags=FLAGS,
         ),
         Scenario(

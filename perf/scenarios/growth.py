@@ -55,23 +55,36 @@ class Grown(Trial):
 class Lists(Grown):
     """The lists that upstream's nsync and route-emitters ask for, the memory, and how the fleet got there."""
 
+    def __init__(self, bed: Bed, sizes: Sizes, points: tuple[int, ...]) -> None:
+        super().__init__(bed, sizes, points)
+        # A server that others use too holds LRPs of theirs.
+        self._others = {
+            name: self._rows(request) if not bed.is_own else 0 for name, request in self._lists().items()
+        }
+
     def measure(self) -> list[Reading]:
         readings, self._seeding = self._seeding, []
         first_time = bool(readings)
         if first_time:
             readings.append(self._memory("memory"))
         with self.generator(1) as generator:
-            for name, request in (
-                ("list ActualLRPs", self._whole.list_actual_lrps()),
-                ("list scheduling infos", self._whole.list_scheduling_infos()),
-                ("list DesiredLRPs", self._whole.list_desired_lrps()),
-            ):
+            for name, request in self._lists().items():
                 if first_time:
                     readings.append(self._listed(generator, f"{name}, first", request, 1))
                 readings.append(self._listed(generator, f"{name}, later", request, LISTS_PER_ROUND))
         if first_time:
             readings.append(self._memory("memory, all lists once asked for"))
         return readings
+
+    def _lists(self) -> dict[str, bytes]:
+        return {
+            "list ActualLRPs": self._whole.list_actual_lrps(),
+            "list scheduling infos": self._whole.list_scheduling_infos(),
+            "list DesiredLRPs": self._whole.list_desired_lrps(),
+        }
+
+    def _rows(self, request: bytes) -> int:
+        return count_rows(self.good("list", self._generator.run([request], max_s=SEND_MAX_S)).last_body)
 
     def _listed(self, generator: LoadGenerator, step: str, request: bytes, times: int) -> Reading:
         generator.connect()
@@ -80,7 +93,7 @@ class Lists(Grown):
             for _ in range(times):
                 samples.append(self.good(step, generator.run([request], max_s=SEND_MAX_S)))
         for sample in samples:
-            self.expect(step, count_rows(sample.last_body), self._lrps)
+            self.expect(step, count_rows(sample.last_body), self._lrps + self._others[step.partition(",")[0]])
         mb = samples[-1].response_bytes / 1e6
         total = merged(samples)
         total.last_body = b""

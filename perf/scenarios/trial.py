@@ -99,7 +99,11 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """``points`` are values of ``axis``, if it has one: what is measured grows along it. ``flags`` are for servers of ours."""
+    """``points`` are values of ``axis``, if it has one: what is measured grows along it. ``flags`` are for servers of ours.
+
+    With ``plain_auctions`` these call the auctioneer without TLS: a fleet of a quarter of a million is seeded in minutes so,
+    and in an hour with a handshake per auction. What auctions cost is the question of others.
+    """
 
     name: str
     what: str
@@ -107,6 +111,7 @@ class Scenario:
     axis: str = ""
     points: Sequence[int] = ()
     flags: tuple[str, ...] = ()
+    plain_auctions: bool = False
     own_only: bool = False
 
     any_point: ClassVar[tuple[None]] = (None,)
