@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 URL ?=
+A ?=
+B ?=
 SEED ?=
 SEEDS ?= 20
 ONLY ?=
@@ -56,8 +58,8 @@ sim: $(STAMP)  ## the simulated fleet with more seeds (SEEDS=50), or one again (
 proto: $(STAMP)  ## regenerate bbs/models/pb from its .proto files
 	$(BIN)/python tools/generate_protos.py
 
-perf: $(STAMP)  ## the load harness: the lanes side by side, or with URL=… any BBS
-	$(BIN)/python -m perf $(if $(URL),workload --url $(URL),lanes)
+perf: $(STAMP)  ## the load harness: the lanes side by side; any BBS with URL=…, two of them interleaved with A=… B=…
+	$(BIN)/python -m perf $(if $(B),compare --a '$(or $(A),own)' --b '$(B)',$(if $(URL),workload --url $(URL),lanes))
 
 clean:  ## remove the virtual environments and caches; ./bbs-data stays
 	rm -rf $(VENV) $(VENV)-3.* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -14,7 +14,7 @@ from typing import Final, NoReturn, Protocol
 
 from perf.auctions import measure_auctions
 from perf.audit import measure_audits
-from perf.beds import ServerSpec
+from perf.beds import ServerSpec, laid_bed
 from perf.convergence import measure_convergence
 from perf.figures import JSON
 from perf.hold import Credentials, measure_hold
@@ -29,9 +29,10 @@ from perf.report import as_text
 from perf.runner import Plan, run
 from perf.scenarios import SCENARIOS
 from perf.scenarios.trial import Sizes
-from perf.server import Server, ServerFailed, running_server
+from perf.server import Server, ServerFailed
 from perf.takeover import measure_takeovers
-from perf.tasks import storm
+from perf.tasks import TASKS_PER_CELL, storm
+from perf.workloads import LRPS_PER_CELL
 
 EXIT_TROUBLE: Final = 1
 EXIT_CANNOT_RUN: Final = 2
@@ -257,7 +258,7 @@ def _lanes(options: argparse.Namespace) -> tuple[Result, bool]:
 
 
 def _workload(options: argparse.Namespace) -> tuple[Result, bool]:
-    with _bbs(options) as (credentials, server):
+    with _bbs(options, cells=options.lrps // LRPS_PER_CELL + 1) as (credentials, server):
         account = work_through(
             credentials.target(),
             url=credentials.url,
@@ -271,7 +272,7 @@ def _workload(options: argparse.Namespace) -> tuple[Result, bool]:
 
 
 def _tasks(options: argparse.Namespace) -> tuple[Result, bool]:
-    with _bbs(options) as (credentials, server):
+    with _bbs(options, cells=options.tasks // TASKS_PER_CELL + 1) as (credentials, server):
         account = storm(
             credentials.target(),
             url=credentials.url,
@@ -295,7 +296,7 @@ def _auctions(options: argparse.Namespace) -> tuple[Result, bool]:
 
 
 def _hold(options: argparse.Namespace) -> tuple[Result, bool]:
-    with _bbs(options) as (credentials, _):
+    with _bbs(options, cells=options.lrps // LRPS_PER_CELL + 1) as (credentials, _):
         hold = measure_hold(credentials, lrps=options.lrps, instances=options.instances, say=_say)
     return hold, not hold.troubles
 
@@ -328,15 +329,18 @@ _COMMANDS: Final = {
 
 
 @contextmanager
-def _bbs(options: argparse.Namespace) -> Iterator[tuple[Credentials, Server | None]]:
-    """The BBS that ``--url`` names, or one of our own for as long as the context is entered."""
+def _bbs(options: argparse.Namespace, *, cells: int) -> Iterator[tuple[Credentials, Server | None]]:
+    """The BBS that ``--url`` names, or one of our own for as long as the context is entered, with its auctioneer and so many
+    cells: without any, the fleet would be taken for lost after half a minute.
+    """
     if options.url is not None:
         yield Credentials(url=options.url, ca=options.ca, cert=options.cert, key=options.key), None
         return
-    with running_server(*(["--no-fast-lane"] if options.no_fast_lane else [])) as server:
-        certs = server.certs_dir
-        ca, cert, key = (certs / name for name in ("ca.crt", "client.crt", "client.key"))
-        yield Credentials(url=server.url, ca=ca, cert=cert, key=key), server
+    flags = ("--no-fast-lane",) if options.no_fast_lane else ()
+    with laid_bed(ServerSpec(flags=flags)) as bed:
+        if bed.cells is not None:
+            bed.cells.register_up_to(cells)
+        yield bed.credentials, bed.server
 
 
 def _machine() -> dict[str, JSON]:

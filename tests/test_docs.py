@@ -9,7 +9,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parent.parent
 PAGES = [
-    "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "docs/differences.md", "docs/track-record.md", "packaging/README.md",
+    "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "docs/differences.md", "docs/performance.md",
+    "docs/track-record.md", "packaging/README.md",
 ]  # fmt: skip
 FOLDERS = ("bbs/", "docs/", "examples/", "packaging/", "perf/", "tests/", "tools/")
 FILE_NAMES = (".json", ".service", ".log")

@@ -1,0 +1,133 @@
+"""Every scenario, tiny, on a real server with its cells and its auctioneer: it ends well, and measures what it says."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from bbs.models import pb
+from perf.__main__ import main
+from perf.beds import Bed, ServerSpec, laid_bed
+from perf.load import LoadGenerator
+from perf.progress import Lines
+from perf.readings import HIGHER_IS_BETTER, Outcome
+from perf.runner import Plan, run
+from perf.scenarios import SCENARIOS
+from perf.scenarios.life import Life
+from perf.scenarios.trial import Scenario, Sizes, WrongAnswer
+
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+
+LRPS: Final = 60
+SIZES: Final = {
+    "growth": (40, LRPS),
+    "beside-list": (LRPS,),
+    "restart": (LRPS,),
+    "passes": (1_000,),
+    "fan-out": (3, 5),
+    "storm": (3,),
+}
+
+
+def measured(scenario: Scenario, *, rounds: int = 1) -> Outcome:
+    sizes = Sizes(lrps=LRPS, connections=8, turn_s=0.2, points=SIZES.get(scenario.name))
+    plan = Plan(servers={"a": ServerSpec.parse("own")}, scenarios=[scenario], sizes=sizes, rounds=rounds)
+    return run(plan, Lines(plan.steps()))
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_scenario_ends_well_and_measures_something(name: str) -> None:
+    scenario = SCENARIOS[name]
+
+    outcome = measured(scenario)
+
+    assert outcome.troubles == []
+    assert [point for _, point in outcome.readings] == list(SIZES.get(name, [None]))
+    for steps in outcome.readings.values():
+        for step, by_server in steps.items():
+            (reading,) = by_server["a"]
+            headline = reading.values[reading.headline]
+            assert headline > 0 if reading.headline in HIGHER_IS_BETTER else headline >= 0, step
+    assert outcome.facts["Postgres fsync"] == "on"
+    assert len(json.dumps(outcome.as_json())) > 100
+
+
+def test_a_step_is_told_with_what_it_is_made_of() -> None:
+    (steps,) = measured(SCENARIOS["life"]).readings.values()
+    (desire,) = steps["desire"]["a"]
+
+    assert desire.work == LRPS
+    assert desire.parts.batch >= 1
+    assert desire.parts.server_s > 0
+    assert desire.parts.collection_ms >= 0
+    assert not math.isnan(desire.parts.load_s)
+
+
+@pytest.fixture(scope="module")
+def bed() -> Iterator[Bed]:
+    with laid_bed(ServerSpec.parse("own")) as bed:
+        yield bed
+
+
+def test_cells_are_there_and_the_auctioneer_is_asked_for_each_instance(bed: Bed) -> None:
+    trial = Life(bed, Sizes(lrps=LRPS, connections=4))
+    assert bed.peers is not None
+    before = bed.peers.counts()
+
+    trial.measure()
+
+    asked = bed.peers.counts().instances - before.instances
+    assert asked == 2 * LRPS  # each was desired, and crashed once
+    with LoadGenerator(bed.target, connections=1) as generator:
+        answer = generator.run([bed.target.post("/v1/cells/list.r1")], max_s=30).last_body
+    assert [cell.cell_id for cell in pb.CellsResponse.FromString(answer).cells] == ["cell-0"]
+    trial.close()
+
+
+def test_a_wrong_count_is_found(bed: Bed) -> None:
+    trial = Life(bed, Sizes(lrps=LRPS, connections=4))
+    fleet = trial.fleet(LRPS)
+    with trial.generator() as generator:
+        trial.send(generator, "desire", fleet.desires())
+
+        with pytest.raises(WrongAnswer, match=rf"ActualLRPs: {LRPS} instead of {LRPS + 1}"):
+            trial.expect_rows(generator, "ActualLRPs", fleet.list_of_domain(), LRPS + 1)
+        with pytest.raises(WrongAnswer, match="that run: 0 instead of 60"):
+            trial.expect_rows(
+                generator, "ActualLRPs that run", fleet.list_of_domain(), LRPS, holding=b"RUNNING"
+            )
+
+        trial.send(generator, "remove", fleet.removes())
+    trial.close()
+
+
+def test_a_server_of_another_checkout_and_one_by_url_take_turns(
+    bed: Bed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The one by URL is the module's, with all that can be known of it."""
+    assert bed.server is not None
+    assert bed.peers is not None
+    certs = bed.server.certs_dir
+    files = {"ca": "ca.crt", "cert": "client.crt", "key": "client.key"}
+    known = ",".join(f"{name}={certs / file}" for name, file in files.items())
+    by_url = f"{bed.server.url},{known},pid={bed.server.pid},debug={bed.probe.debug},peers={bed.peers.url}"
+    checkout = Path(__file__).parent.parent.parent
+
+    code = main(
+        [
+            *("compare", "--a", f"own@{checkout} --no-fast-lane", "--b", by_url, "--scenario", "life"),
+            *("--lrps", "40", "--connections", "4", "--rounds", "2", "--json", str(tmp_path / "figures")),
+        ]
+    )
+
+    printed = capsys.readouterr().out
+    assert code == 0, printed
+    assert "TROUBLE" not in printed
+    (scenario,) = json.loads((tmp_path / "figures").read_text())["compare"]["scenarios"]
+    steps = {each["step"]: each for each in scenario["steps"]}
+    assert [len(steps["claim"]["servers"][name]["rounds"]) for name in "ab"] == [2, 2]
+    assert steps["claim"]["ratios"]["a"] == 1.0
+    assert steps["claim"]["servers"]["b"]["median_parts"]["server_us"] is not None
