@@ -161,3 +161,27 @@ def latency_of(step: str, sample: Sample, parts: Parts) -> Reading:
     return Reading(
         step=step, values={"p99 ms": usual.values["p99 ms"], **usual.values}, parts=parts, work=usual.work
     )
+
+
+def one_after_the_other(readings: Sequence[Reading]) -> Reading:
+    """Readings of one step, each of a part of its requests, as one: rates over the whole, the largest of all latencies."""
+    work = sum(each.work for each in readings)
+    elapsed_s = sum(each.work / each.values["req/s"] for each in readings)
+    parts = [each.parts for each in readings]
+    return Reading(
+        step=readings[0].step,
+        values={
+            "req/s": work / elapsed_s,
+            "p50 ms": median_of(each.values["p50 ms"] for each in readings),
+            **{name: max(each.values[name] for each in readings) for name in ("p99 ms", "max ms")},
+        },
+        parts=Parts(
+            server_s=sum(each.server_s for each in parts),
+            postgres_s=sum(each.postgres_s for each in parts),
+            load_s=sum(each.load_s for each in parts),
+            batch=median_of(each.batch for each in parts),
+            loop_lag_ms=max(each.loop_lag_ms for each in parts),
+            collection_ms=max(each.collection_ms for each in parts),
+        ),
+        work=work,
+    )

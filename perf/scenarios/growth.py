@@ -10,12 +10,15 @@ from perf.beds import Bed
 from perf.beside import Beside
 from perf.figures import Sample, merged
 from perf.load import LoadGenerator
-from perf.readings import Reading, latency_of
+from perf.readings import Reading, latency_of, one_after_the_other
 from perf.rows import count_rows
 from perf.scenarios.trial import SEND_MAX_S, Sizes, Trial
 
 LISTS_PER_ROUND: Final = 3
 CLAIM_CONNECTIONS: Final = 4
+SEEDED_AT_ONCE: Final = 5_000
+"""Desired, then started. What is unclaimed for longer than half a minute is auctioned again by each convergence pass, and
+a hundred thousand of them would be."""
 
 
 class Grown(Trial):
@@ -31,11 +34,12 @@ class Grown(Trial):
 
     def prepare(self, point: int | None) -> None:
         assert point is not None
-        more = range(self._lrps, point)
-        self._seeding = [
-            self.send(self._generator, "desire", self._whole.desires_of(more)),
-            self.send(self._generator, "start", self._whole.starts_of(more)),
-        ]
+        desires, starts = list[Reading](), list[Reading]()
+        for first in range(self._lrps, point, SEEDED_AT_ONCE):
+            more = range(first, min(first + SEEDED_AT_ONCE, point))
+            desires.append(self.send(self._generator, "desire", self._whole.desires_of(more)))
+            starts.append(self.send(self._generator, "start", self._whole.starts_of(more)))
+        self._seeding = [one_after_the_other(each) for each in (desires, starts) if each]
         self._lrps = point
 
     def warm_up(self) -> None:

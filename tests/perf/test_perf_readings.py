@@ -17,7 +17,7 @@ from perf.observed import LAYOUT, note_collections
 from perf.page import NoPlots, as_html
 from perf.peers import Counts
 from perf.probe import Probe, mean_of, parse, quantile_of
-from perf.readings import Outcome, Parts, Reading, median_parts, medians, ratios
+from perf.readings import Outcome, Parts, Reading, median_parts, medians, one_after_the_other, ratios
 from perf.report import as_text
 from perf.rows import NotAList, count_rows
 from perf.streams import MARK, _Stream
@@ -26,7 +26,8 @@ from perf.workloads import field_of_state
 
 def claims(per_s: float, *, server_s: float = 0.1) -> Reading:
     parts = Parts(server_s=server_s, postgres_s=0.01)
-    return Reading(step="claim", values={"req/s": per_s, "p99 ms": 1e3 / per_s}, parts=parts, work=100)
+    values = {"req/s": per_s, "p50 ms": 1.0, "p99 ms": 1e3 / per_s, "max ms": 20.0}
+    return Reading(step="claim", values=values, parts=parts, work=100)
 
 
 def outcome() -> Outcome:
@@ -42,9 +43,19 @@ def outcome() -> Outcome:
 def test_medians_are_of_each_value_over_the_rounds() -> None:
     rounds = [claims(100, server_s=0.3), claims(300, server_s=0.1), claims(200, server_s=0.2)]
 
-    assert medians(rounds) == {"req/s": 200, "p99 ms": 5.0}
+    assert medians(rounds) == {"req/s": 200, "p50 ms": 1.0, "p99 ms": 5.0, "max ms": 20.0}
     assert median_parts(rounds)["server_us"] == pytest.approx(2_000)
     assert math.isnan(median_parts(rounds)["batch"])  # was never known
+
+
+def test_a_step_that_was_taken_in_parts_has_the_rate_of_the_whole() -> None:
+    """100 requests at 100/s and 100 at 300/s: 200 in 1.33 s."""
+    whole = one_after_the_other([claims(100, server_s=0.1), claims(300, server_s=0.3)])
+
+    assert whole.values["req/s"] == pytest.approx(150)
+    assert whole.values["p99 ms"] == 10.0
+    assert whole.work == 200
+    assert whole.parts.server_s == pytest.approx(0.4)
 
 
 def test_ratios_are_to_the_first_server() -> None:
