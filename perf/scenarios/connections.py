@@ -49,7 +49,7 @@ class Idle(Trial):
     def __init__(self, bed: Bed, sizes: Sizes) -> None:
         super().__init__(bed, sizes)
         self._fleet = self.fleet(min(sizes.lrps, 1_000))
-        self._idle = min(IDLE, 10 * sizes.lrps)
+        self._idle = min(IDLE, sizes.lrps)
         self._generator = self.generator(WRITE_CONNECTIONS)
         self.send(self._generator, "desire", self._fleet.desires())
 

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -13,16 +14,18 @@ from perf.__main__ import main
 from perf.beds import Bed, ServerSpec, laid_bed
 from perf.load import LoadGenerator
 from perf.progress import Lines
-from perf.readings import HIGHER_IS_BETTER, Outcome
+from perf.readings import HIGHER_IS_BETTER, Reading
+from perf.rows import count_rows
 from perf.runner import Plan, run
 from perf.scenarios import SCENARIOS
 from perf.scenarios.life import Life
-from perf.scenarios.trial import Scenario, Sizes, WrongAnswer
+from perf.scenarios.trial import Sizes, WrongAnswer
+from perf.workloads import Fleet
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 LRPS: Final = 60
-SIZES: Final = {
+POINTS: Final = {
     "growth": (40, LRPS),
     "beside-list": (LRPS,),
     "restart": (LRPS,),
@@ -32,44 +35,75 @@ SIZES: Final = {
 }
 
 
-def measured(scenario: Scenario, *, rounds: int = 1) -> Outcome:
-    sizes = Sizes(lrps=LRPS, connections=8, turn_s=0.2, points=SIZES.get(scenario.name))
-    plan = Plan(servers={"a": ServerSpec.parse("own")}, scenarios=[scenario], sizes=sizes, rounds=rounds)
-    return run(plan, Lines(plan.steps()))
+OF_THEIR_OWN: Final = ("life", "restart", "passes")
+"""Through the whole runner, on servers started for them; the others share a server, as if it were somebody else's."""
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_a_scenario_ends_well_and_measures_something(name: str) -> None:
-    scenario = SCENARIOS[name]
-
-    outcome = measured(scenario)
-
-    assert outcome.troubles == []
-    assert [point for _, point in outcome.readings] == list(SIZES.get(name, [None]))
-    for steps in outcome.readings.values():
-        for step, by_server in steps.items():
-            (reading,) = by_server["a"]
-            headline = reading.values[reading.headline]
-            assert headline > 0 if reading.headline in HIGHER_IS_BETTER else headline >= 0, step
-    assert outcome.facts["Postgres fsync"] == "on"
-    assert len(json.dumps(outcome.as_json())) > 100
+def sizes(name: str) -> Sizes:
+    return Sizes(lrps=LRPS, connections=8, turn_s=0.2, points=POINTS.get(name))
 
 
-def test_a_step_is_told_with_what_it_is_made_of() -> None:
-    (steps,) = measured(SCENARIOS["life"]).readings.values()
-    (desire,) = steps["desire"]["a"]
-
-    assert desire.work == LRPS
-    assert desire.parts.batch >= 1
-    assert desire.parts.server_s > 0
-    assert desire.parts.collection_ms >= 0
-    assert not math.isnan(desire.parts.load_s)
+def expect_something(readings: list[Reading]) -> None:
+    assert readings
+    for reading in readings:
+        headline = reading.values[reading.headline]
+        assert headline > 0 if reading.headline in HIGHER_IS_BETTER else headline >= 0, reading.step
 
 
 @pytest.fixture(scope="module")
 def bed() -> Iterator[Bed]:
     with laid_bed(ServerSpec.parse("own")) as bed:
         yield bed
+
+
+def listed(bed: Bed) -> int:
+    fleet = Fleet(target=bed.target, lrps=1)
+    with LoadGenerator(bed.target, connections=1) as generator:
+        return count_rows(generator.run([fleet.list_of_domain()], max_s=30).last_body)
+
+
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if name not in OF_THEIR_OWN])
+def test_a_scenario_measures_something_and_leaves_the_server_as_it_was(bed: Bed, name: str) -> None:
+    scenario = SCENARIOS[name]
+    trial = scenario.trial(replace(bed, is_own=False), sizes(name))
+    try:
+        for point in scenario.points_of(sizes(name)):
+            trial.prepare(point)
+            trial.warm_up()
+            expect_something(trial.measure())
+            trial.check()
+    finally:
+        trial.close()
+
+    assert trial.troubles == []
+    assert listed(bed) == 0
+
+
+@pytest.mark.parametrize("name", OF_THEIR_OWN)
+def test_a_run_of_a_scenario_ends_well(name: str) -> None:
+    scenario = SCENARIOS[name]
+    plan = Plan(servers={"a": ServerSpec.parse("own")}, scenarios=[scenario], sizes=sizes(name), rounds=1)
+
+    outcome = run(plan, Lines(plan.steps()))
+
+    assert outcome.troubles == []
+    assert [point for _, point in outcome.readings] == list(POINTS.get(name, [None]))
+    for steps in outcome.readings.values():
+        expect_something([reading for by_server in steps.values() for reading in by_server["a"]])
+    assert outcome.facts["Postgres fsync"] == "on"
+    assert json.dumps(outcome.as_json(), allow_nan=False)
+
+
+def test_a_step_is_told_with_what_it_is_made_of(bed: Bed) -> None:
+    trial = Life(bed, Sizes(lrps=LRPS, connections=4))
+    (desire,) = (each for each in trial.measure() if each.step == "desire")
+    trial.close()
+
+    assert desire.work == LRPS
+    assert desire.parts.batch >= 1
+    assert desire.parts.server_s > 0
+    assert desire.parts.collection_ms >= 0
+    assert not math.isnan(desire.parts.load_s)
 
 
 def test_cells_are_there_and_the_auctioneer_is_asked_for_each_instance(bed: Bed) -> None:
