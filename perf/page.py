@@ -151,6 +151,8 @@ def _pyplot() -> Any:
     except ImportError as error:
         raise NoPlots("matplotlib is not installed: pip install 'bbs[perf]'") from error
     matplotlib.use("svg")
+    matplotlib.rcParams["svg.fonttype"] = "none"  # text, not the outlines of its letters
+    matplotlib.rcParams["font.family"] = "sans-serif"
     from matplotlib import pyplot
 
     return pyplot

@@ -77,6 +77,20 @@ class Fleet:
     def removes_of(self, numbers: Iterable[int]) -> Iterator[bytes]:
         return (self._remove(i) for i in numbers)
 
+    def stopped_of(self, numbers: Iterable[int]) -> Iterator[bytes]:
+        """What reps say once they have stopped instances: the ActualLRPs go."""
+        return (
+            self._post(
+                "/v1/actual_lrps/remove",
+                pb.RemoveActualLRPRequest(
+                    process_guid=self.process_guid(i),
+                    index=0,
+                    actual_lrp_instance_key=self._instance_key(i),
+                ),
+            )
+            for i in numbers
+        )
+
     def claims(self) -> list[bytes]:
         """A write each, if the LRP is unclaimed or runs; none if it is claimed already."""
         return list(self.claims_of(range(self.lrps)))

@@ -89,7 +89,7 @@ class Benchmark(Trial):
     def close(self) -> None:
         self._streams.__exit__(None, None, None)
         self._beside.__exit__(None, None, None)
-        self._generator.run(self._fleet.removes(), max_s=SEND_MAX_S)
+        self.remove(self._generator, self._fleet, self._fleet.lrps)
         self._generator.close()
 
     def _run(self, step: str, requests: list[bytes]) -> Sample:

@@ -72,7 +72,7 @@ class Idle(Trial):
         return [without, opened, beside]
 
     def close(self) -> None:
-        self._generator.run(self._fleet.removes(), max_s=SEND_MAX_S)
+        self.remove(self._generator, self._fleet, self._fleet.lrps)
         self._generator.close()
 
     def _writes(self, step: str) -> Reading:
@@ -152,7 +152,7 @@ class Storm(Trial):
     def close(self) -> None:
         self._streams.__exit__(None, None, None)
         self._beside.__exit__(None, None, None)
-        self._generator.run(self._fleet.removes(), max_s=SEND_MAX_S)
+        self.remove(self._generator, self._fleet, self._fleet.lrps)
         self._generator.close()
 
     def _subscriptions(self) -> list[bytes]:

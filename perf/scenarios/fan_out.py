@@ -55,8 +55,7 @@ class FanOut(Trial):
 
     def close(self) -> None:
         self._streams.__exit__(None, None, None)
-        if not self.bed.is_own:
-            self._generator.run(self._fleet.removes_of(range(self._lrps)), max_s=SEND_MAX_S)
+        self.remove(self._generator, self._fleet, self._lrps)
         self._generator.close()
 
     def _delivered(

@@ -51,8 +51,7 @@ class Grown(Trial):
         )
 
     def close(self) -> None:
-        if not self.bed.is_own:
-            self._generator.run(self._whole.removes_of(range(self._lrps)), max_s=SEND_MAX_S)
+        self.remove(self._generator, self._whole, self._lrps)
         self._generator.close()
 
 

@@ -67,6 +67,17 @@ class Trial:
     def generator(self, connections: int | None = None) -> LoadGenerator:
         return LoadGenerator(self.bed.target, connections=connections or self.sizes.connections)
 
+    def remove(self, generator: LoadGenerator, fleet: Fleet, lrps: int) -> None:
+        """Remove the first so many of a fleet that runs. Reps are asked to stop the instances, and those of the harness only
+        say that they will; so it says that they have, itself. On a server of ours, which ends anyhow, nothing is removed.
+        """
+        if self.bed.is_own:
+            return
+        removed = generator.run(fleet.removes_of(range(lrps)), max_s=SEND_MAX_S)
+        stopped = generator.run(fleet.stopped_of(range(lrps)), max_s=SEND_MAX_S)
+        self.good("remove", removed)
+        self.good("remove what was stopped", stopped)
+
     def send(self, generator: LoadGenerator, step: str, requests: Iterable[bytes]) -> Reading:
         """Send them all, as a step.
 
