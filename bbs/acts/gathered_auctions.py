@@ -106,11 +106,12 @@ class GatheredAuctions(Generic[T]):
         self._waiting: deque[_Call[T]] = deque()
         self._under_way: list[_Call[T]] = []
         self._changed = trio.Event()
-        self._has_ended = False
+        self._is_running = False
         self._calls = self._auctions = 0
 
     async def run(self) -> NoReturn:
-        """Make the calls until cancelled. Whoever waits then, or asks later, gets a failure."""
+        """Make the calls until cancelled. Whoever waits then gets a failure."""
+        self._is_running = True
         try:
             async with trio.open_nursery() as calls:
                 while True:
@@ -121,14 +122,15 @@ class GatheredAuctions(Generic[T]):
                     # Those who asked may give up before the task begins, but what it carries is settled now.
                     calls.start_soon(self._make, call, tuple(call.asked))
         finally:
-            self._has_ended = True
+            self._is_running = False
             for call in self._waiting:
                 call.failure = _not_asked()
                 call.ended.set()
             self._waiting.clear()
 
     async def ask(self, element: T, *, trace_id: str, log: Logger) -> Failure | None:
-        """Have the auctioneer asked for one auction, and wait for its word. Returns the failure, if it is one.
+        """Have the auctioneer asked for one auction, and wait for its word. Returns the failure, if it is one. While
+        nobody runs `run`, the call is the caller's own.
 
         There is no deadline of its own: calls end by their own timeouts, and those before this one hold it up for
         `PATIENCE_S` each at most. A call with one auction has ``trace_id`` and its lines go to ``log``; with several, the
@@ -139,9 +141,12 @@ class GatheredAuctions(Generic[T]):
         Cancellation:
           The auctioneer may have been asked. An auction whose call still waits is taken out of it.
         """
-        if self._has_ended:
-            await trio.lowlevel.checkpoint()
-            return _not_asked()
+        if not self._is_running:
+            try:
+                await self._request((element,), trace_id=trace_id, log=log)
+            except Failure as error:
+                return error
+            return None
         asked = _Asked(element, self._size(element), trace_id, log)
         call = self._join(asked)
         try:

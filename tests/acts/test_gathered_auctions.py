@@ -348,7 +348,7 @@ async def test_cancelled_at_any_step_it_breaks_nothing(autojump_clock: MockClock
 
 
 async def test_when_the_calls_end_nobody_is_left_waiting(autojump_clock: MockClock) -> None:
-    """Those who wait for a call under way, those whose call waits, and those who come later."""
+    """Those who wait for a call under way, and those whose call waits, get a failure; who comes later calls for itself."""
     here = World()
     async with trio.open_nursery() as nursery:
         with trio.CancelScope() as until_stopped:
@@ -360,7 +360,8 @@ async def test_when_the_calls_end_nobody_is_left_waiting(autojump_clock: MockClo
         await come(here, nursery, "d")
 
     failure: Failure = PeerUnavailable("the auctioneer is not asked any more: the server stops")
-    assert here.heard == dict.fromkeys("abcd", str(failure))
+    assert here.heard == dict.fromkeys("abc", str(failure)) | {"d": None}
+    assert here.accepted == ["d"]
     assert sorted(here.broken_off) == ["a", "b"]
 
 
