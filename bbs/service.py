@@ -4,7 +4,8 @@ It takes a backend, peers, a clock, a source of guids and a log, and opens no po
 whatever wants a BBS is made from it: the process that operators run (`bbs.process`), the simulated server, the tests of
 routes and passes, the benches.
 
-Nothing runs until somebody starts it: `write` before the first change, then `call_back` and `converge`.
+Nothing runs until somebody starts it: `write` before the first change, then `call_back` and `converge`; and
+`ready_lists.run`, at any time, so that the first lists cost no more than later ones.
 """
 
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from bbs.models.errors import BBSError, Unrecoverable
 from bbs.models.outcome import Announcement
 from bbs.peers.interfaces import Peers
 from bbs.routes.context import Context
+from bbs.routes.ready_lists import ReadyLists
 from bbs.routes.table import route_table
 from bbs.store.backend import Backend
 from bbs.store.store import BATCH_ROWS_MAX, WRITE_RETRY_S, Batch, Store
@@ -107,8 +109,10 @@ class Service:
             callbacks=peers.callbacks,
         )
         self.callbacks = peers.callbacks
+        self.ready_lists = ReadyLists(self.store)
         self.context = Context(
             store=self.store,
+            ready_lists=self.ready_lists,
             hubs=self.hubs,
             effects=self.effects,
             resolution=TaskResolution(self.store, now_ns=now_ns),

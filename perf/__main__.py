@@ -19,6 +19,7 @@ from perf.convergence import measure_convergence
 from perf.figures import JSON
 from perf.hold import Credentials, measure_hold
 from perf.lanes import compare_lanes
+from perf.lists import measure_lists
 from perf.operations import work_through
 from perf.page import NoPlots, as_html, require_plots
 from perf.peers import PeersFailed
@@ -181,6 +182,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     audit.add_argument("--lrps", type=_positive_int, default=250_000)
 
+    lists = commands.add_parser(
+        "lists",
+        parents=[common],
+        help="lists of everything in this process: the first, later ones, and memory",
+    )
+    lists.add_argument("--lrps", type=_positive_int, default=50_000)
+    lists.add_argument("--idle-s", type=float, default=0.0, help="from the load to the first list")
+
     takeover = commands.add_parser(
         "takeover", parents=[common], help="how long nobody answers while a standby becomes master"
     )
@@ -311,6 +320,10 @@ def _audit(options: argparse.Namespace) -> tuple[Result, bool]:
     return account, not account.taken_over
 
 
+def _lists(options: argparse.Namespace) -> tuple[Result, bool]:
+    return measure_lists(lrps=options.lrps, idle_s=options.idle_s, say=_say), True
+
+
 def _takeover(options: argparse.Namespace) -> tuple[Result, bool]:
     return measure_takeovers(lrps=options.lrps, say=_say), True
 
@@ -324,6 +337,7 @@ _COMMANDS: Final = {
     "hold": _hold,
     "convergence": _convergence,
     "audit": _audit,
+    "lists": _lists,
     "takeover": _takeover,
 }
 

@@ -18,6 +18,13 @@ T = TypeVar("T")
 HOLD_S: Final = 0.002
 """How long work that looks at the clock may hold the event loop before others get a turn."""
 
+IDLE_HOLD_S: Final = 0.001
+IDLE_REST_MIN_S: Final = 0.001
+IDLE_REST_MAX_S: Final = 0.016
+LATE_S: Final = 0.002
+"""Of work that can wait: how long it holds the event loop, how long it rests in between, and what delay of its waking tells
+it that others have work to do. So it takes half of a processor that idles, and a seventeenth of one that is busy."""
+
 
 def sliced(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """``items``, ``size`` at a time; the last slice may be shorter, and there is none of nothing."""
@@ -92,3 +99,31 @@ class TimedTurns:
         if self._now_s() > self._due_s:
             await trio.lowlevel.checkpoint()
             self._due_s = self._now_s() + self._hold_s
+
+
+class IdleTurns:
+    """Lets others have a turn as `TimedTurns` does, and rests after its own: for work that nobody waits for.
+
+    The rest doubles whenever waking up from it took long, since then others had work to do, and is halved whenever it
+    did not.
+    """
+
+    __slots__ = ("_due_s", "_now_s", "_rest_s")
+
+    def __init__(self) -> None:
+        self._now_s = trio.lowlevel.current_clock().current_time
+        self._rest_s = IDLE_REST_MIN_S
+        self._due_s = self._now_s() + IDLE_HOLD_S
+
+    async def rest_if_due(self) -> None:
+        """A rest if the event loop has been held for too long, and nothing otherwise."""
+        now_s = self._now_s()
+        if now_s <= self._due_s:
+            return
+        await trio.sleep(self._rest_s)
+        woken_s = self._now_s()
+        if woken_s - now_s > self._rest_s + LATE_S:
+            self._rest_s = min(2 * self._rest_s, IDLE_REST_MAX_S)
+        else:
+            self._rest_s = max(self._rest_s / 2, IDLE_REST_MIN_S)
+        self._due_s = woken_s + IDLE_HOLD_S

@@ -105,10 +105,12 @@ class ActualLRP:
     placement_error: str = ""
     since_ns: int
     tag: ModificationTag
-    # Made when first asked for and kept: a list of a whole fleet is then a join of bytes, where encoding 100,000 records for
-    # each request would take seconds. They cannot become stale, since a record never changes: a change makes a new record.
-    # Not a part of equality, and left out by `replace` (``init=False``), so no record inherits another one's bytes.
-    _framed: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    # Made when first asked for, or in idle turns (`bbs.routes.ready_lists`), and kept: a list of a whole fleet is then a join
+    # of bytes, where encoding 100,000 records for each request would take seconds. They cannot become stale, since a record
+    # never changes: a change makes a new record. Not a part of equality, and left out by `replace` (``init=False``), so no
+    # record inherits another one's bytes.
+    kept_framed: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    """What `framed` gave, once somebody has asked for it."""
 
     @property
     def key(self) -> ActualLRPKey:
@@ -117,11 +119,11 @@ class ActualLRP:
     @property
     def framed(self) -> bytes:
         """This record as one element of a list response, ready to be joined."""
-        if self._framed is None:
+        if self.kept_framed is None:
             # The class is frozen to everybody else.
-            object.__setattr__(self, "_framed", frame(LIST_ELEMENT, encode(self.message())))
-        assert self._framed is not None
-        return self._framed
+            object.__setattr__(self, "kept_framed", frame(LIST_ELEMENT, encode(self.message())))
+        assert self.kept_framed is not None
+        return self.kept_framed
 
     def same_on_the_wire(self, other: "ActualLRP") -> bool:
         """Equality as events see it: absent and empty collections are the same (spec: actual-lrps.md §1).

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from google.protobuf.message import Message
+
 from bbs.models import pb
 from bbs.models.actual_lrp import LIST_ELEMENT, ModificationTag
 from bbs.models.errors import InvalidRequest
@@ -13,6 +15,13 @@ from bbs.models.wire import encode, frame
 
 Routes = tuple[tuple[str, bytes], ...]
 """Router group name and its raw JSON, sorted by name, each value in its stored (compacted) form."""
+
+Parts = tuple[bytes, ...]
+"""Bytes in pieces that are to be joined. Long values of routes are pieces by themselves, the very objects in the record's
+``routes``: they are most of what lists say of an LRP, and so take memory once, however many forms of it are kept."""
+
+SHARED_BYTES_MIN: Final = 192
+"""A value that long is a piece by itself: one more tuple slot or two, and 33 bytes for the piece after it, are less than that."""
 
 ROLLING: Final = 0
 RECREATE: Final = 1
@@ -57,40 +66,45 @@ class DesiredLRP:
     run_info: bytes
     tag: ModificationTag
     # Kept once made, as in `ActualLRP`.
-    _framed: bytes | None = field(default=None, init=False, repr=False, compare=False)
-    _framed_scheduling_info: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    kept_parts: Parts | None = field(default=None, init=False, repr=False, compare=False)
+    kept_scheduling_info: Parts | None = field(default=None, init=False, repr=False, compare=False)
+    kept_routing_info: Parts | None = field(default=None, init=False, repr=False, compare=False)
+    """What the properties of these names gave, once somebody has asked for them."""
 
     @property
     def key(self) -> str:
         return self.process_guid
 
     @property
-    def framed(self) -> bytes:
+    def parts(self) -> Parts:
         """The whole LRP at version 3 as one element of a list response.
 
         Its metrics guid and its tag ``source_id`` are filled in from one another (`with_metrics_guid`). Events carry
         the LRP without that, as upstream's do, so `message` leaves it out.
         """
-        if self._framed is None:
-            object.__setattr__(
-                self, "_framed", frame(LIST_ELEMENT, encode(with_metrics_guid(self.message())))
-            )
-        assert self._framed is not None
-        return self._framed
+        if self.kept_parts is None:
+            made = _in_parts(with_metrics_guid(self.message()), self.routes)
+            object.__setattr__(self, "kept_parts", made)
+        assert self.kept_parts is not None
+        return self.kept_parts
 
     @property
-    def framed_scheduling_info(self) -> bytes:
+    def scheduling_info_parts(self) -> Parts:
         """The scheduling info as one element of a list response."""
-        if self._framed_scheduling_info is None:
-            framed = frame(LIST_ELEMENT, encode(self.scheduling_info()))
-            object.__setattr__(self, "_framed_scheduling_info", framed)
-        assert self._framed_scheduling_info is not None
-        return self._framed_scheduling_info
+        if self.kept_scheduling_info is None:
+            made = _in_parts(self.scheduling_info(), self.routes)
+            object.__setattr__(self, "kept_scheduling_info", made)
+        assert self.kept_scheduling_info is not None
+        return self.kept_scheduling_info
 
     @property
-    def framed_routing_info(self) -> bytes:
-        """The routing info as one element of a list response. Made afresh: few ask, and memory is dear."""
-        return frame(LIST_ELEMENT, encode(self.routing_info()))
+    def routing_info_parts(self) -> Parts:
+        """The routing info as one element of a list response."""
+        if self.kept_routing_info is None:
+            made = _in_parts(self.routing_info(), self.routes)
+            object.__setattr__(self, "kept_routing_info", made)
+        assert self.kept_routing_info is not None
+        return self.kept_routing_info
 
     def message(self) -> pb.DesiredLRP:
         """The whole LRP at version 3, as events carry it."""
@@ -210,6 +224,24 @@ def fill_routes(message: pb.ProtoRoutes, routes: Routes | None) -> None:
     message.SetInParent()
     for name, value in routes or ():
         message.routes[name] = value
+
+
+def _in_parts(message: Message, routes: Routes | None) -> Parts:
+    """``message`` as one element of a list response, cut around the long values of ``routes``.
+
+    A value is cut out wherever it is found: whatever it stands for there, the same bytes are the same bytes.
+    """
+    parts = [frame(LIST_ELEMENT, encode(message))]
+    for _, value in routes or ():
+        if len(value) < SHARED_BYTES_MIN:
+            continue
+        for number in range(0, len(parts), 2):  # those between are values already
+            part = parts[number]
+            at = part.find(value)
+            if at >= 0:
+                parts[number : number + 1] = part[:at], value, part[at + len(value) :]
+                break
+    return tuple(parts)
 
 
 def metric_tags_from_message(tags: Mapping[str, pb.MetricTagValue]) -> MetricTags:

@@ -50,7 +50,8 @@ class Task:
     definition: bytes = field(repr=False)
     unreadable: str = field(default="", repr=False)
     # Kept once made, as in `ActualLRP`.
-    _framed: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    kept_framed: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    """What `framed` gave, once somebody has asked for it."""
     _callback: tuple[str, str] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -60,10 +61,10 @@ class Task:
     @property
     def framed(self) -> bytes:
         """This record as one element of a list response, ready to be joined."""
-        if self._framed is None:
-            object.__setattr__(self, "_framed", frame(LIST_ELEMENT, encode(self.message())))
-        assert self._framed is not None
-        return self._framed
+        if self.kept_framed is None:
+            object.__setattr__(self, "kept_framed", frame(LIST_ELEMENT, encode(self.message())))
+        assert self.kept_framed is not None
+        return self.kept_framed
 
     @property
     def completion_callback_url(self) -> str:

@@ -183,7 +183,7 @@ class Process:
             *members,
             notifiers.file_descriptors(metrics, log),
             notifiers.lock_held(metrics, log),
-            Member("connections", self._http.keep_connections),
+            Member("connections", self._keep_connections),
             # From here on there is only one such process. Those above run in a standby, too, and say that it lives.
             Member("lock", mastership.run),
             notifiers.set_lock_held(metrics, log),
@@ -221,6 +221,15 @@ class Process:
                 lines=self._lines,
             ),
         )
+
+    async def _keep_connections(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """From before the lock to the end; and so are lists kept ready, most of all while a standby waits."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.service.ready_lists.run)
+            try:
+                await self._http.keep_connections(task_status=task_status)
+            finally:
+                nursery.cancel_scope.cancel()
 
     async def _write(self, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
         """Make decisions durable and ask peers for what they want of them, until nobody is left to decide anything.

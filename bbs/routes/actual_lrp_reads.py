@@ -7,7 +7,6 @@ particular order.
 """
 
 from collections.abc import Collection
-from operator import attrgetter
 
 from bbs.concurrency.turns import CountedTurns
 from bbs.http.endpoints import Answer, Call
@@ -20,9 +19,8 @@ from bbs.models.wire import encode, frame
 from bbs.routes.answers import joined
 from bbs.routes.app_guids import GUIDS_IN_A_TURN
 from bbs.routes.context import Context
+from bbs.routes.forms import ACTUAL_LRPS
 from bbs.store.tables import ActualLRPTable
-
-_framed = attrgetter("framed")
 
 
 def select(
@@ -61,6 +59,7 @@ def select(
 class ActualLRPReads:
     def __init__(self, context: Context) -> None:
         self._table = context.store.committed.actual_lrps
+        self._ready_lists = context.ready_lists
 
     async def lrps(self, request: pb.ActualLRPsRequest, call: Call) -> Answer:
         lrps = select(
@@ -70,7 +69,8 @@ class ActualLRPReads:
             cell_id=request.cell_id,
             domain=request.domain,
         )
-        return await joined(lrps, _framed)
+        are_all = not (request.process_guid or request.HasField("index") or request.cell_id or request.domain)
+        return await self._ready_lists.listed(ACTUAL_LRPS, lrps, are_all=are_all)
 
     async def lrps_by_process_guids(self, request: pb.ActualLRPsByProcessGuidsRequest, call: Call) -> Answer:
         by_process_guid = self._table.by_process_guid
@@ -86,7 +86,7 @@ class ActualLRPReads:
         for process_guid in sorted(known):
             lrps += by_process_guid[process_guid]
             await turns.done()
-        return await joined(lrps, _framed)
+        return await self._ready_lists.listed(ACTUAL_LRPS, lrps)
 
     async def groups(self, request: pb.ActualLRPGroupsRequest, call: Call) -> Answer:
         lrps = select(self._table, cell_id=request.cell_id, domain=request.domain)

@@ -203,14 +203,18 @@ async def joined(records: Sequence[RecordT], framed: Callable[[RecordT], bytes])
     Cancellation:
       Between two slices of work; what was made is dropped.
     """
+    return await in_slices(records, lambda some: b"".join(map(framed, some)))
+
+
+async def in_slices(records: Sequence[RecordT], joined: Callable[[Sequence[RecordT]], bytes]) -> list[bytes]:
     if len(records) <= RECORDS_BETWEEN_LOOKS:
-        return [b"".join(map(framed, records))]
+        return [joined(records)]
     slices: list[bytes] = []
     pending: list[bytes] = []
     size = 0
     turns = TimedTurns()
     for some in sliced(records, RECORDS_BETWEEN_LOOKS):
-        piece = b"".join(map(framed, some))
+        piece = joined(some)
         pending.append(piece)
         size += len(piece)
         if size >= SLICE_BYTES:

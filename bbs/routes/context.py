@@ -14,6 +14,7 @@ from bbs.models.errors import BBSError
 from bbs.models.outcome import Effect, Outcome
 from bbs.peers.interfaces import Cells
 from bbs.routes.handler_log import handler_session, tell_committed, tell_decided
+from bbs.routes.ready_lists import ReadyLists
 from bbs.routes.task_counts import TaskCounts
 from bbs.store.store import Store
 from bbs.sync.hubs.hub import EventHubs
@@ -30,6 +31,7 @@ class Context:
     """
 
     store: Store
+    ready_lists: ReadyLists
     hubs: EventHubs
     effects: Effects
     resolution: TaskResolution

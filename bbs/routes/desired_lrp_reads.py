@@ -4,7 +4,7 @@ LRPs that are asked for by guids, of processes or of apps, come in the order of 
 and not in that of the request. So does the list of all; the LRPs of a domain come in no particular order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 
 from bbs.concurrency.turns import CountedTurns
@@ -19,11 +19,8 @@ from bbs.routes.answers import joined
 from bbs.routes.app_guids import GUIDS_IN_A_TURN
 from bbs.routes.app_guids import app_guids as read_app_guids
 from bbs.routes.context import Context
+from bbs.routes.forms import DESIRED_LRPS, ROUTING_INFOS, SCHEDULING_INFOS
 from bbs.store.tables import DesiredLRPTable
-
-_framed: Callable[[DesiredLRP], bytes] = attrgetter("framed")
-_framed_scheduling_info: Callable[[DesiredLRP], bytes] = attrgetter("framed_scheduling_info")
-_framed_routing_info: Callable[[DesiredLRP], bytes] = attrgetter("framed_routing_info")
 
 
 def _framed_r2(lrp: DesiredLRP) -> bytes:
@@ -61,22 +58,24 @@ async def select(
     elif domain:
         return list(table.by_domain[domain])
     else:
-        return list(table.rows.values())
+        return table.in_order()
     return [lrp for lrp in lrps if not domain or lrp.domain == domain]
 
 
 class DesiredLRPReads:
     def __init__(self, context: Context) -> None:
         self._table = context.store.committed.desired_lrps
+        self._ready_lists = context.ready_lists
 
     async def lrps(self, request: pb.DesiredLRPsRequest, call: Call) -> Answer:
-        return await joined(await self._select(request), _framed)
+        are_all = not (request.process_guids or request.app_guids or request.domain)
+        return await self._ready_lists.listed(DESIRED_LRPS, await self._select(request), are_all=are_all)
 
     async def lrps_r2(self, request: pb.DesiredLRPsRequest, call: Call) -> Answer:
         return await joined(await self._select(request), _framed_r2)
 
     async def by_process_guid(self, request: pb.DesiredLRPByProcessGuidRequest, call: Call) -> Answer:
-        return self._lrp(request).framed
+        return DESIRED_LRPS.bytes_of(self._lrp(request))
 
     async def by_process_guid_r2(self, request: pb.DesiredLRPByProcessGuidRequest, call: Call) -> Answer:
         return _framed_r2(self._lrp(request))
@@ -84,16 +83,16 @@ class DesiredLRPReads:
     async def scheduling_infos(self, request: pb.DesiredLRPsRequest, call: Call) -> Answer:
         """App guids are accepted and, as upstream, ignored."""
         lrps = await select(self._table, process_guids=request.process_guids, domain=request.domain)
-        return await joined(lrps, _framed_scheduling_info)
+        are_all = not (request.process_guids or request.domain)
+        return await self._ready_lists.listed(SCHEDULING_INFOS, lrps, are_all=are_all)
 
     async def scheduling_info(self, request: pb.DesiredLRPByProcessGuidRequest, call: Call) -> Answer:
-        return self._lrp(request).framed_scheduling_info
+        return SCHEDULING_INFOS.bytes_of(self._lrp(request))
 
     async def routing_infos(self, request: pb.DesiredLRPsRequest, call: Call) -> Answer:
         """Domain and app guids are accepted and, as upstream, ignored."""
-        return await joined(
-            await select(self._table, process_guids=request.process_guids), _framed_routing_info
-        )
+        lrps = await select(self._table, process_guids=request.process_guids)
+        return await self._ready_lists.listed(ROUTING_INFOS, lrps, are_all=not request.process_guids)
 
     async def _select(self, request: pb.DesiredLRPsRequest) -> list[DesiredLRP]:
         return await select(

@@ -4,7 +4,6 @@ Each handler decides within the scope of one task; `Context.change` sees to the 
 """
 
 from collections.abc import Callable, Collection
-from operator import attrgetter
 from typing import Final
 
 from bbs.http.endpoints import Answer, Call
@@ -19,11 +18,11 @@ from bbs.models.versions import Version, task_at
 from bbs.models.wire import encode, frame
 from bbs.routes.answers import SUCCESS, joined
 from bbs.routes.context import Context
+from bbs.routes.forms import TASKS
 from bbs.routes.stories.data import rejected_task, task
 from bbs.store.tables import TaskTable
 
 _SHOULD_START: Final = pb.StartTaskResponse(should_start=True).SerializeToString()
-_framed: Callable[[Task], bytes] = attrgetter("framed")
 
 
 def _framed_r2(task: Task) -> bytes:
@@ -52,9 +51,12 @@ def select(table: TaskTable, *, domain: str = "", cell_id: str = "") -> list[Tas
 class TaskReads:
     def __init__(self, context: Context) -> None:
         self._table = context.store.committed.tasks
+        self._ready_lists = context.ready_lists
 
     async def tasks(self, request: pb.TasksRequest, call: Call) -> Answer:
-        return await joined(self._select(request), _framed)
+        tasks = self._select(request)
+        are_all = not (request.domain or request.cell_id)
+        return await self._ready_lists.listed(TASKS, tasks, are_all=are_all)
 
     async def tasks_r2(self, request: pb.TasksRequest, call: Call) -> Answer:
         return await joined(self._select(request), _framed_r2)

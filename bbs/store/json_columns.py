@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from operator import itemgetter
+from sys import intern
 from typing import Any, Final, NoReturn
 
 from bbs.models import pb
@@ -98,7 +99,10 @@ def load_string_map(text: bytes) -> tuple[tuple[str, str], ...] | None:
     if value is None:
         return None
     return tuple(
-        sorted((_text(name), "" if item is None else _text(item)) for name, item in _object(value).items())
+        sorted(
+            (intern(_text(name)), "" if item is None else _text(item))
+            for name, item in _object(value).items()
+        )
     )
 
 
@@ -122,7 +126,7 @@ def load_metric_tags(text: bytes) -> MetricTags:
     value = _load(text)
     if value is None:
         return ()
-    return tuple((_text(name), _load_tag(tag)) for name, tag in sorted(_object(value).items()))
+    return tuple((intern(_text(name)), _load_tag(tag)) for name, tag in sorted(_object(value).items()))
 
 
 def _load_tag(value: object) -> MetricTag:
@@ -166,7 +170,7 @@ def load_routes(text: bytes) -> Routes | None:
             name = _text(_load(text[name_at:at]))
         begin = _skip(source, _skip(source, at) + 1)  # behind the colon
         value, at = _scan(source, begin)
-        raw[name] = b"" if value is None else text[begin:at]
+        raw[intern(name)] = b"" if value is None else text[begin:at]
         at = _skip(source, at)
         if source[at] == ",":
             at = _skip(source, at + 1)

@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, assert_checkpoints, assert_no_checkpoints
 
-from bbs.concurrency.turns import HOLD_S, CountedTurns, TimedTurns, in_turns, sliced
+from bbs.concurrency.turns import (
+    HOLD_S,
+    IDLE_HOLD_S,
+    IDLE_REST_MAX_S,
+    IDLE_REST_MIN_S,
+    CountedTurns,
+    IdleTurns,
+    TimedTurns,
+    in_turns,
+    sliced,
+)
 
 
 class Others:
@@ -126,3 +136,47 @@ async def test_the_real_clock_runs() -> None:
     turns = TimedTurns(hold_s=0)
     with assert_checkpoints():
         await turns.checkpoint_if_due()
+
+
+async def test_idle_work_goes_on_until_its_turn_is_over(mock_clock: MockClock) -> None:
+    turns = IdleTurns()
+    mock_clock.jump(IDLE_HOLD_S)
+
+    with assert_no_checkpoints():
+        await turns.rest_if_due()
+
+
+async def test_idle_work_rests_longer_the_more_others_have_to_do(autojump_clock: MockClock) -> None:
+    """Each time it is woken late the rest doubles, up to a bound; each time it is not, it is halved."""
+    turns = IdleTurns()
+
+    async def rest(late_s: float) -> float:
+        """How long it rests, if others then hold the event loop for so long."""
+        autojump_clock.jump(2 * IDLE_HOLD_S)
+        began_s = trio.current_time()
+        held = False
+
+        class Hold(trio.abc.Instrument):
+            def after_io_wait(self, timeout: float) -> None:
+                nonlocal held
+                if trio.current_time() > began_s and not held:
+                    held = True
+                    rested.append(trio.current_time() - began_s)
+                    autojump_clock.jump(late_s)
+
+        rested: list[float] = []
+        instrument = Hold()
+        trio.lowlevel.add_instrument(instrument)
+        await turns.rest_if_due()
+        trio.lowlevel.remove_instrument(instrument)
+        return rested[0]
+
+    while_busy = [await rest(0.005) for _ in range(9)]
+    while_idle = [await rest(0.0) for _ in range(9)]
+
+    assert while_busy == pytest.approx(
+        [min(IDLE_REST_MIN_S * 2**number, IDLE_REST_MAX_S) for number in range(9)]
+    )
+    assert while_idle == pytest.approx(
+        [max(IDLE_REST_MAX_S / 2**number, IDLE_REST_MIN_S) for number in range(9)]
+    )

@@ -1,6 +1,7 @@
 """How DesiredLRPs are stored (spec: storage.md §1.3, §3)."""
 
 from collections.abc import Callable, Sequence
+from sys import intern
 from typing import Any, TypeVar
 
 from bbs.models import pb
@@ -92,14 +93,15 @@ class DesiredLRPCodec(Codec):
 
         return DesiredLRP(
             process_guid=process_guid,
-            domain=domain,
+            # Few values in many rows: one copy of each is enough.
+            domain=intern(domain),
             log_guid=log_guid,
             annotation=annotation or "",
             instances=instances,
             memory_mb=memory_mb,
             disk_mb=disk_mb,
             max_pids=max_pids or 0,
-            rootfs=rootfs,
+            rootfs=intern(rootfs),
             routes=read("routes", lambda: jsonc.load_routes(keyring.open(routes))),
             volume_drivers=read("volume_placement", volume_drivers),
             placement_tags=read(
