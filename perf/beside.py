@@ -3,7 +3,7 @@
 import itertools
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,6 +16,7 @@ from perf.rows import count_rows
 
 START_MAX_S: Final = 60.0
 ASK_MAX_S: Final = 120.0
+PING_PAUSE_S: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,13 @@ class Beside:
         self, credentials: Credentials, requests: Sequence[bytes], *, connections: int, for_s: float
     ) -> "Future[Sample]":
         """Send the requests over and over for that long. The sample is always cut short, and keeps no body."""
-        return self._pool.submit(_repeat, credentials, list(requests), connections, for_s)
+        return self._pool.submit(_repeat, credentials, list(requests), connections, for_s, 0.0)
+
+    def ping(self, credentials: Credentials, request: bytes, *, for_s: float) -> "Future[Sample]":
+        """Send the request on one connection, with `PING_PAUSE_S` between: enough to see how long others wait, and too few
+        to be what they wait for.
+        """
+        return self._pool.submit(_repeat, credentials, [request], 1, for_s, PING_PAUSE_S)
 
     def paced(
         self, credentials: Credentials, asks: Sequence[Ask], *, for_s: float
@@ -76,8 +83,15 @@ def _paced(credentials: Credentials, asks: list[Ask], for_s: float) -> tuple[dic
     return {name: merged(several) for name, several in samples.items()}, wrong
 
 
-def _repeat(credentials: Credentials, requests: list[bytes], connections: int, for_s: float) -> Sample:
+def _repeat(
+    credentials: Credentials, requests: list[bytes], connections: int, for_s: float, pause_s: float
+) -> Sample:
+    def paused() -> Iterator[bytes]:
+        for request in itertools.cycle(requests):
+            yield request
+            time.sleep(pause_s)  # holds up the generator, which has nothing else to do on its one connection
+
     with LoadGenerator(credentials.target(), connections=connections) as generator:
-        sample = generator.run(itertools.cycle(requests), max_s=for_s)
+        sample = generator.run(paused() if pause_s else itertools.cycle(requests), max_s=for_s)
     sample.last_body = b""
     return sample

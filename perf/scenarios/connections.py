@@ -3,6 +3,7 @@
 import math
 import time
 from array import array
+from functools import partial
 from typing import Final
 
 from perf.beds import Bed
@@ -112,14 +113,11 @@ class Storm(Trial):
             for cell in cells
             for request in (self._fleet.actual_lrps_of_cell(cell), self._fleet.scheduling_infos_of(cell))
         ]
-        quiet = self._beside.repeat(
-            self.bed.credentials, [self._fleet.ping()], connections=1, for_s=self.sizes.turn_s
-        ).result(SEND_MAX_S)
+        ping = partial(self._beside.ping, self.bed.credentials, self._fleet.ping())
+        quiet = ping(for_s=self.sizes.turn_s).result(SEND_MAX_S)
         with self.bed.probe.measured() as meter:
             began_s = time.perf_counter()
-            pinging = self._beside.repeat(
-                self.bed.credentials, [self._fleet.ping()], connections=1, for_s=self.sizes.turn_s
-            )
+            pinging = ping(for_s=self.sizes.turn_s)
             opening_s = self._streams.open(self._subscriptions())
             sample = self.good("lists", self._generator.run(lists, max_s=SEND_MAX_S))
             took_s = time.perf_counter() - began_s
