@@ -84,6 +84,8 @@ class SlowConnection:
         self._sending = trio.Lock()  # reader and writer may both come to the end
         self._waiting = trio.CancelScope()
         self._reading_body = trio.CancelScope()
+        self.serving: Final = trio.CancelScope()
+        """In which Hypercorn serves this connection."""
         self._over = False
         self._dropped = False
         self._said_goodbye = False
@@ -118,6 +120,10 @@ class SlowConnection:
             self._all_answered.clear()
             if self._close_after_answer:
                 self._close_soon()
+            if self._dropped:
+                # To Hypercorn this request has not ended, and never will, since its answer could not be sent. Its reader waits for
+                # that end if more requests were sent behind this one.
+                self.serving.cancel()
 
     def may_be_abandoned(self) -> None:
         """Let the end of the client's sending side cancel the present request, as Quart has it. For pages (a CPU profile,
@@ -267,9 +273,13 @@ class SlowConnection:
             code = HTTPStatus.REQUEST_TIMEOUT if self._head_timed_out else HTTPStatus(int(status[1]))
             self._head_is_next = code < HTTPStatus.OK
             data = b"HTTP/1.1 %d %b%b" % (code, go_reason(code).encode("ascii"), data[status.end() :])
-        with trio.move_on_after(self._limits.send_stall_s) as stall:
-            async with self._sending:
-                await self._stream.send_all(data)
+        try:
+            with trio.move_on_after(self._limits.send_stall_s) as stall:
+                async with self._sending:
+                    await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.drop()
+            raise
         if stall.cancelled_caught:
             self.drop()
             raise trio.BrokenResourceError("the peer takes nothing")
@@ -326,7 +336,8 @@ class SlowLane:
         self._connections.add(connection)
         try:
             try:
-                await http1.serve()
+                with connection.serving:
+                    await http1.serve()
             except* _STUMBLES:
                 pass
             self.unserved.served(connection)
