@@ -221,6 +221,10 @@ class _Connection:
         lane = self._lane
         unread = b""
         while True:
+            if unread:
+                # The client did not wait for our answer to send its next request. Nothing else on the way need make it wait,
+                # so without this others would get no turn until all that it has sent is answered.
+                await trio.lowlevel.checkpoint()
             if lane.stopping:
                 return
             if not unread:

@@ -198,6 +198,17 @@ async def test_pipelined_requests_are_answered_in_order(served: Served) -> None:
     assert [(await wire.read_response()).body for _ in bodies] == bodies
 
 
+async def test_others_have_a_turn_between_pipelined_requests(served: Served) -> None:
+    wire = await served.connect()
+    await wire.send(b"".join(post("/v1/echo", b"%d" % number) for number in range(200)))
+
+    with trio.fail_after(PATIENCE_S):
+        while (seen := len(served.world.calls)) < 200:
+            await trio.lowlevel.checkpoint()
+            # Two, since whose turn is first in a round of the event loop is drawn by lot.
+            assert len(served.world.calls) - seen <= 2, "some were answered in one go"
+
+
 async def test_a_pipelined_request_may_be_one_for_the_slow_lane(served: Served) -> None:
     wire = await served.connect()
     await wire.send(post("/v1/echo", b"1") + post("/v1/nope", b"2") + post("/v1/echo", b"3"))
@@ -327,6 +338,18 @@ async def test_a_connection_is_over_when_its_client_has_left(served: Served) -> 
     await wire.send(post("/v1/nope"))
     await wire.read_response()
     await wire.stream.aclose()
+
+    await wait_until(
+        lambda: not served.server.statistics().connections, within_s=PATIENCE_S, what="the connection is over"
+    )
+
+
+async def test_a_connection_is_over_when_its_client_has_left_before_pipelined_answers(served: Served) -> None:
+    wire = await served.connect()
+    await wire.send(post("/v1/slow") + post("/v1/echo") * 20)
+    await served.world.handler_entered.wait()
+    await trio.aclose_forcefully(wire.stream)
+    served.world.handler_may_go_on.set()
 
     await wait_until(
         lambda: not served.server.statistics().connections, within_s=PATIENCE_S, what="the connection is over"

@@ -55,6 +55,66 @@ async def test_bytes_arrive_as_they_were_sent(count: int) -> None:
         assert await receive_exactly(server, count) == data[:count]
 
 
+class Steps(trio.abc.Instrument):
+    """Counts how often the event loop lets a task go on."""
+
+    count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += 1
+
+
+@pytest.mark.parametrize(("count", "has_turns"), [(1, False), (16 * 1024, False), (16 * 1024 + 1, True)])
+async def test_only_what_is_longer_than_a_record_lets_others_have_a_turn(count: int, has_turns: bool) -> None:
+    steps = Steps()
+    trio.lowlevel.add_instrument(steps)
+    async with connected() as (server, client):
+        before = steps.count
+        await server.send_all(bytes(count))
+        assert (steps.count > before) == has_turns
+        assert await receive_exactly(client, count) == bytes(count)
+    trio.lowlevel.remove_instrument(steps)
+
+
+async def test_small_records_arrive_when_the_peer_is_slow() -> None:
+    async with connected() as (server, client), trio.open_nursery() as nursery:
+        piece, pieces = bytes(range(250)), 4_000  # more than the kernel takes, so that some have to wait
+
+        async def send() -> None:
+            for _ in range(pieces):
+                await server.send_all(piece)
+
+        nursery.start_soon(send)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await receive_exactly(client, pieces * len(piece)) == piece * pieces
+
+
+async def test_a_stream_that_is_closed_meanwhile() -> None:
+    async with connected() as (server, _), trio.open_nursery() as nursery:
+
+        async def receive() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await server.receive_some()
+
+        nursery.start_soon(receive)
+        await trio.testing.wait_all_tasks_blocked()
+        await server.aclose()
+        with pytest.raises(trio.ClosedResourceError):
+            await server.send_all(b"too late")
+
+
+async def send_on_and_on(stream: trio.abc.SendStream) -> None:
+    while True:
+        await stream.send_all(b"anybody there?")
+
+
+async def test_a_peer_that_has_reset_the_connection() -> None:
+    async with connected() as (server, client):
+        await trio.aclose_forcefully(client)
+        with pytest.raises(trio.BrokenResourceError):
+            await send_on_and_on(server)
+
+
 async def test_a_receiver_gets_what_is_left_of_a_record() -> None:
     async with connected() as (server, client):
         await client.send_all(b"abcdef")
