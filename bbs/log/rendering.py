@@ -89,7 +89,7 @@ def data_json(data: Mapping[str, object]) -> str:
 def _epoch_head(now_ns: int, level: Level, source: str, message: str) -> str:
     seconds, ns = divmod(now_ns, 1_000_000_000)
     timestamp = f"{seconds}.{ns:09d}"
-    return f'{{"timestamp":"{timestamp}","source":{source},"message":{message},"log_level":{level:d}'
+    return f'{{"timestamp":"{timestamp}","source":{source},"message":{message},"log_level":{_LEVEL_NUMBERS[level]}'
 
 
 def _rfc3339_head(now_ns: int, level: Level, source: str, message: str) -> str:
@@ -100,6 +100,9 @@ def _rfc3339_head(now_ns: int, level: Level, source: str, message: str) -> str:
     )
 
 
+_LEVEL_NUMBERS: Final = {
+    level: str(level.value) for level in Level
+}  # an enum's own format takes a microsecond
 _LEVEL_NAMES: Final = {level: level.name.lower() for level in Level}
 
 
@@ -125,16 +128,40 @@ def go_json(value: object) -> str:
     Raises:
       TypeError, ValueError, RecursionError: it has no JSON form, such as NaN, a function or a circle.
     """
-    text = _ENCODER.encode(value)
+    text = _simple_json(value)
     # All of these occur in strings only, so the escape can come after.
     if _GO_ESCAPED.search(text):
         return _GO_ESCAPED.sub(lambda match: _GO_ESCAPES.get(match[0], r"\ufffd"), text)
     return text
 
 
+def _simple_json(value: object) -> str:
+    """As the encoder writes it, in half the time for what nearly all lines carry: texts, whole numbers and objects of them."""
+    kind = type(value)
+    if kind is str:
+        return _ENCODER.encode(value)  # for a text alone that is one call of C
+    if kind is int:
+        return str(value)
+    if kind is dict:
+        assert isinstance(value, dict)
+        try:
+            members = [f"{json_text(key)}:{_simple_json(value[key])}" for key in sorted(value)]
+        except TypeError:
+            pass  # it has other keys than texts, or no JSON form: the encoder knows what to do, or to say
+        else:
+            return f"{{{','.join(members)}}}"
+    return _ENCODER.encode(value)
+
+
 @lru_cache(maxsize=1024)
 def json_text(text: str) -> str:
-    """``text`` as a JSON string in Go's spelling, remembered: sources and messages come again and again."""
+    """``text`` as a JSON string in Go's spelling, remembered: sources, messages and keys come again and again.
+
+    Raises:
+      TypeError: it is no text.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"not a text: {text!r}")
     return go_json(text)
 
 

@@ -1,7 +1,7 @@
 """What should run: the DesiredLRP record, and its ways in and out of the wire messages."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from google.protobuf.message import Message
@@ -10,6 +10,7 @@ from bbs.models import pb
 from bbs.models.actual_lrp import LIST_ELEMENT, ModificationTag
 from bbs.models.errors import InvalidRequest
 from bbs.models.go_json import compact_raw_json
+from bbs.models.record import record
 from bbs.models.versions import with_metrics_guid
 from bbs.models.wire import encode, frame
 
@@ -27,7 +28,7 @@ ROLLING: Final = 0
 RECREATE: Final = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class MetricTag:
     """A tag's value: ``static`` text, or a ``dynamic`` one (1 the index, 2 the instance guid; 0 none)."""
 
@@ -39,7 +40,7 @@ MetricTags = tuple[tuple[str, MetricTag], ...]
 """Tag names and values, sorted by name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class DesiredLRP:
     """A row of ``desired_lrps`` (spec: desired-lrps.md §1).
 
@@ -122,7 +123,7 @@ class DesiredLRP:
             PlacementTags=self.placement_tags or (),
             update_strategy=self.update_strategy,  # type: ignore[arg-type]  # enums are open: any number goes
         )
-        _copy_fields(run_info, message, RUN_INFO_FIELDS)
+        _copy_fields(run_info, message)
         self._fill_changeable(message)
         return message
 
@@ -180,7 +181,7 @@ def desired_lrp_from_message(
     run_info.desired_lrp_key.process_guid = message.process_guid
     run_info.desired_lrp_key.domain = message.domain
     run_info.desired_lrp_key.log_guid = message.log_guid
-    _copy_fields(message, run_info, RUN_INFO_FIELDS)
+    _copy_fields(message, run_info)
     return DesiredLRP(
         process_guid=message.process_guid,
         domain=message.domain,
@@ -253,50 +254,69 @@ def metric_tags_from_message(tags: Mapping[str, pb.MetricTagValue]) -> MetricTag
 
 # Fields that the run info and the whole LRP have in common. Their names are the same, their numbers are not, so a run
 # info cannot simply be parsed as an LRP (spec: storage.md 3.5).
-RUN_INFO_FIELDS: Final = (
-    "environment_variables",
-    "setup",
-    "action",
-    "monitor",
-    "privileged",
-    "cpu_weight",
-    "ports",
-    "egress_rules",
-    "log_source",
-    "metrics_guid",
-    "cached_dependencies",
-    "legacy_download_user",
-    "trusted_system_certificates_path",
-    "volume_mounts",
-    "network",
-    "start_timeout_ms",
-    "certificate_properties",
-    "image_username",
-    "image_password",
-    "check_definition",
-    "image_layers",
-    "sidecars",
-    "log_rate_limit",
-    "volume_mounted_files",
+RUN_INFO_FIELDS: Final = frozenset(
+    {
+        "environment_variables",
+        "setup",
+        "action",
+        "monitor",
+        "privileged",
+        "cpu_weight",
+        "ports",
+        "egress_rules",
+        "log_source",
+        "metrics_guid",
+        "cached_dependencies",
+        "legacy_download_user",
+        "trusted_system_certificates_path",
+        "volume_mounts",
+        "network",
+        "start_timeout_ms",
+        "certificate_properties",
+        "image_username",
+        "image_password",
+        "check_definition",
+        "image_layers",
+        "sidecars",
+        "log_rate_limit",
+        "volume_mounted_files",
+    }
 )
+
+
+def _copied(message_class: type[pb.DesiredLRP | pb.DesiredLRPRunInfo]) -> dict[int, tuple[str, bool, bool]]:
+    """Of `RUN_INFO_FIELDS`: by number the name, whether the field is repeated, and whether it holds messages. Asking the
+    descriptors each time is most of what copying costs.
+    """
+    by_name = message_class.DESCRIPTOR.fields_by_name
+    return {
+        field.number: (name, field.is_repeated, field.message_type is not None)
+        for name in RUN_INFO_FIELDS
+        for field in [by_name[name]]
+    }
+
+
+_COPIED: Final = {
+    message_class: _copied(message_class) for message_class in (pb.DesiredLRP, pb.DesiredLRPRunInfo)
+}
 
 
 def _copy_fields(
     source: pb.DesiredLRP | pb.DesiredLRPRunInfo,
     target: pb.DesiredLRP | pb.DesiredLRPRunInfo,
-    names: tuple[str, ...],
 ) -> None:
-    """Copy what is set. A port named twice is one port (spec: desired-lrps.md §1)."""
-    wanted = frozenset(names)
+    """Copy those of `RUN_INFO_FIELDS` that are set. A port named twice is one port (spec: desired-lrps.md §1)."""
+    copied = _COPIED[type(source)]
     for field_descriptor, value in source.ListFields():
-        name = field_descriptor.name
-        if name not in wanted:
+        found = copied.get(field_descriptor.number)
+        if found is None:
             continue
+        name, is_repeated, is_message = found
         if name == "ports":
             target.ports.extend(dict.fromkeys(value))
-        elif field_descriptor.is_repeated:
+        elif is_repeated:
             getattr(target, name).MergeFrom(value)
-        elif field_descriptor.message_type is not None:
+        elif is_message:
             getattr(target, name).CopyFrom(value)
         else:
             setattr(target, name, value)

@@ -17,7 +17,7 @@ def compact_raw_json(data: bytes) -> bytes:
         raise ValueError("nested too deeply")
     check(data.decode("latin-1"))
     if WHITE_SPACE.search(data):
-        data = STRING_OR_WHITE_SPACE.sub(rb"\1", data)
+        data = b"".join(STRING_OR_BLACK.findall(data))
     # A valid document has these characters inside strings only, so they can be replaced wherever they are.
     for character, escape in ESCAPED_BYTES:
         if character in data:
@@ -77,6 +77,7 @@ is far enough below, and counted by ourselves."""
 BRACKET: Final = re.compile(rb"[][{}]")
 JSON_BLANKS: Final = " \t\r\n"
 WHITE_SPACE: Final = re.compile(rb"[ \t\r\n]")
+STRING_OR_BLACK: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[^" \t\r\n]++')
 STRING_OR_WHITE_SPACE: Final = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")|[ \t\r\n]+')
 MAY_NEED_ESCAPES: Final = re.compile("[<>&\u2028\u2029]")
 ESCAPED: Final = tuple((character, f"\\u{ord(character):04x}") for character in "<>&\u2028\u2029")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain, islice
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
@@ -13,6 +14,11 @@ INVALID_IP: Final = "invalid IP"
 
 BROKEN_MAX: Final = 1_000
 """Broken destinations of one rule that are named; a rule can have millions."""
+
+REMEMBERED_BYTES_MAX: Final = 1024
+REMEMBERED_RULES_MAX: Final = 4096
+"""All apps of a space have the same rules, hundreds of them sometimes: what was found out about the last ones of a usual size
+is remembered, in 8 MB at most."""
 
 DECIMAL: Final = re.compile("[0-9]+")
 
@@ -26,6 +32,17 @@ def egress_rules(rules: Iterable[pb.SecurityGroupRule]) -> list[str]:
 
 
 def security_group_rule(rule: pb.SecurityGroupRule) -> list[str]:
+    if rule.ByteSize() > REMEMBERED_BYTES_MAX:
+        return _broken(rule)
+    return list(_remembered(rule.SerializeToString()))
+
+
+@lru_cache(maxsize=REMEMBERED_RULES_MAX)
+def _remembered(rule: bytes) -> tuple[str, ...]:
+    return tuple(_broken(pb.SecurityGroupRule.FromString(rule)))
+
+
+def _broken(rule: pb.SecurityGroupRule) -> list[str]:
     found = _protocol(rule)
     if broken := _destinations(rule.destinations):
         found.append(invalid(f"destinations [ {', '.join(broken)} ]"))

@@ -36,7 +36,8 @@ class DesiredLRPStories:
 
     def desire(self, request: pb.DesireLRPRequest, is_debug: bool) -> Story:
         message = request.desired_lrp
-        read = whole(Session("db-desired-lrp-by-process-guid", "2", desire(request)))
+        about = desire(request)
+        read = whole(Session("db-desired-lrp-by-process-guid", "2", about)) if is_debug else ()
 
         def sequel(outcome: Outcome) -> Sequel:
             if message.instances <= 0:
@@ -47,7 +48,7 @@ class DesiredLRPStories:
             return Sequel(after=(*read, *started.after), at_last=started.at_last)
 
         return changing(
-            Session("db-desire-lrp", "1", desire(request)),
+            Session("db-desire-lrp", "1", about),
             sequel=sequel,
             fails="failed-inserting-desired",
         )
