@@ -98,12 +98,17 @@ def load_string_map(text: bytes) -> tuple[tuple[str, str], ...] | None:
     value = _load(text)
     if value is None:
         return None
-    return tuple(
-        sorted(
-            (intern(_text(name)), "" if item is None else _text(item))
-            for name, item in _object(value).items()
-        )
-    )
+    members = _object(value)
+    for name, item in members.items():
+        if type(item) is not str or not (name.isascii() and item.isascii()):
+            return tuple(
+                sorted(
+                    (intern(_text(name)), "" if item is None else _text(item))
+                    for name, item in members.items()
+                )
+            )
+    # Nearly all are like that.
+    return tuple([(intern(name), members[name]) for name in sorted(members)])
 
 
 def dump_metric_tags(tags: MetricTags) -> bytes:
@@ -126,7 +131,7 @@ def load_metric_tags(text: bytes) -> MetricTags:
     value = _load(text)
     if value is None:
         return ()
-    return tuple((intern(_text(name)), _load_tag(tag)) for name, tag in sorted(_object(value).items()))
+    return tuple([(intern(_text(name)), _load_tag(tag)) for name, tag in sorted(_object(value).items())])
 
 
 def _load_tag(value: object) -> MetricTag:

@@ -82,7 +82,10 @@ class DesiredLRPCodec(Codec):
                 raise self.unreadable(row, column, error, policy) from error
 
         def volume_drivers() -> tuple[str, ...]:
-            return tuple(open_envelope(pb.VolumePlacement, keyring.open(volume_placement)).driver_names)
+            opened = keyring.open(volume_placement)
+            if opened == ENVELOPE:
+                return ()  # as nearly all are
+            return tuple(open_envelope(pb.VolumePlacement, opened).driver_names)
 
         def opened_run_info() -> bytes:
             opened = keyring.open(run_info)
