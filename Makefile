@@ -3,9 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-URL ?=
-A ?=
+# What `make perf` compares, see `python -m perf compare --help`: ours alone, or beside B. SCENARIOS, POINTS: several, by blanks.
+A ?= own
 B ?=
+LRPS ?= 10000
+ROUNDS ?= 2
+SCENARIOS ?= all
+POINTS ?=
+RESULTS ?= perf/results
 SEED ?=
 SEEDS ?= 20
 ONLY ?=
@@ -58,8 +63,15 @@ sim: $(STAMP)  ## the simulated fleet with more seeds (SEEDS=50), or one again (
 proto: $(STAMP)  ## regenerate bbs/models/pb from its .proto files
 	$(BIN)/python tools/generate_protos.py
 
-perf: $(STAMP)  ## the load harness: the lanes side by side; any BBS with URL=…, two of them interleaved with A=… B=…
-	$(BIN)/python -m perf $(if $(B),compare --a '$(or $(A),own)' --b '$(B)',$(if $(URL),workload --url $(URL),lanes))
+$(STAMP)-perf: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --quiet --no-input --disable-pip-version-check --root-user-action=ignore \
+	  -c constraints.txt -e '.[perf]'
+	@touch $(STAMP)-perf
+
+perf: $(STAMP)-perf  ## every figure of docs/performance.md again: a page and JSON in perf/results (15 minutes; B='https://…' beside ours)
+	$(BIN)/python -m perf compare --a '$(A)' $(if $(B),--b '$(B)') $(SCENARIOS:%=--scenario %) $(POINTS:%=--points %) \
+	  --lrps $(LRPS) --rounds $(ROUNDS) --html $(RESULTS)/page.html --json $(RESULTS)/figures.json
+	@echo "$(RESULTS)/page.html has the plots, $(RESULTS)/figures.json each round"
 
 clean:  ## remove the virtual environments and caches; ./bbs-data stays
 	rm -rf $(VENV) $(VENV)-3.* .mypy_cache .pytest_cache .ruff_cache .hypothesis

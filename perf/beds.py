@@ -8,7 +8,7 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +17,17 @@ from typing import Final
 from bbs.tls.contexts import TLSFiles
 from perf import observed
 from perf.cells import Cells
-from perf.hold import Credentials
-from perf.load import Target
+from perf.load import Credentials, Target
 from perf.peers import Peers, running_peers
 from perf.probe import Probe
 from perf.server import Server, fresh_home, spawned_server
 
 OWN: Final = "own"
 KNOWN_KEYS: Final = ("ca", "cert", "key", "locket", "debug", "pid", "peers")
+CLIENT_FILES: Final = {"ca": "ca.crt", "cert": "client.crt", "key": "client.key"}
+IDLE_LOOK_S: Final = 1.0
+IDLE_SHARE: Final = 0.05
+IDLE_MAX_S: Final = 120.0
 REPOSITORY: Final = Path(__file__).parent.parent
 
 
@@ -58,12 +61,21 @@ class ServerSpec:
             if key not in KNOWN_KEYS or not value:
                 raise ValueError(f"{pair}: none of {', '.join(f'{each}=…' for each in KNOWN_KEYS)}")
             known[key] = value
-        Target.from_url(url)  # raises, if it is none
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"{text}: not `own`, `own@DIRECTORY`, or the URL of a BBS")
+        if "pid" in known and not (known["pid"].isdecimal() and Path("/proc", known["pid"]).is_dir()):
+            raise ValueError(f"pid={known['pid']}: there is no such process on this machine")
         return cls(url=url, known=known)
 
     @property
     def is_own(self) -> bool:
         return self.url is None
+
+    def credentials(self) -> Credentials:
+        """Of a server that is given by its URL."""
+        assert self.url is not None
+        files = {name: Path(self.known[name]) if name in self.known else None for name in CLIENT_FILES}
+        return Credentials(url=self.url, ca=files["ca"], cert=files["cert"], key=files["key"])
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,19 +92,36 @@ class Bed:
     log: Path | None = None
     _restart: "list[OwnServer]" = field(default_factory=list)
 
-    def restart(self) -> float:
-        """Stop our server and start it again on its data. Seconds from its start to the first answer, cells not yet back.
+    def restart(self, meanwhile: Callable[[Path], object] | None = None) -> float:
+        """Stop our server and start it again on its data, at another URL. Seconds from its start to the first answer, cells not
+        yet back. While it is stopped, ``meanwhile`` is called with its data directory.
 
         Raises:
           ServerFailed: it does not come back.
         """
         (own,) = self._restart
         own.stop()
+        if meanwhile is not None:
+            meanwhile(own.data_dir)
         took_s = own.start()
         self._take(own)
         if self.cells is not None:
             self.cells.register_again()
         return took_s
+
+    def wait_until_idle(self) -> None:
+        """Until the server has nothing to do: after a load it goes on making lists ready. Gives up after `IDLE_MAX_S`; does not
+        wait for a server whose CPU can't be read.
+        """
+        give_up_s = time.monotonic() + IDLE_MAX_S
+        before = self.probe.cpu()
+        while before is not None and time.monotonic() < give_up_s:
+            time.sleep(IDLE_LOOK_S)
+            now = self.probe.cpu()
+            assert now is not None
+            if now.server_s - before.server_s < IDLE_SHARE * IDLE_LOOK_S:
+                return
+            before = now
 
     def resident_mb(self) -> float:
         return self.probe.resident_bytes() / 1e6 if self.probe.pid is not None else math.nan
@@ -107,9 +136,6 @@ class Bed:
         self.probe = Probe(pid=own.server.pid, debug=own.debug, collections=own.collections)
 
 
-CLIENT_FILES: Final = {"ca": "ca.crt", "cert": "client.crt", "key": "client.key"}
-
-
 @contextmanager
 def laid_bed(spec: ServerSpec, *, flags: tuple[str, ...] = (), plain_auctions: bool = False) -> Iterator[Bed]:
     """A bed for as long as the context is entered. ``flags`` are a scenario's, for a server that we start; with
@@ -122,10 +148,8 @@ def laid_bed(spec: ServerSpec, *, flags: tuple[str, ...] = (), plain_auctions: b
         with _own(spec, flags, plain_auctions) as bed:
             yield bed
         return
-    assert spec.url is not None
     known = spec.known
-    files = {name: Path(known[name]) if name in known else None for name in ("ca", "cert", "key")}
-    credentials = Credentials(url=spec.url, ca=files["ca"], cert=files["cert"], key=files["key"])
+    credentials = spec.credentials()
     target = credentials.target()
     with ExitStack() as stack:
         peers = None
@@ -133,7 +157,9 @@ def laid_bed(spec: ServerSpec, *, flags: tuple[str, ...] = (), plain_auctions: b
             peers = Peers(url=known["peers"], tls=target.tls)
         cells = None
         if "locket" in known:
-            tls = TLSFiles(ca_file=str(files["ca"]), cert_file=str(files["cert"]), key_file=str(files["key"]))
+            tls = TLSFiles(
+                ca_file=str(credentials.ca), cert_file=str(credentials.cert), key_file=str(credentials.key)
+            )
             rep_url = known.get("peers", "https://127.0.0.1:1")
             cells = stack.enter_context(Cells(known["locket"], tls=tls, rep_url=rep_url))
             stack.callback(lambda: cells.release(sorted(cells.present)))
@@ -196,6 +222,10 @@ class OwnServer:
             *spec.flags,
         ]
         self._running = ExitStack()
+
+    @property
+    def data_dir(self) -> Path:
+        return self._home / "data"
 
     def start(self) -> float:
         """Seconds until it says that it listens."""

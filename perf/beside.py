@@ -2,21 +2,26 @@
 
 import itertools
 import multiprocessing
+import os
+import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from perf.figures import Sample, merged
-from perf.hold import Credentials
-from perf.load import LoadGenerator
+from perf.load import Credentials, LoadGenerator
 from perf.rows import count_rows
 
 START_MAX_S: Final = 60.0
 ASK_MAX_S: Final = 120.0
+ONCE_MAX_S: Final = 600.0
 PING_PAUSE_S: Final = 0.005
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,31 +34,47 @@ class Ask:
 
 
 class Beside:
-    """A context manager: one process, which does one thing at a time. It has started once the context is entered."""
+    """A context manager: one process, which does one thing at a time. It has started once the context is entered, and what
+    it is still doing in the end is cut off.
+    """
 
     def __init__(self) -> None:
-        self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+        self._pool = ProcessPoolExecutor(
+            1, mp_context=multiprocessing.get_context("spawn"), initializer=leave_interrupts_to_the_harness
+        )
+        self._pid = 0
+        self._asked: Future[Any] = Future()
 
     def __enter__(self) -> Self:
-        self._pool.submit(int).result(START_MAX_S)
+        self._asked = asked = self._pool.submit(os.getpid)
+        self._pid = asked.result(START_MAX_S)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if not self._asked.done() and self._pid:
+            os.kill(self._pid, signal.SIGTERM)
         self._pool.shutdown()
 
     def repeat(
         self, credentials: Credentials, requests: Sequence[bytes], *, connections: int, for_s: float
     ) -> "Future[Sample]":
         """Send the requests over and over for that long. The sample is always cut short, and keeps no body."""
-        return self._pool.submit(_repeat, credentials, list(requests), connections, for_s, 0.0)
+        return self._submit(_repeat, credentials, list(requests), connections, for_s, 0.0)
 
     def ping(self, credentials: Credentials, request: bytes, *, for_s: float) -> "Future[Sample]":
         """Send the request on one connection, with `PING_PAUSE_S` between: enough to see how long others wait, and too few
         to be what they wait for.
         """
-        return self._pool.submit(_repeat, credentials, [request], 1, for_s, PING_PAUSE_S)
+        return self._submit(_repeat, credentials, [request], 1, for_s, PING_PAUSE_S)
+
+    def once(self, credentials: Credentials, request: bytes) -> "Future[Sample]":
+        return self._submit(_once, credentials, request)
+
+    def _submit(self, work: "Callable[P, T]", *args: "P.args", **kwargs: "P.kwargs") -> "Future[T]":
+        self._asked = asked = self._pool.submit(work, *args, **kwargs)
+        return asked
 
     def paced(
         self, credentials: Credentials, asks: Sequence[Ask], *, for_s: float
@@ -62,7 +83,12 @@ class Beside:
 
         Gives the samples by name, and what was wrong, or an empty text.
         """
-        return self._pool.submit(_paced, credentials, list(asks), for_s)
+        return self._submit(_paced, credentials, list(asks), for_s)
+
+
+def leave_interrupts_to_the_harness() -> None:
+    """To be called in a process of its: the terminal's Ctrl-C reaches all of them, and it is the harness that ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _paced(credentials: Credentials, asks: list[Ask], for_s: float) -> tuple[dict[str, Sample], str]:
@@ -81,6 +107,13 @@ def _paced(credentials: Credentials, asks: list[Ask], for_s: float) -> tuple[dic
             sample.last_body = b""
             samples.setdefault(ask.name, []).append(sample)
     return {name: merged(several) for name, several in samples.items()}, wrong
+
+
+def _once(credentials: Credentials, request: bytes) -> Sample:
+    with LoadGenerator(credentials.target(), connections=1) as generator:
+        sample = generator.run([request], max_s=ONCE_MAX_S)
+    sample.last_body = b""
+    return sample
 
 
 def _repeat(

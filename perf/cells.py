@@ -20,12 +20,17 @@ CALL_MAX_S: Final = 30.0
 OWNER: Final = "bbs-perf"
 
 
+class CellsFailed(Exception):
+    """Locket does not register a cell; the text says in one line what to look at."""
+
+
 class Cells:
     """Those that were registered with the Locket at ``locket``, as host:port; released when the context ends."""
 
     def __init__(self, locket: str, *, tls: TLSFiles, rep_url: str) -> None:
         self.present: set[int] = set()
         self._rep_url = rep_url
+        self._locket = locket
         self._channel = grpc.secure_channel(locket, channel_credentials(tls))
         self._lock: Any = self._method("Lock", locket_pb2.LockResponse)
         self._release: Any = self._method("Release", locket_pb2.ReleaseResponse)
@@ -42,11 +47,11 @@ class Cells:
         """Have ``cell-0`` and so on, or renew them.
 
         Raises:
-          grpc.RpcError: Locket refuses, or does not answer.
+          CellsFailed: Locket refuses, or does not answer.
         """
         for number in numbers:
             request = locket_pb2.LockRequest(resource=self._presence(number), ttl_in_seconds=ttl_s)
-            self._lock(request, timeout=CALL_MAX_S, wait_for_ready=True)
+            self._call(self._lock, request, f"cell-{number} cannot be registered")
             self.present.add(number)
 
     def register_up_to(self, count: int) -> None:
@@ -59,8 +64,17 @@ class Cells:
     def release(self, numbers: Iterable[int]) -> None:
         """Let these vanish, as if they had not renewed their presence."""
         for number in numbers:
-            self._release(locket_pb2.ReleaseRequest(resource=self._presence(number)), timeout=CALL_MAX_S)
+            request = locket_pb2.ReleaseRequest(resource=self._presence(number))
+            self._call(self._release, request, f"cell-{number} cannot be released")
             self.present.discard(number)
+
+    def _call(self, method: Any, request: object, what: str) -> None:
+        try:
+            method(request, timeout=CALL_MAX_S, wait_for_ready=True)
+        except grpc.RpcError as error:
+            raise CellsFailed(
+                f"{what}: {error.code().name.lower()}: {error.details()}: check locket={self._locket}, ca=, cert= and key="
+            ) from error
 
     def _presence(self, number: int) -> locket_pb2.Resource:
         cell_id = f"cell-{number}"

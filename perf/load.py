@@ -105,6 +105,19 @@ class Target:
         return connection
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """A `Target` in a form that can be handed to another process: the URL and the paths of certificates."""
+
+    url: str
+    ca: Path | None
+    cert: Path | None
+    key: Path | None
+
+    def target(self) -> Target:
+        return Target.from_url(self.url, ca=self.ca, cert=self.cert, key=self.key)
+
+
 class LoadGenerator:
     """``connections`` connections to one target, kept from run to run. Close it, or use it as a context manager."""
 

@@ -10,16 +10,24 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from perf.readings import Outcome, Reading, medians
-from perf.report import EXPLAINED, cells, title
+from perf.report import COLUMNS, cells, title, which_is_better
 
 COLOURS: Final = ("#2f6db5", "#d9822b", "#3d9a50", "#a5469b", "#777777")
+TITLE: Final = "What a BBS costs: measurements"
 _STYLE: Final = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 76em; padding: 0 1em; color: #222; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; margin: 1em 0; }
 td, th { border: 1px solid #ddd; padding: .2em .6em; text-align: right; }
-td:first-child, th:first-child { text-align: left; }
-th { background: #f4f4f4; }
-.trouble { background: #fde8e8; padding: .4em .8em; }
+td:first-child, th:first-child, .facts td { text-align: left; }
+th { background: #f4f4f4; } th small { display: block; font-weight: normal; color: #666; }
+th[title] { cursor: help; }
+.facts th { text-align: left; font-weight: normal; color: #555; }
+.trouble { background: #fde8e8; border-left: 4px solid #c33; padding: .4em .8em; }
+.warning { background: #fff6dd; border-left: 4px solid #d9a22b; padding: .4em .8em; }
+.said { color: #666; font-size: 13px; }
+.wide { overflow-x: auto; }
+pre { background: #f4f4f4; padding: .6em .8em; overflow-x: auto; }
+dt { font-weight: 600; } dd { margin: 0 0 .3em 1.5em; }
 figure { margin: 1em 0; } svg { max-width: 100%; height: auto; }
 """
 
@@ -35,26 +43,53 @@ def require_plots() -> None:
 
 def as_html(outcome: Outcome) -> str:
     """Raises NoPlots."""
+    scenarios = list(dict.fromkeys(scenario for scenario, _ in outcome.readings))
+    said = html.escape
     parts = [
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>bbs: measurements</title>",
-        f"<style>{_STYLE}</style></head><body><h1>Measurements</h1><ul>",
+        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{TITLE}</title>",
+        "<meta name='viewport' content='width=device-width'>",
+        f"<style>{_STYLE}</style></head><body><h1>{TITLE}</h1>",
         *(
-            f"<li>{html.escape(name)}: {html.escape(str(value))}</li>"
+            f"<p class='trouble'><b>Do not trust these figures:</b> {said(each)}</p>"
+            for each in outcome.troubles
+        ),
+        *(f"<p class='warning'><b>Warning:</b> {said(each)}</p>" for each in outcome.warnings),
+        "<table class='facts'>",
+        *(
+            f"<tr><th>{said(name)}</th><td>{said(str(value))}</td></tr>"
             for name, value in outcome.facts.items()
         ),
-        f"<li>{outcome.rounds} rounds, interleaved; {html.escape(EXPLAINED)}</li></ul>",
-        *(f"<p class='trouble'>{html.escape(trouble)}</p>" for trouble in outcome.troubles),
+        "</table>",
+        f"<p>The same again:</p><pre>{said(outcome.command_line)}</pre>" if outcome.command_line else "",
+        "<p>Every answer was checked; a wrong one, or a wrong number of rows, events or auctions, would stand in red above. Figures"
+        " are medians of the rounds (dots in the bar charts are the rounds). What the columns say is at the",
+        "<a href='#columns'>end of the page</a>.",
+        "Figures of two machines, or of a quiet and a busy one, cannot be compared: only those of one page.</p><ul>",
+        *(
+            f"<li><a href='#{said(name)}'>{said(name)}</a>: {said(outcome.about.get(name, ''))}</li>"
+            for name in scenarios
+        ),
+        "</ul>",
     ]
-    for scenario in dict.fromkeys(scenario for scenario, _ in outcome.readings):
-        parts.append(f"<h2>{html.escape(scenario)}</h2>")
+    shown: dict[str, None] = {}
+    for scenario in scenarios:
+        parts.append(
+            f"<h2 id='{said(scenario)}'>{said(scenario)}</h2><p>{said(outcome.about.get(scenario, ''))}</p>"
+        )
+        if scenario in outcome.conditions:
+            parts.append(f"<p class='said'>{said(str(outcome.conditions[scenario]))}</p>")
         points = [point for name, point in outcome.readings if name == scenario]
         drawn = grown(outcome, scenario, points) if len(points) > 1 else bars(outcome, scenario, points[0])
         parts.append(f"<figure>{drawn}</figure>")
         for point in points:
             if point is not None:
-                parts.append(f"<h3>{html.escape(title(outcome, scenario, point))}</h3>")
-            parts.append(_table(*cells(outcome, scenario, point)))
-    return "\n".join([*parts, "</body></html>"]) + "\n"
+                parts.append(f"<h3>{said(title(outcome, scenario, point))}</h3>")
+            header, rows = cells(outcome, scenario, point)
+            shown |= dict.fromkeys(header)
+            parts.append(_table(header, rows))
+    parts.append("<h2 id='columns'>What the columns say</h2><dl>")
+    parts += [f"<dt>{said(name)}</dt><dd>{said(COLUMNS[name])}</dd>" for name in shown if name in COLUMNS]
+    return "\n".join([*parts, "</dl></body></html>"]) + "\n"
 
 
 def bars(outcome: Outcome, scenario: str, point: float | None) -> str:
@@ -83,7 +118,8 @@ def bars(outcome: Outcome, scenario: str, point: float | None) -> str:
                 axis.plot(values, [at] * len(values), ".", color="black", markersize=4)
         axis.set_yticks([row + 0.4 - width / 2 for row in range(len(shown))], list(shown))
         axis.invert_yaxis()
-        axis.set_xlabel(panel)
+        axis.set_xlabel(f"{panel} ({which_is_better(panel)})")
+        axis.grid(axis="x", alpha=0.3)
         if len(outcome.servers) > 1:
             axis.legend()
     return _svg(plots, figure)
@@ -112,7 +148,7 @@ def grown(outcome: Outcome, scenario: str, points: Sequence[float | None]) -> st
                 color=_colour(place),
                 label=server,
             )
-            axis.set_ylabel(headline)
+            axis.set_ylabel(f"{headline} ({which_is_better(headline)})", fontsize=8)
         axis.set_title(step, fontsize=10)
         axis.set_ylim(bottom=0)
         axis.set_xlabel(outcome.axes.get(scenario, ""))
@@ -133,11 +169,13 @@ def _colour(place: int) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+    head = "".join(
+        f"<th title='{html.escape(COLUMNS.get(cell, ''))}'>{html.escape(cell)}</th>" for cell in header
+    )
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def _pyplot() -> Any:

@@ -38,9 +38,11 @@ class PeersFailed(Exception):
 @dataclass(slots=True, kw_only=True)
 class Counts:
     """Calls, and what they asked for: ``instances`` to be placed (an LRP auction may be about many), ``tasks``, calls to
-    reps. ``largest`` is the most instances in one call; ``last_s`` the wall clock's time of the last auction.
+    reps. ``connections`` are those over which such calls came, ``largest`` is the most instances in one call, ``last_s`` the
+    wall clock's time of the last auction.
     """
 
+    connections: int = 0
     lrp_calls: int = 0
     instances: int = 0
     task_calls: int = 0
@@ -48,6 +50,10 @@ class Counts:
     rep_calls: int = 0
     largest: int = 0
     last_s: float = 0.0
+
+    @property
+    def auctions(self) -> int:
+        return self.instances + self.tasks
 
     def note(self, path: str, body: bytes) -> None:
         if path == "/v1/lrps":
@@ -69,6 +75,7 @@ async def serve(address: str, plain_address: str, tls: ssl.SSLContext) -> None:
     counts = Counts()
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        is_counted = False
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -79,6 +86,8 @@ async def serve(address: str, plain_address: str, tls: ssl.SSLContext) -> None:
                     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(answer), answer))
                     continue
                 writer.write(ACCEPTED)
+                counts.connections += not is_counted
+                is_counted = True
                 counts.note(path, body)
         except (asyncio.IncompleteReadError, OSError):
             pass  # the BBS has closed its connection
@@ -118,10 +127,10 @@ class Peers:
         with urllib.request.urlopen(f"{self.url}/stats", timeout=STATS_MAX_S, context=self.tls) as answer:
             return Counts(**json.loads(answer.read()))
 
-    def counts_once(self, instances: int, *, max_s: float) -> Counts:
-        """The counts once that many instances are to be placed; as they are after ``max_s`` if it is fewer."""
+    def counts_once(self, auctions: int, *, max_s: float) -> Counts:
+        """The counts once that many instances and tasks are to be placed; as they are after ``max_s`` if it is fewer."""
         give_up_s = time.monotonic() + max_s
-        while (counts := self.counts()).instances < instances and time.monotonic() < give_up_s:
+        while (counts := self.counts()).auctions < auctions and time.monotonic() < give_up_s:
             time.sleep(POLL_S)
         return counts
 
@@ -139,6 +148,7 @@ def running_peers(certs: Path) -> Iterator[Peers]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
+        process_group=0,  # the terminal's Ctrl-C is for the harness, which stops this one last
     )
     try:
         assert process.stdout is not None

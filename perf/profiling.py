@@ -46,6 +46,7 @@ def profiled(pid: int, file: Path) -> Iterator[None]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        process_group=0,  # the terminal's Ctrl-C is for the harness, which stops this one in its turn
     )
     try:
         yield

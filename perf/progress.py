@@ -14,6 +14,9 @@ class Progress(Protocol):
     def done(self, told: str = "") -> None:
         """One of the steps is over, with what is to be told of it."""
 
+    def note(self, text: str) -> None:
+        """Something that whoever watches should know now."""
+
 
 class Lines:
     """A line when something begins and, if there is something to tell, when it is over."""
@@ -31,6 +34,9 @@ class Lines:
         self._over += 1
         if told:
             self._say(f"    {told}")
+
+    def note(self, text: str) -> None:
+        self._say(text)
 
     @staticmethod
     def _say(text: str) -> None:
@@ -74,6 +80,9 @@ def shown(steps: int) -> Iterator[Progress]:
             def done(self, told: str = "") -> None:
                 bar.advance(task)
                 if told:
-                    console.print(told, highlight=False)
+                    self.note(told)
+
+            def note(self, text: str) -> None:
+                console.print(text, highlight=False, markup=False)
 
         yield Drawn()

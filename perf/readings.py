@@ -5,7 +5,7 @@ A reading's values are named with their unit ("req/s", "p99 ms"). The first is i
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Final
 
@@ -58,15 +58,36 @@ def reading_of(step: str, sample: Sample, parts: Parts) -> Reading:
     return Reading(step=step, values=values, parts=parts, work=sample.answers)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """Of one scenario: how long it took, the load average at its start, and how many cores others used meanwhile."""
+
+    took_s: float
+    load_average: float
+    others_cores: float
+
+    def __str__(self) -> str:
+        return (
+            f"took {self.took_s:.0f} s; load average {self.load_average:.1f} at its start; others used"
+            f" {self.others_cores:.2f} cores"
+        )
+
+
 @dataclass(slots=True, kw_only=True)
 class Outcome:
     """All rounds of a run. ``readings`` is, by scenario and point of its axis (None: it has none), by step, by server, a list
-    with a reading per round. ``facts`` say under what conditions they were taken.
+    with a reading per round. ``facts`` and, by scenario, ``conditions`` say how they were taken; ``about`` has what each
+    scenario is. ``warnings`` are reasons to doubt the figures, ``troubles`` reasons to throw them away.
     """
 
     servers: list[str]
     rounds: int
+    command_line: str = ""
+    interrupted: bool = False
     facts: dict[str, JSON] = field(default_factory=dict)
+    about: dict[str, str] = field(default_factory=dict)
+    conditions: dict[str, Conditions] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     axes: dict[str, str] = field(default_factory=dict)
     readings: "dict[tuple[str, float | None], dict[str, dict[str, list[Reading]]]]" = field(
         default_factory=dict
@@ -84,9 +105,13 @@ class Outcome:
 
     def as_json(self) -> dict[str, JSON]:
         return {
+            "command": self.command_line,
             "servers": list(self.servers),
             "rounds": self.rounds,
+            "interrupted": self.interrupted,
             "facts": dict(self.facts),
+            "warnings": list[JSON](self.warnings),
+            "conditions": {name: _finite_values(asdict(each)) for name, each in self.conditions.items()},
             "scenarios": [
                 {
                     "scenario": scenario,

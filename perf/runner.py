@@ -5,34 +5,45 @@ is then the same for each. Every other round goes through them backwards, so tha
 one server's disadvantage.
 """
 
-import os
-import platform
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from perf import machine
 from perf.beds import ServerSpec, laid_bed
+from perf.cells import CellsFailed
 from perf.figures import number
 from perf.profiling import profiled
 from perf.progress import Progress
-from perf.readings import Outcome, Reading
+from perf.reach import require_answer
+from perf.readings import Conditions, Outcome, Reading
+from perf.rows import NotAList
 from perf.scenarios.trial import Scenario, Sizes, Trial, WrongAnswer
 from perf.streams import StreamsFailed
 
-FAILURES = (WrongAnswer, StreamsFailed, OSError)
+FAILURES = (WrongAnswer, StreamsFailed, CellsFailed, NotAList, OSError)
 """What ends a scenario on one server, and fails the run, but leaves the other scenarios worth their time."""
+
+NO_CELLS = (
+    "server {}: without locket=HOST:PORT no cell is registered; unless cell-0 and up are, one per 500 LRPs, convergence takes the"
+    " fleet for lost after half a minute"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """``servers`` by the name they have in the report; the first is what the others are compared to."""
+    """``servers`` by the name they have in the report; the first is what the others are compared to. ``command_line`` is how
+    to do the same again.
+    """
 
     servers: Mapping[str, ServerSpec]
     scenarios: Sequence[Scenario]
     sizes: Sizes
     rounds: int
     profiles: Path | None = None
+    command_line: str = ""
 
     def steps(self) -> int:
         return sum(
@@ -40,35 +51,98 @@ class Plan:
             for scenario in self.scenarios
         )
 
+    def expected_s(self) -> float:
+        """Roughly; see `Takes`."""
+        return sum(
+            len(self.taking_part(scenario)) * scenario.expected_s(self.sizes, rounds=self.rounds)
+            for scenario in self.scenarios
+        )
+
     def taking_part(self, scenario: Scenario) -> dict[str, ServerSpec]:
-        return {name: spec for name, spec in self.servers.items() if spec.is_own or not scenario.own_only}
+        return {name: spec for name, spec in self.servers.items() if not self.lacking(scenario, spec)}
+
+    @staticmethod
+    def lacking(scenario: Scenario, spec: ServerSpec) -> list[str]:
+        """What is not known of the server that the scenario needs."""
+        if spec.is_own:
+            return []
+        if scenario.own_only:
+            return ["to be started and stopped by the harness"]
+        return [f"{name}=" for name in scenario.needs if name not in spec.known]
 
 
 def run(plan: Plan, progress: Progress) -> Outcome:
-    """Run everything. What went wrong is in the outcome's troubles.
+    """Run everything. What went wrong is in the outcome's troubles; after Ctrl-C the outcome has what was measured before.
 
     Raises:
       ServerFailed, PeersFailed: a server of ours does not start, or has ended.
+      NoAnswer: one that was given by URL can't be measured.
     """
-    outcome = Outcome(servers=list(plan.servers), rounds=plan.rounds, facts=dict(machine()))
+    outcome = Outcome(
+        servers=list(plan.servers),
+        rounds=plan.rounds,
+        command_line=plan.command_line,
+        facts=dict(machine.facts()),
+    )
+    outcome.facts["load average at the start"] = f"{machine.load_average():.1f}"
+    if warning := machine.why_not_quiet():
+        _warn(outcome, progress, warning)
     for name, spec in plan.servers.items():
         outcome.facts[f"server {name}"] = _described(spec)
-    for scenario in plan.scenarios:
-        if scenario.axis:
-            outcome.axes[scenario.name] = scenario.axis
-        _run_scenario(plan, scenario, outcome, progress)
-    outcome.facts["load average at the end"] = f"{os.getloadavg()[0]:.1f}"
+        if not spec.is_own:
+            require_answer(name, spec.credentials())
+            if "locket" not in spec.known:
+                _warn(outcome, progress, NO_CELLS.format(name))
+    outcome.facts["load"] = (
+        f"{plan.sizes.connections} connections, mutual TLS, {plan.sizes.lrps:,} LRPs where nothing grows;"
+        f" {plan.rounds} rounds, interleaved"
+    )
+    try:
+        for scenario in plan.scenarios:
+            outcome.about[scenario.name] = scenario.what
+            if scenario.axis:
+                outcome.axes[scenario.name] = scenario.axis
+            for name, spec in plan.servers.items():
+                if lacking := plan.lacking(scenario, spec):
+                    _warn(
+                        outcome,
+                        progress,
+                        f"{scenario.name} is left out on {name}, for want of {', '.join(lacking)}",
+                    )
+            with _conditions(outcome, scenario, progress):
+                _run_scenario(plan, scenario, outcome, progress)
+    except KeyboardInterrupt:
+        outcome.interrupted = True
+        outcome.troubles.append("interrupted: there is only what was measured before that")
+    outcome.facts["load average at the end"] = (
+        f"{machine.load_average():.1f}, of which the measurement made the most"
+    )
     return outcome
 
 
-def machine() -> dict[str, str]:
-    """Under what conditions: a busy machine's figures are not a quiet one's."""
-    return {
-        "cores": str(os.cpu_count()),
-        "python": platform.python_version(),
-        "kernel": platform.release(),
-        "load average at the start": f"{os.getloadavg()[0]:.1f}",
-    }
+def _warn(outcome: Outcome, progress: Progress, text: str) -> None:
+    outcome.warnings.append(text)
+    progress.note(f"warning: {text}")
+
+
+@contextmanager
+def _conditions(outcome: Outcome, scenario: Scenario, progress: Progress) -> Iterator[None]:
+    """Note how much of the machine others had meanwhile."""
+    began, load = machine.Moment.now(), machine.load_average()
+    try:
+        yield
+    finally:
+        now = machine.Moment.now()
+        others = now.others_since(began)
+        outcome.conditions[scenario.name] = Conditions(
+            took_s=time.monotonic() - began.clock_s, load_average=load, others_cores=others
+        )
+        if others > machine.QUIET_SHARE * machine.cores():
+            _warn(
+                outcome,
+                progress,
+                f"{scenario.name}: others used {others:.1f} of the machine's {machine.cores()} cores meanwhile",
+            )
 
 
 def _run_scenario(plan: Plan, scenario: Scenario, outcome: Outcome, progress: Progress) -> None:

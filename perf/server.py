@@ -97,6 +97,15 @@ def cpu_of(pid: int) -> CPU:
     return CPU(server_s=own.cpu_s, postgres_s=postgres_s)
 
 
+def tree_cpu_s(pid: int) -> float:
+    """What a process and all below it have used since they started, in seconds; the dead are included once somebody waited for
+    them.
+    """
+    parents = _parents()
+    found = (_stat(each) for each in (pid, *_descendants(pid, parents)))
+    return sum(each.cpu_s + each.dead_children_cpu_s for each in found if each is not None)
+
+
 def resident_bytes_of(pid: int) -> int:
     """Memory of a process, without its children.
 
@@ -107,18 +116,6 @@ def resident_bytes_of(pid: int) -> int:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
     except FileNotFoundError:
         raise ServerFailed("the server has ended") from None
-
-
-@contextmanager
-def running_server(*arguments: str) -> Iterator[Server]:
-    """``bbs serve`` with mutual TLS on a free port of 127.0.0.1, ``arguments`` added to its command line.
-
-    Raises:
-      ServerFailed: it does not answer in time, or says that it can't.
-    """
-    with fresh_home() as home, spawned_server(home, *arguments) as spawned:
-        yield spawned.running()
-        spawned.expect_alive()
 
 
 @contextmanager
@@ -195,6 +192,7 @@ def spawned_server(
             stderr=stderr,
             cwd=checkout,
             env=environment,
+            process_group=0,  # the terminal's Ctrl-C is for the harness, which stops this one in its turn
         )
     try:
         yield Spawned(process=process, home=home, printed=printed, log=log)

@@ -15,8 +15,8 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Final, Self
 
-from perf.hold import Credentials
-from perf.load import Target
+from perf.beside import leave_interrupts_to_the_harness
+from perf.load import Credentials, Target
 
 OPEN_MAX_S: Final = 300.0
 ANSWER_MAX_S: Final = 60.0
@@ -200,6 +200,7 @@ class _Follower:
 
 def _follow(credentials: Credentials, harness: "Connection[object, tuple[str, Sequence[bytes]]]") -> None:
     """The process: read streams until the harness closes its end of the pipe."""
+    leave_interrupts_to_the_harness()
     follower = _Follower(credentials.target())
     follower.poll.register(harness.fileno(), select.EPOLLIN)
     while True:

@@ -1,25 +1,21 @@
-"""A storm of tasks: all are desired, started, completed, resolved and deleted, one operation after the other.
+"""Which requests a run about tasks is made of; as `perf.workloads` for LRPs.
 
-Every request is a write of one row. The tasks have no callback URL, so nothing but the load generator calls anybody; a
-BBS that is not ours still asks its auctioneer for each task's auction, inside the request. It is left as it was found.
+The tasks have no callback URL, so nobody is called when one is completed.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from bbs.models import pb
-from perf.figures import JSON, Sample, number, per_request_us, table
-from perf.load import LoadGenerator, Target
-from perf.server import CPU, Server
+from perf.load import Target
 from perf.workloads import DOMAIN
 
 TASKS_PER_CELL: Final = 100
-LIST_MAX_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskStorm:
+class Tasks:
     """``tasks`` tasks, to be sent to ``target``; task ``i`` runs on cell ``i % cells``."""
 
     target: Target
@@ -73,8 +69,19 @@ class TaskStorm:
             for i in range(self.tasks)
         ]
 
-    def list_running_on(self, cell: int) -> bytes:
+    def tasks_of_cell(self, cell: int) -> int:
+        return len(range(cell, self.tasks, self.cells))
+
+    def list_of_cell(self, cell: int) -> bytes:
+        """Its tasks that run, or that it has completed."""
         return self._post("list.r3", pb.TasksRequest(domain=DOMAIN, cell_id=f"cell-{cell}"))
+
+    def list_of_domain(self) -> bytes:
+        return self._post("list.r3", pb.TasksRequest(domain=DOMAIN))
+
+    def ends(self) -> "list[list[bytes]]":
+        """What becomes of tasks that are completed: all are resolved, then all deleted."""
+        return [self._by_guid("resolving"), self._by_guid("delete")]
 
     def _by_guid(self, operation: str) -> list[bytes]:
         return [
@@ -113,105 +120,3 @@ def seed_definition() -> pb.TaskDefinition:
         annotation='{"lifecycle":"buildpack"}',
         egress_rules=[pb.SecurityGroupRule(protocol="all", destinations=["0.0.0.0-9.255.255.255"])],
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    operation: str
-    sample: Sample
-    cpu: CPU | None  # None: the server is not ours, and may be anywhere
-
-
-@dataclass(slots=True, kw_only=True)
-class StormAccount:
-    """The results of all operations of a run."""
-
-    url: str
-    tasks: int
-    connections: int
-    rows: list[Row] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)
-
-    def report(self) -> str:
-        header = ["operation", "req/s", "p50 ms", "p99 ms", "max ms", "server µs", "Postgres µs", "load µs"]
-        return "\n".join(
-            [
-                f"{self.url}, {self.tasks:,} tasks, {self.connections} connections; µs: CPU per request",
-                "",
-                table(header, [self._cells(row) for row in self.rows]),
-                *(f"TROUBLE: {trouble}" for trouble in self.troubles),
-            ]
-        )
-
-    def as_json(self) -> dict[str, JSON]:
-        return {
-            "url": self.url,
-            "tasks": self.tasks,
-            "connections": self.connections,
-            "operations": [
-                {
-                    "operation": row.operation,
-                    **row.sample.as_json(),
-                    "server_cpu_s": None if row.cpu is None else row.cpu.server_s,
-                    "postgres_cpu_s": None if row.cpu is None else row.cpu.postgres_s,
-                }
-                for row in self.rows
-            ],
-            "troubles": list(self.troubles),
-        }
-
-    @staticmethod
-    def _cells(row: Row) -> list[str]:
-        sample, at = row.sample, row.sample.percentiles_ms()
-        return [
-            row.operation,
-            number(sample.per_s),
-            *(number(ms, digits=1) for ms in (at.p50_ms, at.p99_ms, at.max_ms)),
-            number(per_request_us(row.cpu.server_s, sample.answers)) if row.cpu is not None else "-",
-            number(per_request_us(row.cpu.postgres_s, sample.answers)) if row.cpu is not None else "-",
-            number(per_request_us(sample.generator_cpu_s, sample.answers)),
-        ]
-
-
-def storm(
-    target: Target,
-    *,
-    url: str,
-    tasks: int,
-    connections: int,
-    operation_max_s: float,
-    server: Server | None,
-    say: Callable[[str], None],
-) -> StormAccount:
-    """Run every operation on all tasks. With ``server``, the one at ``target``, its CPU is read as well.
-
-    Raises:
-      OSError: nobody answers at ``target``.
-    """
-    account = StormAccount(url=url, tasks=tasks, connections=connections)
-    tempest = TaskStorm(target=target, tasks=tasks)
-    with LoadGenerator(target, connections=min(connections, tasks)) as generator:
-        for name, requests in tempest.operations().items():
-            ready = list(requests())
-            generator.connect()  # before the CPU is read: handshakes are no part of an operation
-            before = server.cpu() if server is not None else None
-            sample = generator.run(ready, max_s=operation_max_s)
-            cpu = server.cpu() - before if server is not None and before is not None else None
-            account.rows.append(Row(operation=name, sample=sample, cpu=cpu))
-            if not sample.good:
-                account.troubles.append(f"{name}: {sample.trouble()}")
-            elif name == "start":
-                account.troubles += _check_first_cell(generator, tempest)
-            say(f"{name}: {number(sample.per_s)}/s{'' if sample.good else ' TROUBLE: ' + sample.trouble()}")
-    return account
-
-
-def _check_first_cell(generator: LoadGenerator, tempest: TaskStorm) -> list[str]:
-    """What is wrong with the server's state: the answers said that the tasks run, so a list of one cell's tasks must, too."""
-    sample = generator.run([tempest.list_running_on(0)], max_s=LIST_MAX_S)
-    if not sample.good:
-        return [f"list: {sample.trouble()}"]
-    found = pb.TasksResponse.FromString(sample.last_body).tasks
-    running = sum(task.state == pb.Task.State.Running for task in found)
-    expected = len(range(0, tempest.tasks, tempest.cells))
-    return [] if running == expected else [f"{running} tasks run on cell-0 instead of {expected}"]

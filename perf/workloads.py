@@ -157,6 +157,14 @@ class Fleet:
     def list_desired_lrps(self) -> bytes:
         return self._post("/v1/desired_lrps/list.r3", pb.DesiredLRPsRequest())
 
+    def lists(self) -> dict[str, bytes]:
+        """The lists of everything, by name: what the clients of a BBS ask for again and again."""
+        return {
+            "list ActualLRPs": self.list_actual_lrps(),
+            "list scheduling infos": self.list_scheduling_infos(),
+            "list DesiredLRPs": self.list_desired_lrps(),
+        }
+
     def scheduling_infos_of(self, cell: int) -> bytes:
         """As a cell's route-emitter asks: by the guids of the processes that run there."""
         guids = [self.process_guid(i) for i in range(cell, self.lrps, self.cells)]
@@ -187,17 +195,17 @@ class Fleet:
             ),
         )
 
-    def _start(self, number: int) -> bytes:
-        return self._post(
-            "/v1/actual_lrps/start.r1",
-            pb.StartActualLRPRequest(
-                actual_lrp_key=self._key(number),
-                actual_lrp_instance_key=self._instance_key(number),
-                actual_lrp_net_info=NET_INFO,
-                Routable=True,
-                availability_zone=ZONE,
-            ),
+    def start_request(self, number: int) -> pb.StartActualLRPRequest:
+        return pb.StartActualLRPRequest(
+            actual_lrp_key=self._key(number),
+            actual_lrp_instance_key=self._instance_key(number),
+            actual_lrp_net_info=NET_INFO,
+            Routable=True,
+            availability_zone=ZONE,
         )
+
+    def _start(self, number: int) -> bytes:
+        return self._post("/v1/actual_lrps/start.r1", self.start_request(number))
 
     def _remove(self, number: int) -> bytes:
         return self._post(

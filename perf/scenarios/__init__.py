@@ -9,32 +9,57 @@ from perf.scenarios.benchmark import Benchmark
 from perf.scenarios.connections import Churn, Idle, Storm
 from perf.scenarios.fan_out import FanOut
 from perf.scenarios.growth import BesideList, Grown, Lists, Restart
+from perf.scenarios.large_process import LargeProcess
 from perf.scenarios.life import Life
 from perf.scenarios.passes import FLAGS, Passes
-from perf.scenarios.trial import Scenario, Sizes, Trial
+from perf.scenarios.tasks import TaskLife
+from perf.scenarios.trial import Scenario, Sizes, Takes, Trial
 
 LRPS: Final = "LRPs"
-GROWTH: Final = (10_000, 50_000, 100_000, 250_000)
+GROWTH: Final = (10_000, 50_000, 100_000)
+"""A quarter of a million takes five minutes more, so it has to be asked for."""
+
+LARGE: Final = (100_000,)
+FEW: Final = (10_000,)
 
 
-def _grown(trial: type[Grown], points: Sequence[int]) -> Callable[[Bed, Sizes], Trial]:
-    return lambda bed, sizes: trial(bed, sizes, tuple(sizes.points or points))
+def _grown(name: str, trial: type[Grown], points: Sequence[int]) -> Callable[[Bed, Sizes], Trial]:
+    return lambda bed, sizes: trial(bed, sizes, tuple(sizes.points.get(name, points)))
 
 
 SCENARIOS: Final[dict[str, Scenario]] = {
     scenario.name: scenario
     for scenario in (
-        Scenario(name="life", what="every request of an LRP's life, auctions included", trial=Life),
-        Scenario(name="auctions", what="how fast desires and crashes reach the auctioneer", trial=Auctions),
+        Scenario(
+            name="life",
+            what="every request of an LRP's life, auctions included, and the lists of everything",
+            trial=Life,
+            takes=Takes(setup_s=12, round_s=45),
+        ),
+        Scenario(
+            name="auctions",
+            what="how fast desires and crashes reach the auctioneer, and in how many calls",
+            trial=Auctions,
+            takes=Takes(setup_s=12, round_s=40),
+            needs=("peers",),
+        ),
+        Scenario(
+            name="tasks",
+            what="every request of a task's life, auctions included",
+            trial=TaskLife,
+            takes=Takes(setup_s=8, round_s=20),
+        ),
         Scenario(
             name="benchmark",
-            what="upstream's benchmark: reps, nsync, a route-emitter and a stream per cell",
+            what="upstream's benchmark: reps, nsync, and a route-emitter and a stream per cell",
             trial=Benchmark,
+            takes=Takes(setup_s=30, round_s=10),
         ),
         Scenario(
             name="growth",
-            what="seeding, lists and memory as the fleet grows",
-            trial=_grown(Lists, GROWTH),
+            what="desires and starts, lists and memory as the fleet grows",
+            trial=_grown("growth", Lists, GROWTH),
+            takes=Takes(setup_s=90, round_s=20),
             axis=LRPS,
             points=GROWTH,
             plain_auctions=True,
@@ -42,33 +67,47 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         Scenario(
             name="beside-list",
             what="how long a claim takes while a list is read over and over",
-            trial=_grown(BesideList, (100_000,)),
+            trial=_grown("beside-list", BesideList, LARGE),
+            takes=Takes(setup_s=60, round_s=22),
             axis=LRPS,
-            points=(100_000,),
+            points=LARGE,
             plain_auctions=True,
         ),
         Scenario(
             name="restart",
             what="how long the server takes to answer after a start on its data",
-            trial=_grown(Restart, GROWTH),
+            trial=_grown("restart", Restart, LARGE),
+            takes=Takes(setup_s=45, round_s=10),
             axis=LRPS,
-            points=GROWTH,
+            points=LARGE,
             plain_auctions=True,
             own_only=True,
         ),
         Scenario(
             name="passes",
             what="convergence: as desired, a tenth of the cells vanished, they are back",
-            trial=_grown(Passes, (10_000,)),
+            trial=_grown("passes", Passes, FEW),
+            takes=Takes(setup_s=15, round_s=15),
             axis=LRPS,
-            points=(10_000,),
+            points=FEW,
             plain_auctions=True,
             flags=FLAGS,
+            needs=("locket", "debug"),
+        ),
+        Scenario(
+            name="large-process",
+            what="one process of 50,000 instances is desired, scaled and removed; pings beside it",
+            trial=LargeProcess,
+            takes=Takes(setup_s=6, round_s=30),
+            axis="instances",
+            points=(50_000,),
+            plain_auctions=True,
         ),
         Scenario(
             name="fan-out",
             what="events to many subscribers, of everything and of one cell each",
             trial=FanOut,
+            takes=Takes(setup_s=15, round_s=80),
             axis="subscribers",
             points=(10, 100, 1_000, 4_000),
         ),
@@ -76,10 +115,21 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             name="storm",
             what="all route-emitters come back at once",
             trial=Storm,
+            takes=Takes(setup_s=30, round_s=25),
             axis="route-emitters",
             points=(100, 1_000),
         ),
-        Scenario(name="churn", what="a new connection for each request", trial=Churn),
-        Scenario(name="idle", what="writes beside 2,000 idle connections", trial=Idle),
+        Scenario(
+            name="churn",
+            what="a new connection for each request",
+            trial=Churn,
+            takes=Takes(setup_s=10, round_s=5),
+        ),
+        Scenario(
+            name="idle",
+            what="writes beside 2,000 idle connections",
+            trial=Idle,
+            takes=Takes(setup_s=15, round_s=35),
+        ),
     )
 }

@@ -1,10 +1,13 @@
-"""How fast what is to be placed reaches the auctioneer: after many desires, after one large one, after a wave of crashes."""
+"""How fast what is to be placed reaches the auctioneer, and in how many calls: after many desires, after one large one, after a
+wave of crashes, and after desires of tasks.
+"""
 
 import time
 
 from perf.beds import Bed
 from perf.readings import Reading
 from perf.scenarios.trial import SETTLE_MAX_S, Sizes, Trial, WrongAnswer
+from perf.tasks import Tasks
 
 
 class Auctions(Trial):
@@ -13,6 +16,9 @@ class Auctions(Trial):
     def __init__(self, bed: Bed, sizes: Sizes) -> None:
         super().__init__(bed, sizes)
         self._fleet = self.fleet(sizes.lrps)
+        self._tasks = Tasks(target=bed.target, tasks=sizes.lrps)
+        if bed.cells is not None:
+            bed.cells.register_up_to(self._tasks.cells)
         self._generator = self.generator()
 
     def measure(self) -> list[Reading]:
@@ -24,6 +30,9 @@ class Auctions(Trial):
         desire, *_, remove = changes.values()
         readings.append(self._placed("after one desire of as many", [desire]))
         self.send(self._generator, "remove", [*fleet.removes(), remove])
+        readings.append(self._placed("after desires of tasks", self._tasks.desires()))
+        for requests in (self._tasks.starts(), self._tasks.completes(), *self._tasks.ends()):
+            self.send(self._generator, "end tasks", requests)
         self.expect_rows(self._generator, "ActualLRPs after the removal", fleet.list_of_domain(), 0)
         return readings
 
@@ -31,7 +40,7 @@ class Auctions(Trial):
         self._generator.close()
 
     def _placed(self, step: str, requests: list[bytes]) -> Reading:
-        """From the first request until the auctioneer has been asked for as many instances as the fleet has."""
+        """From the first request until the auctioneer has been asked for as many instances, or tasks, as the fleet has LRPs."""
         peers, lrps = self.bed.peers, self._fleet.lrps
         if peers is None:
             raise WrongAnswer("nobody counts the auctions: give peers=URL")
@@ -41,10 +50,11 @@ class Auctions(Trial):
             began_s = time.time()
             self.good(step, self._generator.run(requests, max_s=SETTLE_MAX_S * 10))
             answered_s = time.time()
-            after = peers.counts_once(before.instances + lrps, max_s=SETTLE_MAX_S)
-        asked, calls = after.instances - before.instances, after.lrp_calls - before.lrp_calls
+            after = peers.counts_once(before.auctions + lrps, max_s=SETTLE_MAX_S)
+        asked = after.auctions - before.auctions
+        calls = after.lrp_calls + after.task_calls - before.lrp_calls - before.task_calls
         if asked < lrps:
-            raise WrongAnswer(f"{step}: {asked} instances were auctioned instead of {lrps}")
+            raise WrongAnswer(f"{step}: {asked} were auctioned instead of {lrps}")
         took_s = max(after.last_s - began_s, 1e-6)
         return Reading(
             step=step,
@@ -52,6 +62,7 @@ class Auctions(Trial):
                 "instances/s": asked / took_s,
                 "calls": calls,
                 "instances/call": asked / calls,
+                "new connections": after.connections - before.connections,
                 "last after ms": max(0.0, 1e3 * (after.last_s - answered_s)),
             },
             parts=meter.parts,

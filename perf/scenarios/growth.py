@@ -3,16 +3,16 @@
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from perf.beds import Bed
 from perf.beside import Beside
 from perf.figures import Sample, merged
-from perf.load import LoadGenerator
 from perf.readings import Reading, latency_of, one_after_the_other
-from perf.rows import count_rows
 from perf.scenarios.trial import SEND_MAX_S, Sizes, Trial
+from perf.seeding import seed
 
 LISTS_PER_ROUND: Final = 3
 CLAIM_CONNECTIONS: Final = 4
@@ -22,7 +22,12 @@ a hundred thousand of them would be."""
 
 
 class Grown(Trial):
-    """A fleet with all its cells that `prepare` extends to a size; each size keeps the LRPs of the one before."""
+    """A fleet with all its cells that `prepare` extends to a size; each size keeps the LRPs of the one before.
+
+    On a server of ours all but the last ``sent`` of a size are written into its database while it is stopped.
+    """
+
+    sent: ClassVar[int] = 0
 
     def __init__(self, bed: Bed, sizes: Sizes, points: tuple[int, ...]) -> None:
         super().__init__(bed, sizes)
@@ -34,6 +39,8 @@ class Grown(Trial):
 
     def prepare(self, point: int | None) -> None:
         assert point is not None
+        if self.bed.is_own:
+            self._write_rows(range(self._lrps, max(self._lrps, point - self.sent)))
         desires, starts = list[Reading](), list[Reading]()
         for first in range(self._lrps, point, SEEDED_AT_ONCE):
             more = range(first, min(first + SEEDED_AT_ONCE, point))
@@ -41,6 +48,19 @@ class Grown(Trial):
             starts.append(self.send(self._generator, "start", self._whole.starts_of(more)))
         self._seeding = [one_after_the_other(each) for each in (desires, starts) if each]
         self._lrps = point
+
+    def _write_rows(self, numbers: range) -> None:
+        if numbers:
+            self._restart(lambda data_dir: seed(data_dir, self._whole, numbers))
+            self._lrps = numbers.stop
+
+    def _restart(self, meanwhile: Callable[[Path], object] | None = None) -> float:
+        """See `Bed.restart`. The server is at another URL then."""
+        self._generator.close()
+        took_s = self.bed.restart(meanwhile)
+        self._whole = self.fleet(self._whole.lrps)
+        self._generator = self.generator()
+        return took_s
 
     def warm_up(self) -> None:
         """None: what a first answer costs is one of the questions."""
@@ -56,14 +76,13 @@ class Grown(Trial):
 
 
 class Lists(Grown):
-    """The lists that upstream's nsync and route-emitters ask for, the memory, and how the fleet got there."""
+    """The lists that upstream's nsync and route-emitters ask for, the memory, and what it costs to send the last LRPs."""
+
+    sent = 2_000
 
     def __init__(self, bed: Bed, sizes: Sizes, points: tuple[int, ...]) -> None:
         super().__init__(bed, sizes, points)
-        # A server that others use too holds LRPs of theirs.
-        self._others = {
-            name: self._rows(request) if not bed.is_own else 0 for name, request in self._lists().items()
-        }
+        self._others = self.rows_of_others(self._generator, self._whole)
 
     def measure(self) -> list[Reading]:
         readings, self._seeding = self._seeding, []
@@ -71,42 +90,14 @@ class Lists(Grown):
         if first_time:
             readings.append(self._memory("memory"))
         with self.generator(1) as generator:
-            for name, request in self._lists().items():
+            for name, request in self._whole.lists().items():
+                rows = self._lrps + self._others[name]
                 if first_time:
-                    readings.append(self._listed(generator, f"{name}, first", request, 1))
-                readings.append(self._listed(generator, f"{name}, later", request, LISTS_PER_ROUND))
+                    readings.append(self.listed(generator, f"{name}, first", request, 1, rows))
+                readings.append(self.listed(generator, f"{name}, later", request, LISTS_PER_ROUND, rows))
         if first_time:
             readings.append(self._memory("memory, all lists once asked for"))
         return readings
-
-    def _lists(self) -> dict[str, bytes]:
-        return {
-            "list ActualLRPs": self._whole.list_actual_lrps(),
-            "list scheduling infos": self._whole.list_scheduling_infos(),
-            "list DesiredLRPs": self._whole.list_desired_lrps(),
-        }
-
-    def _rows(self, request: bytes) -> int:
-        return count_rows(self.good("list", self._generator.run([request], max_s=SEND_MAX_S)).last_body)
-
-    def _listed(self, generator: LoadGenerator, step: str, request: bytes, times: int) -> Reading:
-        generator.connect()
-        samples = list[Sample]()
-        with self.bed.probe.measured() as meter:
-            for _ in range(times):
-                samples.append(self.good(step, generator.run([request], max_s=SEND_MAX_S)))
-        for sample in samples:
-            self.expect(step, count_rows(sample.last_body), self._lrps + self._others[step.partition(",")[0]])
-        mb = samples[-1].response_bytes / 1e6
-        total = merged(samples)
-        total.last_body = b""
-        at = total.percentiles_ms()
-        return Reading(
-            step=step,
-            values={"p50 ms": at.p50_ms, "max ms": at.max_ms, "MB": mb},
-            parts=meter.parts,
-            work=times,
-        )
 
     def _memory(self, step: str) -> Reading:
         resident_mb = self.bed.resident_mb()
@@ -122,14 +113,16 @@ class BesideList(Grown):
         self._beside = Beside()
         self._beside.__enter__()
 
+    def warm_up(self) -> None:
+        """What a first list costs is the question of `Lists`."""
+        for name, request in self._whole.lists().items():
+            self.expect_rows(self._generator, name, request, self._lrps)
+        self.bed.wait_until_idle()
+
     def measure(self) -> list[Reading]:
         self._seeding = []
         readings = [self._claims("claim, nothing beside it", self.sizes.turn_s)]
-        for name, request in (
-            ("ActualLRPs", self._whole.list_actual_lrps()),
-            ("scheduling infos", self._whole.list_scheduling_infos()),
-            ("DesiredLRPs", self._whole.list_desired_lrps()),
-        ):
+        for name, request in self._whole.lists().items():
             listing = self._beside.repeat(
                 self.bed.credentials, [request], connections=1, for_s=self.sizes.turn_s
             )
@@ -162,10 +155,7 @@ class Restart(Grown):
 
     def measure(self) -> list[Reading]:
         self._seeding = []
-        self._generator.close()
-        took_s = self.bed.restart()
-        self._whole = self.fleet(self._whole.lrps)
-        self._generator = self.generator()
+        took_s = self._restart()
         first = self.good("ping", self._generator.run([self._whole.ping()], max_s=SEND_MAX_S))
         return [
             Reading(

@@ -9,6 +9,7 @@ from perf.scenarios.trial import SETTLE_MAX_S, Sizes, Trial, WrongAnswer
 from perf.workloads import Fleet, field_of_state
 
 CELL_LISTS: Final = 500
+LISTS: Final = 10
 
 
 class Life(Trial):
@@ -18,6 +19,8 @@ class Life(Trial):
         super().__init__(bed, sizes)
         self._fleet = self.fleet(sizes.lrps)
         self._generator = self.generator()
+        self._alone = self.generator(1)
+        self._others = self.rows_of_others(self._generator, self._fleet)
 
     def measure(self) -> list[Reading]:
         fleet, lrps, readings = self._fleet, self._fleet.lrps, list[Reading]()
@@ -35,6 +38,8 @@ class Life(Trial):
         self._expect_all(fleet, "RUNNING")
         step("start again, no change", fleet.starts())
         step("ActualLRPs of one cell", [fleet.actual_lrps_of_cell(0)] * CELL_LISTS)
+        for name, request in fleet.lists().items():
+            readings.append(self.listed(self._alone, name, request, LISTS, fleet.lrps + self._others[name]))
         self.expect_rows(
             self._generator, "ActualLRPs of cell-0", fleet.actual_lrps_of_cell(0), fleet.lrps_of_cell(0)
         )
@@ -49,6 +54,7 @@ class Life(Trial):
 
     def close(self) -> None:
         self._generator.close()
+        self._alone.close()
 
     def _expect_all(self, fleet: Fleet, state: str) -> None:
         what = f"ActualLRPs that are {state}"
@@ -57,12 +63,12 @@ class Life(Trial):
         )
 
     def _instances_asked(self) -> int:
-        return self.bed.peers.counts().instances if self.bed.peers is not None else 0
+        return self.bed.peers.counts().auctions if self.bed.peers is not None else 0
 
     def _expect_auctions(self, instances: int) -> None:
         if self.bed.peers is None:
             return
-        found = self.bed.peers.counts_once(instances, max_s=SETTLE_MAX_S).instances
+        found = self.bed.peers.counts_once(instances, max_s=SETTLE_MAX_S).auctions
         # More is no fault: a pass of convergence may have asked again for some that were not placed yet.
         if found < instances:
             raise WrongAnswer(f"auctions: {found} instances instead of {instances}")

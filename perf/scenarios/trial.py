@@ -1,11 +1,11 @@
 """What a scenario is made of, and what all of them need: sending and checking."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from perf.beds import Bed
-from perf.figures import Sample
+from perf.figures import Sample, merged
 from perf.load import LoadGenerator
 from perf.readings import Reading, reading_of
 from perf.rows import count_rows
@@ -21,12 +21,22 @@ class WrongAnswer(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """How large the scenarios are. ``points`` overrides a scenario's own."""
+    """How large the scenarios are. ``points`` has, by scenario, those that take the place of its own."""
 
-    lrps: int = 2_000
+    lrps: int = 10_000
     connections: int = 64
     turn_s: float = 5.0
-    points: tuple[int, ...] | None = None
+    points: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Takes:
+    """How long a scenario takes on one server at its default size on two quiet cores, in seconds: all that comes before and
+    after the rounds, and a round. Only to say beforehand how long a run is going to be.
+    """
+
+    setup_s: float
+    round_s: float
 
 
 class Trial:
@@ -89,6 +99,41 @@ class Trial:
             sample = generator.run(requests, max_s=SEND_MAX_S)
         return reading_of(step, self.good(step, sample), meter.parts)
 
+    def rows_of_others(self, generator: LoadGenerator, fleet: Fleet) -> dict[str, int]:
+        """How many rows each list has before anything was sent: a server that others use too holds LRPs of theirs."""
+        return {
+            name: 0
+            if self.bed.is_own
+            else count_rows(self.good(name, generator.run([request], max_s=SEND_MAX_S)).last_body)
+            for name, request in fleet.lists().items()
+        }
+
+    def listed(
+        self, generator: LoadGenerator, step: str, request: bytes, times: int, expected: int
+    ) -> Reading:
+        """Ask for a large list so many times, one after the other; each must have so many rows.
+
+        Raises:
+          WrongAnswer: one has not.
+        """
+        generator.connect()
+        samples = list[Sample]()
+        with self.bed.probe.measured() as meter:
+            for _ in range(times):
+                samples.append(self.good(step, generator.run([request], max_s=SEND_MAX_S)))
+        for sample in samples:
+            self.expect(step, count_rows(sample.last_body), expected)
+        mb = samples[-1].response_bytes / 1e6
+        total = merged(samples)
+        total.last_body = b""
+        at = total.percentiles_ms()
+        return Reading(
+            step=step,
+            values={"p50 ms": at.p50_ms, "max ms": at.max_ms, "MB": mb},
+            parts=meter.parts,
+            work=times,
+        )
+
     @staticmethod
     def good(step: str, sample: Sample) -> Sample:
         if not sample.good:
@@ -113,21 +158,31 @@ class Scenario:
     """``points`` are values of ``axis``, if it has one: what is measured grows along it. ``flags`` are for servers of ours.
 
     With ``plain_auctions`` these call the auctioneer without TLS: a fleet of a quarter of a million is seeded in minutes so,
-    and in an hour with a handshake per auction. What auctions cost is the question of others.
+    and in an hour with a handshake per auction. What auctions cost is the question of others. ``needs`` has to be known of a server
+    that is given by its URL, or it is left out.
     """
 
     name: str
     what: str
     trial: Callable[[Bed, Sizes], Trial]
+    takes: Takes = Takes(setup_s=15, round_s=20)
     axis: str = ""
     points: Sequence[int] = ()
     flags: tuple[str, ...] = ()
     plain_auctions: bool = False
     own_only: bool = False
+    needs: tuple[str, ...] = ()
 
     any_point: ClassVar[tuple[None]] = (None,)
 
     def points_of(self, sizes: Sizes) -> Sequence[int | None]:
         if not self.axis:
             return self.any_point
-        return sizes.points if sizes.points is not None else self.points
+        return sizes.points.get(self.name, self.points)
+
+    def expected_s(self, sizes: Sizes, *, rounds: int) -> float:
+        """For one server. Grows with the sizes, which is not so of everything; so this is a rough guess."""
+        takes_s = self.takes.setup_s + rounds * self.takes.round_s
+        if self.axis:
+            return takes_s * sum(sizes.points.get(self.name, self.points)) / sum(self.points)
+        return takes_s * sizes.lrps / Sizes().lrps

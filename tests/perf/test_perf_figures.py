@@ -7,8 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perf.figures import Sample, merged, number, percentile, table
-from perf.lanes import FAST, LANES, ONE_BY_ONE, QUART, Comparison, Turn
-from perf.server import CPU
 
 latencies = st.lists(st.floats(min_value=0, max_value=10, allow_nan=False), min_size=1)
 shares = st.sampled_from([0.0, 0.5, 0.9, 0.99, 1.0])
@@ -77,33 +75,3 @@ def test_a_table_lines_up() -> None:
 )
 def test_numbers_in_words(value: float, digits: int, text: str) -> None:
     assert number(value, digits=digits) == text
-
-
-def comparison(per_s: dict[str, list[int]]) -> Comparison:
-    """Rounds with these rates, one second each, for claims and starts alike."""
-    result = Comparison(lrps=1, connections=1, rounds=3)
-    for lane, rates in per_s.items():
-        for rate in rates:
-            for operation in ("claim", "start"):
-                turn = Turn(lane=lane, operation=operation, cpu=CPU(server_s=0.5, postgres_s=0.25))
-                turn.samples.append(sample(*[0.001] * rate))
-                result.turns.append(turn)
-    return result
-
-
-@pytest.mark.parametrize(
-    ("fast", "met"),
-    [([40, 40, 40], True), ([39, 39, 400], False), ([1, 40, 41], True), ([], False)],
-    ids=["exactly four times", "one lucky round", "one unlucky round", "not measured"],
-)
-def test_the_criterion_compares_medians(fast: list[int], met: bool) -> None:
-    result = comparison({FAST: fast, QUART: [10, 9, 11], ONE_BY_ONE: [10, 10, 10]})
-
-    assert result.criterion_met() == met
-    assert f"x Quart alone: {'yes' if met else 'no'}" in result.report()
-
-
-def test_cpu_is_told_per_request() -> None:
-    figures = comparison({lane: [100] for lane in LANES}).median_figures(FAST, "claim")
-
-    assert (figures.server_us, figures.postgres_us) == (5_000, 2_500)

@@ -3,6 +3,7 @@
 import gc
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -10,9 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import bbs
 from bbs.models import pb
 from perf import page
+from perf.__main__ import _points
 from perf.beds import ServerSpec
+from perf.machine import Moment, facts, why_not_quiet
 from perf.observed import LAYOUT, note_collections
 from perf.page import NoPlots, as_html
 from perf.peers import Counts
@@ -219,3 +223,46 @@ def test_a_server_is_named_by_a_line_of_text(text: str, expected: ServerSpec) ->
 def test_a_server_that_cannot_be_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         ServerSpec.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ([], {}),
+        (["growth=50,10", "fan-out=7"], {"growth": (10, 50), "fan-out": (7,)}),
+    ],
+)
+def test_points_are_given_by_scenario(texts: list[str], expected: dict[str, tuple[int, ...]]) -> None:
+    assert _points(texts) == expected
+
+
+@pytest.mark.parametrize("text", ["10", "life=10", "growth", "growth=", "growth=a", "growth=0,1"])
+def test_points_of_nothing_that_grows_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"--points {text}: SCENARIO=")):
+        _points([text])
+
+
+def test_what_others_use_of_the_machine_is_what_is_left_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, now = Moment(clock_s=100, all_s=50, ours_s=20), Moment(clock_s=110, all_s=65, ours_s=31)
+
+    assert now.others_since(before) == pytest.approx(0.4)
+    assert (
+        Moment(clock_s=110, all_s=60, ours_s=31).others_since(before) == 0
+    )  # clocks tick at different times
+
+
+@pytest.mark.parametrize(("load", "told"), [(0.25, False), (0.75, True)])
+def test_a_machine_that_is_not_quiet_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, load: float, told: bool
+) -> None:
+    monkeypatch.setattr("perf.machine.cores", lambda: 2)
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+
+    assert bool(why_not_quiet()) == told
+
+
+def test_what_is_measured_is_said_with_its_versions() -> None:
+    found = facts()
+
+    assert found["bbs"].startswith(bbs.__version__)
+    assert "cores" in found["machine"]

@@ -20,6 +20,7 @@ from perf.runner import Plan, run
 from perf.scenarios import SCENARIOS
 from perf.scenarios.life import Life
 from perf.scenarios.trial import Sizes, WrongAnswer
+from perf.seeding import seed
 from perf.workloads import Fleet
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
@@ -30,6 +31,7 @@ POINTS: Final = {
     "beside-list": (LRPS,),
     "restart": (LRPS,),
     "passes": (1_000,),
+    "large-process": (LRPS,),
     "fan-out": (3, 5),
     "storm": (3,),
 }
@@ -39,8 +41,8 @@ OF_THEIR_OWN: Final = ("life", "restart", "passes")
 """Through the whole runner, on servers started for them; the others share a server, as if it were somebody else's."""
 
 
-def sizes(name: str) -> Sizes:
-    return Sizes(lrps=LRPS, connections=8, turn_s=0.2, points=POINTS.get(name))
+def sizes() -> Sizes:
+    return Sizes(lrps=LRPS, connections=8, turn_s=0.2, points=POINTS)
 
 
 def expect_something(readings: list[Reading]) -> None:
@@ -65,9 +67,9 @@ def listed(bed: Bed) -> int:
 @pytest.mark.parametrize("name", [name for name in SCENARIOS if name not in OF_THEIR_OWN])
 def test_a_scenario_measures_something_and_leaves_the_server_as_it_was(bed: Bed, name: str) -> None:
     scenario = SCENARIOS[name]
-    trial = scenario.trial(replace(bed, is_own=False), sizes(name))
+    trial = scenario.trial(replace(bed, is_own=False), sizes())
     try:
-        for point in scenario.points_of(sizes(name)):
+        for point in scenario.points_of(sizes()):
             trial.prepare(point)
             trial.warm_up()
             expect_something(trial.measure())
@@ -82,7 +84,7 @@ def test_a_scenario_measures_something_and_leaves_the_server_as_it_was(bed: Bed,
 @pytest.mark.parametrize("name", OF_THEIR_OWN)
 def test_a_run_of_a_scenario_ends_well(name: str) -> None:
     scenario = SCENARIOS[name]
-    plan = Plan(servers={"a": ServerSpec.parse("own")}, scenarios=[scenario], sizes=sizes(name), rounds=1)
+    plan = Plan(servers={"a": ServerSpec.parse("own")}, scenarios=[scenario], sizes=sizes(), rounds=1)
 
     outcome = run(plan, Lines(plan.steps()))
 
@@ -92,6 +94,38 @@ def test_a_run_of_a_scenario_ends_well(name: str) -> None:
         expect_something([reading for by_server in steps.values() for reading in by_server["a"]])
     assert outcome.facts["Postgres fsync"] == "on"
     assert json.dumps(outcome.as_json(), allow_nan=False)
+
+
+def test_rows_that_are_written_are_those_that_requests_would_have_made() -> None:
+    """Lists show them alike but for tags and times, and starting them again changes nothing."""
+    with laid_bed(ServerSpec.parse("own")) as bed:
+        fleet = Fleet(target=bed.target, lrps=4)
+        with LoadGenerator(bed.target, connections=1) as generator:
+            generator.run([*fleet.desires_of(range(2)), *fleet.starts_of(range(2))], max_s=30)
+        bed.restart(lambda data_dir: seed(data_dir, fleet, range(2, 4)))
+        fleet = Fleet(target=bed.target, lrps=4)
+        with LoadGenerator(bed.target, connections=1) as generator:
+            before = pb.ActualLRPsResponse.FromString(
+                generator.run([fleet.list_actual_lrps()], max_s=30).last_body
+            )
+            desired = pb.DesiredLRPsResponse.FromString(
+                generator.run([fleet.list_desired_lrps()], max_s=30).last_body
+            ).desired_lrps
+            assert generator.run(fleet.starts(), max_s=30).good
+            after = generator.run([fleet.list_actual_lrps()], max_s=30).last_body
+
+    assert pb.ActualLRPsResponse.FromString(after) == before
+    for lrps in (list(before.actual_lrps), list(desired)):
+        one, _, written, _ = sorted(str(_without_tag(lrp)) for lrp in lrps)
+        assert written == one.replace(fleet.process_guid(0), fleet.process_guid(2))
+
+
+def _without_tag(lrp: pb.ActualLRP | pb.DesiredLRP) -> pb.ActualLRP | pb.DesiredLRP:
+    """Without what differs between any two."""
+    lrp.modification_tag.epoch = ""
+    if isinstance(lrp, pb.ActualLRP):
+        lrp.since = 0
+    return lrp
 
 
 def test_a_step_is_told_with_what_it_is_made_of(bed: Bed) -> None:

@@ -5,11 +5,9 @@ import pytest
 
 from bbs.models import pb
 from perf.load import Target
-from perf.operations import GO_FIGURES, GO_LIST_FIGURES, operations
 from perf.server import _stat
 from perf.workloads import DOMAIN, Fleet, seed_lrp
 
-LISTS = ("list ActualLRPs", "list scheduling infos", "list DesiredLRPs")
 FLEET = Fleet(target=Target(host="bbs.example.com", port=8889, tls=None), lrps=1_001)
 
 
@@ -51,24 +49,6 @@ def test_cells_share_the_lrps_evenly() -> None:
 
     assert sizes == [501, 500]
     assert sizes[0] == sum(FLEET.cell_id(number) == "cell-0" for number in range(FLEET.lrps))
-
-
-def test_every_go_figure_has_an_operation_beside_it() -> None:
-    names = {each.name for each in operations(FLEET, connections=64, already=dict.fromkeys(LISTS, 0))}
-
-    assert {*GO_FIGURES, *(name for name, _ in GO_LIST_FIGURES)} <= names
-
-
-@pytest.mark.parametrize("name", LISTS)
-def test_a_list_must_hold_the_fleets_rows_and_those_that_were_there(name: str) -> None:
-    (operation,) = [
-        each
-        for each in operations(FLEET, connections=64, already={**dict.fromkeys(LISTS, 0), name: 5})
-        if each.name == name
-    ]
-
-    assert operation.expected == FLEET.lrps + 5
-    assert b"/list" in next(iter(operation.requests()))
 
 
 def test_the_cpu_time_of_a_process_is_read_whatever_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
