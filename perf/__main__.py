@@ -64,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for file in _files(options):
             file.parent.mkdir(parents=True, exist_ok=True)
+            file.open(
+                "a"
+            ).close()  # now, and not after a quarter of an hour, is the time to find that it can't be written
         result, code = _COMMANDS[options.command](options)
     except KeyboardInterrupt:
         print(f"perf {options.command}: interrupted", file=sys.stderr)
@@ -218,7 +221,9 @@ def _compare(options: argparse.Namespace) -> tuple[Result, int]:
         profiles=options.profile,
         command_line=options.command_line,
     )
-    _say(f"about {plan.expected_s() / 60:.0f} minutes, on a machine that is quiet")
+    _say(
+        f"takes about {max(1, round(plan.expected_s() / 60))} min on two quiet cores; Ctrl-C keeps what was measured"
+    )
     with shown(plan.steps()) as progress:
         outcome = run(plan, progress)
     if options.html is not None:

@@ -15,12 +15,14 @@ from perf import machine
 from perf.beds import ServerSpec, laid_bed
 from perf.cells import CellsFailed
 from perf.figures import number
+from perf.peers import PeersFailed
 from perf.profiling import profiled
 from perf.progress import Progress
 from perf.reach import require_answer
 from perf.readings import Conditions, Outcome, Reading
 from perf.rows import NotAList
 from perf.scenarios.trial import Scenario, Sizes, Trial, WrongAnswer
+from perf.server import ServerFailed
 from perf.streams import StreamsFailed
 
 FAILURES = (WrongAnswer, StreamsFailed, CellsFailed, NotAList, OSError)
@@ -75,7 +77,7 @@ def run(plan: Plan, progress: Progress) -> Outcome:
     """Run everything. What went wrong is in the outcome's troubles; after Ctrl-C the outcome has what was measured before.
 
     Raises:
-      ServerFailed, PeersFailed: a server of ours does not start, or has ended.
+      ServerFailed, PeersFailed: a server of ours does not start, or has ended, before anything was measured.
       NoAnswer: one that was given by URL can't be measured.
     """
     outcome = Outcome(
@@ -109,7 +111,7 @@ def run(plan: Plan, progress: Progress) -> Outcome:
                         progress,
                         f"{scenario.name} is left out on {name}, for want of {', '.join(lacking)}",
                     )
-            with _conditions(outcome, scenario, progress):
+            with _conditions(outcome, scenario, progress), _ended(outcome, scenario):
                 _run_scenario(plan, scenario, outcome, progress)
     except KeyboardInterrupt:
         outcome.interrupted = True
@@ -118,6 +120,19 @@ def run(plan: Plan, progress: Progress) -> Outcome:
         f"{machine.load_average():.1f}, of which the measurement made the most"
     )
     return outcome
+
+
+@contextmanager
+def _ended(outcome: Outcome, scenario: Scenario) -> Iterator[None]:
+    """A server of ours that has ended is the end of the scenario, for all servers: they are not comparable from then on. What
+    other scenarios have measured stays; if nothing has been, there is nothing to go on with.
+    """
+    try:
+        yield
+    except (ServerFailed, PeersFailed) as error:
+        if not outcome.readings:
+            raise
+        outcome.troubles.append(f"{scenario.name}: {error}")
 
 
 def _warn(outcome: Outcome, progress: Progress, text: str) -> None:
