@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
@@ -26,10 +27,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A list to be asked for, under the name that its latencies are counted by; ``rows`` it must have, or None: any number."""
+    """Lists to be asked for one right after the other, under the name that their latencies together are counted by. Each must
+    have ``rows``, or None: any number.
+    """
 
     name: str
-    request: bytes
+    requests: Sequence[bytes]
     rows: int | None = None
 
 
@@ -99,13 +102,17 @@ def _paced(credentials: Credentials, asks: list[Ask], for_s: float) -> tuple[dic
         generator.connect()
         for number, ask in enumerate(asks):
             time.sleep(max(0.0, began_s + number * for_s / len(asks) - time.monotonic()))
-            sample = generator.run([ask.request], max_s=ASK_MAX_S)
-            if not sample.good:
-                wrong = wrong or f"{ask.name}: {sample.trouble()}"
-            elif ask.rows is not None and (found := count_rows(sample.last_body)) != ask.rows:
-                wrong = wrong or f"{ask.name}: {found} rows instead of {ask.rows}"
-            sample.last_body = b""
-            samples.setdefault(ask.name, []).append(sample)
+            took = Sample(latencies_s=array("d", [0.0]))
+            for request in ask.requests:
+                sample = generator.run([request], max_s=ASK_MAX_S)
+                if not sample.good:
+                    wrong = wrong or f"{ask.name}: {sample.trouble()}"
+                    continue
+                if ask.rows is not None and (found := count_rows(sample.last_body)) != ask.rows:
+                    wrong = wrong or f"{ask.name}: {found} rows instead of {ask.rows}"
+                took.latencies_s[0] += sample.latencies_s[0]
+                took.elapsed_s += sample.elapsed_s
+            samples.setdefault(ask.name, []).append(took)
     return {name: merged(several) for name, several in samples.items()}, wrong
 
 

@@ -5,7 +5,9 @@ measured on it after that is about the fleet that was seeded.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -15,6 +17,10 @@ from bbs.tls.grpc_credentials import channel_credentials, grpc
 
 TTL_S: Final = 864_000
 """Upstream's benchmark's: no cell has to be renewed during a run (spec: benchmarks.md §2)."""
+
+RENEWED_TTL_S: Final = 15
+RENEWED_EVERY_S: Final = 5.0
+"""Of presences that are renewed, also upstream's (spec: benchmarks.md §4)."""
 
 CALL_MAX_S: Final = 30.0
 OWNER: Final = "bbs-perf"
@@ -54,11 +60,40 @@ class Cells:
             self._call(self._lock, request, f"cell-{number} cannot be registered")
             self.present.add(number)
 
+    @contextmanager
+    def kept_alive(self) -> Iterator[None]:
+        """As real cells do it, these have presences that soon expire and renew them all the time, as long as the context is entered.
+
+        Raises:
+          CellsFailed: one could not be renewed. Told at the end.
+        """
+        ends = Event()
+        failed: list[CellsFailed] = []
+
+        def renew() -> None:
+            try:
+                while not ends.wait(RENEWED_EVERY_S):
+                    self.register(sorted(self.present), ttl_s=RENEWED_TTL_S)
+            except CellsFailed as error:
+                failed.append(error)
+
+        self.register(sorted(self.present), ttl_s=RENEWED_TTL_S)
+        renewing = Thread(target=renew)
+        renewing.start()
+        try:
+            yield
+        finally:
+            ends.set()
+            renewing.join()
+            self.register_again()
+        if failed:
+            raise failed[0]
+
     def register_up_to(self, count: int) -> None:
         self.register(set(range(count)) - self.present)
 
     def register_again(self) -> None:
-        """After a restart of a server whose Locket lives in it."""
+        """All of them, for long: after a restart of a server whose Locket lives in it, too."""
         self.register(sorted(self.present))
 
     def release(self, numbers: Iterable[int]) -> None:

@@ -13,6 +13,10 @@ from perf.readings import Outcome, Reading, medians
 from perf.report import COLUMNS, cells, title, which_is_better
 
 COLOURS: Final = ("#2f6db5", "#d9822b", "#3d9a50", "#a5469b", "#777777")
+WIDE: Final = 25
+"""An axis that reaches that many times as far as it begins is logarithmic."""
+
+LABEL_CHARACTERS_MAX: Final = 50
 TITLE: Final = "What a BBS costs: measurements"
 _STYLE: Final = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 76em; padding: 0 1em; color: #222; }
@@ -100,13 +104,15 @@ def bars(outcome: Outcome, scenario: str, point: float | None) -> str:
     width = 0.8 / len(outcome.servers)
     for axis, panel in zip(axes, panels, strict=True):
         shown = {step: each for step, each in steps.items() if _headline(each) == panel}
+        labelled: set[str] = set()
         for place, server in enumerate(outcome.servers):
             for row, by_server in enumerate(shown.values()):
                 if server not in by_server:
                     continue
                 at = row + place * width
                 values = [each.values[panel] for each in by_server[server]]
-                label = server if row == 0 else None
+                label = _label(outcome, server) if server not in labelled else None
+                labelled.add(server)
                 axis.barh(
                     at,
                     medians(by_server[server])[panel],
@@ -146,11 +152,15 @@ def grown(outcome: Outcome, scenario: str, points: Sequence[float | None]) -> st
                 [medians(rounds)[headline] for _, rounds in found],
                 "o-",
                 color=_colour(place),
-                label=server,
+                label=_label(outcome, server),
             )
             axis.set_ylabel(f"{headline} ({which_is_better(headline)})", fontsize=8)
         axis.set_title(step, fontsize=10)
         axis.set_ylim(bottom=0)
+        if along[-1] > WIDE * along[0]:
+            axis.set_xscale("log")
+        axis.set_xticks(along, [f"{point:,.0f}" for point in along], fontsize=8)
+        axis.minorticks_off()
         axis.set_xlabel(outcome.axes.get(scenario, ""))
         axis.grid(alpha=0.3)
         if len(outcome.servers) > 1:
@@ -162,6 +172,12 @@ def grown(outcome: Outcome, scenario: str, points: Sequence[float | None]) -> st
 
 def _headline(by_server: "dict[str, list[Reading]]") -> str:
     return next(iter(by_server.values()))[0].headline
+
+
+def _label(outcome: Outcome, server: str) -> str:
+    """Its name, and what it is."""
+    what = str(outcome.facts.get(f"server {server}", ""))
+    return f"{server}: {what}"[:LABEL_CHARACTERS_MAX] if what else server
 
 
 def _colour(place: int) -> str:
@@ -222,7 +238,7 @@ def _grid(count: int) -> tuple[Any, Any, list[Any]]:
 
 def _svg(plots: Any, figure: Any) -> str:
     drawn = io.StringIO()
-    figure.savefig(drawn, format="svg")
+    figure.savefig(drawn, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     plots.close(figure)
     text = drawn.getvalue()
     return text[text.index("<svg") :]

@@ -1,16 +1,19 @@
 """Upstream's benchmark (spec: benchmarks.md §4): reps, nsync and a route-emitter per cell at once, under its names.
 
-Reps loop without a pause, as upstream's do; lists are asked for on a schedule. Of its thirty seconds' cycle a round has one,
+Reps loop without a pause, as upstream's do; lists are asked for on a schedule, presences renewed every five seconds, and there
+is an event stream per cell and one of all cells. Of its thirty seconds' cycle a round has one,
 shortened to the length of a round. All counts are exact here, also that of the events, where upstream has a tolerance.
 """
 
 import random
 import time
 from array import array
+from contextlib import ExitStack
 from typing import Final
 
 from perf.beds import Bed
 from perf.beside import Ask, Beside
+from perf.cells import RENEWED_TTL_S, Cells
 from perf.figures import Sample, merged
 from perf.readings import Parts, Reading, latency_of, reading_of
 from perf.scenarios.trial import SEND_MAX_S, SETTLE_MAX_S, Sizes, Trial
@@ -38,23 +41,30 @@ class Benchmark(Trial):
         # A server that others use too has cells and LRPs of theirs.
         whole = fleet.lrps if bed.is_own else None
         self._asks = [
-            Ask("CellPresenceFetching", fleet.list_cells(), present if bed.is_own else None),
-            Ask("NsyncBulkerFetching", fleet.list_scheduling_infos(), whole),
+            Ask("CellPresenceFetching", [fleet.list_cells()], present if bed.is_own else None),
+            Ask("NsyncBulkerFetching", [fleet.list_scheduling_infos()], whole),
             *(
-                Ask("FetchActualLRPsAndSchedulingInfos", request, fleet.lrps_of_cell(cell))
+                Ask(
+                    "FetchActualLRPsAndSchedulingInfos",
+                    [fleet.actual_lrps_of_cell(cell), fleet.scheduling_infos_of(cell)],
+                    fleet.lrps_of_cell(cell),
+                )
                 for cell in cells
-                for request in (fleet.actual_lrps_of_cell(cell), fleet.scheduling_infos_of(cell))
             ),
         ]
-        self._streams.open([fleet.subscribe(cell) for cell in cells])
+        self._streams.open([*(fleet.subscribe(cell) for cell in cells), fleet.subscribe()])
         self._events_due = [0] * fleet.cells
 
     def measure(self) -> list[Reading]:
         fleet = self._fleet
         fetches, starts, claims = list[Sample](), list[Sample](), list[Sample]()
-        readings = [self._presences()] if self.bed.cells is not None else []
         self._generator.connect()
-        with self.bed.probe.measured() as meter:
+        with ExitStack() as stack:
+            readings = []
+            if self.bed.cells is not None:
+                readings.append(self._presences(self.bed.cells))
+                stack.enter_context(self.bed.cells.kept_alive())
+            meter = stack.enter_context(self.bed.probe.measured())
             reading_lists = self._beside.paced(self.bed.credentials, self._asks, for_s=self.sizes.turn_s)
             ends_s = time.monotonic() + self.sizes.turn_s
             while not starts or time.monotonic() < ends_s:
@@ -76,12 +86,13 @@ class Benchmark(Trial):
         return readings
 
     def check(self) -> None:
-        """Every event has come, on the stream of its cell and on no other."""
+        """Every event has come, on the stream of its cell and on no other, and on that of all."""
         self._run("RepStartActualLRP", self._starts)
         self._expect_events()
-        delivered = self._streams.delivered_once(sum(self._events_due), max_s=SETTLE_MAX_S)
+        due = [*self._events_due, sum(self._events_due)]
+        delivered = self._streams.delivered_once(sum(due), max_s=SETTLE_MAX_S)
         self.expect("streams that have ended", delivered.ended, 0)
-        self.expect("events by cell", list(delivered.events), self._events_due)
+        self.expect("events by cell, and of all", list(delivered.events), due)
         self.expect_rows(
             self._generator, "ActualLRPs", self._fleet.list_of_domain(), self._fleet.lrps, holding=b"RUNNING"
         )
@@ -111,14 +122,14 @@ class Benchmark(Trial):
         for number in self._claimed:
             self._events_due[number % self._fleet.cells] += 1
 
-    def _presences(self) -> Reading:
-        assert self.bed.cells is not None
+    def _presences(self, cells: Cells) -> Reading:
+        """From a request to set one until it is held."""
         sample = Sample(latencies_s=array("d"))
         with self.bed.probe.measured() as meter:
             began_s = time.perf_counter()
             for number in range(self._fleet.cells):
                 called_s = time.perf_counter()
-                self.bed.cells.register([number])
+                cells.register([number], ttl_s=RENEWED_TTL_S)
                 sample.latencies_s.append(time.perf_counter() - called_s)
             sample.elapsed_s = time.perf_counter() - began_s
         return latency_of("CellPresenceSetting", sample, meter.parts)
