@@ -21,6 +21,9 @@ class Auctions(Trial):
             bed.cells.register_up_to(self._tasks.cells)
         self._generator = self.generator()
 
+    def warm_up(self) -> None:
+        self.warm_up_small()
+
     def measure(self) -> list[Reading]:
         fleet = self._fleet
         readings = [self._placed("after desires of one instance", fleet.desires())]

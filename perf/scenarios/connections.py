@@ -54,6 +54,10 @@ class Idle(Trial):
         self._generator = self.generator(WRITE_CONNECTIONS)
         self.send(self._generator, "desire", self._fleet.desires())
 
+    def warm_up(self) -> None:
+        """Two thousand connections need none."""
+        self._writes("warm-up")
+
     def measure(self) -> list[Reading]:
         without = self._writes("claim and start, nothing idle")
         before_mb = self.bed.resident_mb()

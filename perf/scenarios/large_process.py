@@ -27,6 +27,9 @@ class LargeProcess(Trial):
         assert point is not None
         self._instances = point
 
+    def warm_up(self) -> None:
+        """None: a large change is never repeated at once, so what the first one costs is the question."""
+
     def measure(self) -> list[Reading]:
         readings = [self._beside_nothing()]
         left = {"desire": self._instances, "scale to 1": 1, "scale up": self._instances, "remove": 0}

@@ -22,6 +22,9 @@ class Life(Trial):
         self._alone = self.generator(1)
         self._others = self.rows_of_others(self._generator, self._fleet)
 
+    def warm_up(self) -> None:
+        self.warm_up_small()
+
     def measure(self) -> list[Reading]:
         fleet, lrps, readings = self._fleet, self._fleet.lrps, list[Reading]()
 

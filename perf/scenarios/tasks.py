@@ -20,6 +20,9 @@ class TaskLife(Trial):
             bed.cells.register_up_to(self._tasks.cells)
         self._generator = self.generator()
 
+    def warm_up(self) -> None:
+        self.warm_up_small()
+
     def measure(self) -> list[Reading]:
         tasks, readings = self._tasks, list[Reading]()
         peers = self.bed.peers

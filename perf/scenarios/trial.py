@@ -1,7 +1,7 @@
 """What a scenario is made of, and what all of them need: sending and checking."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final
 
 from perf.beds import Bed
@@ -13,6 +13,7 @@ from perf.workloads import Fleet
 
 SEND_MAX_S: Final = 900.0
 SETTLE_MAX_S: Final = 30.0
+WARM_LRPS: Final = 1_000
 
 
 class WrongAnswer(Exception):
@@ -57,6 +58,16 @@ class Trial:
     def warm_up(self) -> None:
         """A round that does not count."""
         self.measure()
+
+    def warm_up_small(self) -> None:
+        """A round of a trial with `WARM_LRPS` at most, for trials that leave nothing: what has to become warm (connections, caches
+        of the database, code that is imported late) does with a thousand.
+        """
+        small = type(self)(self.bed, replace(self.sizes, lrps=min(self.sizes.lrps, WARM_LRPS)))
+        try:
+            small.measure()
+        finally:
+            small.close()
 
     def measure(self) -> list[Reading]:
         raise NotImplementedError
