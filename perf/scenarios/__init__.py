@@ -17,7 +17,8 @@ from perf.scenarios.trial import Scenario, Sizes, Takes, Trial
 
 LRPS: Final = "LRPs"
 GROWTH: Final = (10_000, 50_000, 100_000)
-"""A quarter of a million takes five minutes more, so it has to be asked for."""
+SUBSCRIBERS: Final = (10, 100, 1_000)
+"""The quarter of a million LRPs and the 4,000 subscribers take five minutes more each, so they have to be asked for."""
 
 LARGE: Final = (100_000,)
 FEW: Final = (10_000,)
@@ -40,7 +41,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             name="auctions",
             what="how fast desires and crashes reach the auctioneer, and in how many calls",
             trial=Auctions,
-            takes=Takes(setup_s=12, round_s=40),
+            takes=Takes(setup_s=10, round_s=24),
             needs=("peers",),
         ),
         Scenario(
@@ -53,13 +54,13 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             name="benchmark",
             what="upstream's benchmark: reps, nsync, and a route-emitter and a stream per cell",
             trial=Benchmark,
-            takes=Takes(setup_s=30, round_s=10),
+            takes=Takes(setup_s=35, round_s=8),
         ),
         Scenario(
             name="growth",
             what="desires and starts, lists and memory as the fleet grows",
             trial=_grown("growth", Lists, GROWTH),
-            takes=Takes(setup_s=90, round_s=20),
+            takes=Takes(setup_s=95, round_s=12),
             axis=LRPS,
             points=GROWTH,
             plain_auctions=True,
@@ -68,7 +69,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             name="beside-list",
             what="how long a claim takes while a list is read over and over",
             trial=_grown("beside-list", BesideList, LARGE),
-            takes=Takes(setup_s=60, round_s=22),
+            takes=Takes(setup_s=55, round_s=21),
             axis=LRPS,
             points=LARGE,
             plain_auctions=True,
@@ -77,7 +78,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             name="restart",
             what="how long the server takes to answer after a start on its data",
             trial=_grown("restart", Restart, LARGE),
-            takes=Takes(setup_s=45, round_s=10),
+            takes=Takes(setup_s=40, round_s=10),
             axis=LRPS,
             points=LARGE,
             plain_auctions=True,
@@ -87,7 +88,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             name="passes",
             what="convergence: as desired, a tenth of the cells vanished, they are back",
             trial=_grown("passes", Passes, FEW),
-            takes=Takes(setup_s=15, round_s=15),
+            takes=Takes(setup_s=12, round_s=13),
             axis=LRPS,
             points=FEW,
             plain_auctions=True,
@@ -98,7 +99,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             name="large-process",
             what="one process of 50,000 instances is desired, scaled and removed; pings beside it",
             trial=LargeProcess,
-            takes=Takes(setup_s=6, round_s=30),
+            takes=Takes(setup_s=6, round_s=26),
             axis="instances",
             points=(50_000,),
             plain_auctions=True,
@@ -107,9 +108,9 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             name="fan-out",
             what="events to many subscribers, of everything and of one cell each",
             trial=FanOut,
-            takes=Takes(setup_s=15, round_s=80),
+            takes=Takes(setup_s=20, round_s=48),
             axis="subscribers",
-            points=(10, 100, 1_000, 4_000),
+            points=SUBSCRIBERS,
         ),
         Scenario(
             name="storm",
@@ -123,13 +124,13 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             name="churn",
             what="a new connection for each request",
             trial=Churn,
-            takes=Takes(setup_s=10, round_s=5),
+            takes=Takes(setup_s=8, round_s=5),
         ),
         Scenario(
             name="idle",
             what="writes beside 2,000 idle connections",
             trial=Idle,
-            takes=Takes(setup_s=15, round_s=35),
+            takes=Takes(setup_s=15, round_s=40),
         ),
     )
 }
