@@ -10,7 +10,6 @@ from perf.readings import Reading
 from perf.scenarios.trial import SETTLE_MAX_S, Sizes, Trial, WrongAnswer
 from perf.tasks import Tasks
 
-
 LRPS_MAX: Final = 5_000
 """More make the measurement longer and no figure different."""
 
