@@ -54,7 +54,7 @@ def as_html(outcome: Outcome) -> str:
         "<meta name='viewport' content='width=device-width'>",
         f"<style>{_STYLE}</style></head><body><h1>{TITLE}</h1>",
         *(
-            f"<p class='trouble'><b>Do not trust these figures:</b> {said(each)}</p>"
+            f"<p class='trouble'><b>{'Incomplete' if outcome.interrupted else 'Do not trust these figures'}:</b> {said(each)}</p>"
             for each in outcome.troubles
         ),
         *(f"<p class='warning'><b>Warning:</b> {said(each)}</p>" for each in outcome.warnings),
@@ -137,6 +137,7 @@ def grown(outcome: Outcome, scenario: str, points: Sequence[float | None]) -> st
     steps = list(dict.fromkeys(step for point in along for step in outcome.readings[scenario, point]))
     plots, figure, axes = _grid(len(steps))
     for axis, step in zip(axes, steps, strict=False):
+        highest: list[float] = []
         for place, server in enumerate(outcome.servers):
             found: list[tuple[float, list[Reading]]] = []
             for point in along:
@@ -147,16 +148,18 @@ def grown(outcome: Outcome, scenario: str, points: Sequence[float | None]) -> st
                 continue
             headline = found[0][1][0].headline
             places = [point for point, _ in found]
+            along_it = [medians(rounds)[headline] for _, rounds in found]
+            highest += [value for value in along_it if math.isfinite(value)]
             axis.plot(
                 places,
-                [medians(rounds)[headline] for _, rounds in found],
+                along_it,
                 "o-",
                 color=_colour(place),
                 label=_label(outcome, server),
             )
             axis.set_ylabel(f"{headline} ({which_is_better(headline)})", fontsize=8)
         axis.set_title(step, fontsize=10)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(bottom=0, top=1.05 * max(highest, default=1.0) or 1.0)
         if along[-1] > WIDE * along[0]:
             axis.set_xscale("log")
         axis.set_xticks(along, [f"{point:,.0f}" for point in along], fontsize=8)

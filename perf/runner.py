@@ -97,7 +97,7 @@ def run(plan: Plan, progress: Progress) -> Outcome:
                 _warn(outcome, progress, NO_CELLS.format(name))
     outcome.facts["load"] = (
         f"{plan.sizes.connections} connections, mutual TLS, {plan.sizes.lrps:,} LRPs where nothing grows;"
-        f" {plan.rounds} rounds, interleaved"
+        f" rounds that count, interleaved: {plan.rounds}"
     )
     try:
         for scenario in plan.scenarios:
