@@ -16,6 +16,7 @@ from perf.convergence import measure_convergence
 from perf.figures import JSON
 from perf.lists import measure_lists
 from perf.machine import facts
+from perf.memory import measure_memory
 from perf.page import NoPlots, as_html, require_plots
 from perf.peers import PeersFailed
 from perf.profiling import NoProfiler, profiler
@@ -153,6 +154,7 @@ def _parser() -> argparse.ArgumentParser:
             "in this process: lists of everything, the first and later ones, and what they hold up",
         ),
         ("audit", 250_000, "what it costs to find that nobody else has written to the database"),
+        ("memory", 20_000, "in this process: what an LRP takes, part by part"),
         ("takeover", 100_000, "how long nobody answers while a standby becomes master"),
     ):
         inside = commands.add_parser(name, parents=[common], help=what)
@@ -260,6 +262,10 @@ def _lists(options: argparse.Namespace) -> tuple[Result, int]:
     return measure_lists(lrps=options.lrps, idle_s=options.idle_s, say=_say), 0
 
 
+def _memory(options: argparse.Namespace) -> tuple[Result, int]:
+    return measure_memory(lrps=options.lrps, say=_say), 0
+
+
 def _takeover(options: argparse.Namespace) -> tuple[Result, int]:
     return measure_takeovers(lrps=options.lrps, say=_say), 0
 
@@ -269,6 +275,7 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], tuple[Result, int]]]] 
     "convergence": _convergence,
     "audit": _audit,
     "lists": _lists,
+    "memory": _memory,
     "takeover": _takeover,
 }
 

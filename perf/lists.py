@@ -65,6 +65,15 @@ class FleetBackend(ForgetfulBackend):
             yield [put(_stored_and_read(record, keyring)) for record in some]
 
 
+def stored_lrp(number: int, lrps: int) -> tuple[DesiredLRP, ActualLRP]:
+    """One of ``lrps`` running LRPs of one instance, as it is after a load."""
+    keyring = Keyring({"label": "key"}, "label")
+    desired, actual = (_stored_and_read(record, keyring) for record in _records(number, lrps))
+    assert isinstance(desired, DesiredLRP)
+    assert isinstance(actual, ActualLRP)
+    return desired, actual
+
+
 def _records(number: int, lrps: int) -> tuple[Record, Record]:
     process_guid = f"{uuid4()}-{uuid4()}"
     tag = ModificationTag(epoch=str(uuid4()), index=0)
