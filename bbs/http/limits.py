@@ -27,7 +27,9 @@ class Limits:
     idle_timeout_s: float = 900.0
     """Keep-alive without a request: closed silently."""
     handshake_timeout_s: float = 10.0
-    """From accept to the end of the TLS handshake: closed."""
+    """From accept to the end of the TLS handshake, without the wait for one's turn: closed."""
+    handshakes_at_once: int = 1
+    """TLS handshakes that are computed in threads at the same time. Others wait for their turn."""
     send_stall_s: float = 60.0
     """How long a peer may take over one slice of an answer: dropped after that."""
     linger_s: float = 1.0

@@ -22,6 +22,7 @@ import trio
 from bbs.http.endpoints import Call, Peer, RouteTable
 from bbs.http.error_answers import NOT_READY, PLAIN_HTTP_ON_TLS_PORT, http_date
 from bbs.http.fast_lane import FastLane
+from bbs.http.handshake_turns import HandshakeTurns
 from bbs.http.handshakes import PLAIN_HTTP, go_words
 from bbs.http.limits import DEFAULT_LIMITS, Limits
 from bbs.http.observed import RequestBegin, RequestEnd, observed
@@ -119,6 +120,7 @@ class HTTPServer:
         self._slow_requests = 0
         self._connection_nursery: trio.Nursery | None = None
         self._handshakes: set[trio.CancelScope] = set()
+        self._handshake_turns = HandshakeTurns(at_once=limits.handshakes_at_once)
         self._stop = trio.Event()
 
     async def serve(
@@ -282,7 +284,7 @@ class HTTPServer:
                 return None
             secured = TLSStream(stream, tls)
             try:
-                await secured.do_handshake()
+                await secured.do_handshake(self._handshake_turns.of(scope))
             except trio.BrokenResourceError as error:
                 self._tell_of_handshake(peer, go_words(error.__cause__))
                 raise

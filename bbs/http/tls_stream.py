@@ -16,13 +16,27 @@ it took a third of the CPU of a claim. This stream does what an HTTP server need
 """
 
 import os
+import socket
 import ssl
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from math import inf
 from typing import Final
 
 import trio
 
 ALERT_MAX_S: Final = 1.0
 """How long a client whose handshake was refused may take to accept the TLS alert that says why."""
+
+CLIENT_HELLO_STARTS: Final = 6
+"""So many bytes tell a `ClientHello`: the record's type, version and length, and the message's type."""
+
+Turn = Callable[[], AbstractAsyncContextManager[None]]
+"""Makes a context in which one step of a handshake may be computed. To enter it may take a while."""
+
+SHAKING: Final = trio.CapacityLimiter(inf)
+"""Of the threads that compute handshakes. The turns bound them; Trio's common limiter would make them wait for threads that
+look up names, which can hang for many seconds."""
 
 RECORD_BYTES_MAX: Final = 16 * 1024
 RECEIVE_BYTES: Final = 64 * 1024
@@ -37,31 +51,52 @@ class TLSStream(trio.abc.Stream):
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
 
-    async def do_handshake(self) -> None:
-        """Shake hands. A client that is refused gets the TLS alert that says why.
+    async def do_handshake(self, turn: Turn = nullcontext) -> None:
+        """Shake hands. Each step is computed in a thread, and in a ``turn``. A client that is refused gets the TLS alert that
+        says why.
+
+        Cancellation:
+          Takes effect once the step that is being computed is done, which takes a millisecond or two.
 
         Raises:
           trio.BrokenResourceError: refused, or gone. Its cause is the `ssl.SSLError`, if it was refused.
         """
-        while True:
-            done = False
-            try:
-                self._tls.do_handshake()
-                done = True
-            except ssl.SSLWantReadError:
-                pass
-            except ssl.SSLError as error:
-                with trio.move_on_after(ALERT_MAX_S):
-                    await self.transport_stream.send_all(self._outgoing.read())
-                raise trio.BrokenResourceError from error
-            if self._outgoing.pending:
-                await self.transport_stream.send_all(self._outgoing.read())
-            if done:
-                return
+        done = is_begun = False
+        while not done:
             data = await self.transport_stream.receive_some(RECEIVE_BYTES)
             if not data:
                 raise trio.BrokenResourceError("the peer left in the middle of the handshake")
             self._incoming.write(data)
+            try:
+                async with turn():
+                    if not is_begun and _is_client_hello(data) and await self._peer_has_left():
+                        # It did not wait for its turn. To answer would cost a signature that nobody reads.
+                        raise trio.BrokenResourceError("the peer left before its handshake began")
+                    # No other thread touches this connection meanwhile: we wait for it even if we are cancelled.
+                    done = await trio.to_thread.run_sync(self._shake, limiter=SHAKING)
+            except ssl.SSLError as error:
+                with trio.move_on_after(ALERT_MAX_S):
+                    await self.transport_stream.send_all(self._outgoing.read())
+                raise trio.BrokenResourceError from error
+            is_begun = True
+            if self._outgoing.pending:
+                await self.transport_stream.send_all(self._outgoing.read())
+
+    def _shake(self) -> bool:
+        """Take the handshake as far as what was received allows. Whether it is done."""
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    async def _peer_has_left(self) -> bool:
+        """Whether it has sent nothing more than what was received, and has ended its side of the connection. Does not wait."""
+        connection = self.transport_stream.socket
+        try:
+            return connection.is_readable() and not await connection.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return True  # it was reset
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """As of any Trio stream; ``b""`` once the peer has ended its side, with a `close_notify` or without."""
@@ -158,3 +193,7 @@ class TLSStream(trio.abc.Stream):
 
     def selected_alpn_protocol(self) -> str | None:
         return self._tls.selected_alpn_protocol()
+
+
+def _is_client_hello(data: bytes | bytearray) -> bool:
+    return len(data) >= CLIENT_HELLO_STARTS and (data[0], data[1], data[5]) == (0x16, 0x03, 0x01)

@@ -1,6 +1,9 @@
 """The server's TLS stream against Python's own client: whole records, many records, and every way to end."""
 
+import socket
 import ssl
+import struct
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,26 +16,28 @@ from bbs.http.tls_stream import TLSStream
 CA = trustme.CA()
 
 
+def server_context() -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    CA.issue_cert("localhost").configure_cert(context)
+    return context
+
+
 @asynccontextmanager
 async def connected(
     *, https_compatible: bool = False
 ) -> AsyncIterator[tuple[TLSStream, "trio.SSLStream[trio.SocketStream]"]]:
-    server_context, client_context = (
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH),
-        ssl.create_default_context(),
-    )
-    CA.issue_cert("localhost").configure_cert(server_context)
+    client_context = ssl.create_default_context()
     CA.configure_trust(client_context)
     ours, theirs = (trio.SocketStream(side) for side in trio.socket.socketpair())
-    server = TLSStream(ours, server_context)
+    server = TLSStream(ours, server_context())
     client = trio.SSLStream(
         theirs, client_context, server_hostname="localhost", https_compatible=https_compatible
     )
     with trio.fail_after(10):
-        async with server, client, trio.open_nursery() as nursery:
-            nursery.start_soon(server.do_handshake)
-            nursery.start_soon(client.do_handshake)
-            await trio.testing.wait_all_tasks_blocked(0.01)
+        async with server, client:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(server.do_handshake)
+                nursery.start_soon(client.do_handshake)
             yield server, client
 
 
@@ -137,6 +142,85 @@ async def test_garbage_breaks_the_connection() -> None:
         await client.transport_stream.send_all(b"\x17\x03\x03\x00\x20" + bytes(32))
         with pytest.raises(trio.BrokenResourceError):
             await server.receive_some()
+
+
+def client_hello() -> bytes:
+    hello = ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return hello.read()
+
+
+@pytest.mark.parametrize("how", ["ends its side", "closes", "resets"])
+async def test_a_peer_that_left_before_its_turn_costs_no_handshake(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TLSStream, "_shake", lambda self: pytest.fail("it was computed"))
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        theirs = await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1])
+        ours = await listener.accept()
+    received = trio.Event()
+
+    @asynccontextmanager
+    async def turn() -> AsyncIterator[None]:
+        received.set()
+        await trio.testing.wait_all_tasks_blocked()
+        yield
+
+    async def leave() -> None:
+        await received.wait()
+        if how == "ends its side":
+            await theirs.send_eof()
+            return
+        if how == "resets":
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await theirs.aclose()
+
+    async with ours, theirs:
+        await theirs.send_all(client_hello())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(leave)
+            with pytest.raises(trio.BrokenResourceError, match="before its handshake began") as refused:
+                await TLSStream(ours, server_context()).do_handshake(turn)
+        assert refused.value.__cause__ is None
+
+
+async def test_a_step_is_computed_beside_the_event_loop_and_is_not_left_alone_when_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing may touch the connection while a thread does."""
+    goes_on, is_in_turn, was_in_turn = threading.Event(), False, list[bool]()
+
+    def shake(stream: TLSStream) -> bool:
+        assert goes_on.wait(10)
+        was_in_turn.append(is_in_turn)
+        return True
+
+    @asynccontextmanager
+    async def turn() -> AsyncIterator[None]:
+        nonlocal is_in_turn
+        is_in_turn = True
+        try:
+            yield
+        finally:
+            is_in_turn = False
+
+    monkeypatch.setattr(TLSStream, "_shake", shake)
+    ours, theirs = (trio.SocketStream(side) for side in trio.socket.socketpair())
+    async with ours, theirs, trio.open_nursery() as nursery:
+        nursery.start_soon(TLSStream(ours, server_context()).do_handshake, turn)
+        await theirs.send_all(client_hello())
+        with trio.fail_after(10):
+            while not is_in_turn:
+                await trio.lowlevel.checkpoint()
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await trio.testing.wait_all_tasks_blocked()
+        goes_on.set()
+    assert was_in_turn == [True]
 
 
 async def test_a_peer_that_leaves_during_the_handshake() -> None:
