@@ -12,7 +12,7 @@ from typing import Final
 from perf.figures import JSON, Sample, per_request_us
 
 HIGHER_IS_BETTER: Final = frozenset(
-    {"req/s", "deliveries/s", "connections/s", "instances/s", "subscribers/s", "LRPs/s"}
+    {"req/s", "deliveries/s", "connections/s", "instances/s", "subscribers/s", "LRPs/s", "handshakes/s"}
 )
 """Rates. Of everything else (latencies, memory, durations) less is better."""
 

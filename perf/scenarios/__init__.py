@@ -6,12 +6,13 @@ from typing import Final
 from perf.beds import Bed
 from perf.scenarios.auctions import Auctions
 from perf.scenarios.benchmark import Benchmark
-from perf.scenarios.connections import Churn, Idle, Storm
+from perf.scenarios.connections import Churn, Idle
 from perf.scenarios.fan_out import FanOut
 from perf.scenarios.growth import BesideList, Grown, Lists, Restart
 from perf.scenarios.large_process import LargeProcess
 from perf.scenarios.life import Life
 from perf.scenarios.passes import FLAGS, Passes
+from perf.scenarios.storm import Storm
 from perf.scenarios.tasks import TaskLife
 from perf.scenarios.trial import Scenario, Sizes, Takes, Trial
 
@@ -20,11 +21,16 @@ GROWTH: Final = (10_000, 50_000, 100_000)
 SUBSCRIBERS: Final = (10, 100, 1_000)
 """The quarter of a million LRPs and the 4,000 subscribers take five minutes more each, so they have to be asked for."""
 
+CROWDS: Final = (200, 1_000, 2_000)
+"""4,000 clients need more file descriptors than most machines allow a process."""
+
 LARGE: Final = (100_000,)
 FEW: Final = (10_000,)
 
 
-def _grown(name: str, trial: type[Grown], points: Sequence[int]) -> Callable[[Bed, Sizes], Trial]:
+def _at_points(
+    name: str, trial: type[Grown] | type[Storm], points: Sequence[int]
+) -> Callable[[Bed, Sizes], Trial]:
     return lambda bed, sizes: trial(bed, sizes, tuple(sizes.points.get(name, points)))
 
 
@@ -59,7 +65,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         Scenario(
             name="growth",
             what="desires and starts, lists and memory as the fleet grows",
-            trial=_grown("growth", Lists, GROWTH),
+            trial=_at_points("growth", Lists, GROWTH),
             takes=Takes(setup_s=95, round_s=12),
             axis=LRPS,
             points=GROWTH,
@@ -68,7 +74,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         Scenario(
             name="beside-list",
             what="how long a claim takes while a list is read over and over",
-            trial=_grown("beside-list", BesideList, LARGE),
+            trial=_at_points("beside-list", BesideList, LARGE),
             takes=Takes(setup_s=55, round_s=21),
             axis=LRPS,
             points=LARGE,
@@ -77,7 +83,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         Scenario(
             name="restart",
             what="how long the server takes to answer after a start on its data",
-            trial=_grown("restart", Restart, LARGE),
+            trial=_at_points("restart", Restart, LARGE),
             takes=Takes(setup_s=40, round_s=10),
             axis=LRPS,
             points=LARGE,
@@ -87,7 +93,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         Scenario(
             name="passes",
             what="convergence: as desired, a tenth of the cells vanished, they are back",
-            trial=_grown("passes", Passes, FEW),
+            trial=_at_points("passes", Passes, FEW),
             takes=Takes(setup_s=12, round_s=13),
             axis=LRPS,
             points=FEW,
@@ -114,11 +120,12 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         ),
         Scenario(
             name="storm",
-            what="all route-emitters come back at once",
-            trial=Storm,
-            takes=Takes(setup_s=30, round_s=25),
-            axis="route-emitters",
-            points=(100, 1_000),
+            what="all cells and route-emitters connect at once: until they are served, and how long others wait",
+            trial=_at_points("storm", Storm, CROWDS),
+            takes=Takes(setup_s=30, round_s=40),
+            axis="clients",
+            points=CROWDS,
+            plain_auctions=True,
         ),
         Scenario(
             name="churn",

@@ -1,22 +1,17 @@
-"""What connections cost: one per request, thousands that are idle, and all streams coming back at once."""
+"""What connections cost: one per request, and thousands that are idle."""
 
-import math
 import time
 from array import array
-from functools import partial
 from typing import Final
 
 from perf.beds import Bed
-from perf.beside import Beside
 from perf.figures import Sample, merged
 from perf.load import LoadGenerator
 from perf.readings import Reading, latency_of, reading_of
-from perf.scenarios.trial import SEND_MAX_S, Sizes, Trial, WrongAnswer
-from perf.streams import Streams
+from perf.scenarios.trial import SEND_MAX_S, Sizes, Trial
 
 IDLE: Final = 2_000
 WRITE_CONNECTIONS: Final = 16
-STORM_LISTS_CONNECTIONS: Final = 16
 
 
 class Churn(Trial):
@@ -88,74 +83,3 @@ class Idle(Trial):
                 for requests in (self._fleet.claims(), self._fleet.starts()):
                     samples.append(self.good(step, self._generator.run(requests, max_s=SEND_MAX_S)))
         return latency_of(step, merged(samples), meter.parts)
-
-
-class Storm(Trial):
-    """A point is a number of route-emitters, whose streams all break at once: each subscribes anew and asks for the
-    ActualLRPs and the scheduling infos of its cell, while pings show how long everybody else waits.
-    """
-
-    def __init__(self, bed: Bed, sizes: Sizes) -> None:
-        super().__init__(bed, sizes)
-        self._fleet = self.fleet(sizes.lrps)
-        self._generator = self.generator(STORM_LISTS_CONNECTIONS)
-        self._streams = Streams(bed.credentials)
-        self._beside = Beside().__enter__()
-        self._emitters = 0
-        self.send(self._generator, "desire", self._fleet.desires())
-        self.send(self._generator, "start", self._fleet.starts())
-
-    def prepare(self, point: int | None) -> None:
-        assert point is not None
-        self._emitters = point
-        self._streams.open(self._subscriptions())
-
-    def measure(self) -> list[Reading]:
-        cells = [number % self._fleet.cells for number in range(self._emitters)]
-        lists = [
-            request
-            for cell in cells
-            for request in (self._fleet.actual_lrps_of_cell(cell), self._fleet.scheduling_infos_of(cell))
-        ]
-        ping = partial(self._beside.ping, self.bed.credentials, self._fleet.ping())
-        quiet = ping(for_s=self.sizes.turn_s).result(SEND_MAX_S)
-        with self.bed.probe.measured() as meter:
-            began_s = time.perf_counter()
-            pinging = ping(for_s=self.sizes.turn_s)
-            opening_s = self._streams.open(self._subscriptions())
-            sample = self.good("lists", self._generator.run(lists, max_s=SEND_MAX_S))
-            took_s = time.perf_counter() - began_s
-            pings = pinging.result(SEND_MAX_S)
-        if pings.errors or quiet.errors:
-            raise WrongAnswer(f"ping: {pings.first_error or quiet.first_error}")
-        delivered = self._streams.delivered()
-        self.expect("streams that have ended", delivered.ended, 0)
-        return [
-            Reading(
-                step="all back",
-                values={
-                    "s": took_s,
-                    "subscribers/s": self._emitters / opening_s if opening_s else math.nan,
-                },
-                parts=meter.parts,
-                work=self._emitters,
-            ),
-            reading_of("lists of one cell", sample, meter.parts),
-            latency_of("ping, nothing beside it", quiet, meter.parts),
-            latency_of("ping in the storm", pings, meter.parts),
-        ]
-
-    def check(self) -> None:
-        for cell in range(self._fleet.cells):
-            expected = self._fleet.lrps_of_cell(cell)
-            for request in (self._fleet.actual_lrps_of_cell(cell), self._fleet.scheduling_infos_of(cell)):
-                self.expect_rows(self._generator, f"rows of cell-{cell}", request, expected)
-
-    def close(self) -> None:
-        self._streams.__exit__(None, None, None)
-        self._beside.__exit__(None, None, None)
-        self.remove(self._generator, self._fleet, self._fleet.lrps)
-        self._generator.close()
-
-    def _subscriptions(self) -> list[bytes]:
-        return [self._fleet.subscribe(number % self._fleet.cells) for number in range(self._emitters)]

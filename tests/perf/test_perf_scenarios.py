@@ -203,3 +203,22 @@ def test_a_server_of_another_checkout_and_one_by_url_take_turns(
     assert [len(steps["claim"]["servers"][name]["rounds"]) for name in "ab"] == [2, 2]
     assert steps["claim"]["ratios"]["a"] == 1.0
     assert steps["claim"]["servers"]["b"]["median_parts"]["server_us"] is not None
+
+
+def test_a_storm_comes_with_full_handshakes_and_then_with_its_sessions(bed: Bed) -> None:
+    scenario = SCENARIOS["storm"]
+    trial = scenario.trial(replace(bed, is_own=False), sizes())
+    try:
+        trial.prepare(4)
+        readings = {reading.step: reading.values for reading in trial.measure()}
+    finally:
+        trial.close()
+
+    told = {how: readings[f"{how}: all served"] for how in ("full handshakes", "sessions resumed")}
+    assert {how: (values["connections"], values["resumed"]) for how, values in told.items()} == {
+        "full handshakes": (6, 0),
+        "sessions resumed": (6, 6),
+    }
+    for how in told:
+        for what in ("ping", "renewal in Locket"):
+            assert readings[f"{how}: {what} meanwhile"]["max ms"] > 0
