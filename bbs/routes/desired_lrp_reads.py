@@ -33,7 +33,7 @@ async def select(
     process_guids: Sequence[str] = (),
     app_guids: Sequence[str] = (),
     domain: str = "",
-) -> list[DesiredLRP]:
+) -> Sequence[DesiredLRP]:
     """Rows that match every filter given. An app guid matches the process guids that begin with it.
 
     Long lists of guids are gone through in turns with others. Only the rows themselves are looked at then, each once, so it
@@ -94,7 +94,7 @@ class DesiredLRPReads:
         lrps = await select(self._table, process_guids=request.process_guids)
         return await self._ready_lists.listed(ROUTING_INFOS, lrps, are_all=not request.process_guids)
 
-    async def _select(self, request: pb.DesiredLRPsRequest) -> list[DesiredLRP]:
+    async def _select(self, request: pb.DesiredLRPsRequest) -> Sequence[DesiredLRP]:
         return await select(
             self._table,
             process_guids=request.process_guids,

@@ -4,7 +4,7 @@ A table holds references to immutable records, so handing one out is free and a 
 Every index is kept up to date by `put` and `delete` and must always agree with a scan of the rows.
 """
 
-from collections.abc import Callable, Iterable, Iterator, KeysView
+from collections.abc import Callable, Iterable, Iterator, KeysView, Sequence
 from itertools import islice
 from operator import attrgetter
 from typing import Any, Final
@@ -78,9 +78,10 @@ class DesiredLRPTable:
     processes of an app stand together, and `with_prefix` need not look at the others.
     """
 
-    __slots__ = ("by_domain", "rows")
+    __slots__ = ("_in_order", "by_domain", "rows")
 
     def __init__(self) -> None:
+        self._in_order: tuple[DesiredLRP, ...] | None = None
         self.rows: SortedDict[str, DesiredLRP] = SortedDict()
         self.by_domain: Index[DesiredLRP] = Index(lambda lrp: lrp.domain)
 
@@ -88,6 +89,7 @@ class DesiredLRPTable:
         """Add or replace a row; returns the one that was there before."""
         before: DesiredLRP | None = self.rows.get(process_guid)
         self.rows[process_guid] = lrp
+        self._in_order = None
         if before is None:
             self.by_domain.add(process_guid, lrp)
         else:
@@ -98,12 +100,15 @@ class DesiredLRPTable:
         """Remove a row, if it is there; returns it."""
         lrp: DesiredLRP | None = self.rows.pop(process_guid, None)
         if lrp is not None:
+            self._in_order = None
             self.by_domain.discard(process_guid, lrp)
         return lrp
 
-    def in_order(self) -> list[DesiredLRP]:
-        """All rows. A dozen milliseconds for 100,000: half of what iterating over the values takes."""
-        return list(map(self.rows.__getitem__, self.rows))
+    def in_order(self) -> Sequence[DesiredLRP]:
+        """All rows. A dozen milliseconds for 100,000, half of what iterating over the values takes; nothing until a row changes."""
+        if self._in_order is None:
+            self._in_order = tuple(map(self.rows.__getitem__, self.rows))
+        return self._in_order
 
     def with_prefix(self, prefix: str) -> Iterator[DesiredLRP]:
         """The LRPs whose process guid starts with ``prefix``, in order. Costs what it yields."""

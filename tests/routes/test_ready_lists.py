@@ -55,7 +55,7 @@ def fill(store: Store, lrps: int) -> None:
 
 def records(store: Store, form: Form[Any]) -> list[Any]:
     if form.record_class is DesiredLRP:
-        return store.committed.desired_lrps.in_order()
+        return list(store.committed.desired_lrps.in_order())
     return list(store.committed.actual_lrps.rows.values())
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from bbs.models.actual_lrp import ActualLRP, InstanceKey, Presence, Rows
+from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.outcome import Row, delete, put
 from bbs.store.head import Head
 from bbs.store.tables import ActualLRPTable, DesiredLRPTable, Tables
@@ -122,6 +123,27 @@ def test_rows_of_a_process_come_by_index_and_presence_however_they_came(order: t
     table.delete(actual_lrp("p", 9, Presence.EVACUATING).key)
 
     assert [(lrp.presence, lrp.crash_count) for lrp in table.by_process_guid["p"]] == [(0, 1), (2, 0), (0, 0)]
+
+
+def test_desired_lrps_come_in_order_whatever_has_changed_since_the_last_time() -> None:
+    table = DesiredLRPTable()
+
+    def expect(*lrps: DesiredLRP) -> None:
+        assert list(table.in_order()) == list(lrps)
+        assert list(table.in_order()) == list(lrps), "again"
+
+    b, a, changed = desired_lrp("b"), desired_lrp("a"), desired_lrp("b", instances=7)
+    expect()
+    table.put("b", b)
+    expect(b)
+    table.put("a", a)
+    expect(a, b)
+    before = table.in_order()
+    table.put("b", changed)
+    expect(a, changed)
+    table.delete("a")
+    expect(changed)
+    assert list(before) == [a, b], "what was handed out stays as it was"
 
 
 def test_a_prefix_finds_the_processes_of_an_app_in_order() -> None:
