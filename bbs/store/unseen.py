@@ -81,6 +81,13 @@ async def _pages(fetch: Fetch, codec: Codec, rows: int, *, whole: bool) -> Async
 def _read(record_class: type[Record], stored: Sequence[Any], keyring: Keyring, seen: Seen) -> Slice:
     codec, versions = CODECS[record_class], seen.versions[record_class]
     rows, undecodable = codec.decode_rows([row[:-1] for row in stored], keyring)
+    if not undecodable:
+        # Filed under the keys that the records have, so that no guid is kept twice.
+        key_values = codec.key_values
+        versions.update(
+            zip([key_values(key) for (_, key), _ in rows], [row[-1] for row in stored], strict=True)
+        )
+        return codec, rows, undecodable
     unread = {error.key for error in undecodable}
     for row in stored:
         key = tuple(row[: codec.key_columns])

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from bbs.models import pb
 from bbs.models.actual_lrp import (
+    NO_INSTANCE,
     ActualLRP,
     ActualLRPKey,
     ActualLRPState,
@@ -50,7 +51,7 @@ class ActualLRPCodec(Codec):
     key_columns = 3
 
     def key_values(self, key: ActualLRPKey) -> Values:
-        return key.process_guid, key.instance_index, int(key.presence)
+        return key  # it is a tuple of these
 
     def encode(self, record: ActualLRP, keyring: Keyring) -> Values:
         seal = keyring.seal
@@ -110,13 +111,17 @@ class ActualLRPCodec(Codec):
         except (ValueError, RecursionError) as error:
             raise self.unreadable(row, column, error, Policy.DELETE) from error
         return ActualLRP(
-            process_guid=process_guid,
-            index=index,
             # Few values in many rows: one copy of each is enough.
+            process_guid=intern(process_guid),
+            index=index,
             domain=intern(domain),
             presence=known_presence,
             state=known_state,
-            instance=InstanceKey(instance_guid=instance_guid, cell_id=intern(cell_id)),
+            instance=(
+                InstanceKey(instance_guid=instance_guid, cell_id=intern(cell_id))
+                if instance_guid or cell_id
+                else NO_INSTANCE
+            ),
             net_info=opened_net_info,
             internal_routes=opened_routes,
             metric_tags=opened_tags,

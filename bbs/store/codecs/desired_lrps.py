@@ -1,8 +1,8 @@
 """How DesiredLRPs are stored (spec: storage.md §1.3, §3)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from sys import intern
-from typing import Any, TypeVar
+from typing import Any
 
 from bbs.models import pb
 from bbs.models.actual_lrp import ModificationTag
@@ -13,8 +13,6 @@ from bbs.store.codecs.codec import Codec, Policy
 from bbs.store.codecs.columns import Column, SQLType, Values
 from bbs.store.codecs.envelope import ENVELOPE, open_envelope
 from bbs.store.crypto import Keyring
-
-T = TypeVar("T")
 
 
 class DesiredLRPCodec(Codec):
@@ -75,49 +73,43 @@ class DesiredLRPCodec(Codec):
             placement_tags, max_pids, update_strategy, routes, volume_placement, run_info, metric_tags,
         ) = row  # fmt: skip
 
-        def read(column: str, load: Callable[[], T], policy: Policy = Policy.LEAVE_OUT) -> T:
-            try:
-                return load()
-            except (ValueError, RecursionError) as error:
-                raise self.unreadable(row, column, error, policy) from error
-
-        def volume_drivers() -> tuple[str, ...]:
+        column, policy = "routes", Policy.LEAVE_OUT
+        try:
+            opened_routes = jsonc.load_routes(keyring.open(routes))
+            column = "volume_placement"
             opened = keyring.open(volume_placement)
-            if opened == ENVELOPE:
-                return ()  # as nearly all are
-            return tuple(open_envelope(pb.VolumePlacement, opened).driver_names)
-
-        def opened_run_info() -> bytes:
+            volume_drivers: tuple[str, ...] = ()
+            if opened != ENVELOPE:  # as nearly all are
+                volume_drivers = tuple(open_envelope(pb.VolumePlacement, opened).driver_names)
+            column = "placement_tags"
+            read_placement_tags = jsonc.load_strings(placement_tags.encode()) if placement_tags else None
+            column = "metric_tags"
+            opened_tags = jsonc.load_metric_tags(keyring.open(metric_tags)) if metric_tags else ()
+            # Last, since of several broken columns the first one decides: a row in which more is wrong is left alone rather
+            # than deleted.
+            column, policy = "run_info", Policy.DELETE
             opened = keyring.open(run_info)
             open_envelope(pb.DesiredLRPRunInfo, opened)
-            # Kept byte for byte, not encoded again: a newer version may have written fields that are unknown here. An update
-            # writes the whole row, and would drop them.
-            return opened[len(ENVELOPE) :]
-
+        except (ValueError, RecursionError) as error:
+            raise self.unreadable(row, column, error, policy) from error
         return DesiredLRP(
-            process_guid=process_guid,
-            # Few values in many rows: one copy of each is enough.
+            # Few values in many rows: one copy of each is enough. Guids are in ActualLRPs and in metric tags as well.
+            process_guid=intern(process_guid),
             domain=intern(domain),
-            log_guid=log_guid,
+            log_guid=intern(log_guid),
             annotation=annotation or "",
             instances=instances,
             memory_mb=memory_mb,
             disk_mb=disk_mb,
             max_pids=max_pids or 0,
             rootfs=intern(rootfs),
-            routes=read("routes", lambda: jsonc.load_routes(keyring.open(routes))),
-            volume_drivers=read("volume_placement", volume_drivers),
-            placement_tags=read(
-                "placement_tags",
-                lambda: jsonc.load_strings(placement_tags.encode()) if placement_tags else None,
-            ),
-            metric_tags=read(
-                "metric_tags",
-                lambda: jsonc.load_metric_tags(keyring.open(metric_tags)) if metric_tags else (),
-            ),
+            routes=opened_routes,
+            volume_drivers=volume_drivers,
+            placement_tags=read_placement_tags,
+            metric_tags=opened_tags,
             update_strategy=update_strategy,
-            # Last, since of several broken columns the first one decides: a row in which more is wrong is left alone rather
-            # than deleted.
-            run_info=read("run_info", opened_run_info, Policy.DELETE),
+            # Kept byte for byte, not encoded again: a newer version may have written fields that are unknown here. An update
+            # writes the whole row, and would drop them.
+            run_info=opened[len(ENVELOPE) :],
             tag=ModificationTag(epoch=epoch, index=index or 0),
         )
