@@ -9,7 +9,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parent.parent
 PAGES = [
-    "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "docs/differences.md", "docs/performance.md",
+    "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "docs/differences.md", "docs/guarantees.md",
+    "docs/performance.md",
     "docs/track-record.md", "packaging/README.md",
 ]  # fmt: skip
 FOLDERS = ("bbs/", "docs/", "examples/", "packaging/", "perf/", "tests/", "tools/")
@@ -34,9 +35,17 @@ def paths_in(text: str) -> set[str]:
 
 def rows(name: str) -> list[list[str]]:
     """The cells of a page's one table, row by row, without its head."""
-    lines = [line for line in page(name).splitlines() if line.startswith("|")]
+    return cells_of([line for line in page(name).splitlines() if line.startswith("|")])
+
+
+def rows_of_all_tables(name: str) -> list[list[str]]:
+    tables = re.findall(r"(?:^\|.*\n)+", page(name), re.MULTILINE)
+    return [row for table in tables for row in cells_of(table.splitlines())]
+
+
+def cells_of(table: list[str]) -> list[list[str]]:
     # A bar inside a cell is written with a backslash.
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[2:]]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table[2:]]
 
 
 def make_targets() -> set[str]:
@@ -104,23 +113,34 @@ def test_a_fault_can_be_replayed(row: list[str]) -> None:
     symptom, found_by, replayed_with = row
     assert symptom
     assert found_by
-    spans = list(code_spans(replayed_with))
+    assert list(code_spans(replayed_with))
+    for span in code_spans(replayed_with):
+        must_be_a_command(span)
+
+
+@pytest.mark.parametrize("row", rows_of_all_tables("docs/guarantees.md"), ids=lambda row: row[0][:40])
+def test_a_promise_has_a_test(row: list[str]) -> None:
+    assert all(row)
+    spans = list(code_spans(row[-1]))
     assert spans
     for span in spans:
-        command, *words = shlex.split(span)
-        if command == "make":
-            assert words[0] in make_targets()
-        elif command == "pytest":
-            paths = [REPOSITORY / word for word in words if word.startswith("tests/")]
-            assert paths
-            assert all(map(has_tests, paths)), span
-            texts = "".join(path.read_text().lower() for each in paths for path in files_with_tests(each))
-            assert [word for word in selected_by(words) if word not in texts] == [], span
-        elif command not in (
-            "python",
-            "git",
-        ):  # test_a_module_that_a_page_names_exists looks after the former
-            assert has_tests(REPOSITORY / span), span
+        assert span.startswith("pytest ")
+        must_be_a_command(span)
+
+
+def must_be_a_command(span: str) -> None:
+    """``span`` runs something that is there: tests, a target of make, a module of ours."""
+    command, *words = shlex.split(span)
+    if command == "make":
+        assert words[0] in make_targets()
+    elif command == "pytest":
+        paths = [REPOSITORY / word for word in words if word.startswith("tests/")]
+        assert paths
+        assert all(map(has_tests, paths)), span
+        texts = "".join(path.read_text().lower() for each in paths for path in files_with_tests(each))
+        assert [word for word in selected_by(words) if word not in texts] == [], span
+    elif command not in ("python", "git"):  # test_a_module_that_a_page_names_exists looks after the former
+        assert has_tests(REPOSITORY / span), span
 
 
 def selected_by(words: list[str]) -> list[str]:
