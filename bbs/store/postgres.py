@@ -21,10 +21,12 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
 import asyncpg
 import trio
+import trio_asyncio
 from trio_asyncio import aio_as_trio
 
 from bbs.concurrency.turns import sliced
@@ -114,6 +116,8 @@ class PostgresBackend:
         self._queries = QueryCounts()
         self._closed = False
         self._fenced: str | None = None
+        # A fetch that has begun, and whose rows nobody may have asked for yet.
+        self._coming: asyncio.Future[list[Any]] | None = None
         self._on_migration = on_migration
         self._on_session_lost: Callable[[], None] = lambda: None
 
@@ -188,7 +192,7 @@ class PostgresBackend:
             return await self._cross(self._fetch, statement, *parameters)
 
         await check_keys(fetch, self._keyring)
-        async with aclosing(unseen(fetch, self._keyring, seen)) as slices:
+        async with aclosing(unseen(partial(self._begin, self._fetch), self._keyring, seen)) as slices:
             async for codec, rows, undecodable in slices:
                 yield rows
                 await self._drop(codec, undecodable)
@@ -198,11 +202,9 @@ class PostgresBackend:
         """As `Source.follow`: for a process that has not taken the writer lock."""
         assert not self._holds_lock, "whoever holds the lock loads"
 
-        async def fetch(statement: str, *parameters: object) -> list[Any]:
-            return await self._cross(self._fetch_unlocked, statement, *parameters)
-
         if await self._cross(self._schema_is_ours):
-            async with aclosing(unseen(fetch, self._keyring, seen)) as slices:
+            begin = partial(self._begin, self._fetch_unlocked)
+            async with aclosing(unseen(begin, self._keyring, seen)) as slices:
                 async for _, rows, _ in slices:
                     yield rows
                     await trio.lowlevel.checkpoint()
@@ -254,6 +256,7 @@ class PostgresBackend:
 
     async def aclose(self) -> None:
         self._closed = True
+        self._give_up_coming()
         with trio.move_on_after(CLOSE_S, shield=True):
             await aio_as_trio(self._close)()
 
@@ -276,6 +279,30 @@ class PostgresBackend:
                 DroppedRow(table=codec.table, key=error.key, reason=error.reason, deleted=deleted)
             )
 
+    def _begin(
+        self, fetch: Callable[..., Awaitable[list[Any]]], statement: str, *parameters: object
+    ) -> Callable[[], Awaitable[list[Any]]]:
+        """Begin a fetch under asyncio, and go on. What is returned waits for the rows, and fails as `_cross` does.
+
+        Every other call waits until it has ended, since a connection runs one statement at a time.
+        """
+        if self._closed or self._fenced is not None:
+            return partial(self._cross, fetch, statement, *parameters)  # which says so
+        self._coming = coming = asyncio.ensure_future(
+            fetch(statement, *parameters), loop=trio_asyncio.current_loop.get()
+        )
+        coming.add_done_callback(_note_failure)
+
+        async def rows() -> list[Any]:
+            return await coming
+
+        return partial(self._cross, rows)
+
+    def _give_up_coming(self) -> None:
+        if self._coming is not None:
+            self._coming.cancel()
+            self._coming = None
+
     async def _cross(self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``work`` under asyncio and give its failures their meaning.
 
@@ -288,7 +315,7 @@ class PostgresBackend:
             raise WriterLockLost(self._fenced)
         try:
             with self._queries.counted():
-                result: T = await aio_as_trio(work)(*args, **kwargs)
+                result: T = await aio_as_trio(self._in_turn)(partial(work, *args, **kwargs))
         except (Exception, asyncio.CancelledError) as error:
             failure = meaning(error)
             if not isinstance(failure, StatementRejected):
@@ -302,6 +329,7 @@ class PostgresBackend:
         return result
 
     def _abandon(self) -> None:
+        self._give_up_coming()
         if self._connection is not None:
             self._connection.terminate()
         self._connection = None
@@ -318,6 +346,15 @@ class PostgresBackend:
         return self._connection is not None and not self._connection.is_closed()
 
     # What follows runs under asyncio.
+
+    async def _in_turn(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Run ``work`` when a fetch that has begun has ended, however it ended: that is for whoever asks for its rows."""
+        coming = self._coming
+        if coming is not None:
+            await asyncio.wait((coming,))
+            if self._coming is coming:
+                self._coming = None
+        return await work()
 
     async def _connected(self) -> "asyncpg.Connection[Any]":
         if self._connection is not None and not self._connection.is_closed():
@@ -443,3 +480,9 @@ class PostgresBackend:
             connection.terminate()
         finally:
             self._holds_lock = False
+
+
+def _note_failure(coming: "asyncio.Future[Any]") -> None:
+    """Whoever waits for it is told; if nobody does any more, it is no loose end for asyncio to report."""
+    if not coming.cancelled():
+        coming.exception()

@@ -2,6 +2,8 @@
 
 A process that loads for the first time pages through whole rows. One that has read everything before pages through keys
 and versions, a small part of the work, and fetches only rows that are new or have another version.
+
+While one page is decoded, Postgres works on the next: its statement is on its way before the page is handed out.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -26,26 +28,29 @@ PAGE_KEYS: Final = 4_000
 SLICE_ROWS: Final = 64
 """Rows decoded or encoded between checkpoints: 1 ms for ActualLRPs, 3 ms for DesiredLRPs with much in them."""
 
-Fetch = Callable[..., Awaitable[list[Any]]]
-"""Runs a statement with its parameters, and gives the rows."""
+Coming = Callable[[], Awaitable[list[Any]]]
+"""Waits for the rows of a statement that has begun. Need not be called."""
+
+Begin = Callable[..., Coming]
+"""Begins a statement with its parameters. One at a time: the rows of the last one have come, or nobody wants them."""
 
 Slice = tuple[Codec, list[Row], list[Undecodable]]
 """Rows of one table that can be read, or are gone, and what is wrong with the others."""
 
 
-async def unseen(fetch: Fetch, keyring: Keyring, seen: Seen) -> AsyncGenerator[Slice, None]:
+async def unseen(begin: Begin, keyring: Keyring, seen: Seen) -> AsyncGenerator[Slice, None]:
     """The rows that are new or have another version than in ``seen``, and those that are gone, in slices. ``seen`` is
     brought up to date with each slice before it is yielded.
 
     Rows that can't be read are never noted as seen, so they are read and reported again each time.
 
     Raises:
-      Whatever ``fetch`` raises. What was yielded is good, and a new call goes on from there.
+      Whatever waiting for rows raises. What was yielded is good, and a new call goes on from there.
     """
     for record_class, codec in CODECS.items():
         versions = seen.versions[record_class]
         if not versions:
-            async with aclosing(_pages(fetch, codec, PAGE_ROWS, whole=True)) as pages:
+            async with aclosing(_pages(begin, codec, PAGE_ROWS, whole=True)) as pages:
                 async for page in pages:
                     for slice_ in sliced(page, SLICE_ROWS):
                         yield _read(record_class, slice_, keyring, seen)
@@ -53,7 +58,7 @@ async def unseen(fetch: Fetch, keyring: Keyring, seen: Seen) -> AsyncGenerator[S
         # What was seen before and does not come up while all keys are gone through has been deleted.
         gone = dict.fromkeys(versions)
         changed: list[Values] = []
-        async with aclosing(_pages(fetch, codec, PAGE_KEYS, whole=False)) as pages:
+        async with aclosing(_pages(begin, codec, PAGE_KEYS, whole=False)) as pages:
             async for page in pages:
                 for *key_values, version in page:
                     key = tuple(key_values)
@@ -62,19 +67,20 @@ async def unseen(fetch: Fetch, keyring: Keyring, seen: Seen) -> AsyncGenerator[S
                         changed.append(key)
         for some in sliced(changed, PAGE_ROWS):
             keys = zip(*some, strict=True)
-            page = await fetch(rows_statement(codec), *map(list, keys))
+            page = await begin(rows_statement(codec), *map(list, keys))()
             for slice_ in sliced(page, SLICE_ROWS):
                 yield _read(record_class, slice_, keyring, seen)
         for keys_gone in sliced(list(gone), SLICE_ROWS):
             yield codec, [seen.gone(record_class, key) for key in keys_gone], []
 
 
-async def _pages(fetch: Fetch, codec: Codec, rows: int, *, whole: bool) -> AsyncGenerator[list[Any], None]:
+async def _pages(begin: Begin, codec: Codec, rows: int, *, whole: bool) -> AsyncGenerator[list[Any], None]:
     # By the last key, not by a number of rows: somebody else may insert and delete meanwhile, and a row that was there all
     # the time is then neither skipped nor read twice.
-    after: Values = ()
-    while page := await fetch(page_statement(codec, first=not after, whole=whole), *after, rows):
+    coming = begin(page_statement(codec, first=True, whole=whole), rows)
+    while page := await coming():
         after = tuple(page[-1][: codec.key_columns])
+        coming = begin(page_statement(codec, first=False, whole=whole), *after, rows)
         yield page
 
 
