@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import Any, Final
 
 from bbs.log.bounds import TEXT_CHARACTERS_MAX, bounded
@@ -128,40 +129,19 @@ def go_json(value: object) -> str:
     Raises:
       TypeError, ValueError, RecursionError: it has no JSON form, such as NaN, a function or a circle.
     """
-    text = _simple_json(value)
-    # All of these occur in strings only, so the escape can come after.
+    text = _encode(value)
+    # All of these occur in strings only, so the escape can come after. Nearly every text is ASCII without any of them, which
+    # is found out in a fraction of the time that the pattern takes.
+    if text.isascii() and not ("<" in text or ">" in text or "&" in text):
+        return text
     if _GO_ESCAPED.search(text):
         return _GO_ESCAPED.sub(lambda match: _GO_ESCAPES.get(match[0], r"\ufffd"), text)
     return text
 
 
-def _simple_json(value: object) -> str:
-    """As the encoder writes it, in half the time for what nearly all lines carry: texts, whole numbers and objects of them."""
-    kind = type(value)
-    if kind is str:
-        return _ENCODER.encode(value)  # for a text alone that is one call of C
-    if kind is int:
-        return str(value)
-    if kind is dict:
-        assert isinstance(value, dict)
-        try:
-            members = [f"{json_text(key)}:{_simple_json(value[key])}" for key in sorted(value)]
-        except TypeError:
-            pass  # it has other keys than texts, or no JSON form: the encoder knows what to do, or to say
-        else:
-            return f"{{{','.join(members)}}}"
-    return _ENCODER.encode(value)
-
-
 @lru_cache(maxsize=1024)
 def json_text(text: str) -> str:
-    """``text`` as a JSON string in Go's spelling, remembered: sources, messages and keys come again and again.
-
-    Raises:
-      TypeError: it is no text.
-    """
-    if not isinstance(text, str):
-        raise TypeError(f"not a text: {text!r}")
+    """``text`` as a JSON string in Go's spelling, remembered: sources and messages come again and again."""
     return go_json(text)
 
 
@@ -187,3 +167,28 @@ _ENCODER: Final = json.JSONEncoder(
     separators=(",", ":"),
     default=_jsonable,
 )
+
+
+def _encoder() -> Callable[[object], str]:
+    """What `_ENCODER.encode` does, in half the time: that makes C's encoder anew for each call. Where there is none in C, it
+    is `_ENCODER.encode`.
+    """
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return _ENCODER.encode
+    given = _ENCODER
+    encode = make(
+        None,
+        given.default,
+        encode_basestring,
+        given.indent,
+        given.key_separator,
+        given.item_separator,
+        given.sort_keys,
+        given.skipkeys,
+        given.allow_nan,
+    )
+    return lambda value: "".join(encode(value, 0))
+
+
+_encode: Final = _encoder()
