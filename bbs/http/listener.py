@@ -64,6 +64,8 @@ class Hooks:
 class ListenerStatistics:
     connections: int
     """Connections open now."""
+    handshakes: int
+    """Those of them whose TLS handshake is not done."""
     turned_away: int
     """Turned away since the start because too many were open."""
     requests: int
@@ -312,6 +314,7 @@ class HTTPServer:
         fast = self._fast_lane.statistics()
         return ListenerStatistics(
             connections=self._connections,
+            handshakes=len(self._handshakes),
             turned_away=self._turned_away,
             requests=self._slow_requests + fast.requests,
             handed_over=fast.handed_over,

@@ -23,6 +23,7 @@ from bbs.http.fast_lane import FastLane
 from bbs.http.limits import Limits
 from bbs.http.listener import Hooks, HTTPServer
 from bbs.http.sockets import open_listeners
+from tests.waiting import wait_until
 
 PATIENCE_S = 5
 """Bounds each wait of a test on real sockets; none comes near it."""
@@ -200,6 +201,10 @@ class Served:
         return wire
 
     async def connect(self) -> Wire:
+        """Once both sides have shaken hands: TLS 1.3's client is done before the server has seen its last message, and
+        what the server computes in a thread no `wait_all_tasks_blocked` waits for.
+        """
+        others = self.server.statistics().handshakes
         wire = await self.connect_plain()
         if self.client_tls is not None:
             secured = trio.SSLStream(
@@ -207,6 +212,11 @@ class Served:
             )
             await secured.do_handshake()
             wire = Wire(secured)
+            await wait_until(
+                lambda: self.server.statistics().handshakes <= others,
+                within_s=PATIENCE_S,
+                what="the server has shaken hands",
+            )
         return wire
 
 
