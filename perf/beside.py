@@ -6,9 +6,10 @@ import os
 import signal
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
@@ -36,14 +37,19 @@ class Ask:
     rows: int | None = None
 
 
-class Beside:
+class OtherProcess:
     """A context manager: one process, which does one thing at a time. It has started once the context is entered, and what
-    it is still doing in the end is cut off.
+    it is still doing in the end is cut off. ``begin`` is called in it first, with ``given``.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, begin: "Callable[P, object] | None" = None, *given: "P.args", **named: "P.kwargs"
+    ) -> None:
         self._pool = ProcessPoolExecutor(
-            1, mp_context=multiprocessing.get_context("spawn"), initializer=leave_interrupts_to_the_harness
+            1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_begin,
+            initargs=(None if begin is None else partial(begin, *given, **named),),
         )
         self._pid = 0
         self._asked: Future[Any] = Future()
@@ -60,24 +66,27 @@ class Beside:
             os.kill(self._pid, signal.SIGTERM)
         self._pool.shutdown()
 
+    def submit(self, work: "Callable[P, T]", *args: "P.args", **kwargs: "P.kwargs") -> "Future[T]":
+        """Have it call ``work`` once it has done what it was given before."""
+        self._asked = asked = self._pool.submit(work, *args, **kwargs)
+        return asked
+
+
+class Beside(OtherProcess):
+    """A process that sends requests."""
+
     def repeat(
         self, credentials: Credentials, requests: Sequence[bytes], *, connections: int, for_s: float
     ) -> "Future[Sample]":
         """Send the requests over and over for that long. The sample is always cut short, and keeps no body."""
-        return self._submit(_repeat, credentials, list(requests), connections, for_s, 0.0)
+        return self.submit(_repeat, credentials, list(requests), connections, for_s)
 
     def ping(self, credentials: Credentials, request: bytes, *, for_s: float) -> "Future[Sample]":
-        """Send the request on one connection, with `PING_PAUSE_S` between: enough to see how long others wait, and too few
-        to be what they wait for.
-        """
-        return self._submit(_repeat, credentials, [request], 1, for_s, PING_PAUSE_S)
+        """Send the request on one connection as `paused` does."""
+        return self.submit(_ping, credentials, request, for_s)
 
     def once(self, credentials: Credentials, request: bytes) -> "Future[Sample]":
-        return self._submit(_once, credentials, request)
-
-    def _submit(self, work: "Callable[P, T]", *args: "P.args", **kwargs: "P.kwargs") -> "Future[T]":
-        self._asked = asked = self._pool.submit(work, *args, **kwargs)
-        return asked
+        return self.submit(_once, credentials, request)
 
     def paced(
         self, credentials: Credentials, asks: Sequence[Ask], *, for_s: float
@@ -86,11 +95,28 @@ class Beside:
 
         Gives the samples by name, and what was wrong, or an empty text.
         """
-        return self._submit(_paced, credentials, list(asks), for_s)
+        return self.submit(_paced, credentials, list(asks), for_s)
+
+
+def paused(request: bytes, until: Callable[[], bool] = lambda: False) -> Iterator[bytes]:
+    """The request over and over, for one connection, `PING_PAUSE_S` between an answer and the next one: enough to see how long
+    others wait, and too few to be what they wait for.
+    """
+    while not until():
+        yield request
+        time.sleep(PING_PAUSE_S)  # holds up the generator, which has nothing else to do on its one connection
+
+
+def _begin(also: Callable[[], object] | None) -> None:
+    leave_interrupts_to_the_harness()
+    if also is not None:
+        also()
 
 
 def leave_interrupts_to_the_harness() -> None:
-    """To be called in a process of its: the terminal's Ctrl-C reaches all of them, and it is the harness that ends them."""
+    """To be called in each process that the harness starts: the terminal's Ctrl-C reaches all of them, and it is the harness
+    that ends them.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -123,15 +149,16 @@ def _once(credentials: Credentials, request: bytes) -> Sample:
     return sample
 
 
-def _repeat(
-    credentials: Credentials, requests: list[bytes], connections: int, for_s: float, pause_s: float
-) -> Sample:
-    def paused() -> Iterator[bytes]:
-        for request in itertools.cycle(requests):
-            yield request
-            time.sleep(pause_s)  # holds up the generator, which has nothing else to do on its one connection
+def _repeat(credentials: Credentials, requests: list[bytes], connections: int, for_s: float) -> Sample:
+    return _sent(credentials, itertools.cycle(requests), connections, for_s)
 
+
+def _ping(credentials: Credentials, request: bytes, for_s: float) -> Sample:
+    return _sent(credentials, paused(request), 1, for_s)
+
+
+def _sent(credentials: Credentials, requests: Iterable[bytes], connections: int, for_s: float) -> Sample:
     with LoadGenerator(credentials.target(), connections=connections) as generator:
-        sample = generator.run(paused() if pause_s else itertools.cycle(requests), max_s=for_s)
+        sample = generator.run(requests, max_s=for_s)
     sample.last_body = b""
     return sample

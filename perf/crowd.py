@@ -10,23 +10,21 @@ handshakes costs nearly as much CPU as the server's, so on a small machine it ta
 """
 
 import contextlib
-import multiprocessing
 import resource
 import select
 import socket
 import ssl
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
+from perf.beside import OtherProcess
 from perf.load import Credentials, Target
 from perf.workloads import Fleet
 
 GATHER_MAX_S: Final = 180.0
-START_MAX_S: Final = 60.0
 RECEIVE_BYTES: Final = 64 * 1024
 DESCRIPTORS_BESIDE: Final = 100
 """That a process has open beside its connections, at most."""
@@ -70,34 +68,20 @@ def expect_descriptors(clients: int) -> None:
         )
 
 
-class Crowd:
-    """A context manager: the process with all clients. ``lrps`` is the size of the fleet that they ask for."""
+class Crowd(OtherProcess):
+    """The process with all clients. ``lrps`` is the size of the fleet that they ask for."""
 
     def __init__(self, credentials: Credentials, lrps: int) -> None:
-        self._pool = ProcessPoolExecutor(
-            1,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_begin,
-            initargs=(credentials, lrps),
-        )
-
-    def __enter__(self) -> Self:
-        self._pool.submit(int).result(START_MAX_S)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._pool.shutdown()
+        super().__init__(_begin, credentials, lrps)
 
     def gather(self, clients: int, *, resume: bool = False) -> "Future[Gathered]":
         """Have so many clients connect and ask. With ``resume`` each connection goes on with the session that it had in the last
         gathering. All stay connected until `disperse`: to close them costs the server something, too.
         """
-        return self._pool.submit(_gather, clients, resume)
+        return self.submit(_gather, clients, resume)
 
     def disperse(self) -> None:
-        self._pool.submit(_disperse).result(GATHER_MAX_S)
+        self.submit(_disperse).result(GATHER_MAX_S)
 
 
 class _Clients:

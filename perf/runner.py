@@ -172,7 +172,7 @@ def _run_scenario(plan: Plan, scenario: Scenario, outcome: Outcome, progress: Pr
                 database = bed.server.database_settings("fsync", "synchronous_commit", "server_version")
                 outcome.facts.update({f"Postgres {key}": value for key, value in database.items()})
             with _failing(trials, outcome, scenario, name):
-                trials[name] = scenario.trial(bed, plan.sizes)
+                trials[name] = scenario.begin(bed, plan.sizes)
                 stack.callback(_close, trials[name], outcome, f"{scenario.name}, {name}")
         for point in scenario.points_of(plan.sizes):
             _run_point(plan, scenario, point, trials, outcome, progress)

@@ -133,13 +133,10 @@ class TLSStream(trio.abc.Stream):
         """As of any Trio stream, but for this: what fits into one record, and what the kernel takes at once, is sent without
         a checkpoint.
         """
+        rest = memoryview(data)
         try:
-            if len(data) <= RECORD_BYTES_MAX:
-                self._tls.write(data)
-            else:
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[self._tls.write(rest) :]  # a record at a time
+            while rest:
+                rest = rest[self._tls.write(rest) :]  # a record at a time
         except ssl.SSLError as error:
             raise trio.BrokenResourceError from error
         encrypted = self._outgoing.read()

@@ -101,9 +101,8 @@ def _rfc3339_head(now_ns: int, level: Level, source: str, message: str) -> str:
     )
 
 
-_LEVEL_NUMBERS: Final = {
-    level: str(level.value) for level in Level
-}  # an enum's own format takes a microsecond
+# An enum's own format takes a microsecond.
+_LEVEL_NUMBERS: Final = {level: str(level.value) for level in Level}
 _LEVEL_NAMES: Final = {level: level.name.lower() for level in Level}
 
 
@@ -176,17 +175,16 @@ def _encoder() -> Callable[[object], str]:
     make: Any = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
         return _ENCODER.encode
-    given = _ENCODER
     encode = make(
         None,
-        given.default,
+        _ENCODER.default,
         encode_basestring,
-        given.indent,
-        given.key_separator,
-        given.item_separator,
-        given.sort_keys,
-        given.skipkeys,
-        given.allow_nan,
+        _ENCODER.indent,
+        _ENCODER.key_separator,
+        _ENCODER.item_separator,
+        _ENCODER.sort_keys,
+        _ENCODER.skipkeys,
+        _ENCODER.allow_nan,
     )
     return lambda value: "".join(encode(value, 0))
 

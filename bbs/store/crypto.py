@@ -111,8 +111,8 @@ class Keyring:
         # Nearly all values are sealed with the active key: that one is not looked up. Whatever is wrong is found out below.
         header, nonce_end = self._header, self._nonce_end
         try:
-            sealed = a2b_base64(text[2:], strict_mode=True)
-            if text[:2] == ENCODING and sealed.startswith(header):
+            sealed = a2b_base64(text[len(ENCODING) :], strict_mode=True)
+            if text.startswith(ENCODING) and sealed.startswith(header):
                 return self._decrypt_active(sealed[len(header) : nonce_end], sealed[nonce_end:], None)
         except (InvalidTag, ValueError):
             pass
@@ -120,12 +120,14 @@ class Keyring:
 
     def _open_any(self, text: str) -> bytes:
         """`open` for a value that was sealed with any key, or has line breaks in it, or can't be opened."""
-        if text[: len(ENCODING)] != ENCODING:
+        if not text.startswith(ENCODING):
             raise CannotDecrypt(f"unknown encoding: [{' '.join(map(str, text[:2].encode()))}]")
+        # Upstream's decoder passes over line breaks.
+        encoded = text[len(ENCODING) :].replace("\n", "").replace("\r", "")
         try:
-            sealed = a2b_base64(text[len(ENCODING) :], strict_mode=True)
-        except ValueError:
-            sealed = _unbroken(text[len(ENCODING) :])
+            sealed = a2b_base64(encoded, strict_mode=True)
+        except ValueError as error:
+            raise CannotDecrypt(f"illegal base64 data: {error}") from error
         # An empty value has no label length to read; the slices below come out short, never fail.
         label_end = 1 + sealed[0] if sealed else 1
         nonce_end = label_end + NONCE_BYTES
@@ -139,15 +141,3 @@ class Keyring:
             return decrypt(sealed[label_end:nonce_end], sealed[nonce_end:], None)
         except (InvalidTag, ValueError) as error:
             raise KeyDoesNotFit(label.decode(errors="replace")) from error
-
-
-def _unbroken(encoded: str) -> bytes:
-    """The bytes of a value that has line breaks in it, which upstream's decoder passes over.
-
-    Raises:
-      CannotDecrypt: there is something else that base64 does not have.
-    """
-    try:
-        return a2b_base64(encoded.replace("\n", "").replace("\r", ""), strict_mode=True)
-    except ValueError as error:
-        raise CannotDecrypt(f"illegal base64 data: {error}") from error

@@ -1,20 +1,18 @@
 """The scenarios of ``python -m perf compare``: each a setup, rounds, and checks, on any BBS."""
 
-from collections.abc import Callable, Sequence
 from typing import Final
 
-from perf.beds import Bed
 from perf.scenarios.auctions import Auctions
 from perf.scenarios.benchmark import Benchmark
 from perf.scenarios.connections import Churn, Idle
 from perf.scenarios.fan_out import FanOut
-from perf.scenarios.growth import BesideList, Grown, Lists, Restart
+from perf.scenarios.growth import BesideList, Lists, Restart
 from perf.scenarios.large_process import LargeProcess
 from perf.scenarios.life import Life
 from perf.scenarios.passes import FLAGS, Passes
 from perf.scenarios.storm import Storm
 from perf.scenarios.tasks import TaskLife
-from perf.scenarios.trial import Scenario, Sizes, Takes, Trial
+from perf.scenarios.trial import Scenario, Takes
 
 LRPS: Final = "LRPs"
 GROWTH: Final = (10_000, 50_000, 100_000)
@@ -26,12 +24,6 @@ CROWDS: Final = (200, 1_000, 2_000)
 
 LARGE: Final = (100_000,)
 FEW: Final = (10_000,)
-
-
-def _at_points(
-    name: str, trial: type[Grown] | type[Storm], points: Sequence[int]
-) -> Callable[[Bed, Sizes], Trial]:
-    return lambda bed, sizes: trial(bed, sizes, tuple(sizes.points.get(name, points)))
 
 
 SCENARIOS: Final[dict[str, Scenario]] = {
@@ -65,7 +57,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         Scenario(
             name="growth",
             what="desires and starts, lists and memory as the fleet grows",
-            trial=_at_points("growth", Lists, GROWTH),
+            trial=Lists,
             takes=Takes(setup_s=95, round_s=12),
             axis=LRPS,
             points=GROWTH,
@@ -74,7 +66,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         Scenario(
             name="beside-list",
             what="how long a claim takes while a list is read over and over",
-            trial=_at_points("beside-list", BesideList, LARGE),
+            trial=BesideList,
             takes=Takes(setup_s=55, round_s=21),
             axis=LRPS,
             points=LARGE,
@@ -83,7 +75,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         Scenario(
             name="restart",
             what="how long the server takes to answer after a start on its data",
-            trial=_at_points("restart", Restart, LARGE),
+            trial=Restart,
             takes=Takes(setup_s=40, round_s=10),
             axis=LRPS,
             points=LARGE,
@@ -93,7 +85,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         Scenario(
             name="passes",
             what="convergence: as desired, a tenth of the cells vanished, they are back",
-            trial=_at_points("passes", Passes, FEW),
+            trial=Passes,
             takes=Takes(setup_s=12, round_s=13),
             axis=LRPS,
             points=FEW,
@@ -121,7 +113,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         Scenario(
             name="storm",
             what="all cells and route-emitters connect at once: until they are served, and how long others wait",
-            trial=_at_points("storm", Storm, CROWDS),
+            trial=Storm,
             takes=Takes(setup_s=30, round_s=40),
             axis="clients",
             points=CROWDS,

@@ -3,12 +3,12 @@ wave of crashes, and after desires of tasks.
 """
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from perf.beds import Bed
 from perf.readings import Reading
 from perf.scenarios.trial import SETTLE_MAX_S, Sizes, Trial, WrongAnswer
-from perf.tasks import Tasks
 
 LRPS_MAX: Final = 5_000
 """More make the measurement longer and no figure different."""
@@ -17,13 +17,11 @@ LRPS_MAX: Final = 5_000
 class Auctions(Trial):
     """A round desires the fleet and one process with as many instances, crashes the fleet, and removes everything."""
 
-    def __init__(self, bed: Bed, sizes: Sizes) -> None:
-        super().__init__(bed, sizes)
+    def __init__(self, bed: Bed, sizes: Sizes, points: Sequence[int] = ()) -> None:
+        super().__init__(bed, sizes, points)
         count = min(sizes.lrps, LRPS_MAX)
         self._fleet = self.fleet(count)
-        self._tasks = Tasks(target=bed.target, tasks=count)
-        if bed.cells is not None:
-            bed.cells.register_up_to(self._tasks.cells)
+        self._tasks = self.tasks(count)
         self._generator = self.generator()
 
     def warm_up(self) -> None:

@@ -8,6 +8,7 @@ shortened to the length of a round. All counts are exact here, also that of the 
 import random
 import time
 from array import array
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
 
@@ -24,8 +25,8 @@ SEED: Final = 7
 
 
 class Benchmark(Trial):
-    def __init__(self, bed: Bed, sizes: Sizes) -> None:
-        super().__init__(bed, sizes)
+    def __init__(self, bed: Bed, sizes: Sizes, points: Sequence[int] = ()) -> None:
+        super().__init__(bed, sizes, points)
         self._fleet = self.fleet(sizes.lrps)
         self._generator = self.generator()
         self._beside = Beside().__enter__()

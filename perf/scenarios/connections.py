@@ -2,6 +2,7 @@
 
 import time
 from array import array
+from collections.abc import Sequence
 from typing import Final
 
 from perf.beds import Bed
@@ -17,8 +18,8 @@ WRITE_CONNECTIONS: Final = 16
 class Churn(Trial):
     """A new connection, with its handshake, for each request, one after the other."""
 
-    def __init__(self, bed: Bed, sizes: Sizes) -> None:
-        super().__init__(bed, sizes)
+    def __init__(self, bed: Bed, sizes: Sizes, points: Sequence[int] = ()) -> None:
+        super().__init__(bed, sizes, points)
         self._fleet = self.fleet(1)
 
     def measure(self) -> list[Reading]:
@@ -42,8 +43,8 @@ class Churn(Trial):
 class Idle(Trial):
     """Writes without, and beside, connections that are kept open and say nothing; and the memory that these take."""
 
-    def __init__(self, bed: Bed, sizes: Sizes) -> None:
-        super().__init__(bed, sizes)
+    def __init__(self, bed: Bed, sizes: Sizes, points: Sequence[int] = ()) -> None:
+        super().__init__(bed, sizes, points)
         self._fleet = self.fleet(min(sizes.lrps, 1_000))
         self._idle = min(IDLE, sizes.lrps)
         self._generator = self.generator(WRITE_CONNECTIONS)

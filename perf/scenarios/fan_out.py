@@ -1,6 +1,7 @@
 """Events to many subscribers: what it costs to deliver them, and what it costs those who write."""
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from perf.beds import Bed
@@ -28,8 +29,8 @@ class FanOut(Trial):
     as many streams of one cell each.
     """
 
-    def __init__(self, bed: Bed, sizes: Sizes) -> None:
-        super().__init__(bed, sizes)
+    def __init__(self, bed: Bed, sizes: Sizes, points: Sequence[int] = ()) -> None:
+        super().__init__(bed, sizes, points)
         self._fleet = self.fleet(CELLS * LRPS_PER_CELL)
         self._generator = self.generator(WRITE_CONNECTIONS)
         self._lrps = min(WRITES_MAX // 2, sizes.lrps)

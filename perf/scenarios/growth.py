@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -29,8 +29,8 @@ class Grown(Trial):
 
     sent: ClassVar[int] = 0
 
-    def __init__(self, bed: Bed, sizes: Sizes, points: tuple[int, ...]) -> None:
-        super().__init__(bed, sizes)
+    def __init__(self, bed: Bed, sizes: Sizes, points: Sequence[int] = ()) -> None:
+        super().__init__(bed, sizes, points)
         self._whole = self.fleet(max(points))
         self._lrps = 0
         self._generator = self.generator()
@@ -80,7 +80,7 @@ class Lists(Grown):
 
     sent = 2_000
 
-    def __init__(self, bed: Bed, sizes: Sizes, points: tuple[int, ...]) -> None:
+    def __init__(self, bed: Bed, sizes: Sizes, points: Sequence[int] = ()) -> None:
         super().__init__(bed, sizes, points)
         self._others = self.rows_of_others(self._generator, self._whole)
 
@@ -108,7 +108,7 @@ class Lists(Grown):
 class BesideList(Grown):
     """Claims and starts on a few connections, first alone, then while one client reads a list over and over."""
 
-    def __init__(self, bed: Bed, sizes: Sizes, points: tuple[int, ...]) -> None:
+    def __init__(self, bed: Bed, sizes: Sizes, points: Sequence[int] = ()) -> None:
         super().__init__(bed, sizes, points)
         self._beside = Beside()
         self._beside.__enter__()

@@ -2,11 +2,11 @@
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Final
 
 from perf.beds import Bed
-from perf.beside import PING_PAUSE_S, Beside
+from perf.beside import Beside, paused
 from perf.readings import Reading
 from perf.scenarios.trial import SEND_MAX_S, Sizes, Trial
 
@@ -16,8 +16,8 @@ QUIET_PINGS: Final = 200
 class LargeProcess(Trial):
     """A point is a number of instances. The changes come from a process of their own, the pings from this one."""
 
-    def __init__(self, bed: Bed, sizes: Sizes) -> None:
-        super().__init__(bed, sizes)
+    def __init__(self, bed: Bed, sizes: Sizes, points: Sequence[int] = ()) -> None:
+        super().__init__(bed, sizes, points)
         self._fleet = self.fleet(1)
         self._generator = self.generator(1)
         self._beside = Beside().__enter__()
@@ -57,10 +57,7 @@ class LargeProcess(Trial):
         with self.bed.probe.measured() as meter:
             began_s = time.perf_counter()
             changing = self._beside.once(self.bed.credentials, request)
-            pings = self._generator.run(
-                itertools.takewhile(lambda _: not changing.done(), paused(self._fleet.ping())),
-                max_s=SEND_MAX_S,
-            )
+            pings = self._generator.run(paused(self._fleet.ping(), until=changing.done), max_s=SEND_MAX_S)
             self.good(step, changing.result(SEND_MAX_S))
             took_s = time.perf_counter() - began_s
         at = self.good("ping", pings).percentiles_ms()
@@ -70,10 +67,3 @@ class LargeProcess(Trial):
             parts=meter.parts,
             work=self._instances,
         )
-
-
-def paused(request: bytes) -> Iterator[bytes]:
-    """The request without end, for one connection; `PING_PAUSE_S` between an answer and the next one."""
-    while True:
-        yield request
-        time.sleep(PING_PAUSE_S)

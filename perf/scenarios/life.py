@@ -1,6 +1,6 @@
 """An LRP's life, step by step, with an auctioneer that is asked and cells that are there: what each request costs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from perf.beds import Bed
@@ -15,8 +15,8 @@ LISTS: Final = 10
 class Life(Trial):
     """A round desires all LRPs, takes them through their life and removes them, so that the next finds the server as this one did."""
 
-    def __init__(self, bed: Bed, sizes: Sizes) -> None:
-        super().__init__(bed, sizes)
+    def __init__(self, bed: Bed, sizes: Sizes, points: Sequence[int] = ()) -> None:
+        super().__init__(bed, sizes, points)
         self._fleet = self.fleet(sizes.lrps)
         self._generator = self.generator()
         self._alone = self.generator(1)

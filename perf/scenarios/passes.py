@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -23,7 +24,7 @@ RUNS: Final = "bbs_convergence_lrp_runs_total"
 class Passes(Grown):
     """Pings beside each pass show what it holds up. A point is a number of LRPs."""
 
-    def __init__(self, bed: Bed, sizes: Sizes, points: tuple[int, ...]) -> None:
+    def __init__(self, bed: Bed, sizes: Sizes, points: Sequence[int] = ()) -> None:
         super().__init__(bed, sizes, points)
         self._beside = Beside().__enter__()
 

@@ -1,6 +1,5 @@
 """The morning after a failover: every cell and every route-emitter connects at the same moment (`perf.crowd`)."""
 
-import itertools
 import threading
 import time
 from array import array
@@ -12,14 +11,14 @@ from typing import Final
 import grpc
 
 from perf.beds import Bed
+from perf.beside import paused
 from perf.crowd import GATHER_MAX_S, Crowd, Gathered, expect_descriptors
 from perf.figures import Sample, percentile
 from perf.readings import Parts, Reading
 from perf.scenarios.trial import SEND_MAX_S, Sizes, Trial, WrongAnswer
 
-PING_PAUSE_S: Final = 0.005
 RENEWAL_PAUSE_S: Final = 0.05
-"""Pings and renewals are to show how long others wait, and must not be what they wait for."""
+"""As of pings: renewals are to show how long others wait, and must not be what they wait for."""
 REST_S: Final = 2.0
 """After a storm, for the server to notice that its clients are gone."""
 WARM_UP_CLIENTS: Final = 50
@@ -32,9 +31,9 @@ class Storm(Trial):
     sessions they have, as after an interruption. Meanwhile one connection pings, and a presence is renewed in Locket.
     """
 
-    def __init__(self, bed: Bed, sizes: Sizes, points: Sequence[int]) -> None:
+    def __init__(self, bed: Bed, sizes: Sizes, points: Sequence[int] = ()) -> None:
         expect_descriptors(max(points))
-        super().__init__(bed, sizes)
+        super().__init__(bed, sizes, points)
         self._clients = 0
         self._fleet = self.fleet(sizes.lrps)
         self._generator = self.generator()
@@ -89,15 +88,8 @@ class Storm(Trial):
 
     def _pings_until(self, over: "Future[Gathered] | threading.Event") -> Sample:
         is_over = over.done if isinstance(over, Future) else over.is_set
-
-        def pings() -> Iterator[bytes]:
-            for ping in itertools.repeat(self._fleet.ping()):
-                if is_over():
-                    return
-                yield ping
-                time.sleep(PING_PAUSE_S)  # holds up the generator, which has nothing else to do
-
-        return self.good("ping", self._pinger.run(pings(), max_s=SEND_MAX_S))
+        pings = paused(self._fleet.ping(), until=is_over)
+        return self.good("ping", self._pinger.run(pings, max_s=SEND_MAX_S))
 
     @contextmanager
     def _renewing(self) -> Iterator[Sample]:

@@ -1,11 +1,11 @@
 """A task's life, step by step: each request is a write, and a desire asks the auctioneer as well."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from perf.beds import Bed
 from perf.readings import Reading
 from perf.scenarios.trial import SETTLE_MAX_S, Sizes, Trial, WrongAnswer
-from perf.tasks import Tasks
 
 RUNS: Final = "start"
 
@@ -13,11 +13,9 @@ RUNS: Final = "start"
 class TaskLife(Trial):
     """As many tasks as ``sizes`` has LRPs. A round leaves none of them."""
 
-    def __init__(self, bed: Bed, sizes: Sizes) -> None:
-        super().__init__(bed, sizes)
-        self._tasks = Tasks(target=bed.target, tasks=sizes.lrps)
-        if bed.cells is not None:
-            bed.cells.register_up_to(self._tasks.cells)
+    def __init__(self, bed: Bed, sizes: Sizes, points: Sequence[int] = ()) -> None:
+        super().__init__(bed, sizes, points)
+        self._tasks = self.tasks(sizes.lrps)
         self._generator = self.generator()
 
     def warm_up(self) -> None:

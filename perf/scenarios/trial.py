@@ -1,6 +1,6 @@
 """What a scenario is made of, and what all of them need: sending and checking."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final
 
@@ -9,6 +9,7 @@ from perf.figures import Sample, merged
 from perf.load import LoadGenerator
 from perf.readings import Reading, reading_of
 from perf.rows import count_rows
+from perf.tasks import Tasks
 from perf.workloads import Fleet
 
 SEND_MAX_S: Final = 900.0
@@ -41,15 +42,16 @@ class Takes:
 
 
 class Trial:
-    """One scenario on one bed. The runner calls `prepare` for each point, then `warm_up`, `measure` once per round, `check`.
+    """One scenario on one bed; ``points`` are those that it will be prepared for. The runner calls `prepare` for each point, then `warm_up`, `measure` once per round, `check`.
 
     Each of these may raise WrongAnswer, which ends the scenario on this bed; what is wrong but does not spoil what comes
     after goes into ``troubles``.
     """
 
-    def __init__(self, bed: Bed, sizes: Sizes) -> None:
+    def __init__(self, bed: Bed, sizes: Sizes, points: Sequence[int] = ()) -> None:
         self.bed = bed
         self.sizes = sizes
+        self.points = points
         self.troubles: list[str] = []
 
     def prepare(self, point: int | None) -> None:
@@ -63,7 +65,7 @@ class Trial:
         """A round of a trial with `WARM_LRPS` at most, for trials that leave nothing: what has to become warm (connections, caches
         of the database, code that is imported late) does with a thousand.
         """
-        small = type(self)(self.bed, replace(self.sizes, lrps=min(self.sizes.lrps, WARM_LRPS)))
+        small = type(self)(self.bed, replace(self.sizes, lrps=min(self.sizes.lrps, WARM_LRPS)), self.points)
         try:
             small.measure()
         finally:
@@ -84,6 +86,13 @@ class Trial:
         if self.bed.cells is not None:
             self.bed.cells.register_up_to(fleet.cells)
         return fleet
+
+    def tasks(self, tasks: int) -> Tasks:
+        """Their cells are registered, too."""
+        made = Tasks(target=self.bed.target, tasks=tasks)
+        if self.bed.cells is not None:
+            self.bed.cells.register_up_to(made.cells)
+        return made
 
     def generator(self, connections: int | None = None) -> LoadGenerator:
         return LoadGenerator(self.bed.target, connections=connections or self.sizes.connections)
@@ -175,7 +184,7 @@ class Scenario:
 
     name: str
     what: str
-    trial: Callable[[Bed, Sizes], Trial]
+    trial: type[Trial]
     takes: Takes = Takes(setup_s=15, round_s=20)
     axis: str = ""
     points: Sequence[int] = ()
@@ -187,13 +196,18 @@ class Scenario:
     any_point: ClassVar[tuple[None]] = (None,)
 
     def points_of(self, sizes: Sizes) -> Sequence[int | None]:
-        if not self.axis:
-            return self.any_point
+        """What the trial is prepared for, one after the other."""
+        return self._on_axis(sizes) if self.axis else self.any_point
+
+    def begin(self, bed: Bed, sizes: Sizes) -> Trial:
+        return self.trial(bed, sizes, self._on_axis(sizes))
+
+    def _on_axis(self, sizes: Sizes) -> Sequence[int]:
         return sizes.points.get(self.name, self.points)
 
     def expected_s(self, sizes: Sizes, *, rounds: int) -> float:
         """For one server. Grows with the sizes, which is not so of everything; so this is a rough guess."""
         takes_s = self.takes.setup_s + rounds * self.takes.round_s
         if self.axis:
-            return takes_s * sum(sizes.points.get(self.name, self.points)) / sum(self.points)
+            return takes_s * sum(self._on_axis(sizes)) / sum(self.points)
         return takes_s * sizes.lrps / Sizes().lrps

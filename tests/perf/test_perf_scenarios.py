@@ -67,7 +67,7 @@ def listed(bed: Bed) -> int:
 @pytest.mark.parametrize("name", [name for name in SCENARIOS if name not in OF_THEIR_OWN])
 def test_a_scenario_measures_something_and_leaves_the_server_as_it_was(bed: Bed, name: str) -> None:
     scenario = SCENARIOS[name]
-    trial = scenario.trial(replace(bed, is_own=False), sizes())
+    trial = scenario.begin(replace(bed, is_own=False), sizes())
     try:
         for point in scenario.points_of(sizes()):
             trial.prepare(point)
@@ -207,7 +207,7 @@ def test_a_server_of_another_checkout_and_one_by_url_take_turns(
 
 def test_a_storm_comes_with_full_handshakes_and_then_with_its_sessions(bed: Bed) -> None:
     scenario = SCENARIOS["storm"]
-    trial = scenario.trial(replace(bed, is_own=False), sizes())
+    trial = scenario.begin(replace(bed, is_own=False), sizes())
     try:
         trial.prepare(4)
         readings = {reading.step: reading.values for reading in trial.measure()}
