@@ -1,6 +1,7 @@
 """Fixtures for the whole suite: a Postgres of our own, and a fresh database in it for a test."""
 
 import asyncio
+import random
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
@@ -23,6 +24,26 @@ hypothesis.settings.register_profile("bbs", deadline=None)
 hypothesis.settings.load_profile("bbs")
 
 _database_numbers = count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("bbs")
+    group.addoption("--kill-rounds", type=int, default=20, help="how often the server is killed under writes")
+    group.addoption("--kill-seed", type=int, default=None, help="repeat the choices of an earlier run")
+
+
+@pytest.fixture
+def kill_rounds(request: pytest.FixtureRequest) -> int:
+    rounds: int = request.config.getoption("--kill-rounds")
+    return rounds
+
+
+@pytest.fixture
+def kill_seed(request: pytest.FixtureRequest) -> int:
+    given: int | None = request.config.getoption("--kill-seed")
+    seed = random.randrange(1_000_000) if given is None else given
+    print(f"--kill-seed {seed}")  # pytest shows it if the test fails
+    return seed
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
