@@ -1,6 +1,7 @@
 """How DesiredLRPs are stored (spec: storage.md §1.3, §3)."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from sys import intern
 from typing import Any
 
@@ -13,6 +14,12 @@ from bbs.store.codecs.codec import Codec, Policy
 from bbs.store.codecs.columns import Column, SQLType, Values
 from bbs.store.codecs.envelope import ENVELOPE, open_envelope
 from bbs.store.crypto import Keyring
+
+
+@lru_cache(maxsize=1024)
+def _shared_number(number: int) -> int:
+    """One copy of each number, as of texts below: the driver makes one for every row, of 32 bytes."""
+    return number
 
 
 class DesiredLRPCodec(Codec):
@@ -99,8 +106,8 @@ class DesiredLRPCodec(Codec):
             log_guid=intern(log_guid),
             annotation=annotation or "",
             instances=instances,
-            memory_mb=memory_mb,
-            disk_mb=disk_mb,
+            memory_mb=_shared_number(memory_mb),
+            disk_mb=_shared_number(disk_mb),
             max_pids=max_pids or 0,
             rootfs=intern(rootfs),
             routes=opened_routes,
