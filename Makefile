@@ -15,21 +15,30 @@ SEED ?=
 SEEDS ?= 20
 ONLY ?=
 JOBS ?= 2
+# Whatever is installed is in a lock, with the hash of each of its files. `--only-binary`: a package that had to be built
+# here would fetch what it is built with, which no lock names.
+INSTALL := -m pip install --quiet --quiet --no-input --disable-pip-version-check --root-user-action=ignore
+LOCKED := $(INSTALL) --require-hashes --only-binary :all: -r
+TOOLS := .venv-tools
+# `make lock UPGRADE=--upgrade` for newer versions.
+UPGRADE ?=
+COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --custom-compile-command 'make lock' $(UPGRADE)
 # What needs seconds.
 QUICK := -m 'not postgres and not slow'
 
-.PHONY: help setup serve test test-fast test-interpreters check sim format proto perf clean
+.PHONY: help setup serve test test-fast test-interpreters check sim format proto wheel lock audit perf clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml locks/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "this needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is not: make PYTHON=python3.13 ..."; exit 1; }
 	@echo "setting up $(VENV): a minute or so"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --quiet --no-input --disable-pip-version-check --root-user-action=ignore \
-	  -c constraints.txt -e '.[dev]'
+	@$(BIN)/python $(LOCKED) locks/dev.txt
+	@$(BIN)/python $(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
 # .git is a directory in a clone, a file in a worktree, and absent from a tarball (which may lie in somebody else's repository).
@@ -63,9 +72,29 @@ sim: $(STAMP)  ## the simulated fleet with more seeds (SEEDS=50), or one again (
 proto: $(STAMP)  ## regenerate bbs/models/pb from its .proto files
 	$(BIN)/python tools/generate_protos.py
 
-$(STAMP)-perf: $(STAMP)
-	@$(BIN)/python -m pip install --quiet --quiet --no-input --disable-pip-version-check --root-user-action=ignore \
-	  -c constraints.txt -e '.[perf]'
+wheel: $(STAMP)  ## the wheel and the sdist in dist, and beside the wheel the list of all that it needs (SBOM)
+	@$(BIN)/python -m build --no-isolation --outdir dist .
+	@$(BIN)/python tools/sbom.py dist
+
+$(TOOLS)/.installed: locks/tools.txt
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python $(LOCKED) locks/tools.txt
+	@touch $@
+
+# The first is compiled on its own; what is installed beside or instead of it has the same versions.
+lock: $(TOOLS)/.installed  ## write locks/ again after a change in pyproject.toml; UPGRADE=--upgrade for newer versions
+	$(COMPILE) --extra dev --group build pyproject.toml -o locks/dev.txt
+	$(COMPILE) -c locks/dev.txt pyproject.toml -o locks/server.txt
+	$(COMPILE) -c locks/dev.txt --extra perf pyproject.toml -o locks/perf.txt
+	$(COMPILE) --group tools -o locks/tools.txt
+
+# AUDIT='--vulnerability-service osv' asks another source than the package index.
+AUDIT ?=
+audit: $(TOOLS)/.installed  ## known vulnerabilities of what the locks pin; needs the network
+	@$(TOOLS)/bin/python tools/audit.py $(AUDIT)
+
+$(STAMP)-perf: $(STAMP) locks/perf.txt
+	@$(BIN)/python $(LOCKED) locks/perf.txt
 	@touch $(STAMP)-perf
 
 perf: $(STAMP)-perf  ## every figure of docs/performance.md again: a page and JSON in perf/results (15 minutes; B='https://…' beside ours)
@@ -74,4 +103,4 @@ perf: $(STAMP)-perf  ## every figure of docs/performance.md again: a page and JS
 	@echo "$(RESULTS)/page.html has the plots, $(RESULTS)/figures.json each round"
 
 clean:  ## remove the virtual environments and caches; ./bbs-data stays
-	rm -rf $(VENV) $(VENV)-3.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-3.* $(TOOLS) .mypy_cache .pytest_cache .ruff_cache .hypothesis

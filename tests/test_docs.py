@@ -13,7 +13,7 @@ PAGES = [
     "docs/performance.md",
     "docs/track-record.md", "packaging/README.md",
 ]  # fmt: skip
-FOLDERS = ("bbs/", "docs/", "examples/", "packaging/", "perf/", "tests/", "tools/")
+FOLDERS = ("bbs/", "docs/", "examples/", "locks/", "packaging/", "perf/", "tests/", "tools/")
 FILE_NAMES = (".json", ".service", ".log")
 
 

@@ -1,6 +1,6 @@
 """The quick suite on every Python that the metadata names and this machine has: ``make test-interpreters``.
 
-Each gets a virtual environment of its own, ``.venv-3.x``. Whatever stands on the command line goes to pytest.
+Each gets a virtual environment of its own, ``.venv-3.x``, made as ``make setup`` makes it. Whatever stands on the command line goes to pytest.
 """
 
 import shutil
@@ -35,12 +35,9 @@ def is_there(python: str) -> bool:
 
 
 def passes(python: str, environment: Path, arguments: list[str]) -> bool:
-    inside = str(environment / "bin/python")
-    install = (inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     for command in (
-        (python, "-m", "venv", str(environment)),
-        (*install, "-c", "constraints.txt", "-e", ".[dev]"),
-        (inside, "-m", "pytest", *arguments),
+        ("make", "--no-print-directory", "setup", f"PYTHON={python}", f"VENV={environment.name}"),
+        (str(environment / "bin/python"), "-m", "pytest", *arguments),
     ):
         if subprocess.run(command, cwd=TOP, check=False).returncode:
             return False
