@@ -1,6 +1,8 @@
 """``bbs check-config FILE``: what a server would refuse the file for, and what it would start with all the same."""
 
 import sys
+import traceback
+from pathlib import Path
 from typing import TextIO
 
 from bbs.config.cautions import cautions
@@ -26,8 +28,11 @@ def check_config(path: str) -> int:
     except ConfigInvalid as error:
         _print(f"{path}: {error}", sys.stderr)
     except Exception as bug:
-        # Nothing goes on after it. Whoever checks a file is to read a sentence, also about what nobody foresaw.
-        _print(f"{path}: {UNCHECKED} ({type(bug).__name__}: {bug})", sys.stderr)
+        # Nothing goes on after it. Whoever checks a file is to read a sentence, also about what nobody foresaw. Where it
+        # happened, and not the exception's text, which may quote a value of the file.
+        place = traceback.extract_tb(bug.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        _print(f"{path}: {UNCHECKED} ({type(bug).__name__} at {where})", sys.stderr)
     return EXIT_UNREADABLE
 
 

@@ -3,6 +3,7 @@
 Whoever reaches it may change the log level and see inside the process: it belongs on loopback.
 """
 
+import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -51,6 +52,10 @@ LEVELS: Final[Mapping[str, Level]] = {
     )
     for word in words.split()
 }
+
+# Up to the last @: a password that has one is a mistake in a URL, but it is still a password.
+_URL_PASSWORD: Final = re.compile(r"(://[^\s/:]*:).*(?=@)", re.DOTALL)
+_PASSWORD: Final = re.compile(r"(password\s*=\s*)(?:'(?:[^'\\]|\\.)*'?|[^\s&]*)", re.DOTALL)
 
 _INDEX: Final = """<html>
 <head><title>/debug/pprof/</title></head>
@@ -157,7 +162,7 @@ def _add_pages(app: QuartTrio, sink: LagerSink, metrics: MetricsPage | None) -> 
 
     @app.route("/debug/pprof/cmdline", methods=ANY_METHOD)
     async def cmdline() -> Response:
-        return _text("\x00".join(sys.orig_argv))
+        return _text("\x00".join(map(without_password, sys.orig_argv)))
 
     sampling = trio.Semaphore(1)
 
@@ -184,6 +189,11 @@ def _add_pages(app: QuartTrio, sink: LagerSink, metrics: MetricsPage | None) -> 
         async def metrics_page() -> Response:
             content_type, body = metrics()
             return Response(body, content_type=content_type)
+
+
+def without_password(argument: str) -> str:
+    """A word of the command line with what may be a password replaced: in a URL, and in libpq's ``key=value`` form."""
+    return _PASSWORD.sub("\\1...", _URL_PASSWORD.sub("\\1...", argument))
 
 
 async def _body() -> str:

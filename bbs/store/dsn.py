@@ -227,7 +227,10 @@ def _from_keywords(text: str) -> dict[str, str]:
         at = match.end()
         if value.startswith("'"):
             if len(value) < 2 or not value.endswith("'") or (at < len(text) and not text[at].isspace()):
-                raise BadConnectionString(f"the quoted value of {key!r} does not end where it should")
+                # Not with its key: after a password that lacks its quotes, the key is the rest of it.
+                raise BadConnectionString(
+                    f"the quoted value that begins at character {match.start(2) + 1} does not end where it should"
+                )
             value = value[1:-1]
         settings[_canonical(key)] = _ESCAPE.sub(r"\1", value)
     if settings.get("user") == "":
@@ -302,8 +305,17 @@ def _from_service(settings: Mapping[str, str], environment: Mapping[str, str]) -
         with open(path or "", encoding="utf-8") as file:
             parser.read_file(file)
         return {_canonical(key): value for key, value in parser.items(service)}
-    except (OSError, ValueError, configparser.Error) as error:
-        raise BadConnectionString(f"service {service!r} can't be read: {error}") from error
+    except OSError as error:
+        raise BadConnectionString(
+            f"service {service!r} can't be read: {error.strerror}: {error.filename!r}"
+        ) from error
+    except configparser.NoSectionError as error:
+        raise BadConnectionString(f"service {service!r} is not in {path}") from error
+    except (ValueError, configparser.Error):
+        # Nothing of the parser's error, not even as the cause: it shows lines of the file, and one holds the password.
+        raise BadConnectionString(
+            f"service {service!r} can't be read: {path} has to be lines of UTF-8, [service] and key=value"
+        ) from None
 
 
 def _servers(settings: Mapping[str, str]) -> list[tuple[str, int]]:

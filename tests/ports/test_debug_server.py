@@ -11,7 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from bbs.log import LagerSink, Level, null_logger
-from bbs.ports.debug import LIMITS, serve_debug
+from bbs.ports.debug import LIMITS, serve_debug, without_password
 from bbs.ports.listen import ListenFailed
 
 PATIENCE_S = 20
@@ -52,6 +52,26 @@ class Debug:
                             return page
                         case other:
                             raise AssertionError(other)
+
+
+@pytest.mark.parametrize(
+    ("argument", "shown"),
+    [
+        ("-config", "-config"),
+        ("postgres://diego:secret@db:5432/diego", "postgres://diego:...@db:5432/diego"),
+        ("--database-url=postgres://u:sec:ret@h/d", "--database-url=postgres://u:...@h/d"),
+        ("postgres://u:secret/secret?secret@secret@h/d", "postgres://u:...@h/d"),
+        ("postgres://u@h/d?sslmode=disable&password=secret&x=y", "postgres://u@h/d?sslmode=disable&password=...&x=y"),
+        ("user=u password=secret host=h", "user=u password=... host=h"),
+        (r"user=u password = 'it\'s secret' host=h", "user=u password = ... host=h"),
+        ("user=u sslpassword='secret and no end", "user=u sslpassword=..."),
+        ("--listen=127.0.0.1:8889", "--listen=127.0.0.1:8889"),
+        ("https://auctioneer:9016", "https://auctioneer:9016"),
+    ],
+)  # fmt: skip
+def test_a_password_on_the_command_line_is_not_shown(argument: str, shown: str) -> None:
+    """`bbs serve` may be given one, and ``/debug/pprof/cmdline`` shows what it was started with."""
+    assert without_password(argument) == shown
 
 
 @pytest.fixture

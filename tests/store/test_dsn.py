@@ -2,6 +2,7 @@
 
 import getpass
 import ssl
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -241,7 +242,8 @@ def test_client_keys_are_kept_and_all_others_sent() -> None:
         ("host=h target_session_attrs=best", "target_session_attrs"),
         ("host=h default_query_exec_mode=fast", "default_query_exec_mode"),
         ("host=h sslnegotiation=x", "sslnegotiation"),
-        ("service=s servicefile=/does/not/exist", "service 's'"),
+        ("service=s servicefile=/does/not/exist", "No such file or directory: '/does/not/exist'"),
+        ("password=top secret='x", "begins at character"),
         ("postgres://u:secret@h:x/d", "not a port"),
         ("postgres://u:secret@h:1:2/d", "more than one port"),
         ("postgres://u:secret%zz@h/d", "hexadecimal"),
@@ -264,6 +266,29 @@ def test_nonsense_is_refused_without_telling_the_password(text: str, reason: str
 
     assert reason in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"password=secret\n[s]\nhost=h\n", "lines of UTF-8"),
+        (b"[s]\npassword secret\n", "lines of UTF-8"),
+        (b"[s]\nhost=h\n  [secret\n]\n=secret\n", "lines of UTF-8"),
+        (b"[s]\npassword=secret\xff\n", "lines of UTF-8"),
+        (b"[other]\npassword=secret\n", "is not in"),
+    ],
+    ids=["no section", "no equals sign", "no key", "no UTF-8", "another service"],
+)
+def test_a_service_file_that_cannot_be_read_is_not_shown(content: bytes, reason: str, tmp_path: Path) -> None:
+    file = tmp_path / "services"
+    file.write_bytes(content)
+
+    with pytest.raises(BadConnectionString) as refused:
+        parse(f"service=s servicefile={file}")
+
+    told = "".join(traceback.format_exception(refused.value))
+    assert reason in str(refused.value)
+    assert "secret" not in told
 
 
 def test_the_password_is_not_shown() -> None:
