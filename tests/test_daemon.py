@@ -340,6 +340,8 @@ async def test_keys_that_do_not_fit_end_it_before_anything_is_lost(
 async def test_certificates_are_replaced_on_a_hangup(around: Surroundings) -> None:
     async with daemon(around, around.config("a")) as bbs:
         await bbs.logs("started")
+        old = ssl.create_default_context()
+        old.load_cert_chain(around.certs.client_cert, around.certs.client_key)
         async with bbs.client() as client:
             await client.ping()
             others = make_development_certs(around.tmp_path / "others")
@@ -349,6 +351,16 @@ async def test_certificates_are_replaced_on_a_hangup(around: Surroundings) -> No
             await bbs.logs("certificates.reloaded")
             await client.ping()  # on the connection that was open before
         assert await domains(bbs) == []  # with the new CA on both sides
+        # A client that trusts the new CA already, but has the certificate of the old one still.
+        old.load_verify_locations(around.certs.ca_cert)
+        async with httpx.AsyncClient(trust_env=False, verify=old) as http:
+            with pytest.raises(httpx.TransportError):
+                await http.post(f"https://{bbs.config['listen_address']}/v1/ping")
+        await wait_until(
+            lambda: any("tls: failed to verify certificate" in line for line in bbs.other),
+            within_s=10,
+            what="operators read of it",
+        )
 
         around.certs.server_cert.write_text("nonsense")
         bbs.process.send_signal(signal.SIGHUP)

@@ -6,10 +6,12 @@ The table is the spec's, row by row, with what this server adds to it. What must
 
 import signal
 import socket
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import trio
+import trustme
 
 from bbs.client import TransportError
 from bbs.models.errors import BBSError
@@ -23,6 +25,9 @@ pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 def changed(**changes: Any) -> dict[str, Any]:
     return changes
 
+
+EXPIRED = "expired.pem"
+"""Stands for a file with a certificate of yesterday, and its key."""
 
 PHASE_A = [
     # Step of the start, what is wrong, exit code, last message.
@@ -43,6 +48,8 @@ PHASE_A = [
     (10, "half the auctioneer's TLS", changed(auctioneer_ca_cert="x", auctioneer_client_key="y"), 2, "failed-to-construct-auctioneer-client"),
     (11, "access log", changed(access_log_path="/nope/x"), 1, "invalid-access-log-path"),
     (12, "no CA", changed(ca_file="nope"), 2, "tls-configuration-failed"),
+    (12, "an expired certificate", changed(cert_file=EXPIRED, key_file=EXPIRED), 2, "tls-configuration-failed"),
+    (13, "Locket's client certificate expired", changed(locket_client_cert_file=EXPIRED, locket_client_key_file=EXPIRED), 2, "failed-to-create-locket-client"),
     (13, "no Locket address", changed(locket_address=""), 2, "invalid-locket-config"),
     (13, "no Locket there", changed(locket_address="127.0.0.1:1"), 2, "failed-to-create-locket-client"),
     (14, "no uuid", changed(uuid=""), 2, "invalid-uuid"),
@@ -56,10 +63,18 @@ PHASE_A = [
 async def test_a_start_that_fails_says_why(
     around: Surroundings, changes: dict[str, Any], exit_code: int, message: str
 ) -> None:
+    if EXPIRED in changes.values():
+        expired = str(around.tmp_path / EXPIRED)
+        ended = datetime.now(UTC) - timedelta(days=1)
+        pair = trustme.CA().issue_cert("bbs", not_before=ended - timedelta(days=1), not_after=ended)
+        pair.private_key_and_cert_chain_pem.write_to_path(expired)
+        changes = dict.fromkeys(changes, expired)
     async with daemon(around, {**around.config("a"), **changes}) as bbs:
         assert await bbs.exit_code() == exit_code
 
     assert bbs.messages()[-1] == message
+    if EXPIRED in "".join(map(str, changes.values())):
+        assert "certificate has expired: validity ended at " in bbs.data_of(message)["error"]
     assert "started" not in bbs.messages()
     said = str(bbs.lines) + str(bbs.other)
     assert "Traceback" not in "".join(bbs.other)

@@ -4,8 +4,8 @@
 it took a third of the CPU of a claim. This stream does what an HTTP server needs, and rests on four assumptions:
 
 * One task sends and one receives, so nothing has to be locked.
-* A renegotiation cannot happen (TLS 1.3 has none, and our contexts refuse it), so sending never has to wait for something
-  to be received, or the other way round.
+* A renegotiation cannot happen (TLS 1.3 has none, our contexts refuse it, and who asks for one is gone), so sending never
+  has to wait for something to be received, or the other way round.
 * Small answers go to peers that wait for them, over connections that then bring nothing until the peer has read. So to ask
   the kernel for bytes before it has said that there are some, or to let others have a turn between a small answer and the
   wait for the next request, costs a tenth of a ping each and gains nothing.
@@ -117,6 +117,8 @@ class TLSStream(trio.abc.Stream):
                     raise trio.BrokenResourceError from error
                 else:
                     break
+            if self._has_refused():
+                raise trio.BrokenResourceError("the peer asked for a renegotiation")
             encrypted = await self._receive()
             has_waited = True
             if encrypted:
@@ -144,6 +146,13 @@ class TLSStream(trio.abc.Stream):
             encrypted = self._sent_at_once(encrypted)
         if encrypted:
             await self.transport_stream.send_all(encrypted)
+
+    def _has_refused(self) -> bool:
+        """Whether TLS 1.2 has something to say to what was read: that there is no renegotiation, and nothing else.
+
+        Nobody else would send it before the next answer, so these alerts would pile up for a client that asks on and on.
+        """
+        return self._outgoing.pending > 0 and self._tls.version() == "TLSv1.2"
 
     async def _receive(self) -> bytes:
         """Encrypted bytes, once there are some; ``b""`` at their end. Always a checkpoint."""

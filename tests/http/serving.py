@@ -2,7 +2,7 @@
 
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -225,7 +225,7 @@ async def serving(
     world: World,
     *,
     fast_lane: bool,
-    server_tls: ssl.SSLContext | None = None,
+    server_tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
     client_tls: ssl.SSLContext | None = None,
     limits: Limits | None = None,
 ) -> AsyncIterator[Served]:
