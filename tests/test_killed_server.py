@@ -31,8 +31,9 @@ from tests.processes import running_bbs
 from tests.records import desired_message
 
 WRITERS: Final = 16
-LIFE_S: Final = (0.05, 0.6)
-"""How long a server lives once the writers have begun: up to some hundred transactions."""
+LIFE: Final = (1, 300)
+"""How many requests a server answers before it is killed, in the middle of fifteen others."""
+LIFE_MAX_S: Final = 60.0
 GONE: Final = (TransportError, RequestTimeout, EventSourceError)
 """What a client meets when its server dies."""
 
@@ -67,7 +68,7 @@ class Writer:
     acknowledged: int = 0
     count: int = 0
 
-    async def write(self, client: InternalBBSClient) -> None:
+    async def write(self, client: InternalBBSClient, on_answer: Callable[[], None]) -> None:
         """One step after the other, until the server is gone."""
         try:
             while True:
@@ -76,6 +77,7 @@ class Writer:
                 self.state = self.under_way.effect(self.state)
                 self.under_way = None
                 self.acknowledged += 1
+                on_answer()
         except GONE:
             pass
 
@@ -124,6 +126,19 @@ class Writer:
                 lambda client: client.remove_actual_lrp(key, instance_key),
                 lambda state: replace(state, row=None),
             )
+
+
+@dataclass
+class KillAfter:
+    """Kills the server when it has answered so many requests."""
+
+    answers: int
+    server: trio.Process
+
+    def answered(self) -> None:
+        self.answers -= 1
+        if self.answers == 0:
+            self.server.kill()
 
 
 @dataclass
@@ -232,16 +247,16 @@ async def test_what_was_acknowledged_outlives_a_kill(
         async with running_bbs(tmp_path, "--database-url", database_url) as bbs, bbs.client() as client:
             await look(client, writers, watcher, database_url, tmp_path)
             watcher = Watcher()
-            async with trio.open_nursery() as nursery:
-                await nursery.start(watcher.watch, client)
-                for writer in writers:
-                    nursery.start_soon(writer.write, client)
-                await trio.sleep(chance.uniform(*LIFE_S))
-                bbs.process.kill()
+            kill = KillAfter(chance.randint(*LIFE), bbs.process)
+            with trio.fail_after(LIFE_MAX_S):
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(watcher.watch, client)
+                    for writer in writers:
+                        nursery.start_soon(writer.write, client, kill.answered)
             interrupted += sum(writer.under_way is not None for writer in writers)
     async with running_bbs(tmp_path, "--database-url", database_url) as bbs, bbs.client() as client:
         await look(client, writers, watcher, database_url, tmp_path)
 
     # Else the rounds have shown nothing.
-    assert min(writer.acknowledged for writer in writers) > kill_rounds
+    assert min(writer.acknowledged for writer in writers) > kill_rounds // 2
     assert interrupted > kill_rounds
