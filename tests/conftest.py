@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import asyncpg
-import hypothesis
 import pytest
 
 from bbs.embedded_postgres import EmbeddedPostgres, embedded_postgres_blocking
@@ -17,11 +16,8 @@ from bbs.log import LagerSink, Level, Logger, root_logger
 from bbs.tls.contexts import client_context, server_context
 from bbs.tls.development import DevelopmentCerts, make_development_certs
 from tests.daemons import Surroundings, surroundings
+from tests.fuzzing import choose_profile
 from tests.log_lines import Lines
-
-# How long an example takes says how busy the machine is, and timing decides no test.
-hypothesis.settings.register_profile("bbs", deadline=None)
-hypothesis.settings.load_profile("bbs")
 
 _database_numbers = count(1)
 
@@ -30,6 +26,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("bbs")
     group.addoption("--kill-rounds", type=int, default=20, help="how often the server is killed under writes")
     group.addoption("--kill-seed", type=int, default=None, help="repeat the choices of an earlier run")
+    group.addoption(
+        "--fuzz-examples", type=int, default=None, help="how many examples are made up, new ones each time"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    choose_profile(config.getoption("--fuzz-examples"))
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """Takes the chunk framing off a request body.
 
 Strict on purpose. A proxy before us that understood a broken framing otherwise than we do would see the next request
-start elsewhere, and a client could smuggle one past it. So whatever is not exactly a chunk ends the connection; where
-h11, which serves the slow lane, is lenient (blanks after a size), so are we, for both lanes must agree.
+start elsewhere, and a client could smuggle one past it. So whatever is not exactly a chunk ends the connection, in both
+lanes: the slow one looks for that as well (`bbs.http.strict_h11`). Only with blanks after a size are we lenient, as h11 is.
 """
 
 import re
@@ -13,7 +13,11 @@ from bbs.http.request_head import END_OF_HEAD
 # Sixteen digits are 2**64 bytes; the body limit refuses long before. Blanks at the end are wrong but common, and both
 # h11 and Go's server take them.
 _CHUNK_HEADER: Final = re.compile(rb"([0-9a-fA-F]{1,16}+)(?:;[\t\x20-\x7e\x80-\xff]*+|[ \t]*+)")
-_TRAILER: Final = re.compile(rb"[-!#$%&'*+.^_`|~0-9a-zA-Z]++:[\t\x20-\x7e\x80-\xff]*+")
+# None that would be about framing, had it come before the body: h11 refuses most of those, and no client sends any.
+_TRAILER: Final = re.compile(
+    rb"(?!(?:content-length|transfer-encoding):)[-!#$%&'*+.^_`|~0-9a-zA-Z]++:[\t\x20-\x7e\x80-\xff]*+",
+    re.IGNORECASE,
+)
 
 
 class BadChunk(Exception):

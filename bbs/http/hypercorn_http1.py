@@ -24,9 +24,14 @@ from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from bbs.http.limits import Limits
+from bbs.http.strict_h11 import StrictConnection
 
 
 class _HTTP1(H11Protocol):
+    def __init__(self, limits: Limits, *of_hypercorn: Any) -> None:
+        super().__init__(*of_hypercorn)
+        self.connection = StrictConnection(limits)
+
     async def _check_protocol(self, event: h11.Request) -> None:
         """Do nothing, where Hypercorn looks for an upgrade: whatever a request asks for, this stays HTTP/1.1."""
 
@@ -69,6 +74,7 @@ class HypercornHTTP1(TCPServer):
         context: WorkerContext,
         stream: Any,
         *,
+        limits: Limits,
         is_tls: bool,
         state: dict[str, Any],
     ) -> None:
@@ -76,6 +82,7 @@ class HypercornHTTP1(TCPServer):
         self._task_group = TaskGroup()
         family = stream.socket.family
         self._http1: Final = _HTTP1(
+            limits,
             self.app,
             config,
             context,
@@ -118,7 +125,6 @@ class _Config(Config):
 def hypercorn_config(limits: Limits, *, keep_alive_requests_max: int) -> Config:
     config = _Config()
     config.include_server_header = False
-    config.h11_max_incomplete_size = limits.header_bytes_max
     config.keep_alive_timeout = limits.idle_timeout_s
     config.keep_alive_max_requests = keep_alive_requests_max
     # Bounds every read, also while a handler runs or a stream is quiet: `SlowConnection` and the app know better.

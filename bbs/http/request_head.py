@@ -41,7 +41,7 @@ _FIELDS_THAT_MATTER: Final = re.compile(
     rb":([^\r]*+)",
     re.IGNORECASE,
 )
-# No more than names, addresses and ports are made of: Quart refuses others, so they are for it to refuse.
+# No more than names, addresses and ports are made of: of others the slow lane and Quart refuse some.
 _HOST: Final = re.compile(rb"[-._:\[\]0-9a-zA-Z]*+")
 _CONTENT_LENGTH: Final = re.compile(rb"[0-9]{1,%d}" % CONTENT_LENGTH_DIGITS_MAX)
 

@@ -46,6 +46,8 @@ VERSIONS: Final = ("1.0", "1.1")
 # Hypercorn does not tell h11 the reason phrase, which upstream sends.
 _BARE_STATUS: Final = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) (?=\r\n)")
 
+# What Go's server takes for a host (RFC 3986, 3.2.2). A folded line behind it, with a coding in it say, is none.
+_HOST: Final = re.compile(rb"[-!$%&'()*+,.:;=\[\]_~0-9a-zA-Z]*+")
 
 # What Hypercorn stumbles over when a client breaks the protocol while an answer is on its way: reader and writer share
 # one h11 connection. The client's fault, and the connection is closed in any case.
@@ -327,6 +329,7 @@ class SlowLane:
             self._config,
             self._context,
             connection,
+            limits=self._limits,
             is_tls=connection.is_tls,
             state={STATE_KEY: connection},
         )
@@ -433,6 +436,8 @@ class SlowLane:
             return HTTPStatus.BAD_REQUEST  # h11 would go by the chunks. Two framings are one too many
         if lengths and max(lengths) > self._limits.body_bytes_max:
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        if not all(_HOST.fullmatch(value) for name, value in scope["headers"] if name == b"host"):
+            return HTTPStatus.BAD_REQUEST
         if not scope["raw_path"]:
             return HTTPStatus.BAD_REQUEST  # Quart can't take it
         return None

@@ -1,6 +1,7 @@
 """A tiny route table, a server for it on loopback, and a client that sees bytes."""
 
 import ssl
+import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -257,7 +258,7 @@ async def serving(
                 await trio.aclose_forcefully(wire.stream)
             world.handler_may_go_on.set()
             until_stopped.cancel()
-    assert world.failures == []
+    assert not world.failures, "".join(map(_told, world.failures))
 
 
 def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
@@ -291,3 +292,7 @@ def fast_lane_for(world: World, limits: Limits) -> FastLane:
 def post(path: str, body: bytes = b"", *fields: str) -> bytes:
     lines = [f"POST {path} HTTP/1.1", "Host: bbs:8889", *fields, f"Content-Length: {len(body)}", "", ""]
     return "\r\n".join(lines).encode("latin-1") + body
+
+
+def _told(failure: Exception) -> str:
+    return "".join(traceback.format_exception(failure))
