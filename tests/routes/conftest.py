@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from bbs.http.listener import Hooks, HTTPServer
 from bbs.http.sockets import open_listeners
-from bbs.log import null_logger
+from bbs.log import Logger, null_logger
 from bbs.models import pb
 from bbs.service import Service
 from bbs.store.backend import Backend, DroppedRow
@@ -44,6 +44,7 @@ class Server:
     peers: FaultyPeers
     store: Store
     hubs: EventHubs
+    service: Service
     bugs: list[Exception] = field(default_factory=list)
     now_ns: int = NOW_NS
 
@@ -115,6 +116,7 @@ async def serving_lrps(
     *,
     fast_lane: bool,
     tls: ssl.SSLContext | None = None,
+    log: Logger | None = None,
     **circumstances: Any,
 ) -> AsyncIterator[Server]:
     """A server with the rows of ``backend``, that must have met no bug in the end. ``circumstances`` go to `Service`."""
@@ -126,12 +128,12 @@ async def serving_lrps(
     service = Service(
         backend,
         peers=peers.as_peers(),
-        log=null_logger(),
+        log=null_logger() if log is None else log,
         now_ns=lambda: running.now_ns,
         on_unrecoverable=bugs.append,
         **circumstances,
     )
-    running = Server(listeners[0].socket.getsockname()[1], peers, service.store, service.hubs, bugs)
+    running = Server(listeners[0].socket.getsockname()[1], peers, service.store, service.hubs, service, bugs)
     await service.store.load()
     http = HTTPServer(
         service.routes,

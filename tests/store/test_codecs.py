@@ -313,6 +313,10 @@ def test_json_of_the_wrong_shape_is_undecodable(record: Any, name: str, text: st
         pytest.param(actual_lrp(), {"metric_tags": "02x"}, Policy.DELETE, id="actual metric_tags"),
         pytest.param(actual_lrp(), {"presence": 3}, Policy.LEAVE_OUT, id="presence"),
         pytest.param(actual_lrp(), {"state": "DANCING"}, Policy.LEAVE_OUT, id="state"),
+        pytest.param(actual_lrp(), {"modification_tag_index": -1}, Policy.LEAVE_OUT, id="actual tag's index"),
+        pytest.param(
+            desired_lrp(), {"modification_tag_index": -1}, Policy.LEAVE_OUT, id="desired tag's index"
+        ),
         pytest.param(desired_lrp(), {"run_info": "02x"}, Policy.DELETE, id="run_info"),
         pytest.param(desired_lrp(), {"routes": ""}, Policy.LEAVE_OUT, id="routes"),
         pytest.param(desired_lrp(), {"volume_placement": "02x"}, Policy.LEAVE_OUT, id="volume_placement"),

@@ -92,6 +92,7 @@ class ActualLRPCodec(Codec):
             # Upstream reads any state and presence. Such a row may mean something to a newer version, so it stays.
             unknown = ValueError(f"{error} is not known")
             raise self.unreadable(row, "presence, state", unknown, Policy.LEAVE_OUT) from error
+        tag_index = self.tag_index(row, tag_index)
         column = "net_info"
         try:
             # Decoded and encoded again: a start compares it byte by byte with what a cell reports, and upstream's server may
@@ -131,5 +132,5 @@ class ActualLRPCodec(Codec):
             crash_reason=crash_reason,
             placement_error=placement_error,
             since_ns=since_ns or 0,
-            tag=ModificationTag(epoch=epoch, index=tag_index or 0),
+            tag=ModificationTag(epoch=epoch, index=tag_index),
         )

@@ -79,6 +79,17 @@ class Codec(ABC):
                 undecodable.append(error)
         return rows, undecodable
 
+    def tag_index(self, row: Sequence[Any], index: int | None) -> int:
+        """A modification tag's index. Upstream, where it is unsigned, skips a row in which it is negative.
+
+        Raises:
+          Undecodable: it is negative. Nobody could be told of the record: messages have no such index.
+        """
+        if index is not None and index < 0:
+            negative = ValueError(f"{index} is negative")
+            raise self.unreadable(row, "modification_tag_index", negative, Policy.LEAVE_OUT)
+        return index or 0
+
     def unreadable(self, row: Sequence[Any], column: str, error: Exception, policy: Policy) -> Undecodable:
         reason = str(error) or type(error).__name__
         return Undecodable(self.table, tuple(row[: self.key_columns]), f"{column}: {reason}", policy)

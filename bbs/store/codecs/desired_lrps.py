@@ -80,6 +80,7 @@ class DesiredLRPCodec(Codec):
             placement_tags, max_pids, update_strategy, routes, volume_placement, run_info, metric_tags,
         ) = row  # fmt: skip
 
+        index = self.tag_index(row, index)
         column, policy = "routes", Policy.LEAVE_OUT
         try:
             opened_routes = jsonc.load_routes(keyring.open(routes))
@@ -118,5 +119,5 @@ class DesiredLRPCodec(Codec):
             # Kept byte for byte, not encoded again: a newer version may have written fields that are unknown here. An update
             # writes the whole row, and would drop them.
             run_info=opened[len(ENVELOPE) :],
-            tag=ModificationTag(epoch=epoch, index=index or 0),
+            tag=ModificationTag(epoch=epoch, index=index),
         )
