@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 import trio
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from bbs.log import Logger
 from bbs.models.pb import locket_pb2 as pb
@@ -57,6 +57,7 @@ class Code(StrEnum):
     """gRPC's status codes that Locket or the way to it produce, as Go spells them. There are more."""
 
     UNKNOWN = "Unknown"
+    INTERNAL = "Internal"
     INVALID_ARGUMENT = "InvalidArgument"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     NOT_FOUND = "NotFound"
@@ -265,18 +266,34 @@ class GRPCLocket:
         return [Resource.from_wire(resource) for resource in response.resources]
 
 
-def _method(
-    channel: grpc.Channel, name: str, response_class: type[ResponseT]
-) -> "grpc.UnaryUnaryMultiCallable[Message, ResponseT]":
-    return channel.unary_unary(
-        f"/models.Locket/{name}",
-        request_serializer=lambda request: request.SerializeToString(),
-        response_deserializer=response_class.FromString,
-    )
+@dataclass(frozen=True, slots=True)
+class _Method(Generic[ResponseT]):
+    """A call of Locket's. gRPC is given bytes and gives bytes: of those that are no message it would write a traceback to
+    standard error.
+    """
+
+    ask: "grpc.UnaryUnaryMultiCallable[bytes, bytes]"
+    response_class: type[ResponseT]
+
+    def read(self, answer: bytes) -> ResponseT:
+        """
+        Raises:
+          LocketError: it is not this message. The code and the beginning of the text are Go's.
+        """
+        try:
+            return self.response_class.FromString(answer)
+        except DecodeError as error:
+            name = self.response_class.DESCRIPTOR.full_name
+            description = f"grpc: failed to unmarshal the received message: not a {name}"
+            raise LocketError(Code.INTERNAL, description) from error
+
+
+def _method(channel: grpc.Channel, name: str, response_class: type[ResponseT]) -> _Method[ResponseT]:
+    return _Method(channel.unary_unary(f"/models.Locket/{name}"), response_class)
 
 
 async def _call(
-    method: "grpc.UnaryUnaryMultiCallable[Message, ResponseT]",
+    method: _Method[ResponseT],
     request: Message,
     *,
     deadline_s: float | None,
@@ -293,8 +310,8 @@ async def _call(
         with suppress(trio.RunFinishedError):
             token.run_sync_soon(ended.set)
 
-    call = method.future(
-        request,
+    call = method.ask.future(
+        request.SerializeToString(),
         timeout=None if deadline_s is None or deadline_s > DEADLINE_MAX_S else deadline_s,
         metadata=tuple(metadata),
         wait_for_ready=wait_for_ready,
@@ -309,7 +326,7 @@ async def _call(
     # the channel and its threads, until the garbage is collected.
     if call.code() is not grpc.StatusCode.OK:
         raise _error_of(call)
-    return call.result()
+    return method.read(call.result())
 
 
 def _error_of(call: grpc.Call) -> LocketError:
