@@ -29,10 +29,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--fuzz-examples", type=int, default=None, help="how many examples are made up, new ones each time"
     )
+    group.addoption(
+        "--masters-rounds", type=int, default=None, help="how many things happen to several masters-to-be"
+    )
+    group.addoption(
+        "--masters-seed", type=int, default=None, help="repeat the order of an earlier run's rounds"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     choose_profile(config.getoption("--fuzz-examples"))
+
+
+@pytest.fixture
+def masters_rounds(request: pytest.FixtureRequest) -> int | None:
+    rounds: int | None = request.config.getoption("--masters-rounds")
+    return rounds
+
+
+@pytest.fixture
+def masters_seed(request: pytest.FixtureRequest, testrun_uid: str) -> int:
+    """The same for all tests of a run, whichever process they are in: they share out what happens between them."""
+    given: int | None = request.config.getoption("--masters-seed")
+    seed = int(testrun_uid[:5], 16) if given is None else given
+    print(f"--masters-seed {seed}")  # pytest shows it if the test fails
+    return seed
 
 
 @pytest.fixture

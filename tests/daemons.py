@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -16,6 +16,7 @@ import httpx
 import trio
 
 from bbs.client import ClientConfig, InternalBBSClient
+from bbs.tls.contexts import TLSFiles
 from bbs.tls.development import DevelopmentCerts, make_development_certs
 from tests.peers.peer_server import peer_server
 
@@ -57,6 +58,12 @@ class Surroundings:
     locket: trio.Process
     locket_address: str
     auctioneer_address: str
+
+    def tls(self) -> TLSFiles:
+        """What a peer of the daemons shows them."""
+        return TLSFiles(
+            ca_file=self.certs.ca_cert, cert_file=self.certs.server_cert, key_file=self.certs.server_key
+        )
 
     def config(self, uuid: str, **changes: Any) -> dict[str, Any]:
         """A configuration that works, with free ports of its own."""
@@ -127,16 +134,26 @@ class Daemon:
         with trio.fail_after(WAIT_MAX_S):
             while message not in self.messages():
                 assert not self.ended, "\n".join([*map(str, self.lines[-20:]), *self.other])
-                self._news = trio.Event()
-                await self._news.wait()
+                await self._wait_news()
         return self.data_of(message)
+
+    async def comes_to_log(self, message: str) -> bool:
+        """Wait, without a deadline, for that message (true) or the end of the process."""
+        while message not in self.messages():
+            if self.ended:
+                return False
+            await self._wait_news()
+        return True
+
+    async def wait_ended(self) -> None:
+        """Wait, without a deadline, for the end of the process and of its output."""
+        while not self.ended:
+            await self._wait_news()
 
     async def exit_code(self) -> int:
         """Wait for the end of the process, and of its output."""
         with trio.fail_after(WAIT_MAX_S):
-            while not self.ended:
-                self._news = trio.Event()
-                await self._news.wait()
+            await self.wait_ended()
             return await self.process.wait()
 
     async def stop(self) -> int:
@@ -152,6 +169,7 @@ class Daemon:
             cert_file=str(self.certs.client_cert),
             key_file=str(self.certs.client_key),
             retries=1,
+            max_idle_connections_per_host=64,
             request_timeout_s=30,
         )
         async with InternalBBSClient.connect(config) as client:
@@ -184,9 +202,16 @@ class Daemon:
                     self.lines.append(json.loads(line))
                 except ValueError:
                     self.other.append(line.decode(errors="replace"))
-            self._news.set()
+            self._tell()
         self.ended = True
+        self._tell()
+
+    async def _wait_news(self) -> None:
+        await self._news.wait()
+
+    def _tell(self) -> None:
         self._news.set()
+        self._news = trio.Event()
 
 
 @asynccontextmanager
@@ -222,10 +247,11 @@ async def daemon(
     config: dict[str, Any],
     *,
     program: Sequence[str] = ("-m", "bbs"),
+    environment: Mapping[str, str] | None = None,
     preexec_fn: Callable[[], None] | None = None,
 ) -> AsyncIterator[Daemon]:
-    """Killed in the end, if it has not ended by then. ``program`` is what Python is to run, and ``preexec_fn`` runs in the
-    process before it is one of ours.
+    """Killed in the end, if it has not ended by then. ``program`` is what Python is to run, ``environment`` is added to ours,
+    and ``preexec_fn`` runs in the process before it is one of ours.
     """
     file = around.tmp_path / f"{config.get('uuid', 'bbs')[:20]}.json"
     file.write_text(json.dumps(config))
@@ -233,6 +259,7 @@ async def daemon(
         [sys.executable, *program, "-config", str(file)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        env=None if environment is None else {**os.environ, **environment},
         preexec_fn=preexec_fn,
     )
     running = Daemon(process, config, around.certs)
