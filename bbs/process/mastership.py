@@ -1,16 +1,21 @@
 """How a process becomes the only one that writes, and what it does while another one is: it reads ahead."""
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
 
 from bbs.log import Logger
 from bbs.process.standby import Standby
+from bbs.store.backend import BackendUnavailable, StatementRejected
 from bbs.store.postgres import PostgresBackend
 from bbs.sync.locket.lock import Lock, LockLost
 
 GIVE_BACK_S: Final = 2.0
 """How long a process that is broken off tries to give its lock back."""
+
+LOOK_AGAIN_S: Final = 0.5
+"""Pause between attempts to ask a database that does not answer."""
 
 
 class LocketMastership:
@@ -18,12 +23,30 @@ class LocketMastership:
 
     When the lock is lost the backend is fenced first: its connection is cut, so that a transaction under way can't commit
     after another process has become master and read the rows.
+
+    ``confirm`` asks the database whether anybody else has written since the rows were loaded; it returns if not, and if
+    somebody has, whoever writes ends this process.
     """
 
-    def __init__(self, lock: Lock, backend: PostgresBackend, standby: Standby) -> None:
+    def __init__(
+        self,
+        lock: Lock,
+        backend: PostgresBackend,
+        standby: Standby,
+        *,
+        confirm: Callable[[], Awaitable[None]],
+    ) -> None:
         self._lock = lock
         self._backend = backend
         self._standby = standby
+        self._confirm = confirm
+        self._lapses_settled = 0
+        self._settling = trio.CancelScope()
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether nobody else can be master, nor can have been since the rows were loaded."""
+        return not self._lock.may_have_run_out and self._lock.lapses == self._lapses_settled
 
     async def run(self, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
         """Started when the lock is held, for which there is no deadline; stopped when it has been released.
@@ -37,6 +60,7 @@ class LocketMastership:
         async with trio.open_nursery() as nursery, self._standby.reading_ahead() as end_reading:
             until_stopped = await nursery.start(self._hold_lock)
             end_reading()
+            nursery.start_soon(self._settle_lapses)
             task_status.started(until_stopped)
 
     async def _hold_lock(self, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
@@ -53,6 +77,22 @@ class LocketMastership:
                 with trio.CancelScope(deadline=trio.current_time() + GIVE_BACK_S, shield=True):
                     await self._lock.give_back()
             raise
+        finally:
+            self._settling.cancel()
+
+    async def _settle_lapses(self) -> None:
+        """Ask the database after each lapse of the lock. Until it has answered, this process is not `is_certain`."""
+        with self._settling:
+            while True:
+                lapses = await self._lock.wait_lapse(after=self._lapses_settled)
+                try:
+                    await self._confirm()
+                except (BackendUnavailable, StatementRejected):
+                    # Whoever looks after the session has told of it, if it is no more than that.
+                    await trio.sleep(LOOK_AGAIN_S)
+                else:
+                    # Those that have come meanwhile are asked about next.
+                    self._lapses_settled = lapses
 
 
 class WriterLockMastership:

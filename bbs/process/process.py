@@ -73,7 +73,6 @@ class Process:
         until_stopped: trio.CancelScope,
     ) -> None:
         self._settings = settings
-        self._lock = lock
         self._log = log
         self._sink = sink
         self._lines = lines
@@ -127,6 +126,11 @@ class Process:
             log=log,
         )
         backend = self._backend
+        self._mastership = (
+            None
+            if lock is None
+            else LocketMastership(lock, backend, self._standby, confirm=self._confirm_mastership)
+        )
         self._key_rotation = KeyRotation(service.store, backend, keyring, metrics=metrics)
         self._takeover = Takeover(
             service.store,
@@ -144,14 +148,20 @@ class Process:
 
         The server asks before a handler is called and again before its answer is sent. A process that is stopped in between,
         or whose machine is paused, may wake up long after its lock ran out, and what the handler has read may be old by then.
-        Its renewal has not failed yet at that moment, so the clock is asked, and not whether the lock is held.
+        Its renewal has not failed yet at that moment, so the clock is asked, and not whether the lock is held. Nor does a
+        renewal that is granted then make it certain again: somebody else may have been master, and ended, while it slept.
         """
-        return self._takeover.is_loaded and (self._lock is None or not self._lock.may_have_run_out)
+        return self._takeover.is_loaded.is_set() and (self._mastership is None or self._mastership.is_certain)
+
+    async def _confirm_mastership(self) -> None:
+        """Ask the database whether somebody else has written since the rows were loaded; see `LocketMastership`."""
+        await self._takeover.is_loaded.wait()
+        await self.service.store.confirm()
 
     @property
     def port(self) -> int | None:
         """Where requests are answered; ``None`` while they are not."""
-        return self._port if self._takeover.is_loaded else None
+        return self._port if self._takeover.is_loaded.is_set() else None
 
     def members(self) -> list[Member]:
         """All members, in the order in which they start. They are stopped in the opposite order, each when the one after it
@@ -171,11 +181,7 @@ class Process:
             health = partial(serve_health, settings.health_address, log=log)
             members.append(Member("healthcheck", health))
 
-        mastership = (
-            WriterLockMastership(self._backend, self._standby, log=log)
-            if self._lock is None
-            else LocketMastership(self._lock, self._backend, self._standby)
-        )
+        mastership = self._mastership or WriterLockMastership(self._backend, self._standby, log=log)
         workpool = log.session("task-completion-workpool")
         encryptor = log.session("encryptor")
         call_back = partial(self.service.call_back, log=workpool)

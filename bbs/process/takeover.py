@@ -18,8 +18,8 @@ from bbs.store.store import Store
 class Takeover:
     """``take_writer_lock`` sees to it that nobody else writes.
 
-    `may_listen` is set when there is something to say to clients, be it 503 during a migration; `is_migrated` when the
-    tables are as this version has them, for others that use the database.
+    `is_loaded` is set when memory has all rows; `may_listen` when there is something to say to clients, be it 503 during a
+    migration; `is_migrated` when the tables are as this version has them, for others that use the database.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Takeover:
     ) -> None:
         self.may_listen = trio.Event()
         self.is_migrated = trio.Event()
-        self._is_loaded = False
+        self.is_loaded = trio.Event()
         self._store = store
         self._standby = standby
         self._audit = audit
@@ -45,11 +45,6 @@ class Takeover:
         self._metrics = metrics
         self._log = log
         self._migration_log = migration_log
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether memory has all rows."""
-        return self._is_loaded
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Started when all rows are loaded, or when they can't be since their key is unknown; then stays until cancelled.
@@ -98,5 +93,5 @@ class Takeover:
         with garbage.loading():
             rows = await self._store.load()
         self._log.info("loaded", rows=rows, duration=int((perf_counter() - began) * 1e9))
-        self._is_loaded = True
+        self.is_loaded.set()
         self.may_listen.set()

@@ -34,9 +34,13 @@ class Reconciled:
 
 @dataclass(eq=False, slots=True)
 class Comparison:
-    """A call of `Store.reconcile` that waits for the committer, which sets ``result`` and then ``done``."""
+    """A call of `Store.reconcile` that waits for the committer, which sets ``result`` and then ``done``.
+
+    ``confirms``: the committer also makes sure that the writer lock is still ours, which is all that `Store.confirm` wants.
+    """
 
     keys: Sequence[RowKey]
     announce: Announce
+    confirms: bool = False
     done: trio.Event = field(default_factory=trio.Event)
     result: Reconciled | BaseException | None = None

@@ -185,7 +185,8 @@ class PostgresBackend:
         self._on_session_lost = on_lost
 
     async def hold(self) -> None:
-        await self._cross(self._writer)
+        # Not only a look at our end of the connection: it may be a while before we hear that the other one is gone.
+        await self._cross(self._fetch, "SELECT 1")
 
     async def load(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
         async def fetch(statement: str, *parameters: object) -> list[Any]:

@@ -245,9 +245,11 @@ class Store:
         Cancellation:
           Gives up the wait; rows may be taken over all the same.
         """
+        return await self._between_batches(Comparison(keys, announce))
+
+    async def _between_batches(self, comparison: Comparison) -> Reconciled:
         if self._has_ended:
             raise BackendUnavailable(ENDED)
-        comparison = Comparison(keys, announce)
         self._comparisons.append(comparison)
         self._work.set()
         await comparison.done.wait()
@@ -263,6 +265,15 @@ class Store:
           BackendUnavailable: nothing is written any more.
         """
         await self.reconcile((), lambda rows: ())
+
+    async def confirm(self) -> None:
+        """Have the database asked, between two batches, whether the writer lock has been ours since the rows were loaded.
+
+        Raises:
+          BackendUnavailable, StatementRejected: nobody can say; ask again. If the lock was somebody else's, `run` ends with
+            `WriterLockLost`, and whoever asks has this, too.
+        """
+        await self._between_batches(Comparison((), lambda rows: (), confirms=True))
 
     async def settle(self, scope: Scope) -> None:
         """Wait until everything staged so far in ``scope`` is durable; a checkpoint only if something is staged.
@@ -365,6 +376,8 @@ class Store:
             comparison.done.set()
 
     async def _reconciled(self, comparison: Comparison) -> Reconciled:
+        if comparison.confirms:
+            await self._backend.hold()
         if not comparison.keys:
             return Reconciled([], [])
         # Rows that are staged, or to be mended, are about to be overwritten with what memory has. To take over the

@@ -6,19 +6,37 @@ from functools import partial
 
 import trio
 
+from bbs.concurrency.clearable_event import ClearableEvent
 from bbs.embedded_postgres import EmbeddedPostgres
 from bbs.embedded_postgres.postmaster import PORT as POSTGRES_PORT
 
 
+class Line:
+    """Of all connections through a proxy. While it is dead nothing that one end sends, not even its end, gets to the other;
+    it is kept, and gets there when the line is mended.
+    """
+
+    def __init__(self) -> None:
+        self.is_alive = ClearableEvent()
+        self.mend()
+
+    def cut(self) -> None:
+        self.is_alive.clear()
+
+    def mend(self) -> None:
+        self.is_alive.set()
+
+
 @asynccontextmanager
-async def tcp_proxy(server: EmbeddedPostgres) -> AsyncIterator[int]:
+async def tcp_proxy(server: EmbeddedPostgres, line: Line | None = None) -> AsyncIterator[int]:
     """The port on 127.0.0.1 that leads to ``server``. Connections end with the context."""
     path = server.socket_directory / f".s.PGSQL.{POSTGRES_PORT}"
+    line = line or Line()
 
     async def serve(client: trio.SocketStream) -> None:
         async with client, await trio.open_unix_socket(path) as upstream, trio.open_nursery() as nursery:
-            nursery.start_soon(_copy, client, upstream, nursery.cancel_scope)
-            nursery.start_soon(_copy, upstream, client, nursery.cancel_scope)
+            nursery.start_soon(_copy, client, upstream, line, nursery.cancel_scope)
+            nursery.start_soon(_copy, upstream, client, line, nursery.cancel_scope)
 
     async with trio.open_nursery() as nursery:
         [listener] = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
@@ -26,10 +44,14 @@ async def tcp_proxy(server: EmbeddedPostgres) -> AsyncIterator[int]:
         nursery.cancel_scope.cancel()
 
 
-async def _copy(source: trio.SocketStream, sink: trio.SocketStream, both: trio.CancelScope) -> None:
+async def _copy(
+    source: trio.SocketStream, sink: trio.SocketStream, line: Line, both: trio.CancelScope
+) -> None:
     try:
         async for data in source:
+            await line.is_alive.wait()
             await sink.send_all(data)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass
+    await line.is_alive.wait()
     both.cancel()

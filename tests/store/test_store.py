@@ -389,3 +389,58 @@ async def test_a_store_whose_lock_somebody_else_has_had_ends_without_a_write() -
 
     with pytest.RaisesGroup(WriterLockLost):
         await run()
+
+
+async def test_a_confirmation_asks_the_database_between_two_batches(nursery: trio.Nursery) -> None:
+    bench = Bench(nursery)
+    await nursery.start(bench.store.run)
+    bench.commit("d", change("d"))
+    await wait_all_tasks_blocked()
+    confirmed = trio.Event()
+
+    async def confirm() -> None:
+        await bench.store.confirm()
+        confirmed.set()
+
+    nursery.start_soon(confirm)
+    await wait_all_tasks_blocked()
+    assert (bench.door.held, confirmed.is_set()) == (0, False)
+
+    bench.door.open.set()
+    await wait_all_tasks_blocked()
+    assert (bench.door.held, confirmed.is_set()) == (1, True)
+
+
+async def test_a_confirmation_that_the_database_does_not_answer_can_be_asked_for_again(
+    nursery: trio.Nursery,
+) -> None:
+    bench = Bench(nursery)
+    await nursery.start(bench.store.run)
+    bench.door.holds.append(BackendUnavailable("away"))
+
+    with pytest.raises(BackendUnavailable, match="away"):
+        await bench.store.confirm()
+    await bench.store.confirm()
+
+
+async def test_who_asks_for_a_confirmation_when_the_lock_was_somebody_elses_goes_on_as_the_store_ends() -> (
+    None
+):
+    ended: list[str] = []
+
+    async def confirm(bench: Bench) -> None:
+        with pytest.raises(BackendUnavailable):
+            await bench.store.confirm()
+        ended.append("asker")
+
+    async def run() -> None:
+        async with trio.open_nursery() as nursery:
+            bench = Bench(nursery)
+            nursery.start_soon(confirm, bench)
+            await wait_all_tasks_blocked()
+            bench.door.holds.append(WriterLockLost("another process"))
+            await bench.store.run()
+
+    with pytest.RaisesGroup(WriterLockLost):
+        await run()
+    assert ended == ["asker"]

@@ -430,6 +430,32 @@ async def test_whether_the_lock_may_have_run_out_counts_from_before_it_was_asked
     assert has_run_out()
 
 
+async def test_a_renewal_that_is_granted_after_the_time_was_up_is_a_lapse(
+    running: Running, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """Somebody else may have had the lock in between; Locket does not say."""
+    just_in_time, too_late = Answer(takes_s=9.9), Answer(takes_s=10)
+    running.locket.script = [Answer(COLLISION), OK, just_in_time, OK, too_late, OK]
+    lapsed_at: list[float] = []
+
+    async def note_lapses() -> None:
+        lapses = 0
+        while True:
+            lapses = await running.lock.wait_lapse(after=lapses)
+            lapsed_at.append(round(trio.current_time(), 6))
+            assert running.lock.lapses == lapses
+            assert not running.lock.may_have_run_out
+
+    nursery.start_soon(note_lapses)
+    await run_for(running, 44, nursery)
+    await stop(running)
+    nursery.cancel_scope.cancel()
+
+    # Granted at 5, asked for again at 10, granted at 19.9 and until 25. Again at 24.9, so until 39.9; asked for at 29.9.
+    assert lapsed_at == [39.9]
+    assert running.said.count("renewed-late") == 1
+
+
 async def test_a_lock_whose_run_was_cancelled_can_be_given_back(
     running: Running, autojump_clock: MockClock
 ) -> None:

@@ -56,6 +56,8 @@ class Lock:
         self._now_s = now_s
         self._is_held = False
         self._granted_until_s = -inf
+        self._lapses = 0
+        self._lapsed = trio.Event()
 
     @property
     def is_held(self) -> bool:
@@ -70,6 +72,21 @@ class Lock:
         before its next renewal can fail.
         """
         return self._now_s() >= self._granted_until_s
+
+    @property
+    def lapses(self) -> int:
+        """How often a renewal was granted so late that somebody else may have had the lock in between, and let go of it.
+
+        Locket says nothing of that: a lock that nobody has is granted to whoever asks. So each of them says that what this
+        server knows may be old, although the lock is its own now.
+        """
+        return self._lapses
+
+    async def wait_lapse(self, *, after: int) -> int:
+        """Wait until there have been more `lapses` than ``after``; how many there have been."""
+        while self._lapses <= after:
+            await self._lapsed.wait()
+        return self._lapses
 
     async def run(self, *, task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED) -> None:
         """Take the lock and keep it. Started once it is ours, with a scope: when that is cancelled, release it.
@@ -174,6 +191,11 @@ class Lock:
             deadline_s=deadline_s,
             wait_for_ready=wait_for_ready,
         )
+        if self._is_held and self.may_have_run_out:
+            self._lapses += 1
+            self._log.info("renewed-late", {"request-uuid": request_uuid})
+            self._lapsed.set()
+            self._lapsed = trio.Event()
         self._granted_until_s = asked_s + self._ttl_s
 
     def _acquired(self) -> None:
