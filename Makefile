@@ -27,7 +27,7 @@ COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 
 # What needs seconds.
 QUICK := -m 'not postgres and not slow'
 
-.PHONY: help setup serve test test-fast test-interpreters check sim format proto wheel lock audit perf clean
+.PHONY: help setup serve test faketime test-fast test-interpreters check sim format proto wheel lock audit perf clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -59,6 +59,12 @@ check: $(STAMP)  ## formatting, lint, strict types
 
 test: $(STAMP) check  ## everything, as CI runs it
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+# The tests of clocks that jump are skipped without it. Not a Python package: it is loaded before the interpreter is.
+faketime:  ## install libfaketime, where Debian's packages are and we may
+	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || \
+	  { apt-get update -qq && apt-get install -y -qq libfaketime; } >/dev/null 2>&1 || \
+	  echo "libfaketime could not be installed: tests of clock jumps are skipped"
 
 test-fast: $(STAMP)  ## the suite that needs seconds: no Postgres, nothing slow
 	$(BIN)/python -m pytest $(QUICK)

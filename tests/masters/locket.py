@@ -14,14 +14,16 @@ from bbs.tls.contexts import TLSFiles
 
 
 class ObedientTable(LocketTable):
-    """While ``refuses`` is set nobody is given the lock, and nobody can renew it."""
+    """While ``refuses`` is set nobody is given the lock, and nobody can renew it. ``renewals`` counts grants to whoever has it or gets it."""
 
     refuses = False
+    renewals = 0
 
     def lock(self, resource: Resource, *, ttl_s: int) -> None:
         if self.refuses and resource.key == KEY:
             raise LocketError(Code.UNKNOWN, "refused by the test")
         super().lock(resource, ttl_s=ttl_s)
+        self.renewals += resource.key == KEY
 
 
 class ObedientLocket:
