@@ -1,131 +1,25 @@
 """kill -9 at random moments under mixed writes: what was acknowledged is there, and nothing is half there.
 
-Each writer has a process of its own and does one thing after the other to it, so it knows what it may find after the kill:
-the state that was acknowledged last or, if a request was under way, what that would have made of it. Nothing else.
-`--kill-rounds` says how often; `--kill-seed` repeats a run's choices, though not the moments at which the server dies.
+What the writers know, and what is compared with it, is `tests/acknowledged_writes.py`. `--kill-rounds` says how often;
+`--kill-seed` repeats a run's choices, though not the moments at which the server dies.
 """
 
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import asyncpg
 import pytest
 import trio
-from trio_asyncio import aio_as_trio
 
-from bbs.client import EventSourceError, InternalBBSClient, RunningReport, TransportError
 from bbs.commands.local_keyring import local_keyring
-from bbs.log import null_logger
-from bbs.models import pb
-from bbs.models.actual_lrp import ActualLRP
-from bbs.models.desired_lrp import DesiredLRP
-from bbs.models.errors import RequestTimeout
-from bbs.models.outcome import Record
-from bbs.models.versions import with_metrics_guid
-from bbs.store.asyncio_loop import open_asyncio_loop
-from bbs.store.codecs import CODECS
+from tests.acknowledged_writes import Watcher, Writer, look
 from tests.processes import running_bbs
-from tests.records import desired_message
 
 WRITERS: Final = 16
 LIFE: Final = (1, 300)
 """How many requests a server answers before it is killed, in the middle of fifteen others."""
 LIFE_MAX_S: Final = 60.0
-GONE: Final = (TransportError, RequestTimeout, EventSourceError)
-"""What a client meets when its server dies."""
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What there is of one process: the annotation of its DesiredLRP, and the state and instance guid of its one row."""
-
-    annotation: str | None = None
-    row: tuple[str, str] | None = None
-
-
-Effect = Callable[[State], State]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One request, and what it makes of the state once it is durable."""
-
-    send: Callable[[InternalBBSClient], Any]
-    effect: Effect
-
-
-@dataclass
-class Writer:
-    """``under_way`` is the request that has not been answered."""
-
-    process_guid: str
-    random: random.Random
-    state: State = State()
-    under_way: Step | None = None
-    acknowledged: int = 0
-    count: int = 0
-
-    async def write(self, client: InternalBBSClient, on_answer: Callable[[], None]) -> None:
-        """One step after the other, until the server is gone."""
-        try:
-            while True:
-                self.under_way = self.random.choice(list(self._steps()))
-                await self.under_way.send(client)
-                self.state = self.under_way.effect(self.state)
-                self.under_way = None
-                self.acknowledged += 1
-                on_answer()
-        except GONE:
-            pass
-
-    def possible(self) -> list[State]:
-        """What may be found after the server's death."""
-        return [self.state] if self.under_way is None else [self.state, self.under_way.effect(self.state)]
-
-    def _steps(self) -> Iterator[Step]:
-        """What this writer may do now without being refused."""
-        self.count += 1
-        guid, text = self.process_guid, f"annotation {self.count}"
-        key = pb.ActualLRPKey(process_guid=guid, index=0, domain="d")
-        if self.state.annotation is None:
-            lrp = desired_message(guid, annotation=text)
-            yield Step(
-                lambda client: client.desire_lrp(lrp),
-                lambda state: State(text, state.row or ("UNCLAIMED", "")),
-            )
-        else:
-            update = pb.DesiredLRPUpdate(annotation=text)
-            yield Step(
-                lambda client: client.update_desired_lrp(guid, update),
-                lambda state: replace(state, annotation=text),
-            )
-            yield Step(
-                lambda client: client.remove_desired_lrp(guid),
-                lambda state: State(None, None if state.row == ("UNCLAIMED", "") else state.row),
-            )
-        if self.state.row is None:
-            return
-        state, instance = self.state.row
-        if state == "UNCLAIMED":
-            instance = f"instance {self.count}"
-        instance_key = pb.ActualLRPInstanceKey(instance_guid=instance, cell_id="c")
-        report = RunningReport(net_info=pb.ActualLRPNetInfo(address="10.0.0.1"), routable=True)
-        yield Step(
-            lambda client: client.claim_actual_lrp(key, instance_key),
-            lambda state: replace(state, row=("CLAIMED", instance)),
-        )
-        yield Step(
-            lambda client: client.start_actual_lrp(key, instance_key, report),
-            lambda state: replace(state, row=("RUNNING", instance)),
-        )
-        if state != "UNCLAIMED":
-            yield Step(
-                lambda client: client.remove_actual_lrp(key, instance_key),
-                lambda state: replace(state, row=None),
-            )
 
 
 @dataclass
@@ -141,100 +35,6 @@ class KillAfter:
             self.server.kill()
 
 
-@dataclass
-class Watcher:
-    """Remembers the newest tag of each record that an event told of, and which records an event said are gone."""
-
-    told: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
-    events: int = 0
-
-    async def watch(self, client: InternalBBSClient, task_status: trio.TaskStatus[None]) -> None:
-        try:
-            async with await client.subscribe_to_instance_events() as events:
-                task_status.started()
-                while True:
-                    self._note((await events.next()).message)
-        except GONE:
-            pass
-
-    def _note(self, message: Any) -> None:
-        self.events += 1
-        match message:
-            case pb.DesiredLRPCreatedEvent(desired_lrp=lrp) | pb.DesiredLRPChangedEvent(after=lrp):
-                self._newest("desired", lrp.process_guid, lrp.modification_tag)
-            case pb.DesiredLRPRemovedEvent(desired_lrp=lrp):
-                self.told.pop(("desired", lrp.process_guid), None)
-            case pb.ActualLRPInstanceCreatedEvent(actual_lrp=lrp):
-                self._newest("actual", lrp.actual_lrp_key.process_guid, lrp.modification_tag)
-            case pb.ActualLRPInstanceChangedEvent():
-                key, tag = message.actual_lrp_key, message.after.modification_tag
-                self._newest("actual", key.process_guid, tag)
-            case pb.ActualLRPInstanceRemovedEvent(actual_lrp=lrp):
-                self.told.pop(("actual", lrp.actual_lrp_key.process_guid), None)
-
-    def _newest(self, kind: str, process_guid: str, tag: pb.ModificationTag) -> None:
-        self.told[kind, process_guid] = (tag.epoch, tag.index)
-
-    def must_not_be_contradicted(self, found: dict[tuple[str, str], pb.ModificationTag]) -> None:
-        """What an event told of is there in this version or a later one, unless it went after that."""
-        for about, (epoch, index) in self.told.items():
-            tag = found.get(about)
-            if tag is not None and tag.epoch == epoch:
-                assert tag.index >= index, (
-                    f"an event told of version {index} of {about}, and there is {tag.index}"
-                )
-
-
-async def rows_in_database(url: str, home: Path) -> dict[type[Record], list[Record]]:
-    """All LRPs as another server would read them."""
-    keyring = local_keyring(home / "data")
-
-    async def fetch() -> dict[type[Record], list[Record]]:
-        connection = await asyncpg.connect(url)
-        try:
-            found: dict[type[Record], list[Record]] = {}
-            for record_class in (DesiredLRP, ActualLRP):
-                codec = CODECS[record_class]
-                names = ", ".join(column.name for column in codec.columns)
-                stored = await connection.fetch(f"SELECT {names} FROM {codec.table}")
-                found[record_class] = [codec.decode(tuple(row), keyring) for row in stored]
-            return found
-        finally:
-            await connection.close()
-
-    async with open_asyncio_loop(null_logger()):
-        rows: dict[type[Record], list[Record]] = await aio_as_trio(fetch)()
-        return rows
-
-
-async def look(
-    client: InternalBBSClient, writers: list[Writer], watcher: Watcher, url: str, home: Path
-) -> None:
-    """Compare what the server has after its restart with the writers' models, the events, and the database."""
-    desired = {lrp.process_guid: lrp for lrp in await client.desired_lrps()}
-    actual = {lrp.actual_lrp_key.process_guid: lrp for lrp in await client.actual_lrps()}
-    for writer in writers:
-        lrp, row = desired.get(writer.process_guid), actual.get(writer.process_guid)
-        found = State(
-            None if lrp is None else lrp.annotation,
-            None if row is None else (row.state, row.actual_lrp_instance_key.instance_guid),
-        )
-        assert found in writer.possible(), writer.process_guid
-        writer.state, writer.under_way = found, None
-    watcher.must_not_be_contradicted(
-        {("desired", guid): lrp.modification_tag for guid, lrp in desired.items()}
-        | {("actual", guid): lrp.modification_tag for guid, lrp in actual.items()}
-    )
-    stored = await rows_in_database(url, home)
-    for record in stored[DesiredLRP]:
-        assert isinstance(record, DesiredLRP)
-        assert desired.pop(record.process_guid) == with_metrics_guid(record.message())
-    for record in stored[ActualLRP]:
-        assert isinstance(record, ActualLRP)
-        assert actual.pop(record.process_guid) == record.message()
-    assert (desired, actual) == ({}, {}), "in memory, and not in the database"
-
-
 @pytest.mark.slow
 async def test_what_was_acknowledged_outlives_a_kill(
     tmp_path: Path, database_url: str, kill_rounds: int, kill_seed: int
@@ -242,10 +42,11 @@ async def test_what_was_acknowledged_outlives_a_kill(
     chance = random.Random(kill_seed)
     writers = [Writer(f"w{number}", random.Random(chance.random())) for number in range(WRITERS)]
     watcher = Watcher()
+    keyring = local_keyring(tmp_path / "data")
     interrupted = 0
     for _ in range(kill_rounds):
         async with running_bbs(tmp_path, "--database-url", database_url) as bbs, bbs.client() as client:
-            await look(client, writers, watcher, database_url, tmp_path)
+            await look(client, writers, watcher, database_url, keyring)
             watcher = Watcher()
             kill = KillAfter(chance.randint(*LIFE), bbs.process)
             with trio.fail_after(LIFE_MAX_S):
@@ -255,7 +56,7 @@ async def test_what_was_acknowledged_outlives_a_kill(
                         nursery.start_soon(writer.write, client, kill.answered)
             interrupted += sum(writer.under_way is not None for writer in writers)
     async with running_bbs(tmp_path, "--database-url", database_url) as bbs, bbs.client() as client:
-        await look(client, writers, watcher, database_url, tmp_path)
+        await look(client, writers, watcher, database_url, keyring)
 
     # Else the rounds have shown nothing.
     assert min(writer.acknowledged for writer in writers) > kill_rounds // 2
