@@ -10,14 +10,16 @@ import getpass
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
 import asyncpg
 
+from bbs.store.connecting import first_to_let_us_in
 from bbs.store.driver_errors import driver_text
 
 SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -80,6 +82,9 @@ _FINAL_ANSWERS: Final = (
 )
 
 
+Admit: TypeAlias = Callable[["asyncpg.Connection[Any]"], Awaitable[None]]
+
+
 class BadConnectionString(ValueError):
     """The connection string can't be used. The text never contains the string, which holds a password."""
 
@@ -95,7 +100,8 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DSN:
-    """A connection string, understood. ``attempts`` are to be made in order; ``connect_timeout_s`` is for each.
+    """A connection string, understood. ``attempts`` on one server are made in order; several servers are asked a moment
+    apart (`bbs.store.connecting`). ``connect_timeout_s`` is for each attempt.
 
     ``server_settings`` are sent to the server as they are.
     """
@@ -125,24 +131,64 @@ class DSN:
             "server_settings": dict(self.server_settings),
         }
 
-    async def connect(self, *, timeout_s: float, **more: Any) -> "asyncpg.Connection[Any]":
+    @property
+    def servers(self) -> tuple[tuple[Attempt, ...], ...]:
+        """The attempts, server by server."""
+        return tuple(
+            tuple(attempts)
+            for _, attempts in groupby(self.attempts, lambda attempt: (attempt.host, attempt.port))
+        )
+
+    @property
+    def where(self) -> str:
+        """All servers, for people."""
+        return ", ".join(f"{server[0].host}:{server[0].port}" for server in self.servers)
+
+    @property
+    def has_standbys(self) -> bool:
+        """Whether it names several servers, of which one can be written to: another one may, in a while."""
+        return len(self.servers) > 1 and self.target_session_attrs in ("read-write", "primary")
+
+    async def connect(
+        self, *, timeout_s: float, admit: Admit | None = None, **more: Any
+    ) -> "asyncpg.Connection[Any]":
         """Connect to the first server that lets us. Runs under asyncio. ``timeout_s`` is the most for one attempt.
+
+        ``admit`` looks at a new connection, and raises if it will not do; that is as if the server had refused us. It has to
+        end by itself.
 
         Raises:
           Exception: whatever the last attempt failed with; `bbs.store.driver_errors` knows what it means.
         """
         if self.connect_timeout_s is not None:
             timeout_s = min(timeout_s, self.connect_timeout_s)
-        for attempt in self.attempts[:-1]:
-            try:
-                return await _connect(**self.arguments(attempt), timeout=timeout_s, **more)
-            except _FINAL_ANSWERS:
-                raise
-            except Exception:
-                # Also what a server makes the driver stumble over: the next one may do better, and the last one's
-                # failure is raised.
-                continue
-        return await _connect(**self.arguments(self.attempts[-1]), timeout=timeout_s, **more)
+
+        async def connect_to(server: Sequence[Attempt]) -> "asyncpg.Connection[Any]":
+            for number, attempt in enumerate(server, start=1):
+                try:
+                    connection = await _connect(**self.arguments(attempt), timeout=timeout_s, **more)
+                    break
+                except _FINAL_ANSWERS:
+                    raise
+                except Exception:
+                    # Also what a server makes the driver stumble over: the next attempt may do better, and the last one's
+                    # failure is raised.
+                    if number == len(server):
+                        raise
+            if admit is not None:
+                try:
+                    await admit(connection)
+                except BaseException:
+                    connection.terminate()
+                    raise
+            return connection
+
+        return await first_to_let_us_in(
+            self.servers,
+            connect_to,
+            abandon=lambda connection: connection.terminate(),
+            is_final=lambda failure: isinstance(failure, _FINAL_ANSWERS),
+        )
 
     async def open_session(self, *, timeout_s: float, **more: Any) -> "asyncpg.Connection[Any]":
         """As `connect`, but a server that refuses us is as good as away: its words are about us, and not about a row.

@@ -11,6 +11,10 @@ reconnect the token must still be there. If it is not, somebody else was master 
 To hold the lock again proves nothing about the time in between: without the token a process whose connection was broken
 for a minute would go on with rows that another master has changed since, and overwrite them.
 
+A commit is good when Postgres says so; on a cluster with synchronous replication that is when a standby has it. The warning
+that it has not makes the commit count as one of which nothing is known. `bbs.store.primaries` is what else is to be known of
+clusters, `bbs.store.kept_sessions` why a pooler in transaction mode is turned away.
+
 A server may notice a broken connection late. Two things keep that from holding the lock for hours: the session asks
 for TCP keep-alives, and a process that reconnects ends its own former session first.
 """
@@ -39,7 +43,9 @@ from bbs.store.codecs.columns import Values
 from bbs.store.crypto import Keyring
 from bbs.store.driver_errors import meaning
 from bbs.store.dsn import DSN
+from bbs.store.kept_sessions import session_must_be_kept
 from bbs.store.key_check import check_keys
+from bbs.store.primaries import Primaries
 from bbs.store.query_statistics import QueryCounts, QueryStatistics
 from bbs.store.side_connection import SideConnection
 from bbs.store.statements import TableWrite, batch_statement, rows_statement
@@ -55,6 +61,10 @@ RECONNECT_POLL_S: Final = 0.05
 """Pause between a writer's attempts to get its lock back: a session that was told to end needs a moment."""
 
 CLOSE_S: Final = 2.0
+
+SYNCHRONOUS_REPLICATION: Final = "syncrep.c"
+"""The part of Postgres that makes a commit wait for a standby. It warns when that wait is broken off (by somebody's
+``pg_cancel_backend``, say) and then calls the commit a success, though only this server has it."""
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -120,6 +130,8 @@ class PostgresBackend:
         self._coming: asyncio.Future[list[Any]] | None = None
         self._on_migration = on_migration
         self._on_session_lost: Callable[[], None] = lambda: None
+        self._primaries = Primaries(dsn)
+        self._is_unreplicated = False
 
     # What follows runs under Trio, up to the next such line.
 
@@ -335,6 +347,7 @@ class PostgresBackend:
             self._connection.terminate()
         self._connection = None
         self._holds_lock = False
+        self._is_unreplicated = False
 
     def _terminated(self, connection: object) -> None:
         """Called by the driver when a session is over. A session that we abandoned ourselves is not `_connection` any more,
@@ -355,7 +368,9 @@ class PostgresBackend:
             await asyncio.wait((coming,))
             if self._coming is coming:
                 self._coming = None
-        return await work()
+        result = await self._primaries.while_primary(work, in_session=self._is_connected)
+        self._must_be_replicated()
+        return result
 
     async def _connected(self) -> "asyncpg.Connection[Any]":
         if self._connection is not None and not self._connection.is_closed():
@@ -363,9 +378,13 @@ class PostgresBackend:
         self._abandon()
         # Our statements are few and always the same, so they may stay prepared for as long as the session lasts.
         self._connection = connection = await self._dsn.open_session(
-            timeout_s=self._connect_s, command_timeout=self._statement_s, max_cached_statement_lifetime=0
+            timeout_s=self._connect_s,
+            admit=self._admit,
+            command_timeout=self._statement_s,
+            max_cached_statement_lifetime=0,
         )
         connection.add_termination_listener(self._terminated)
+        connection.add_log_listener(self._noticed)
         self._connects += 1
         row = await connection.fetchrow(_SESSION)
         assert row is not None
@@ -373,6 +392,22 @@ class PostgresBackend:
         if self._locked_session_pid is not None:
             await self._end_sessions(self._locked_session_pid)
         return connection
+
+    async def _admit(self, connection: "asyncpg.Connection[Any]") -> None:
+        await session_must_be_kept(
+            connection, partial(self._dsn.open_session, timeout_s=self._connect_s), where=self._dsn.where
+        )
+        await self._primaries.admit(connection)
+
+    def _noticed(self, connection: object, notice: asyncpg.PostgresLogMessage) -> None:
+        """Called by the driver, before it returns from the statement that the server has something to say about."""
+        source = getattr(notice, "server_source_filename", None)
+        if connection is self._connection and source == SYNCHRONOUS_REPLICATION:
+            self._is_unreplicated = True
+
+    def _must_be_replicated(self) -> None:
+        if self._is_unreplicated:
+            raise ConnectionError("a commit's wait for its standby was broken off, so it may not be there")
 
     async def _try_to_become_writer(self) -> bool:
         """Take the lock, unless somebody else has it.
@@ -396,6 +431,7 @@ class PostgresBackend:
         if not self._token_written:
             await schema.migrate(connection, self._keyring, tell=self._on_migration)
             await schema.configure(connection, WRITER_TOKEN_ID, self._token)
+            self._must_be_replicated()
             self._token_written = True
         self._holds_lock = True
         return True

@@ -1,0 +1,117 @@
+"""Which server of a cluster is the primary, and whether it still is.
+
+When Postgres fails over, the former primary may be gone without a word, or hang: nothing tells us that our session there is
+over, and a statement waits until its time is up. Meanwhile another server may have been made the primary. So while a
+statement is slow, the servers that the connection string names are asked whether one of them is on a *later timeline*:
+Postgres counts the timeline up with each promotion, so that one has taken over from ours.
+
+The former primary may also go on as if nothing had happened, when it was cut off from whatever demotes it. With synchronous
+replication it can't commit any more; but to go back to it would be in vain. So a session on an earlier timeline than one we
+have seen is not admitted.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import asyncpg
+
+from bbs.store.dsn import DSN
+
+PATIENCE_S: Final = 0.5
+"""How long a statement may take before the other servers are asked. It costs nothing but a few connections."""
+
+LOOK_S: Final = 1.0
+"""How long a server may take to answer then, and the pause between two looks."""
+
+TIMELINE_S: Final = 3.0
+
+T = TypeVar("T")
+
+# The first eight digits of the name of the file that the log is written to now.
+_TIMELINE: Final = "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
+
+
+class Superseded(ConnectionError):
+    """Another server is the primary now."""
+
+
+class Primaries:
+    """What one session's owner knows of them. Runs under asyncio. Does nothing if ``dsn`` names no standbys."""
+
+    def __init__(self, dsn: DSN) -> None:
+        self._dsn = dsn
+        self._timeline = 0  # the latest we have seen
+
+    async def admit(self, connection: "asyncpg.Connection[Any]") -> None:
+        """Look at a new session.
+
+        Raises:
+          Superseded: its server was the primary before one that we have seen.
+        """
+        if not self._dsn.has_standbys:
+            return
+        timeline = await _timeline(connection)
+        if timeline is None:
+            return
+        if timeline < self._timeline:
+            raise Superseded(
+                f"this server was the primary on timeline {timeline}; there has been one on {self._timeline} since"
+            )
+        self._timeline = timeline
+
+    async def while_primary(self, work: Callable[[], Awaitable[T]], *, in_session: Callable[[], bool]) -> T:
+        """Do ``work`` in a session. It is broken off when another server turns out to be the primary. ``in_session`` says
+        whether there is a session just now.
+
+        Raises:
+          Superseded: so it was.
+          Exception: whatever ``work`` failed with.
+        """
+        if not self._dsn.has_standbys:
+            return await work()
+        working = asyncio.ensure_future(work())
+        tasks: list[asyncio.Future[Any]] = [working]
+        try:
+            done, _ = await asyncio.wait(tasks, timeout=PATIENCE_S)
+            if not done:
+                looking = asyncio.ensure_future(self._find_successor(in_session))
+                tasks.append(looking)
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                if not working.done():
+                    raise Superseded("another server has become the primary")
+            return working.result()
+        finally:
+            unfinished = [task for task in tasks if not task.done()]
+            for task in unfinished:
+                task.cancel()
+            if unfinished:
+                await asyncio.wait(unfinished)
+
+    async def _find_successor(self, in_session: Callable[[], bool]) -> None:
+        """Return when some server is the primary on a later timeline than our session's."""
+        while True:
+            if in_session() and self._timeline:
+                try:
+                    found = await self._dsn.open_session(timeout_s=LOOK_S, admit=self._must_be_later)
+                except Exception:
+                    # Whatever keeps us from asking, our session is all that we have.
+                    pass
+                else:
+                    found.terminate()
+                    if in_session():
+                        return
+            await asyncio.sleep(LOOK_S)
+
+    async def _must_be_later(self, connection: "asyncpg.Connection[Any]") -> None:
+        timeline = await _timeline(connection)
+        if timeline is None or timeline <= self._timeline:
+            raise ConnectionError("this is no later primary")
+
+
+async def _timeline(connection: "asyncpg.Connection[Any]") -> int | None:
+    """None if the server does not say: not every service that speaks Postgres has a log of this kind."""
+    try:
+        return int(await connection.fetchval(_TIMELINE, timeout=TIMELINE_S), 16)
+    except asyncpg.PostgresError:
+        return None
