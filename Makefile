@@ -13,6 +13,7 @@ POINTS ?=
 RESULTS ?= perf/results
 SEED ?=
 SEEDS ?= 20
+FAILURES ?= 20
 ONLY ?=
 JOBS ?= 2
 # Whatever is installed is in a lock, with the hash of each of its files. `--only-binary`: a package that had to be built
@@ -20,6 +21,8 @@ JOBS ?= 2
 INSTALL := -m pip install --quiet --quiet --no-input --disable-pip-version-check --root-user-action=ignore
 LOCKED := $(INSTALL) --require-hashes --only-binary :all: -r
 TOOLS := .venv-tools
+# Patroni, for the tests of a cluster that fails over.
+CLUSTER := .venv-cluster
 # `make lock UPGRADE=--upgrade` for newer versions.
 UPGRADE ?=
 COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -27,7 +30,7 @@ COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 
 # What needs seconds.
 QUICK := -m 'not postgres and not slow'
 
-.PHONY: help setup serve test faketime test-fast test-interpreters check sim format proto wheel lock audit perf clean
+.PHONY: help setup serve test faketime test-fast test-interpreters check sim cluster cluster-packages format proto wheel lock audit perf clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -57,7 +60,7 @@ check: $(STAMP)  ## formatting, lint, strict types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: $(STAMP) check  ## everything, as CI runs it
+test: $(STAMP) check cluster-packages  ## everything, as CI runs it
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 # The tests of clocks that jump are skipped without it. Not a Python package: it is loaded before the interpreter is.
@@ -74,6 +77,24 @@ test-interpreters:  ## test-fast on every Python that is supported and found, ea
 
 sim: $(STAMP)  ## the simulated fleet with more seeds (SEEDS=50), or one again (SEED=7 ONLY=chaos)
 	SIM_SEED=$(SEED) SIM_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation $(if $(ONLY),-k $(ONLY))
+
+# etcd is a package of Debian's, and PgBouncer too: installed if root may, else taken from where they are, if they are. What is
+# missing then is said here, and by the tests that are skipped for it.
+cluster-packages: $(STAMP)
+	@$(MAKE) --no-print-directory $(CLUSTER)/.installed || echo "no Patroni: see above"
+	@$(BIN)/python -m tests.cluster.packages --install
+
+# Patroni's client for etcd and its ydiff come as source only. They are built from the files that the lock names, with what
+# the other lock names.
+$(CLUSTER)/.installed: locks/cluster.txt locks/cluster-build.txt
+	@$(PYTHON) -m venv $(CLUSTER)
+	@$(CLUSTER)/bin/python $(LOCKED) locks/cluster-build.txt
+	@$(CLUSTER)/bin/python $(INSTALL) --require-hashes --only-binary :all: --no-binary python-etcd,ydiff --no-build-isolation \
+	  -r locks/cluster.txt
+	@touch $@
+
+cluster: cluster-packages  ## a Patroni cluster that is failed over again and again under writes (FAILURES=20 SEED=7)
+	$(BIN)/python -m tests.cluster --rounds $(FAILURES) $(if $(SEED),--seed $(SEED))
 
 proto: $(STAMP)  ## regenerate bbs/models/pb from its .proto files
 	$(BIN)/python tools/generate_protos.py
@@ -93,6 +114,8 @@ lock: $(TOOLS)/.installed  ## write locks/ again after a change in pyproject.tom
 	$(COMPILE) -c locks/dev.txt pyproject.toml -o locks/server.txt
 	$(COMPILE) -c locks/dev.txt --extra perf pyproject.toml -o locks/perf.txt
 	$(COMPILE) --group tools -o locks/tools.txt
+	$(COMPILE) --group cluster -o locks/cluster.txt
+	$(COMPILE) --group cluster-build -o locks/cluster-build.txt
 
 # AUDIT='--vulnerability-service osv' asks another source than the package index.
 AUDIT ?=
@@ -109,4 +132,4 @@ perf: $(STAMP)-perf  ## every figure of docs/performance.md again: a page and JS
 	@echo "$(RESULTS)/page.html has the plots, $(RESULTS)/figures.json each round"
 
 clean:  ## remove the virtual environments and caches; ./bbs-data stays
-	rm -rf $(VENV) $(VENV)-3.* $(TOOLS) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-3.* $(TOOLS) $(CLUSTER) .mypy_cache .pytest_cache .ruff_cache .hypothesis

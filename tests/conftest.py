@@ -35,6 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--masters-seed", type=int, default=None, help="repeat the order of an earlier run's rounds"
     )
+    group.addoption("--cluster-seed", type=int, default=None, help="what clients of a failing cluster choose")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -54,6 +55,12 @@ def masters_seed(request: pytest.FixtureRequest, testrun_uid: str) -> int:
     seed = int(testrun_uid[:5], 16) if given is None else given
     print(f"--masters-seed {seed}")  # pytest shows it if the test fails
     return seed
+
+
+@pytest.fixture
+def cluster_seed(request: pytest.FixtureRequest) -> int | None:
+    given: int | None = request.config.getoption("--cluster-seed")
+    return given
 
 
 @pytest.fixture

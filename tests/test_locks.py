@@ -20,6 +20,8 @@ ASKED_FOR = {
     "dev": [*OWN, *EXTRAS["dev"], *GROUPS["build"], *PYPROJECT["build-system"]["requires"]],
     "perf": [*OWN, *EXTRAS["perf"]],
     "tools": GROUPS["tools"],
+    "cluster": GROUPS["cluster"],
+    "cluster-build": GROUPS["cluster-build"],
 }
 FILES = {path.stem: path for path in locks.LOCKS.glob("*.txt")}
 

