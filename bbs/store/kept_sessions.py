@@ -54,8 +54,12 @@ async def session_must_be_kept(
     """
     try:
         own = await _backend(connection)
-    except asyncpg.ProtocolViolationError as refusal:
-        # No Postgres refuses a transaction; PgBouncer in statement mode does.
+    except asyncpg.PostgresConnectionError as refusal:
+        if not isinstance(refusal, asyncpg.ProtocolViolationError) and not isinstance(
+            refusal.__cause__, asyncpg.ProtocolViolationError
+        ):
+            raise
+        # No Postgres refuses a transaction; PgBouncer in statement mode does, and hangs up.
         raise SessionNotKept(_advice(where, f"it does not allow transactions: {words(refusal)}")) from refusal
     if own.pid == connection.get_server_pid():
         return
