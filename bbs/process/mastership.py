@@ -107,12 +107,25 @@ class WriterLockMastership:
         """Started when the writer lock is held, for which there is no deadline. It is held until the backend is closed.
 
         Raises:
-          BackendUnavailable, SchemaError, StatementRejected: in a group; as `PostgresBackend.acquire_writer_lock`, which also
-            makes the schema ready.
+          BackendUnavailable: in a group; the database was not there from the beginning.
+          SchemaError, StatementRejected: in a group; as `PostgresBackend.acquire_writer_lock`, which also makes the schema
+            ready.
         """
         self._log.info("waiting-for-writer-lock")
         async with self._standby.reading_ahead():
-            await self._backend.acquire_writer_lock()
+            await self._acquire()
         self._log.info("acquired-writer-lock")
         task_status.started()
         await trio.sleep_forever()
+
+    async def _acquire(self) -> None:
+        while True:
+            try:
+                await self._backend.acquire_writer_lock()
+                return
+            except BackendUnavailable as trouble:
+                # One that never was there may be a slip of whoever gave its address. A standby can wait for another.
+                if self._backend.statistics().connects == 0:
+                    raise
+                self._log.error("failed-to-acquire-writer-lock", error=trouble)
+            await trio.sleep(LOOK_AGAIN_S)

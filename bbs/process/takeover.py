@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
+from typing import Final
 
 import trio
 
@@ -12,7 +13,13 @@ from bbs.metrics.metrics import Metrics
 from bbs.process import garbage
 from bbs.process.key_rotation import KeyRotation
 from bbs.process.standby import Standby
+from bbs.store.backend import BackendUnavailable
 from bbs.store.store import Store
+
+TAKEOVER_RETRY_S: Final = 120.0
+"""How long a new master waits for a database that is away. The machine that was lost may have had the former master *and* the
+primary of a Postgres cluster, which takes longer to fail over than Locket's lock does."""
+RETRY_PAUSE_S: Final = 0.5
 
 
 class Takeover:
@@ -50,14 +57,14 @@ class Takeover:
         """Started when all rows are loaded, or when they can't be since their key is unknown; then stays until cancelled.
 
         Raises:
-          BackendUnavailable, StatementRejected, WriterLockLost, SchemaError, KeysDoNotFit: the database can't be had or
-            read.
+          BackendUnavailable: the database was away for `TAKEOVER_RETRY_S`.
+          StatementRejected, WriterLockLost, SchemaError, KeysDoNotFit: the database can't be had or read.
         """
         log = self._migration_log
         log.info("starting")
         began = perf_counter()
         try:
-            await self._load()
+            await self._load_when_it_is_there()
             self._metrics.migrated(perf_counter() - began)
             log.info("finished-migrations")
             self.is_migrated.set()
@@ -78,6 +85,19 @@ class Takeover:
         """
         self._migration_log.info(action, data)
         self.may_listen.set()
+
+    async def _load_when_it_is_there(self) -> None:
+        deadline = trio.current_time() + TAKEOVER_RETRY_S
+        while True:
+            try:
+                await self._load()
+                return
+            except BackendUnavailable as trouble:
+                # Each step can be made again, and what has been loaded need not be loaded again.
+                if trio.current_time() + RETRY_PAUSE_S >= deadline:
+                    raise
+                self._migration_log.error("waiting-for-database", error=trouble)
+            await trio.sleep(RETRY_PAUSE_S)
 
     async def _load(self) -> None:
         await self._standby.has_ended.wait()

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import trio
 
+from bbs.concurrency.causes import root_cause
 from tests.cluster.failures import FAILURES
 from tests.cluster.packages import missing_for_a_cluster
 from tests.cluster.rounds import Round, run_rounds
@@ -49,7 +50,12 @@ def main() -> int:
         if given.keep is not None:
             home = given.keep
             home.mkdir()
-        rounds = trio.run(partial(run_rounds, home, failures[: given.rounds], seed=seed, on_round=_tell))
+        try:
+            rounds = trio.run(partial(run_rounds, home, failures[: given.rounds], seed=seed, on_round=_tell))
+        except Exception as failure:
+            # A traceback of nested groups hides what it is about.
+            print(f"{type(failure).__name__}: {root_cause(failure)}", file=sys.stderr)
+            return 1
     late = [each for each in rounds if each.late_s > given.late_max_s]
     for name in FAILURES:
         some = [each for each in rounds if each.failure == name]

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -116,6 +117,7 @@ async def test_pgbouncer_that_keeps_sessions_is_as_good_as_postgres(
     assert gave_up.cancelled_caught
 
 
+@pytest.mark.slow
 @needs_pgbouncer
 async def test_the_daemon_says_so_and_does_not_start(
     postgres_server: EmbeddedPostgres, around: Surroundings
@@ -158,15 +160,24 @@ async def kept_busy(place: str, database_url: str, *, connections: int) -> Async
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class Pool:
-    """A pooler that lends the backend that was used last, or first, to whoever begins a transaction. It makes at most
-    ``backends_max``, and has ``idle`` already.
+@dataclass(frozen=True)
+class Way:
+    """How a pooler chooses: the backend that was used ``last`` or first; ``faithful``: what the client had before, if nobody
+    has it; ``eager``: a new one, as long as it may make one.
     """
 
-    def __init__(self, *, keeps: bool, idle: int = 0, backends_max: int = 20, last: bool = True) -> None:
+    last: bool = False
+    faithful: bool = False
+    eager: bool = False
+
+
+class Pool:
+    """Lends a backend to whoever begins a transaction. It makes at most ``backends_max``, and has ``idle`` already."""
+
+    def __init__(self, way: Way, *, keeps: bool, idle: int, backends_max: int) -> None:
+        self.way = way
         self.keeps = keeps
         self.backends_max = backends_max
-        self.last = last
         self.now = BEGAN
         self.backends: dict[int, datetime] = {}
         self.idle: deque[int] = deque()
@@ -183,10 +194,14 @@ class Pool:
         self.now += timedelta(milliseconds=1)
         return self.now
 
-    def lend(self) -> int:
-        if self.idle:
-            return self.idle.pop() if self.last else self.idle.popleft()
-        if len(self.backends) == self.backends_max:
+    def lend(self, before: int | None) -> int:
+        may_make = len(self.backends) < self.backends_max
+        if self.way.faithful and before is not None and before in self.idle:
+            self.idle.remove(before)
+            return before
+        if self.idle and not (self.way.eager and may_make):
+            return self.idle.pop() if self.way.last else self.idle.popleft()
+        if not may_make:
             raise TimeoutError
         return self.make()
 
@@ -199,6 +214,7 @@ class Client:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.backend: int | None = None
+        self.before: int | None = None
         self.is_open = True
 
     def get_server_pid(self) -> int:
@@ -206,7 +222,7 @@ class Client:
 
     async def execute(self, statement: str, **_: object) -> None:
         if statement == "BEGIN" and self.backend is None:
-            self.backend = self.pool.lend()
+            self.backend = self.before = self.pool.lend(self.before)
         if statement == "COMMIT" and not self.pool.keeps:
             self.give_back()
 
@@ -228,14 +244,14 @@ class Client:
 
 
 def pools(*, keeps: bool) -> Iterator[Pool]:
-    for last in (True, False):
+    for way in (Way(), Way(last=True), Way(faithful=True), Way(eager=True)):
         for idle in (0, 1, OTHERS_MAX - 1):
-            yield Pool(keeps=keeps, idle=idle, last=last)
-            yield Pool(keeps=keeps, idle=idle, last=last, backends_max=max(1, idle))
+            yield Pool(way, keeps=keeps, idle=idle, backends_max=20)
+            yield Pool(way, keeps=keeps, idle=idle, backends_max=max(1, idle))
 
 
 def name_of(pool: Pool) -> str:
-    return f"{len(pool.idle)} idle of {pool.backends_max}, {'last' if pool.last else 'first'} one first"
+    return f"{len(pool.idle)} idle of {pool.backends_max}, {pool.way}"
 
 
 @pytest.mark.parametrize("pool", list(pools(keeps=False)), ids=name_of)
