@@ -19,6 +19,9 @@ from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
+PATIENT = {"lock_ttl": "5s", "lock_retry_interval": "2s"}
+"""A renewal has as long as its interval: on a busy machine a short one would be the end of who is to sleep."""
+
 
 async def test_no_read_is_answered_before_the_database_was_asked(
     around: Surroundings, postgres_server: EmbeddedPostgres
@@ -30,7 +33,7 @@ async def test_no_read_is_answered_before_the_database_was_asked(
         around.locket_address = locket.address
         database = around.database_url.partition("@/")[2].partition("?")[0]
         url = f"postgresql://{SUPERUSER}@127.0.0.1:{port}/{database}"
-        config = around.config("sleeper", database_connection_string=url)
+        config = around.config("sleeper", database_connection_string=url, **PATIENT)
         async with daemon(around, config) as sleeper, sleeper.client() as client:
             await sleeper.logs("started")
             await client.upsert_domain("before", ttl_s=0)
@@ -60,7 +63,7 @@ async def test_a_sleeper_whom_nobody_succeeded_goes_on(around: Surroundings) -> 
     locket = ObedientLocket(around.tls())
     async with locket.served():
         around.locket_address = locket.address
-        async with daemon(around, around.config("sleeper")) as sleeper, sleeper.client() as client:
+        async with daemon(around, around.config("sleeper", **PATIENT)) as sleeper, sleeper.client() as client:
             await sleeper.logs("started")
             await client.upsert_domain("before", ttl_s=0)
             sleeper.process.send_signal(signal.SIGSTOP)
