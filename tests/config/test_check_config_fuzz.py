@@ -8,12 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bbs.commands.check_config import UNCHECKED
 from bbs.commands.cli import main
 from bbs.config.upstream import KNOWN_KEYS, AdvancedMetrics, LoggregatorConfig, RouteConfig, UpstreamConfig
+from tests.fuzzing import examples
 
 NASTY_TEXTS = st.sampled_from(
     ["", "\0", "a\0b", "\ud800", "\u202e", "é" * 300, "a" * 5000, "..", "/", "/dev/null", "host:99999", "[::1]:80",
@@ -65,7 +66,7 @@ def outcome(content: bytes) -> tuple[int, str]:
 
 
 @given(CONFIGURATIONS)
-@settings(max_examples=150)
+@examples(150)
 def test_of_any_values_it_tells_in_sentences(configuration: dict[str, Any]) -> None:
     code, printed = outcome(json.dumps(configuration).encode())
 
@@ -75,7 +76,7 @@ def test_of_any_values_it_tells_in_sentences(configuration: dict[str, Any]) -> N
 
 
 @given(CONFIGURATIONS, st.data())
-@settings(max_examples=100)
+@examples(100)
 def test_of_damaged_files_it_tells_in_sentences(configuration: dict[str, Any], data: st.DataObject) -> None:
     content = bytearray(json.dumps(configuration, ensure_ascii=False).encode(errors="surrogatepass"))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -89,7 +90,7 @@ def test_of_damaged_files_it_tells_in_sentences(configuration: dict[str, Any], d
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=100)
+@examples(100)
 def test_of_any_bytes_it_tells_in_sentences(content: bytes) -> None:
     code, printed = outcome(content)
 

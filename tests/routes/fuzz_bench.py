@@ -33,7 +33,11 @@ ALL_DESIRED = [pb.DesiredLRPsRequest(domain="d"), pb.DesiredLRPsRequest(process_
 TASK = pb.TaskByGuidRequest(task_guid="t")
 ALL_TASKS = [pb.TasksRequest(domain="d", cell_id="c1")]
 CELL = [pb.EventsByCellId(cell_id="c1")]
-DESIRE = [pb.DesireLRPRequest(desired_lrp=lrp("p")), pb.DesireLRPRequest(desired_lrp=lrp("r", instances=3))]
+DESIRE = [
+    pb.DesireLRPRequest(desired_lrp=lrp("p")),
+    pb.DesireLRPRequest(desired_lrp=lrp("p", memory_mb=-1)),
+    pb.DesireLRPRequest(desired_lrp=lrp("r", instances=3)),
+]
 UPDATE = pb.UpdateDesiredLRPRequest(
     process_guid="p",
     update=pb.DesiredLRPUpdate(
@@ -58,7 +62,8 @@ REQUESTS: dict[str, Sequence[Message]] = {
     "Tasks": ALL_TASKS,
     "Tasks_r2": ALL_TASKS,
     "DesireTask": [
-        pb.DesireTaskRequest(task_guid="u", domain="d", task_definition=task("http://127.0.0.1:1/"))
+        pb.DesireTaskRequest(task_guid="u", domain="d", task_definition=task("", memory_mb=-1)),
+        pb.DesireTaskRequest(task_guid="u", domain="d", task_definition=task("http://127.0.0.1:1/")),
     ],
     "EventStream": CELL,
     "TaskEventStream": CELL,

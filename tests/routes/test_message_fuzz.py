@@ -65,6 +65,10 @@ async def test_any_body_is_answered(name: str) -> None:
         def check(rows: list[Record], body: bytes) -> None:
             trio.from_thread.run(example, rows, body)
 
+        for request in REQUESTS[name]:
+            whole = request.SerializeToString()
+            for body in (whole, whole[:-1], whole[: len(whole) // 2], b"\x0b" + whole, whole + b"\xff\xff"):
+                await example([DESIRED, RUNNING, RAN], body)
         await trio.to_thread.run_sync(check)
         await bbs.converge()
         bbs.check_log()

@@ -38,16 +38,20 @@ PLAINTEXTS: Final[list[Any]] = [
 ]  # fmt: skip
 
 
-def odd_values(table: str, column: Column, keyring: Keyring) -> st.SearchStrategy[Any]:
+def every_odd_value(table: str, column: Column, keyring: Keyring) -> list[Any]:
     """What the column may hold, NULL among it if it may be that."""
+    found: list[Any]
     if column.sealed:
-        sealed = (
-            st.sampled_from(PLAINTEXTS)
-            | st.binary(max_size=12)
-            | st.binary(max_size=12).map(lambda data: b"\x02\x00" + data)
-        )
-        found = st.sampled_from(SEALED) | sealed.map(keyring.seal)
+        found = [*SEALED, *map(keyring.seal, PLAINTEXTS)]
     else:
-        plain: list[Any] = TEXTS if column.type is SQLType.TEXT else NUMBERS[column.type]
-        found = st.sampled_from(plain)
-    return found | st.none() if column.name in NULLABLE[table] else found
+        found = list(TEXTS if column.type is SQLType.TEXT else NUMBERS[column.type])
+    return [*found, None] if column.name in NULLABLE[table] else found
+
+
+def odd_values(table: str, column: Column, keyring: Keyring) -> st.SearchStrategy[Any]:
+    """These, and of a sealed column any others."""
+    found = st.sampled_from(every_odd_value(table, column, keyring))
+    if not column.sealed:
+        return found
+    content = st.binary(max_size=12)
+    return found | (content | content.map(lambda data: b"\x02\x00" + data)).map(keyring.seal)
