@@ -3,6 +3,7 @@
 import argparse
 import random
 import sys
+import traceback
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,8 +54,8 @@ def main() -> int:
         try:
             rounds = trio.run(partial(run_rounds, home, failures[: given.rounds], seed=seed, on_round=_tell))
         except Exception as failure:
-            # A traceback of nested groups hides what it is about.
-            print(f"{type(failure).__name__}: {root_cause(failure)}", file=sys.stderr)
+            # That of nested groups hides what it is about.
+            traceback.print_exception(root_cause(failure))
             return 1
     late = [each for each in rounds if each.late_s > given.late_max_s]
     for name in FAILURES:

@@ -1,11 +1,13 @@
 """A server and its clients beside a cluster that fails again and again, and what must be true after each time.
 
-* What was acknowledged is there: in the server, and in the database, row by row.
+* What was acknowledged is there: in the server, and in the database, row by row. That alone would not find a write that was
+  lost before the next one to the same row, so a trigger notes every version of every row; each annotation that was
+  acknowledged has to be among them.
 * The server is the same process as before, and its clients needed nothing but patience.
 * Writes go on as soon as the cluster has a primary that commits, which somebody finds out who asks every node all the time.
-* No former master writes once a new one has written. A trigger notes for each statement that changes rows on which timeline
-  of Postgres' it ran, and whose token stood in the database; read in order, neither may ever come back. A former primary
-  that goes on has no session of ours, and none that holds the writer lock.
+* No former master writes once a new one has written. The trigger notes as well on which timeline of Postgres' a row was
+  written, and whose token stood in the database; read in order, neither may ever come back. On a former primary that goes on
+  nobody of ours holds the writer lock.
 """
 
 import random
@@ -40,18 +42,21 @@ KEYRING: Final = Keyring({"label": "key"}, "label")
 """That of a daemon's configuration in the tests."""
 
 WATCHED: Final = """
-CREATE TABLE watched (
-  n bigserial PRIMARY KEY, at timestamptz, timeline text, writer text, pid int, transaction xid8
-);
+CREATE TABLE watched (n bigserial PRIMARY KEY, timeline text, writer text, process_guid text, annotation text);
 CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  changed record;
+  said text;
 BEGIN
-  INSERT INTO watched (at, timeline, writer, pid, transaction)
-  SELECT clock_timestamp(), substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8),
-    (SELECT value FROM configurations WHERE id = 'bbs_writer'), pg_backend_pid(), pg_current_xact_id();
+  IF TG_OP = 'DELETE' THEN changed := OLD; ELSE changed := NEW; END IF;
+  IF TG_TABLE_NAME = 'desired_lrps' AND TG_OP <> 'DELETE' THEN said := changed.annotation; END IF;
+  INSERT INTO watched (timeline, writer, process_guid, annotation)
+  SELECT substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8),
+    (SELECT value FROM configurations WHERE id = 'bbs_writer'), changed.process_guid, said;
   RETURN NULL;
 END $$;
-CREATE TRIGGER watch AFTER INSERT OR UPDATE OR DELETE ON actual_lrps FOR EACH STATEMENT EXECUTE FUNCTION watch();
-CREATE TRIGGER watch AFTER INSERT OR UPDATE OR DELETE ON desired_lrps FOR EACH STATEMENT EXECUTE FUNCTION watch();
+CREATE TRIGGER watch AFTER INSERT OR UPDATE OR DELETE ON actual_lrps FOR EACH ROW EXECUTE FUNCTION watch();
+CREATE TRIGGER watch AFTER INSERT OR UPDATE OR DELETE ON desired_lrps FOR EACH ROW EXECUTE FUNCTION watch();
 CREATE TABLE asked (at timestamptz);
 """
 
@@ -71,8 +76,9 @@ class Round:
 
 @dataclass
 class Answers:
-    """When each acknowledged write was answered."""
+    """When each acknowledged write was answered. ``said`` has the annotations that were acknowledged, with their process."""
 
+    said: set[tuple[str, str]]
     at_s: list[float] = field(default_factory=list)
     acknowledged: dict[str, int] = field(default_factory=dict)
 
@@ -81,6 +87,8 @@ class Answers:
         if writer.acknowledged > self.acknowledged.get(writer.process_guid, -1):
             self.acknowledged[writer.process_guid] = writer.acknowledged
             self.at_s.append(trio.current_time())
+            if writer.state.annotation is not None:
+                self.said.add((writer.process_guid, writer.state.annotation))
 
     async def wait_for_more(self, count: int) -> None:
         enough = len(self.at_s) + count
@@ -106,6 +114,7 @@ async def run_rounds(
     writers = [Writer(f"w{number}", random.Random(chance.random())) for number in range(WRITERS)]
     watcher = Watcher()
     done: list[Round] = []
+    said: set[tuple[str, str]] = set()
     async with (
         open_asyncio_loop(null_logger()),
         running_cluster(home) as cluster,
@@ -119,12 +128,12 @@ async def run_rounds(
             async with first.client() as client:
                 await nursery.start(watcher.watch, client)
                 for number, failure in enumerate(failures, start=1):
-                    done.append(await _round(cluster, client, writers, failure))
+                    done.append(await _round(cluster, client, writers, failure, said))
                     on_round(done[-1])
                     assert not first.ended, f"a failover has ended the server: {first.messages()[-10:]}"
                     assert not second.ended, f"a failover has ended the standby: {second.messages()[-10:]}"
                     await look(client, writers, watcher, cluster.url, KEYRING)
-                    await _history_must_be_one(cluster)
+                    await _history_must_be_one(cluster, said)
                     if settle_last or number < len(failures):
                         await cluster.wait_settled()
             assert await first.stop() == 0
@@ -145,9 +154,13 @@ def _config(around: Surroundings, uuid: str) -> dict[str, Any]:
 
 
 async def _round(
-    cluster: Cluster, client: InternalBBSClient, writers: Sequence[Writer], failure: Failure
+    cluster: Cluster,
+    client: InternalBBSClient,
+    writers: Sequence[Writer],
+    failure: Failure,
+    said: set[tuple[str, str]],
 ) -> Round:
-    answers, end = Answers(), trio.Event()
+    answers, end = Answers(said), trio.Event()
     refused = sum(writer.failed for writer in writers)
     primary = await cluster.primary()
     with trio.fail_after(ROUND_MAX_S):
@@ -205,10 +218,14 @@ async def _first_commit(cluster: Cluster, *, besides: Node | None) -> float:
     return committed_at_s[0]
 
 
-async def _history_must_be_one(cluster: Cluster) -> None:
-    """Neither a timeline nor a writer comes back after another one has written."""
-    rows = await _run(_fetch, cluster.url, "SELECT timeline, writer FROM watched ORDER BY n")
+async def _history_must_be_one(cluster: Cluster, said: set[tuple[str, str]]) -> None:
+    """Neither a timeline nor a writer comes back after another one has written, and all that was ``said`` was written."""
+    statement = "SELECT timeline, writer, process_guid, annotation FROM watched ORDER BY n"
+    rows = await _run(_fetch, cluster.url, statement)
     assert rows
+    assert said
+    lost = said - {(row["process_guid"], row["annotation"]) for row in rows}
+    assert not lost, f"acknowledged, and never written: {sorted(lost)}"
     for name in ("timeline", "writer"):
         values = [row[name] for row in rows]
         runs = [value for number, value in enumerate(values) if number == 0 or values[number - 1] != value]
