@@ -36,6 +36,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--masters-seed", type=int, default=None, help="repeat the order of an earlier run's rounds"
     )
     group.addoption("--cluster-seed", type=int, default=None, help="what clients of a failing cluster choose")
+    group.addoption(
+        "--every-byte", action="store_true", help="cut TLS connections at every byte, not at some"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

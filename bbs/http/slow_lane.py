@@ -92,6 +92,8 @@ class SlowConnection:
         self._dropped = False
         self._said_goodbye = False
         self._stopping = False
+        self._peer_has_ended = False
+        """Whether the client has ended its sending side."""
         self._close_after_answer = False
         self._sources: set[StreamSource] = set()
         self._is_streaming = False
@@ -139,10 +141,12 @@ class SlowConnection:
         self._reading_body = scope
 
     def add_stream(self, source: StreamSource) -> None:
-        """Close ``source`` when the client ends its sending side, when the server stops, and after its request."""
+        """Close ``source`` when the client ends its sending side, when the server stops, and after its request. Either may have
+        happened while the source was being opened.
+        """
         self._sources.add(source)
         self._is_streaming = True
-        if self._stopping:
+        if self._stopping or self._peer_has_ended:
             source.close()
 
     def end_stream(self, source: StreamSource) -> None:
@@ -256,7 +260,10 @@ class SlowConnection:
         )
 
     async def _wait_for_answers(self) -> None:
-        """Return when no complete request is in flight. No deadline of its own: handlers have theirs."""
+        """The client has ended its sending side: return when no complete request is in flight. No deadline of its own: handlers
+        have theirs.
+        """
+        self._peer_has_ended = True
         self.end_streams()
         while self._request_is_complete() and not (self._over or self._may_be_abandoned):
             self._waiting = trio.CancelScope()

@@ -64,6 +64,13 @@ class QueuedEvents:
         return frames
 
 
+def _already() -> trio.Event:
+    """One that nobody has to wait for."""
+    event = trio.Event()
+    event.set()
+    return event
+
+
 @dataclass
 class World:
     """What the handlers of the table do, and what was seen to happen."""
@@ -74,6 +81,8 @@ class World:
     failures: list[Exception] = field(default_factory=list)
     accept_failures: list[OSError] = field(default_factory=list)
     sources: list[QueuedEvents] = field(default_factory=list)
+    stream_asked_for: trio.Event = field(default_factory=trio.Event)
+    stream_may_open: trio.Event = field(default_factory=_already)
     stream_opened: trio.Event = field(default_factory=trio.Event)
     handler_entered: trio.Event = field(default_factory=trio.Event)
     handler_may_go_on: trio.Event = field(default_factory=trio.Event)
@@ -117,6 +126,8 @@ class World:
     async def _open(self, call: Call) -> QueuedEvents:
         if call.body == b"undecodable":
             raise CannotOpenStream
+        self.stream_asked_for.set()
+        await self.stream_may_open.wait()
         source = QueuedEvents()
         self.sources.append(source)
         self.calls.append(call)

@@ -5,6 +5,7 @@ import ssl
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from tests.http.serving import PATIENCE_S, Served, Wire, World, post, serving
 from tests.waiting import wait_until
@@ -306,6 +307,23 @@ async def test_a_client_that_half_closes_gets_the_final_chunk(world: World) -> N
 
             assert await wire.read_to_end() == b"0\r\n\r\n"
             assert world.sources[-1].closed
+
+
+@pytest.mark.parametrize("fast_lane", [True, False], ids=["fast", "slow"])
+async def test_a_client_that_half_closes_while_its_stream_is_opened_gets_the_final_chunk(
+    world: World, fast_lane: bool
+) -> None:
+    world.stream_may_open = trio.Event()
+    async with serving(world, fast_lane=fast_lane) as served:
+        wire = await served.connect()
+        await wire.send(post("/v1/events.r1"))
+        await world.stream_asked_for.wait()
+        await wire.send_eof()
+        await wait_all_tasks_blocked(0.01)
+        world.stream_may_open.set()
+
+        assert (await wire.read_to_end()).endswith(b"\r\n\r\n0\r\n\r\n")
+        assert world.sources[0].closed
 
 
 async def test_a_client_that_goes_away_ends_its_stream(served: Served) -> None:
