@@ -39,6 +39,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--every-byte", action="store_true", help="cut TLS connections at every byte, not at some"
     )
+    group.addoption(
+        "--subscribers", type=int, default=2000, help="of a process that is stopped, over plain HTTP"
+    )
+    group.addoption("--tls-subscribers", type=int, default=100, help="the same, over mutual TLS")
+    group.addoption("--idle-connections", type=int, default=1000, help="to a process, over plain HTTP")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,6 +1,5 @@
 """A client whose connection is cut after any number of bytes of a request: it has done nothing, and costs nothing."""
 
-import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -13,6 +12,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from bbs.http.limits import Limits
+from tests.http.held import Held
 from tests.http.serving import PATIENCE_S, Served, Wire, World, post, serving
 from tests.waiting import wait_until
 
@@ -131,23 +131,6 @@ class Cutter:
     def written(self) -> set[bytes]:
         """What the server has done of what was asked."""
         return {call.body for call in self.served.world.calls} - {b"witness", b"before it"}
-
-
-@dataclass(frozen=True)
-class Held:
-    """What a connection that is not forgotten would hold."""
-
-    connections: int
-    tasks: int
-    descriptors: int
-
-    @classmethod
-    def by(cls, served: Served) -> "Held":
-        return cls(
-            served.server.statistics().connections,
-            trio.lowlevel.current_statistics().tasks_living,
-            len(os.listdir("/proc/self/fd")),
-        )
 
 
 @pytest.fixture
