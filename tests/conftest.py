@@ -4,6 +4,7 @@ import asyncio
 import random
 import ssl
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +26,12 @@ _database_numbers = count(1)
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("bbs")
     group.addoption("--kill-rounds", type=int, default=20, help="how often the server is killed under writes")
+    group.addoption(
+        "--cut-every",
+        type=int,
+        default=211,
+        help="every how many bytes the start of a session is cut, beside each message; 1: everything in every way",
+    )
     group.addoption("--kill-seed", type=int, default=None, help="repeat the choices of an earlier run")
     group.addoption(
         "--fuzz-examples", type=int, default=None, help="how many examples are made up, new ones each time"
@@ -78,6 +85,12 @@ def kill_rounds(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
+def cut_every(request: pytest.FixtureRequest) -> int:
+    every: int = request.config.getoption("--cut-every")
+    return every
+
+
+@pytest.fixture
 def kill_seed(request: pytest.FixtureRequest) -> int:
     given: int | None = request.config.getoption("--kill-seed")
     seed = random.randrange(1_000_000) if given is None else given
@@ -105,15 +118,28 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
         yield server
 
 
+@contextmanager
+def _fresh_database(server: EmbeddedPostgres) -> Iterator[str]:
+    name = f"test_{next(_database_numbers)}"
+    asyncio.run(_execute(server.dsn, f'CREATE DATABASE "{name}" TEMPLATE template0'))
+    try:
+        yield server.dsn_of(name)
+    finally:
+        asyncio.run(_execute(server.dsn, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
 @pytest.fixture
 def database_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
     """The URL of an empty database of the test's own, which is dropped whoever is still connected."""
-    name = f"test_{next(_database_numbers)}"
-    asyncio.run(_execute(postgres_server.dsn, f'CREATE DATABASE "{name}" TEMPLATE template0'))
-    try:
-        yield postgres_server.dsn_of(name)
-    finally:
-        asyncio.run(_execute(postgres_server.dsn, f'DROP DATABASE "{name}" WITH (FORCE)'))
+    with _fresh_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+def database_urls(postgres_server: EmbeddedPostgres) -> Iterator[list[str]]:
+    """Eight such databases, for a test that mostly waits and does so in all of them at once."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(_fresh_database(postgres_server)) for _ in range(8)]
 
 
 @pytest.fixture

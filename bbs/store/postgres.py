@@ -418,6 +418,9 @@ class PostgresBackend:
         connection = await self._connected()
         if self._holds_lock:
             return True
+        # Noted before we ask: if the answer is lost on its way, the session may hold the lock all the same, and the next
+        # one has to end it. The one before it has been told to end by now (`_connected`).
+        self._locked_session_pid = self._session_pid
         is_ours = await connection.fetchval("SELECT pg_try_advisory_lock($1)", WRITER_LOCK)
         if self._token_written:
             token = await connection.fetchval(
@@ -426,8 +429,8 @@ class PostgresBackend:
             if token != self._token:
                 raise WriterLockLost("another process was the writer since the connection broke")
         if not is_ours:
+            self._locked_session_pid = None
             return False
-        self._locked_session_pid = self._session_pid
         if not self._token_written:
             await schema.migrate(connection, self._keyring, tell=self._on_migration)
             await schema.configure(connection, WRITER_TOKEN_ID, self._token)
