@@ -68,16 +68,25 @@ class Faults:
         return any(outage.begin_s <= now_s < outage.end_s for outage in self.outages)
 
 
+def _ignore(writer: object, rows: Sequence[Row]) -> None:
+    pass
+
+
 @dataclass(eq=False, slots=True)
 class Disk:
-    """What is durable: encoded rows by table name and key, and who holds the writer lock or was the last to take it."""
+    """What is durable: encoded rows by table name and key, and who holds the writer lock or was the last to take it.
+
+    ``on_commit`` hears of each transaction once it is durable, whether or not its writer hears of it: the backend that
+    wrote it, and the rows.
+    """
 
     rows: dict[str, dict[Values, Values]] = field(
         default_factory=lambda: {codec.table: {} for codec in CODECS.values()}
     )
-    holder: object | None = None
-    last_writer: object | None = None
+    holder: "MemoryBackend | None" = None
+    last_writer: "MemoryBackend | None" = None
     transactions: int = 0
+    on_commit: Callable[[object, Sequence[Row]], None] = _ignore
 
 
 class MemoryBackend:
@@ -99,6 +108,7 @@ class MemoryBackend:
         self._lock_poll_s = lock_poll_s
         self._became_writer = False
         self._closed = False
+        self._fenced: str | None = None
         self._on_session_lost: Callable[[], None] = lambda: None
 
     async def acquire_writer_lock(self) -> None:
@@ -107,6 +117,24 @@ class MemoryBackend:
             if self._try_to_become_writer():
                 return
             await trio.sleep(self._lock_poll_s)
+
+    async def take_writer_lock(self) -> None:
+        """As `acquire_writer_lock`, for a process that Locket says is master: the session of whoever still holds the lock
+        is ended.
+        """
+        await trio.lowlevel.checkpoint()
+        holder = self._disk.holder
+        if holder is not None and holder is not self and not self.faults.out_of_order():
+            # Before its session ends, as it will try to take the lock again, and must find that it is not the last any more.
+            self._disk.last_writer = self
+            holder.lose_session()
+        await self.acquire_writer_lock()
+
+    def fence(self, reason: str) -> None:
+        """Write nothing from now on. Every later call raises `WriterLockLost` with ``reason``."""
+        self._fenced = reason
+        if self._disk.holder is self:
+            self._disk.holder = None
 
     async def load(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
         for codec in CODECS.values():
@@ -174,9 +202,10 @@ class MemoryBackend:
                 stored.pop(codec.key_values(key), None)
             else:
                 stored[codec.key_values(key)] = codec.encode(record, self._keyring)
+        self._disk.on_commit(self, rows)
 
     def _require_lock(self) -> None:
-        if self._disk.holder is not self or self.faults.out_of_order():
+        if self._disk.holder is not self or self.faults.out_of_order() or self._fenced is not None:
             assert self._became_writer, "acquire_writer_lock comes first"
             if not self._try_to_become_writer():
                 raise BackendUnavailable("another session holds the writer lock")
@@ -184,6 +213,8 @@ class MemoryBackend:
     def _try_to_become_writer(self) -> bool:
         if self._closed:
             raise trio.ClosedResourceError
+        if self._fenced is not None:
+            raise WriterLockLost(self._fenced)
         if self.faults.out_of_order():
             self.lose_session()
             raise BackendUnavailable("the database is away")

@@ -5,7 +5,7 @@ present cell that has the fewest of its process, then the fewest at all; where n
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Final, NoReturn
 
@@ -31,6 +31,24 @@ BATCH_S: Final = 0.25
 STARTS_MAX: Final = 100_000
 
 
+class Mishaps:
+    """What goes wrong with calls that arrive: some are heard twice, of some the answer is lost."""
+
+    def __init__(self, random: Random) -> None:
+        self.doubled_share = 0.0
+        self.unanswered_share = 0.0
+        self._random = random
+
+    def times(self) -> int:
+        """How often a call is heard."""
+        return 2 if self.doubled_share > 0 and self._random.random() < self.doubled_share else 1
+
+    def answer(self) -> None:
+        """Raises: NoResponse: the answer is lost."""
+        if self.unanswered_share > 0 and self._random.random() < self.unanswered_share:
+            raise NoResponse("connection reset by peer")
+
+
 class Auctioneer:
     """A `bbs.peers.interfaces.Auctioneer`. While ``is_away`` nobody answers."""
 
@@ -51,6 +69,8 @@ class Auctioneer:
         self._random = random
         self._tell = tell
         self._waiting: deque[tuple[str, str, int]] = deque(maxlen=STARTS_MAX)
+        self._waiting_tasks: deque[str] = deque(maxlen=STARTS_MAX)
+        self.mishaps = Mishaps(random)
         self._work = trio.Event()
 
     @property
@@ -60,18 +80,27 @@ class Auctioneer:
     @is_away.setter
     def is_away(self, is_away: bool) -> None:
         self._is_away = is_away
-        self._waiting.clear()  # it is in the memory of a process that ends
+        self._waiting.clear()
+        self._waiting_tasks.clear()  # both are in the memory of a process that ends
 
     async def request_lrp_auctions(self, starts: Sequence[LRPStart], *, trace_id: str, log: Logger) -> None:
+        def heard() -> None:
+            for start in starts:
+                self._waiting.extend((start.process_guid, start.domain, index) for index in start.indices)
+
+        await self._be_asked(heard)
+
+    async def request_task_auctions(self, tasks: Sequence[Task], *, trace_id: str, log: Logger) -> None:
+        await self._be_asked(lambda: self._waiting_tasks.extend(task.task_guid for task in tasks))
+
+    async def _be_asked(self, hear: Callable[[], None]) -> None:
         await trio.sleep(self._random.uniform(0.001, 0.02))
         if self.is_away:
             raise PeerUnavailable("connection refused")
-        for start in starts:
-            self._waiting.extend((start.process_guid, start.domain, index) for index in start.indices)
+        for _ in range(self.mishaps.times()):
+            hear()
         self._work.set()
-
-    async def request_task_auctions(self, tasks: Sequence[Task], *, trace_id: str, log: Logger) -> None:
-        raise PeerUnavailable("no tasks here")
+        self.mishaps.answer()
 
     async def run(self) -> NoReturn:
         connector = self._network.connector("auctioneer")
@@ -87,6 +116,25 @@ class Auctioneer:
                     if reason := self._place(*self._waiting[0]):
                         failing.start_soon(self._fail, bbs, self._waiting[0], reason)
                     self._waiting.popleft()
+                while self._waiting_tasks:
+                    task_guid = self._waiting_tasks.popleft()
+                    if not self._place_task(task_guid):
+                        failing.start_soon(self._reject, bbs, task_guid)
+
+    def _place_task(self, task_guid: str) -> bool:
+        present = [resource.key for resource in self._presences.fetch_all(TypeCode.PRESENCE)]
+        candidates = [cell for cell_id in sorted(present) if (cell := self._cells.get(cell_id)) is not None]
+        for cell in sorted(candidates, key=lambda cell: len(cell.tasks)):
+            if cell.take_task(task_guid):
+                self._tell(f"placed {task_guid} on {cell.cell_id}")
+                return True
+        return False
+
+    async def _reject(self, bbs: InternalBBSClient, task_guid: str) -> None:
+        try:
+            await bbs.reject_task(task_guid, rejection_reason="found no compatible cell")
+        except (BBSError, TransportError) as error:
+            self._tell(f"reject {task_guid}: {error}")
 
     def _place(self, process_guid: str, domain: str, index: int) -> str:
         """Place an instance. Returns why it can't be, or ``""``."""
@@ -122,6 +170,7 @@ class Reps:
 
     def __init__(self, cells: Mapping[str, Cell], network: Network, random: Random, tell: Tell) -> None:
         self.stops = 0
+        self.mishaps = Mishaps(random)
         self._cells = cells
         self._network = network
         self._random = random
@@ -132,10 +181,11 @@ class Reps:
     ) -> None:
         rep = await self._reach(cell)
         self.stops += 1
-        found = rep.stop(lrp.instance.instance_guid)
+        found = [rep.stop(lrp.instance.instance_guid) for _ in range(self.mishaps.times())][-1]
         self._tell(f"stop {lrp.instance.instance_guid}: {'ok' if found else 'not found'}")
         if not found:
             raise PeerUnavailable("http error: status code 500 (Internal Server Error)")
+        self.mishaps.answer()
 
     async def update_lrp_instance(
         self,
@@ -152,9 +202,12 @@ class Reps:
             lrp.instance.instance_guid, internal_routes=internal_routes, metric_tags=metric_tags
         )
         self._tell(f"update {lrp.instance.instance_guid}: {'ok' if found else 'not found'}")
+        self.mishaps.answer()
 
     async def cancel_task(self, cell: CellPresence, task_guid: str, *, trace_id: str, log: Logger) -> None:
-        await self._reach(cell)
+        rep = await self._reach(cell)
+        rep.cancel_task(task_guid)
+        self.mishaps.answer()
 
     async def _reach(self, cell: CellPresence) -> Cell:
         cell.require_https()

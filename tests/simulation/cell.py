@@ -4,6 +4,9 @@ The rep announces the cell in Locket, takes what the auctioneer places, and tell
 claim, start, crash, remove. Every 30 s it goes over everything (its *bulk loop*): what it runs is claimed or started
 again, what the BBS says belongs to somebody else is stopped, and rows of containers that it does not have are removed.
 While it evacuates it asks for each container, every 10 s, whether it may go, and gives up after ten minutes.
+
+With a `TaskBehaviour` it also starts and completes tasks, and goes over those in its bulk loop, too: what the BBS takes for
+running here, and is not, has failed.
 """
 
 from collections.abc import Awaitable, Callable
@@ -24,6 +27,7 @@ from bbs.models import pb
 from bbs.models.actual_lrp import Presence
 from bbs.models.errors import ActualLRPCannotBeClaimed, ActualLRPCannotBeStarted, BBSError, ResourceNotFound
 from bbs.models.go_json import to_json
+from bbs.models.task import TaskState
 from bbs.sync.locket.client import Locket, LocketError, Resource
 from tests.simulation.container import Container, ContainerState
 from tests.simulation.network import Network
@@ -54,7 +58,18 @@ class Behaviour(Protocol):
     def creation_fails(self, process_guid: str) -> bool: ...
 
 
+class TaskBehaviour(Protocol):
+    """How tasks behave, and who wants to know what became of them."""
+
+    def duration_s(self, task_guid: str) -> float: ...
+
+    def completed(self, task_guid: str, *, failed: bool, result: str) -> None:
+        """The BBS has acknowledged that."""
+
+
 Tell = Callable[[str], None]
+Acknowledged = Callable[[str, Container], None]
+"""Is told what was answered without an error, and about which container."""
 
 
 class Cell:
@@ -70,6 +85,8 @@ class Cell:
         tell: Tell,
         capacity: int = CAPACITY,
         creation_s: tuple[float, float] = CREATION_S,
+        task_behaviour: TaskBehaviour | None = None,
+        on_acknowledged: Acknowledged = lambda what, container: None,
     ) -> None:
         self.cell_id: Final = cell_id
         self.zone: Final = zone
@@ -77,6 +94,10 @@ class Cell:
         self.capacity = capacity
         self.creation_s = creation_s
         self.containers: dict[str, Container] = {}
+        self.tasks: dict[str, trio.Event] = {}
+        """Those that run here; the event is set to have one stop."""
+        self._task_behaviour = task_behaviour
+        self._on_acknowledged = on_acknowledged
         self.is_up = False
         self.is_evacuating = False
         self.is_announced = False
@@ -120,12 +141,14 @@ class Cell:
             self.is_up = False
             self._nursery = None
             self.containers.clear()
+            self.tasks.clear()
 
     def die(self) -> None:
         """Lose the power: everything stops at once, and nobody is told."""
         self.is_up = False
         self._nursery = None
         self.containers.clear()
+        self.tasks.clear()
         self._power.cancel()
 
     def evacuate(self) -> None:
@@ -182,6 +205,63 @@ class Cell:
         if container.state is ContainerState.RUNNING and self._nursery is not None:
             self._nursery.start_soon(self._start, container)
         return True
+
+    def take_task(self, task_guid: str) -> bool:
+        """Run a task that the auctioneer has placed here. False: it can't."""
+        if self._nursery is None or self.is_evacuating or len(self.tasks) >= self.capacity:
+            return False
+        if task_guid not in self.tasks:
+            self.tasks[task_guid] = trio.Event()
+            self._nursery.start_soon(self._be_task, task_guid, self.tasks[task_guid])
+        return True
+
+    def cancel_task(self, task_guid: str) -> None:
+        if (stop_wanted := self.tasks.get(task_guid)) is not None:
+            stop_wanted.set()
+
+    # Its tasks
+
+    async def _be_task(self, task_guid: str, stop_wanted: trio.Event) -> None:
+        """Start, run and complete it. What goes wrong is made up for by the bulk loop."""
+        assert self._task_behaviour is not None
+        try:
+            should_run = await self._bbs.start_task(task_guid=task_guid, cell_id=self.cell_id)
+        except (BBSError, TransportError) as error:
+            self._tell(f"start-task {task_guid} on {self.cell_id}: {error}")
+            should_run = False
+        if should_run:
+            with trio.move_on_after(self._task_behaviour.duration_s(task_guid)):
+                await stop_wanted.wait()
+        del self.tasks[task_guid]
+        if should_run:
+            result = f"{task_guid} on {self.cell_id}"
+            await self._complete_task(task_guid, failed=stop_wanted.is_set(), result=result)
+
+    async def _complete_task(self, task_guid: str, *, failed: bool, result: str) -> None:
+        assert self._task_behaviour is not None
+        try:
+            await self._bbs.complete_task(
+                task_guid=task_guid,
+                cell_id=self.cell_id,
+                failed=failed,
+                failure_reason="it failed" if failed else "",
+                result=result,
+            )
+        except (BBSError, TransportError) as error:
+            self._tell(f"complete-task {task_guid} on {self.cell_id}: {error}")
+        else:
+            self._tell(f"complete-task {task_guid} on {self.cell_id}: ok")
+            self._task_behaviour.completed(task_guid, failed=failed, result=result)
+
+    async def _go_over_tasks(self) -> None:
+        try:
+            tasks = await self._bbs.tasks_by_cell_id(self.cell_id)
+        except (BBSError, TransportError) as error:
+            self._tell(f"{self.cell_id} list of tasks: {error}")
+            return
+        for task in tasks:
+            if int(task.state) == TaskState.Running and task.task_guid not in self.tasks:
+                await self._complete_task(task.task_guid, failed=True, result="")
 
     # Its containers
 
@@ -306,6 +386,8 @@ class Cell:
         await trio.sleep(self._random.uniform(0, 3))
         while True:
             await self._go_over_everything()
+            if self._task_behaviour is not None:
+                await self._go_over_tasks()
             await trio.sleep(BULK_INTERVAL_S)
 
     async def _go_over_everything(self) -> None:
@@ -370,6 +452,7 @@ class Cell:
             self._tell(f"{what} {container.guid}: {error}")
             return error
         self._tell(f"{what} {container.guid}: ok")
+        self._on_acknowledged(what, container)
         return None
 
     async def _try_evacuation(

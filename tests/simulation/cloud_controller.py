@@ -1,5 +1,6 @@
 """What is desired, by whom the fleet's users are meant; and whether their domain is fresh."""
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
@@ -11,6 +12,7 @@ from bbs.client import InternalBBSClient, TransportError
 from bbs.models import pb
 from bbs.models.errors import BBSError, ResourceExists, ResourceNotFound
 from tests.records import desired_message
+from tests.simulation import ledger
 from tests.simulation.cell import CONFIG, Tell
 from tests.simulation.network import Network
 
@@ -41,10 +43,14 @@ class CloudController:
         self.apps: dict[str, App] = {}
         self.failing_creations = 0.0
         self.refreshes = True
+        self.ledger = ledger.Ledger()
+        self.turns: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
+        """For those who might change one app at once, which would leave nobody knowing what it is to be."""
         self._network = network
         self._random = random
         self._tell = tell
         self._bbs: InternalBBSClient | None = None
+        self.on_acknowledged: Callable[[], None] = lambda: None
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Keep the domain fresh, as long as it ``refreshes``."""
@@ -71,7 +77,12 @@ class CloudController:
         app = self.apps[process_guid] = App(process_guid=process_guid, instances=instances)
         message = desired_message(process_guid, **fields)
         message.domain, message.instances = DOMAIN, instances
-        await self._insist("desire", lambda: self.bbs.desire_lrp(message), done=ResourceExists)
+        await self._insist(
+            "desire",
+            lambda: self.bbs.desire_lrp(message),
+            done=ResourceExists,
+            about=(process_guid, ledger.desired(instances, message.annotation)),
+        )
         return app
 
     async def scale(self, process_guid: str, instances: int) -> None:
@@ -79,12 +90,19 @@ class CloudController:
         await self.update(process_guid, pb.DesiredLRPUpdate(instances=instances))
 
     async def update(self, process_guid: str, update: pb.DesiredLRPUpdate) -> None:
-        await self._insist("update", lambda: self.bbs.update_desired_lrp(process_guid, update))
+        await self._insist(
+            "update",
+            lambda: self.bbs.update_desired_lrp(process_guid, update),
+            about=(process_guid, ledger.updated(update)),
+        )
 
     async def remove(self, process_guid: str) -> None:
         del self.apps[process_guid]
         await self._insist(
-            "remove-desired", lambda: self.bbs.remove_desired_lrp(process_guid), done=ResourceNotFound
+            "remove-desired",
+            lambda: self.bbs.remove_desired_lrp(process_guid),
+            done=ResourceNotFound,
+            about=(process_guid, ledger.removed),
         )
 
     def lifetime_s(self, process_guid: str) -> float:
@@ -98,18 +116,28 @@ class CloudController:
         return self._random.random() < self.failing_creations
 
     async def _insist(
-        self, what: str, ask: Callable[[], Awaitable[None]], *, done: type[BBSError] | None = None
+        self,
+        what: str,
+        ask: Callable[[], Awaitable[None]],
+        *,
+        done: type[BBSError] | None = None,
+        about: tuple[str, ledger.Change] | None = None,
     ) -> None:
         """Ask until it has worked: ``done`` tells that an earlier attempt has, whatever its answer was."""
+        if about is not None:
+            self.ledger.asked(*about)
         with trio.fail_after(PERSISTENCE_S):
             while True:
                 try:
                     await ask()
                 except (BBSError, TransportError) as error:
                     self._tell(f"{what}: {error}")
-                    if done is not None and isinstance(error, done):
-                        return
-                    await trio.sleep(1)
+                    if done is None or not isinstance(error, done):
+                        await trio.sleep(1)
+                        continue
                 else:
                     self._tell(f"{what}: ok")
-                    return
+                break
+        if about is not None:
+            self.ledger.acknowledged(*about)
+            self.on_acknowledged()

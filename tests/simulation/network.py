@@ -1,7 +1,11 @@
 """Connections in memory: what TCP is to the fleet, with latency, partitions and servers that are away.
 
 A connection belongs to a *host*, the name of who opened it. A partitioned host's bytes wait, in both directions, and go
-through when the partition has healed, unless somebody has lost patience: as TCP does it.
+through when the partition has healed, unless somebody has lost patience: as TCP does it. What is *lost* breaks its
+connection: a request that way was never heard, an answer was given and never came. Connections have latencies of their
+own, so what is sent over two of them may arrive in either order.
+
+There may be several servers. Clients connect to the one that has begun to listen last, of those that still do.
 """
 
 import errno
@@ -14,6 +18,7 @@ import trio.abc
 import trio.testing
 
 from bbs.client import Connector
+from tests.simulation.cpu import ALWAYS_ON, CPU
 
 BACKLOG: Final = 4096
 
@@ -29,14 +34,22 @@ class Link:
         self.network = network
         self.host = host
         self.is_broken = False
+        self.ends: tuple[End, ...] = ()
+
+    def shatter(self) -> None:
+        """Break the connection: both ends notice with what they do next."""
+        for end in self.ends:
+            self.network.forget(end)
+            end.shatter()
 
 
 class End(trio.abc.HalfCloseableStream):
-    """One end of a connection. Latency is that of sending."""
+    """One end of a connection. Latency is that of sending. ``cpu`` is that of the process whose end it is."""
 
-    def __init__(self, link: Link, stream: "MemoryStream") -> None:
+    def __init__(self, link: Link, stream: "MemoryStream", cpu: CPU) -> None:
         self._link = link
         self._stream = stream
+        self._cpu = cpu
         self.socket = self  # what the listener wants to know of the socket, this knows itself
 
     def getpeername(self) -> tuple[str, int]:
@@ -46,7 +59,10 @@ class End(trio.abc.HalfCloseableStream):
         pass
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._cpu.wait()
         await self._link.network.pass_through(self._link.host)
+        if self._link.network.loses():
+            self._link.shatter()
         self._require_whole()
         await self._stream.send_all(data)
 
@@ -66,14 +82,18 @@ class End(trio.abc.HalfCloseableStream):
             raise
         if not data:
             self._require_whole()
+        await self._cpu.wait()
         return data
 
     async def aclose(self) -> None:
         self._link.network.forget(self)
         await self._stream.aclose()
 
+    def leads_to(self, cpu: CPU) -> bool:
+        return any(end._cpu is cpu for end in self._link.ends)
+
     def shatter(self) -> None:
-        """Break the connection: both ends notice with what they do next."""
+        """Break this end, and have the other one notice with what it does next."""
         self._link.is_broken = True
         self._stream.send_stream.close()
         self._stream.receive_stream.close()
@@ -84,9 +104,10 @@ class End(trio.abc.HalfCloseableStream):
 
 
 class Listener:
-    """The server's door. A listener of Trio's as far as `HTTPServer` looks."""
+    """A server's door. A listener of Trio's as far as `HTTPServer` looks."""
 
-    def __init__(self) -> None:
+    def __init__(self, cpu: CPU) -> None:
+        self.cpu = cpu
         self._offer, self._arrivals = trio.open_memory_channel[End](BACKLOG)
         self.socket = self
 
@@ -111,14 +132,22 @@ class Listener:
 class Network:
     def __init__(self, random: Random, *, latency_s: tuple[float, float]) -> None:
         self._random = random
-        self._latency_s = latency_s
+        self.latency_s = latency_s
+        self.lost_share = 0.0
+        """The share of what is sent that breaks its connection."""
         self._cut: dict[str, trio.Event] = {}
         self._ends: dict[End, str] = {}
-        self.listener: Listener | None = None
+        self._listeners: list[Listener] = []
 
-    def listen(self) -> Listener:
-        self.listener = Listener()
-        return self.listener
+    def listen(self, cpu: CPU = ALWAYS_ON) -> Listener:
+        self._listeners = [listener for listener in self._listeners if listener.is_open]
+        self._listeners.append(Listener(cpu))
+        return self._listeners[-1]
+
+    @property
+    def listener(self) -> Listener | None:
+        """Where clients connect to."""
+        return next((listener for listener in reversed(self._listeners) if listener.is_open), None)
 
     def connector(self, host: str, *, may_connect: Callable[[], bool] = lambda: True) -> Connector:
         """How ``host`` reaches the server. It is refused while there is none, or while it may not."""
@@ -126,10 +155,11 @@ class Network:
         async def connect(_: str, port: int) -> trio.abc.Stream:
             await self.pass_through(host)
             listener = self.listener
-            if listener is None or not listener.is_open or not may_connect():
+            if listener is None or not may_connect():
                 raise ConnectionRefusedError(errno.ECONNREFUSED, "connection refused")
             link = Link(self, host)
-            ours, theirs = (End(link, stream) for stream in trio.testing.memory_stream_pair())
+            here, there = trio.testing.memory_stream_pair()
+            ours, theirs = link.ends = End(link, here, ALWAYS_ON), End(link, there, listener.cpu)
             self._ends[ours] = self._ends[theirs] = host
             listener.arrive(theirs)
             return ours
@@ -138,9 +168,13 @@ class Network:
 
     async def pass_through(self, host: str) -> None:
         """Take as long as bytes of ``host`` take, however long it is cut off."""
-        await trio.sleep(self._random.uniform(*self._latency_s))
+        await trio.sleep(self._random.uniform(*self.latency_s))
         while host in self._cut:
             await self._cut[host].wait()
+
+    def loses(self) -> bool:
+        """Whether what is sent now is lost."""
+        return self.lost_share > 0 and self._random.random() < self.lost_share
 
     def cut(self, host: str) -> None:
         self._cut.setdefault(host, trio.Event())
@@ -149,9 +183,13 @@ class Network:
         if host in self._cut:
             self._cut.pop(host).set()
 
-    def break_connections(self, host: str | None = None) -> None:
-        """Break those of ``host``, or all there are."""
-        for end in [end for end, owner in self._ends.items() if host in (None, owner)]:
+    def break_connections(self, host: str | None = None, *, to: CPU | None = None) -> None:
+        """Break those of ``host`` that lead to the process of that CPU; each ``None`` means any."""
+        for end in [
+            end
+            for end, owner in self._ends.items()
+            if host in (None, owner) and (to is None or end.leads_to(to))
+        ]:
             self._ends.pop(end, None)
             end.shatter()
 

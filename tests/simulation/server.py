@@ -1,22 +1,35 @@
-"""One BBS process: the service that ships, on a memory backend and connections in memory."""
+"""One BBS process: the service that ships, on a memory backend and connections in memory.
 
-from collections.abc import Callable
+With a lock it does what `bbs/process` does about it, with the parts that ship: it waits for Locket's lock, ends the session
+of whoever wrote before, loads, answers while the lock is good, and is fenced when it is lost.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, cast
+from random import Random
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
 
 from bbs.http.limits import Limits
 from bbs.http.listener import Hooks, HTTPServer
 from bbs.log import null_logger
-from bbs.peers.interfaces import Auctioneer, Peers, Reps
+from bbs.models.outcome import Announcement, Row
+from bbs.peers.callbacks import HTTPTaskCallbacks
+from bbs.peers.http import HTTPClient, NoResponse
+from bbs.peers.interfaces import Auctioneer, Peers, Reps, TaskCallbacks
 from bbs.peers.stub import StubPeers
+from bbs.process.mastership import LocketMastership
 from bbs.service import Service, ServiceSettings
 from bbs.store.backend import DroppedRow
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, Faults, MemoryBackend
-from bbs.sync.locket.client import Locket
+from bbs.sync.locket.client import Code, Locket, LocketError
+from bbs.sync.locket.lock import Lock
 from bbs.sync.locket.presences import Presences
+from tests.simulation.cpu import CPU, ThroughCPU
+from tests.simulation.database import Hang, SimulatedDatabase
 
 if TYPE_CHECKING:
     from tests.simulation.network import Listener
@@ -26,6 +39,24 @@ KEYRING: Final = Keyring({"label": "key"}, "label")
 LIMITS: Final = Limits(stop_grace_s=0.5)
 """A process that is killed answers nobody: its requests in flight get no time."""
 
+LOCK_TTL_S: Final = 15
+LOCK_RETRY_S: Final = 5.0
+LOCKET_LATENCY_S: Final = (0.0005, 0.01)
+CALLBACK_WORKERS: Final = 4
+
+
+class Observer:
+    """Is told what happens in the processes. This one does nothing about it."""
+
+    def loaded(self, bbs: "BBS") -> None:
+        """Memory has all rows."""
+
+    def published(self, bbs: "BBS", announcements: tuple[Announcement, ...]) -> None:
+        """An outcome has become visible, and has been told of."""
+
+    def unknown(self, backend: MemoryBackend, rows: Sequence[Row]) -> None:
+        """A write ended without its writer knowing how."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
@@ -33,6 +64,8 @@ class Surroundings:
 
     disk: Disk
     faults: Faults
+    hang: Hang
+    chance: Random
     locket: Locket
     auctioneer: Auctioneer
     reps: Reps
@@ -41,20 +74,50 @@ class Surroundings:
     repeat_interval_s: float = 30.0
     presence_poll_s: float = 5.0
     workers: int = 20
+    callback_http: object | None = None
+    """A stand-in for `HTTPClient`; ``None``: nobody is called back."""
+    observer: Observer = field(default_factory=Observer)
     bugs: list[BaseException] = field(default_factory=list)
 
 
 class BBS:
-    def __init__(self, around: Surroundings) -> None:
+    """``owner`` is what it calls itself in Locket's lock; ``None``: it asks for no lock, and is master at once."""
+
+    def __init__(
+        self, around: Surroundings, *, locket: Locket | None = None, owner: str | None = None
+    ) -> None:
         self._around = around
-        self._backend = MemoryBackend(around.disk, KEYRING, on_dropped=self._on_dropped, faults=around.faults)
+        self.cpu = CPU()
+        self.is_loaded = False
+        self._locket = cast(
+            Locket,
+            ThroughCPU(
+                around.locket if locket is None else locket,
+                self.cpu,
+                no_answer=_locket_away,
+                latency_s=lambda: around.chance.uniform(*LOCKET_LATENCY_S) if owner else 0.0,
+            ),
+        )
+        self.backend = SimulatedDatabase(
+            around.disk,
+            KEYRING,
+            on_dropped=self._on_dropped,
+            faults=around.faults,
+            hang=around.hang,
+            cpu=self.cpu,
+            random=around.chance,
+            on_unknown=around.observer.unknown,
+        )
+        self._lock = owner and Lock(
+            self._locket, owner=owner, ttl_s=LOCK_TTL_S, retry_interval_s=LOCK_RETRY_S, log=null_logger()
+        )
         self.service = Service(
-            self._backend,
+            self.backend,
             peers=Peers(
-                auctioneer=around.auctioneer,
-                reps=around.reps,
-                cells=Presences(around.locket, deadline_s=10.0),
-                callbacks=StubPeers(),
+                auctioneer=cast(Auctioneer, ThroughCPU(around.auctioneer, self.cpu, no_answer=_no_response)),
+                reps=cast(Reps, ThroughCPU(around.reps, self.cpu, no_answer=_no_response)),
+                cells=Presences(self._locket, deadline_s=10.0),
+                callbacks=self._callbacks(),
             ),
             log=null_logger(),
             settings=ServiceSettings(
@@ -65,13 +128,14 @@ class BBS:
             now_ns=around.now_ns,
             new_guid=around.new_guid,
             on_unrecoverable=around.bugs.append,
+            on_published=lambda announcements: around.observer.published(self, announcements),
         )
         self.hubs = self.service.hubs
         self.store = self.service.store
         self._http = HTTPServer(
             self.service.routes,
             tls=None,
-            gate=lambda: True,
+            gate=self._may_answer,
             hooks=Hooks(
                 on_bug=lambda bug, call: around.bugs.append(bug),
                 on_connection_failed=lambda failure, peer: around.bugs.append(failure),
@@ -82,22 +146,63 @@ class BBS:
 
     async def run(
         self,
-        listen: "Callable[[], Listener]",
+        listen: "Callable[[CPU], Listener]",
         *,
         task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Be a server until cancelled, which is to be killed."""
+        """Be a server until cancelled, which is to be killed. Started when it answers.
+
+        Raises:
+          LockLost, WriterLockLost: it is master no longer; in groups.
+          BackendUnavailable: the database is away.
+        """
         try:
-            await self._backend.acquire_writer_lock()
-            await self.store.load()
             async with trio.open_nursery() as root:
+                if self._lock:
+                    await root.start(
+                        LocketMastership(self._lock, cast(Any, self.backend), cast(Any, _NoStandby())).run
+                    )
+                    await self.backend.take_writer_lock()
+                else:
+                    await self.backend.acquire_writer_lock()
+                await self.store.load()
+                self.is_loaded = True
+                self._around.observer.loaded(self)
                 await root.start(self.service.write)
+                await root.start(
+                    lambda *, task_status: self.service.call_back(log=null_logger(), task_status=task_status)
+                )
                 await root.start(self.service.converge)
-                listeners = cast("list[trio.SocketListener]", [listen()])
+                listeners = cast("list[trio.SocketListener]", [listen(self.cpu)])
                 await root.start(self._http.serve, listeners)
                 task_status.started()
         finally:
-            self._backend.lose_session()
+            self.backend.lose_session()
+
+    def _may_answer(self) -> bool:
+        return self.is_loaded and not (self._lock and self._lock.may_have_run_out)
+
+    def _callbacks(self) -> TaskCallbacks:
+        if self._around.callback_http is None:
+            return StubPeers()
+        http = cast(HTTPClient, ThroughCPU(self._around.callback_http, self.cpu, no_answer=_no_response))
+        return HTTPTaskCallbacks(http=http, workers=CALLBACK_WORKERS)
 
     def _on_dropped(self, row: DroppedRow) -> None:
         self._around.bugs.append(AssertionError(f"a row that we wrote could not be read: {row}"))
+
+
+def _locket_away() -> LocketError:
+    return LocketError(Code.UNAVAILABLE, "the process was killed")
+
+
+def _no_response() -> NoResponse:
+    return NoResponse("the process was killed")
+
+
+class _NoStandby:
+    """Reads nothing ahead: a new master loads everything."""
+
+    @asynccontextmanager
+    async def reading_ahead(self) -> "AsyncIterator[Callable[[], None]]":
+        yield lambda: None

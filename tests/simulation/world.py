@@ -23,16 +23,24 @@ from tests.simulation import invariants
 from tests.simulation.auctioneer import Auctioneer, Reps
 from tests.simulation.cell import CAPACITY, CREATION_S, HEARTBEAT, Cell
 from tests.simulation.cloud_controller import CloudController
+from tests.simulation.database import Hang
 from tests.simulation.determinism import generator, run_in_virtual_time
+from tests.simulation.machine import Machine
 from tests.simulation.network import Network
+from tests.simulation.promises import Broken, Promises
+from tests.simulation.reader import Reader
 from tests.simulation.route_emitter import GroupListener, RouteEmitter
-from tests.simulation.server import BBS, Surroundings
+from tests.simulation.server import BBS, Observer, Surroundings
+from tests.simulation.task_client import TaskClient
 
 EPOCH_NS: Final = 1_700_000_000_000_000_000
 TRACE_SHOWN: Final = 60
 PROBLEMS_SHOWN: Final = 8
 LASTING_S: Final = 70
 """What is quiet must stay so: longer than a pass of convergence and a rep's bulk loop take to come round."""
+
+AFTERMATH_S: Final = 30
+"""For so long after all has been put right a process may still find out that its lock is lost."""
 
 Scenario = Callable[["World"], Awaitable[None]]
 
@@ -49,16 +57,26 @@ class World:
         capacity: int = CAPACITY,
         creation_s: tuple[float, float] = CREATION_S,
         latency_s: tuple[float, float] = (0.0005, 0.01),
+        machines: int = 0,
     ) -> None:
+        """``machines`` take turns in being master, beside tasks, and with all promises looked at. With 0 there is one process,
+        which `restart_bbs` starts anew.
+        """
         self.seed: Final = seed
         self.random: Final = generator(seed, "scenario")
         self.trace: list[str] = []
         self.disk = Disk()
         self.faults = Faults(write_s=0.002)
+        self.hang = Hang()
         self.presences = LocketTable(trio.current_time)
         self.network = Network(generator(seed, "network"), latency_s=latency_s)
-        self.lockets = {name: LocalLocket(self.presences) for name in ["bbs", *_cell_ids(cells)]}
+        machine_names = [f"bbs-{number}" for number in range(machines)]
+        self.lockets = {
+            name: LocalLocket(self.presences) for name in ["bbs", *machine_names, *_cell_ids(cells)]
+        }
         self.cloud = CloudController(self.network, generator(seed, "cloud"), self.tell)
+        self.task_client = TaskClient(self.network, generator(seed, "tasks"), self.tell)
+        self.promises = Promises(self.cloud.ledger, self.task_client, self.now_ns)
         self.cells: dict[str, Cell] = {}
         for number, cell_id in enumerate(_cell_ids(cells)):
             self.cells[cell_id] = Cell(
@@ -71,6 +89,8 @@ class World:
                 tell=self.tell,
                 capacity=capacity,
                 creation_s=creation_s,
+                task_behaviour=self.task_client if machines else None,
+                on_acknowledged=self.promises.acknowledged_to_cell if machines else lambda *about: None,
             )
         self.auctioneer = Auctioneer(
             self.cells, self.presences, self.network, generator(seed, "auctioneer"), self.tell
@@ -81,6 +101,10 @@ class World:
             for n in range(emitters)
         ]
         self.listener = GroupListener(self.network)
+        self.well_since_s: float | None = None
+        """When all that was wrong had been put right, if nothing more is to go wrong."""
+        self.gone: set[str] = set()
+        """Cells that do not come back."""
         self.watchers: list[Callable[[], Iterator[str]]] = []
         """What a scenario wants to hold all the time besides: gives what is wrong."""
         self._nursery = nursery
@@ -89,18 +113,44 @@ class World:
         self._around = Surroundings(
             disk=self.disk,
             faults=self.faults,
+            hang=self.hang,
+            chance=generator(seed, "database"),
             locket=self.lockets["bbs"],
             auctioneer=self.auctioneer,
             reps=self.reps,
             now_ns=self.now_ns,
             new_guid=lambda: f"g{next(guids)}",
+            callback_http=self.task_client if machines else None,
+            observer=self.promises if machines else Observer(),
         )
         self.bbs = BBS(self._around)  # not yet running
+        self.machines = [
+            Machine(
+                name,
+                self._around,
+                locket=self.lockets[name],
+                network=self.network,
+                random=generator(seed, name),
+                tell=self.tell,
+                on_ended=self._process_has_ended,
+            )
+            for name in machine_names
+        ]
+        if machines:
+            self.disk.on_commit = self.promises.committed
+            self.cloud.on_acknowledged = self.promises.acknowledged_to_client
+            self.promises.on_loaded = self._has_loaded
 
     async def start(self) -> None:
         start = self._nursery.start_soon
         start(expire_on_time, self.presences)
-        await self.start_bbs()
+        if self.machines:
+            for machine in self.machines:
+                start(machine.run)
+            reader = Reader(self.network, generator(self.seed, "reader"), self.cloud.ledger, self.promises)
+            start(reader.run)
+        else:
+            await self.start_bbs()
         await self._nursery.start(self.cloud.run)
         start(self.auctioneer.run)
         for emitter in self.emitters:
@@ -136,6 +186,19 @@ class World:
 
     def container_guids(self) -> set[str]:
         return {guid for cell in self.cells.values() for guid in cell.containers}
+
+    @property
+    def master(self) -> Machine:
+        """The machine whose process was the last to become master."""
+        return next((machine for machine in self.machines if machine.bbs is self.bbs), self.machines[0])
+
+    def _has_loaded(self, bbs: BBS) -> None:
+        self.tell("another master" if bbs is not self.bbs else "master")
+        self.bbs = bbs
+
+    def _process_has_ended(self, why: str) -> None:
+        if self.well_since_s is not None and trio.current_time() > self.well_since_s + AFTERMATH_S:
+            raise Broken("bugs", f"nothing was wrong, and {why}")
 
     # What goes wrong, and right again
 
@@ -216,17 +279,19 @@ class World:
           AssertionError: it takes longer than ``within_s``, or does not last.
         """
         began = trio.current_time()
-        while problems := self._problems():
-            assert trio.current_time() - began < within_s, _text(f"not settled within {within_s} s", problems)
+        while problems := self.problems():
+            if trio.current_time() - began >= within_s:
+                raise Broken("convergence", _text(f"not settled within {within_s} s", problems))
             await trio.sleep(1)
         took = trio.current_time() - began
         self.tell(f"settled after {took:.0f} s")
         for _ in range(int(lasting_s)):
             await trio.sleep(1)
             # Heartbeats and new versions of the mirror are under way now and then, never for long.
-            if problems := self._problems():
+            if problems := self.problems():
                 await trio.sleep(1)
-                assert not (problems := self._problems()), _text("it did not last", problems)
+                if problems := self.problems():
+                    raise Broken("convergence", _text("it did not last", problems))
         return took
 
     async def until(
@@ -236,7 +301,7 @@ class World:
             while not holds():  # noqa: ASYNC110  # virtual time, and nobody tells of rows
                 await trio.sleep(every_s)
             return
-        raise AssertionError(_text(f"not {what} within {within_s} s", self._problems()))
+        raise AssertionError(_text(f"not {what} within {within_s} s", self.problems()))
 
     def check(self) -> None:
         """Look at what must hold at every moment.
@@ -244,18 +309,24 @@ class World:
         Raises:
           AssertionError: it does not.
         """
+        self.promises.check()
+        for bug in self._around.bugs:
+            raise Broken("bugs", f"the server says that it has a bug: {bug!r}") from bug
         wrong = list(invariants.always(self.tables))
         for emitter in self.emitters:
-            wrong += emitter.violations
+            if emitter.violations:
+                raise Broken("streams", _text("broken", emitter.violations))
         for watch in self.watchers:
             wrong += watch()
         assert not wrong, _text("broken", wrong)
         assert not self.bbs.hubs.statistics().ended_untold, "events could not be told"
-        for bug in self._around.bugs:
-            raise AssertionError("the server says that it has a bug") from bug
 
-    def _problems(self) -> list[str]:
-        return invariants.quiet(self.tables, self.cells.values(), set(self.cloud.instances()), self.emitters)
+    def problems(self) -> list[str]:
+        """What is not yet as it is to be in the end."""
+        return [
+            *invariants.quiet(self.tables, self.cells.values(), set(self.cloud.instances()), self.emitters),
+            *self.promises.tasks_left(),
+        ]
 
     async def _look_all_the_time(self) -> None:
         while True:
