@@ -10,5 +10,7 @@ beside them and `perf.machine` of the machine; `perf.report` and `perf.page` tel
 `perf.figures` (statistics and tables), `perf.server` (a BBS of our own as a subprocess) and `perf.stalls` (how long others
 wait for a turn).
 
+``soak`` (`perf.soak`) loads a server of ours for an hour and finds what it has not let go.
+
 ``python -m perf --help`` lists all of these.
 """

@@ -28,6 +28,8 @@ from perf.runner import Plan, run
 from perf.scenarios import SCENARIOS
 from perf.scenarios.trial import Sizes
 from perf.server import ServerFailed
+from perf.soak.plots import soak_as_html
+from perf.soak.run import SAMPLE_EVERY_S, SAMPLES_MIN, SoakPlan, measure_soak
 from perf.takeover import measure_takeovers
 
 EXIT_TROUBLE: Final = 1
@@ -142,6 +144,26 @@ def _parser() -> argparse.ArgumentParser:
         "--profile", metavar="DIR", type=Path, help="flame graphs by py-spy, of a round that does not count"
     )
 
+    soaking = commands.add_parser(
+        "soak",
+        parents=[common],
+        help="a server of ours under a mixed load for long: nothing is kept, memory does not grow; exit code 1 if not",
+    )
+    soaking.add_argument(
+        "--minutes",
+        metavar="N",
+        type=_minutes,
+        default=60.0,
+        help="of the load (default: 60); parts of them are taken",
+    )
+    soaking.add_argument(
+        "--cells", type=_positive_int, default=10, help="that the load comes from (default: 10)"
+    )
+    soaking.add_argument(
+        "--server", metavar="SERVER", default="own", help="as of `compare`, but one of ours (default: own)"
+    )
+    soaking.add_argument("--html", metavar="FILE", type=Path, help="a page with the tables and the plot")
+
     for name, lrps, what in (
         (
             "convergence",
@@ -173,6 +195,13 @@ def _positive_int(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("at least 1")
+    return value
+
+
+def _minutes(text: str) -> float:
+    value = float(text)
+    if not 0.1 <= value <= 10_000:
+        raise argparse.ArgumentTypeError("0.1 to 10,000")
     return value
 
 
@@ -270,6 +299,26 @@ def _takeover(options: argparse.Namespace) -> tuple[Result, int]:
     return measure_takeovers(lrps=options.lrps, say=_say), 0
 
 
+def _soak(options: argparse.Namespace) -> tuple[Result, int]:
+    if options.html is not None:
+        require_plots()
+    server = ServerSpec.parse(options.server)
+    if not server.is_own:
+        raise ValueError("--server: a soak looks into the server's process, so it has to be one of ours")
+    load_s = 60 * options.minutes
+    plan = SoakPlan(
+        server=server,
+        load_s=load_s,
+        sample_every_s=min(SAMPLE_EVERY_S, load_s / SAMPLES_MIN),
+        cells=options.cells,
+        command_line=options.command_line,
+    )
+    soak = measure_soak(plan, say=_say)
+    if options.html is not None:
+        options.html.write_text(soak_as_html(soak))
+    return soak, 0 if soak.good else EXIT_TROUBLE
+
+
 _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], tuple[Result, int]]]] = {
     "compare": _compare,
     "convergence": _convergence,
@@ -277,6 +326,7 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], tuple[Result, int]]]] 
     "lists": _lists,
     "memory": _memory,
     "takeover": _takeover,
+    "soak": _soak,
 }
 
 

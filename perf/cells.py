@@ -49,6 +49,10 @@ class Cells:
     ) -> None:
         self._channel.close()
 
+    @property
+    def locket_port(self) -> int:
+        return int(self._locket.rpartition(":")[2])
+
     def register(self, numbers: Iterable[int], *, ttl_s: int = TTL_S) -> None:
         """Have ``cell-0`` and so on, or renew them.
 

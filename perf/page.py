@@ -18,7 +18,7 @@ WIDE: Final = 25
 
 LABEL_CHARACTERS_MAX: Final = 50
 TITLE: Final = "What a BBS costs: measurements"
-_STYLE: Final = """
+STYLE: Final = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 76em; padding: 0 1em; color: #222; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; margin: 1em 0; }
 td, th { border: 1px solid #ddd; padding: .2em .6em; text-align: right; }
@@ -52,7 +52,7 @@ def as_html(outcome: Outcome) -> str:
     parts = [
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{TITLE}</title>",
         "<meta name='viewport' content='width=device-width'>",
-        f"<style>{_STYLE}</style></head><body><h1>{TITLE}</h1>",
+        f"<style>{STYLE}</style></head><body><h1>{TITLE}</h1>",
         *(
             f"<p class='trouble'><b>{'Incomplete' if outcome.interrupted else 'Do not trust these figures'}:</b> {said(each)}</p>"
             for each in outcome.troubles
@@ -90,7 +90,7 @@ def as_html(outcome: Outcome) -> str:
                 parts.append(f"<h3>{said(title(outcome, scenario, point))}</h3>")
             header, rows = cells(outcome, scenario, point)
             shown |= dict.fromkeys(header)
-            parts.append(_table(header, rows))
+            parts.append(html_table(header, rows))
     parts.append("<h2 id='columns'>What the columns say</h2><dl>")
     parts += [f"<dt>{said(name)}</dt><dd>{said(COLUMNS[name])}</dd>" for name in shown if name in COLUMNS]
     return "\n".join([*parts, "</dl></body></html>"]) + "\n"
@@ -128,14 +128,14 @@ def bars(outcome: Outcome, scenario: str, point: float | None) -> str:
         axis.grid(axis="x", alpha=0.3)
         if len(outcome.servers) > 1:
             axis.legend()
-    return _svg(plots, figure)
+    return svg_of(plots, figure)
 
 
 def grown(outcome: Outcome, scenario: str, points: Sequence[float | None]) -> str:
     """A panel per step: the headline along the scenario's axis, a line per server."""
     along = [point for point in points if point is not None]
     steps = list(dict.fromkeys(step for point in along for step in outcome.readings[scenario, point]))
-    plots, figure, axes = _grid(len(steps))
+    plots, figure, axes = draw_grid(len(steps))
     for axis, step in zip(axes, steps, strict=False):
         highest: list[float] = []
         for place, server in enumerate(outcome.servers):
@@ -170,7 +170,7 @@ def grown(outcome: Outcome, scenario: str, points: Sequence[float | None]) -> st
             axis.legend(fontsize=8)
     for axis in axes[len(steps) :]:
         axis.set_visible(False)
-    return _svg(plots, figure)
+    return svg_of(plots, figure)
 
 
 def _headline(by_server: "dict[str, list[Reading]]") -> str:
@@ -187,7 +187,7 @@ def _colour(place: int) -> str:
     return COLOURS[place % len(COLOURS)]
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(
         f"<th title='{html.escape(COLUMNS.get(cell, ''))}'>{html.escape(cell)}</th>" for cell in header
     )
@@ -229,7 +229,7 @@ def _panels(rows: Sequence[int]) -> tuple[Any, Any, list[Any]]:
     return plots, figure, [axis for line in axes for axis in line]
 
 
-def _grid(count: int) -> tuple[Any, Any, list[Any]]:
+def draw_grid(count: int) -> tuple[Any, Any, list[Any]]:
     plots = _pyplot()
     columns = 3
     lines = math.ceil(count / columns)
@@ -239,7 +239,7 @@ def _grid(count: int) -> tuple[Any, Any, list[Any]]:
     return plots, figure, [axis for line in axes for axis in line]
 
 
-def _svg(plots: Any, figure: Any) -> str:
+def svg_of(plots: Any, figure: Any) -> str:
     drawn = io.StringIO()
     figure.savefig(drawn, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     plots.close(figure)

@@ -63,7 +63,7 @@ _INDEX: Final = """<html>
 <p>/debug/pprof/</p>
 <ul>
 <li><a href="goroutine?debug=1">goroutine</a>: all tasks, by stack; <a href="goroutine?debug=2">as a tree</a></li>
-<li><a href="heap?debug=1">heap</a>: memory, and objects by type</li>
+<li><a href="heap?debug=1">heap</a>: memory, and objects by type; <a href="heap?debug=1&gc=1">after a collection</a></li>
 <li><a href="threadcreate?debug=1">threadcreate</a>: all threads</li>
 <li><a href="profile?seconds=30">profile</a>: what the CPU is used for, as folded stacks</li>
 <li><a href="cmdline">cmdline</a>: how this process was started</li>
@@ -141,7 +141,8 @@ def _add_pages(app: QuartTrio, sink: LagerSink, metrics: MetricsPage | None) -> 
     @app.route("/debug/pprof/heap", methods=ANY_METHOD)
     @app.route("/debug/pprof/allocs", methods=ANY_METHOD)
     async def heap() -> Response:
-        return _text(await trio.to_thread.run_sync(profiles.memory))
+        collect = request.args.get("gc", "0") not in ("", "0")  # as Go's: before the reading
+        return _text(await trio.to_thread.run_sync(partial(profiles.memory, collect=collect)))
 
     @app.route("/debug/pprof/threadcreate", methods=ANY_METHOD)
     async def threadcreate() -> Response:
