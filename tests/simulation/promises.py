@@ -181,7 +181,7 @@ class Promises(Observer):
         self.on_loaded(bbs)
 
     def published(self, bbs: BBS, announcements: tuple[Announcement, ...]) -> None:
-        if bbs is not self._master or not bbs.cpu.runs or not bbs.is_loaded:
+        if bbs is not self._master or not bbs.cpu.runs or not bbs.is_loaded.is_set():
             return
         told: set[object] = set()
         for announcement in announcements:

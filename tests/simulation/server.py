@@ -88,7 +88,8 @@ class BBS:
     ) -> None:
         self._around = around
         self.cpu = CPU()
-        self.is_loaded = False
+        self.is_loaded = trio.Event()
+        self._mastership: LocketMastership | None = None
         self._locket = cast(
             Locket,
             ThroughCPU(
@@ -159,14 +160,15 @@ class BBS:
         try:
             async with trio.open_nursery() as root:
                 if self._lock:
-                    await root.start(
-                        LocketMastership(self._lock, cast(Any, self.backend), cast(Any, _NoStandby())).run
+                    self._mastership = LocketMastership(
+                        self._lock, cast(Any, self.backend), cast(Any, _NoStandby()), confirm=self._confirm
                     )
+                    await root.start(self._mastership.run)
                     await self.backend.take_writer_lock()
                 else:
                     await self.backend.acquire_writer_lock()
                 await self.store.load()
-                self.is_loaded = True
+                self.is_loaded.set()
                 self._around.observer.loaded(self)
                 await root.start(self.service.write)
                 await root.start(
@@ -180,7 +182,11 @@ class BBS:
             self.backend.lose_session()
 
     def _may_answer(self) -> bool:
-        return self.is_loaded and not (self._lock and self._lock.may_have_run_out)
+        return self.is_loaded.is_set() and (self._mastership is None or self._mastership.is_certain)
+
+    async def _confirm(self) -> None:
+        await self.is_loaded.wait()
+        await self.store.confirm()
 
     def _callbacks(self) -> TaskCallbacks:
         if self._around.callback_http is None:
