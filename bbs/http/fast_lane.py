@@ -242,7 +242,11 @@ class _Connection:
                 return
 
             body_end = head_end + head.content_length
-            if head.chunked or body_end > len(unread):
+            if (
+                head.chunked
+                or body_end > len(unread)
+                or head.content_length > lane.limits.body_bytes_max  # although it has come whole
+            ):
                 body, unread = await self._read_body(head, unread[head_end:])
             else:
                 body, unread = unread[head_end:body_end], unread[body_end:]

@@ -15,7 +15,9 @@ class Limits:
     """
 
     header_bytes_max: int = 1 << 20
-    """Request line and header block: 431 above. Upstream's bound (spec: api.md 1)."""
+    """Request line and header block: 431 above. Upstream's bound (spec: api.md 1). In the slow lane a block that came whole
+    within ``receive_bytes`` more is taken, too, as h11 bounds only what it still waits for; Go has 4 KiB to spare.
+    """
     body_bytes_max: int = 8 << 20
     """Request body after removal of chunk framing: 413 above. No request may have more than half of this
     (`bbs.routes.bodies`), and to take in 64 MiB holds the event loop for 0.3 s.

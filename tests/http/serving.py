@@ -184,6 +184,15 @@ class Wire:
                 count += len(data)
         return count
 
+    async def count_bytes(self, count: int) -> int:
+        """Read so many bytes that are too many to keep, or as many as come."""
+        seen = min(count, len(self._unread))
+        self._unread = self._unread[seen:]
+        with trio.fail_after(4 * PATIENCE_S):
+            while seen < count and (data := await self.stream.receive_some(min(count - seen, 65536))):
+                seen += len(data)
+        return seen
+
     async def read_response(self, *, head_only: bool = False) -> Response:
         head = await self.read_until(b"\r\n\r\n")
         status_line, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
