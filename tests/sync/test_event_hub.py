@@ -398,6 +398,47 @@ async def test_a_full_subscriber_gets_what_is_queued_then_the_end(hubs: EventHub
     assert lines.data == [{"cell_id": "cell-1", "error": "slow consumer"}]
 
 
+def large_event(number: int) -> Told:
+    return Told(Hub.INSTANCE, FakeEvent(str(number).ljust(100_000)))
+
+
+async def test_a_subscriber_for_whom_many_bytes_wait_gets_them_then_the_end(
+    hubs: EventHubs, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bbs.sync.hubs.hub.SUBSCRIBER_LARGE_BYTES_MAX", 1_000_000)
+    slow = hubs.subscribe(INSTANCE_STREAM, version=Version.V3)
+
+    hubs.publish([*map(large_event, range(7)), *instance_events(2)])
+    assert hubs.statistics().cut_off == 0
+    hubs.publish([large_event(7), *instance_events(1)])
+    received = await receive_all(slow)
+
+    assert [text.strip() for text in texts(received)] == [*"0123456", "0", "1"]
+    with pytest.raises(trio.EndOfChannel):
+        await slow.receive()
+    assert hubs.statistics().cut_off == 1
+    assert lines.data == [{"cell_id": "", "error": "slow consumer"}]
+
+
+async def test_a_subscriber_who_reads_may_have_any_number_of_large_events(
+    hubs: EventHubs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether all that is queued is received at a time, or a part of it."""
+    monkeypatch.setattr("bbs.sync.hubs.hub.SUBSCRIBER_LARGE_BYTES_MAX", 1_000_000)
+    stream = hubs.subscribe(INSTANCE_STREAM, version=Version.V3)
+    received = list[Received]()
+
+    for first in range(0, 60, 2):
+        hubs.publish([large_event(first), *instance_events(1), large_event(first + 1)])
+        received += parse(await stream.receive())
+    for first in range(60, 120, 6):
+        hubs.publish([large_event(number) for number in range(first, first + 6)])
+        received += await receive_all(stream)
+
+    assert hubs.statistics().cut_off == 0
+    assert [event.id for event in received] == list(range(150))
+
+
 async def test_a_slow_subscriber_does_not_cost_the_others_anything(hubs: EventHubs) -> None:
     slow, quick = (hubs.subscribe(INSTANCE_STREAM, version=Version.V3) for _ in range(2))
 

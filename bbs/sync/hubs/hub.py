@@ -30,8 +30,13 @@ from bbs.models.versions import Version
 from bbs.sync.hubs.sse import event_tail, numbered
 
 # Upstream's bound, which its clients have lived with. Tails are shared, so a stalled subscriber of its own holds 8 kB of
-# references; what it alone keeps alive is at most these events, about 1 kB each.
+# references; what it alone keeps alive is at most these events, about 1 kB each as a rule.
 SUBSCRIBER_EVENTS_MAX: Final = 1024
+
+# An LRP may be desired with megabytes, of which so many events would fill the memory. So those larger than this are counted
+# by their bytes, too; the others cannot come to more than 16 MiB.
+LARGE_EVENT_BYTES: Final = 16 * 1024
+SUBSCRIBER_LARGE_BYTES_MAX: Final = 64 << 20
 
 # What one receive hands over, give or take an event: a thousand subscribers that wake up together copy 256 MB at most.
 RECEIVE_BYTES_MAX: Final = 256 * 1024
@@ -81,12 +86,14 @@ class HubStatistics:
 class Subscription:
     """One stream of events, merged from one or more feeds. Made by `EventHubs.subscribe`; close it in the end."""
 
-    __slots__ = ("_leave", "_live", "_next_id", "_queue", "_receiving", "_waker", "cell_id")
+    __slots__ = ("_large_bytes", "_leave", "_live", "_next_id", "_queue", "_receiving", "_waker", "cell_id")
 
     def __init__(self, *, cell_id: str, leave: Callable[["Subscription"], None]) -> None:
         self.cell_id: Final = cell_id
         self._leave = leave
         self._queue: deque[bytes] = deque()
+        self._large_bytes = 0
+        """Of the large events in the queue."""
         self._next_id = 0
         self._live = True
         self._receiving = False
@@ -137,11 +144,13 @@ class Subscription:
         if sum(map(len, queue)) <= RECEIVE_BYTES_MAX:
             tails = list(queue)
             queue.clear()
+            self._large_bytes = 0
         else:
             tails, taken_bytes = [], 0
             while queue and taken_bytes < RECEIVE_BYTES_MAX:
                 tails.append(queue.popleft())
                 taken_bytes += len(tails[-1])
+            self._large_bytes -= sum(size for size in map(len, tails) if size > LARGE_EVENT_BYTES)
         self._next_id += len(tails)
         return numbered(tails, first_id=first_id)
 
@@ -152,6 +161,13 @@ class Subscription:
         self._queue.append(tail)
         if self._waker is not None:
             self._waker.set()
+        return True
+
+    def _offer_large(self, tail: bytes) -> bool:
+        """`_offer` for an event of more than `LARGE_EVENT_BYTES`."""
+        if self._large_bytes + len(tail) > SUBSCRIBER_LARGE_BYTES_MAX or not self._offer(tail):
+            return False
+        self._large_bytes += len(tail)
         return True
 
     def _end(self) -> None:
@@ -296,7 +312,11 @@ class EventHubs:
                     if tail is None:
                         gone += subscriptions
                         continue
-                    full = [subscription for subscription in subscriptions if not subscription._offer(tail)]
+                    # Chosen here, so that small events, which are nearly all, cost a subscriber no more.
+                    offer = (
+                        Subscription._offer if len(tail) <= LARGE_EVENT_BYTES else Subscription._offer_large
+                    )
+                    full = [subscription for subscription in subscriptions if not offer(subscription, tail)]
                     self._delivered += len(subscriptions) - len(full)
                     slow += full
         except UnresolvableGroup:
