@@ -57,14 +57,16 @@ class Step:
 
 @dataclass
 class Writer:
-    """``under_way`` is the request that has not been answered, or whose answer says that nobody knows."""
+    """``under_way`` is the request that has not been answered, or whose answer says that nobody knows. ``errors``
+    are the answers about the database.
+    """
 
     process_guid: str
     random: random.Random
     state: State = State()
     under_way: Step | None = None
     acknowledged: int = 0
-    failed: int = 0
+    errors: list[str] = field(default_factory=list)
     count: int = 0
 
     async def write(
@@ -90,7 +92,7 @@ class Writer:
                         return
                     if not may_fail:
                         raise
-                    self.failed += 1
+                    self.errors.append(str(error))
                 else:
                     self.state = self.under_way.effect(self.state)
                     self.acknowledged += 1

@@ -32,6 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=211,
         help="every how many bytes the start of a session is cut, beside each message; 1: everything in every way",
     )
+    group.addoption(
+        "--faults-last-s", type=float, default=0, help="how long faults of Postgres last beyond being felt"
+    )
     group.addoption("--kill-seed", type=int, default=None, help="repeat the choices of an earlier run")
     group.addoption(
         "--fuzz-examples", type=int, default=None, help="how many examples are made up, new ones each time"
@@ -88,6 +91,12 @@ def kill_rounds(request: pytest.FixtureRequest) -> int:
 def cut_every(request: pytest.FixtureRequest) -> int:
     every: int = request.config.getoption("--cut-every")
     return every
+
+
+@pytest.fixture
+def faults_last_s(request: pytest.FixtureRequest) -> float:
+    seconds: float = request.config.getoption("--faults-last-s")
+    return seconds
 
 
 @pytest.fixture

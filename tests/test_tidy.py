@@ -143,6 +143,7 @@ CLOCKED = {"autojump_clock", "mock_clock", "MockClock"}
 
 SLEEPS: dict[str, str] = {
     "waiting": "the one place: whoever has to wait for what has no event asks it to",
+    "breakable_postgres": "the pauses are those that the start and stop of a Postgres ask their caller for",
     "cell_process": "a process that renews a presence as a cell does, at its period",
     "embedded_postgres.test_embedded_postgres.test_a_restart_that_is_cancelled_leaves_no_process": (
         "the pauses are those that the restart itself asks its caller for"

@@ -221,8 +221,8 @@ class Transport:
         self._idle_max = 0
         while self._idle:
             _, connections = self._idle.popitem()
-            for connection in connections:
-                await connection.close()
+            while connections:
+                await connections.popleft().close()
 
     async def _lease(self, origin: _Origin) -> "Lease":
         idle = self._idle.get(origin, deque())
@@ -270,7 +270,10 @@ class Transport:
             connection.idle_since = trio.current_time()
             idle = self._idle.setdefault(origin, deque())
             idle.append(connection)
-            while len(idle) > self._idle_max or trio.current_time() - idle[0].idle_since >= IDLE_TIMEOUT_S:
+            # Asked anew each time: while one is closed, other calls take connections and give them back.
+            while idle and (
+                len(idle) > self._idle_max or trio.current_time() - idle[0].idle_since >= IDLE_TIMEOUT_S
+            ):
                 await idle.popleft().close()
         else:
             await connection.close()

@@ -58,11 +58,20 @@ def words(error: BaseException) -> str:
 def _is_passing(error: asyncpg.PostgresError) -> bool:
     state = error.sqlstate or ""
     return (
-        not _STATE.fullmatch(state)  # no answer of Postgres', whoever gave it
+        # The end of the session, or of the whole server. If it came in the middle of a commit, when the log could not be
+        # synced to a full disk, say, the commit may have happened all the same, so this is no answer to what was asked.
+        _severity(error) in ("FATAL", "PANIC")
+        or not _STATE.fullmatch(state)  # no answer of Postgres', whoever gave it
         or state.startswith(_PASSING_CLASSES)
         or state in _PASSING_STATES
         or isinstance(error, asyncpg.InvalidCachedStatementError)
     )
+
+
+def _severity(error: asyncpg.PostgresError) -> str:
+    """In English, whatever language the server speaks to us."""
+    severity: str | None = getattr(error, "severity_en", None) or getattr(error, "severity", None)
+    return severity or "ERROR"
 
 
 def driver_text(error: asyncpg.PostgresError) -> str:

@@ -354,6 +354,22 @@ async def test_two_idle_connections_are_kept(
     assert len(server.dialled) == 4 + 2
 
 
+async def test_calls_take_idle_connections_while_others_are_closed(
+    client: BBSClient, server: ScriptedServer, autojump_clock: MockClock
+) -> None:
+    server.plays(*[answer(DOMAINS)] * 400)
+
+    async def call() -> None:
+        for _ in range(50):
+            await client.domains()
+
+    async with trio.open_nursery() as calls:
+        for _ in range(8):
+            calls.start_soon(call)
+
+    assert len(server.dialled) >= 8
+
+
 async def test_nothing_stays_open_behind_the_client(
     server: ScriptedServer, autojump_clock: MockClock
 ) -> None:
