@@ -97,8 +97,8 @@ class HTTPTaskCallbacks:
         )
 
     async def _pass_on(self) -> None:
-        async for task in self._receive_over:
-            await self._send.send(task)
+        while True:
+            await self._send.send(await self._receive_over.receive())
 
     async def _work(
         self,
@@ -106,29 +106,40 @@ class HTTPTaskCallbacks:
         delete: Callable[[str], Awaitable[object]],
         pool_log: Logger,
     ) -> None:
-        async for task in self._receive:
-            log = pool_log.session("handle-completed-task", task_guid=task.task_guid)
-            try:
-                await resolving(task.task_guid)
-            except Failure as error:
-                # Most often another worker, or another request, is on it already.
-                log.error("marking-task-as-resolving-failed", error=error)
-                self._skipped += 1
-                continue
-            self._calling += 1
-            log = log.with_data(callback_url=task.completion_callback_url)
-            try:
-                is_told = await self._call_back(task, log)
-            finally:
-                self._calling -= 1
-            if not is_told:
-                self._untold += 1
-                continue
-            self._told += 1
-            try:
-                await delete(task.task_guid)
-            except Failure as error:
-                log.error("delete-task-failed", error=error)
+        # A worker that waits must hold no task: there are a thousand of them, and a task may have megabytes.
+        while True:
+            await self._finish(await self._receive.receive(), resolving, delete, pool_log)
+
+    async def _finish(
+        self,
+        task: Task,
+        resolving: Callable[[str], Awaitable[object]],
+        delete: Callable[[str], Awaitable[object]],
+        pool_log: Logger,
+    ) -> None:
+        """Make one task Resolving, tell its URL, and delete it."""
+        log = pool_log.session("handle-completed-task", task_guid=task.task_guid)
+        try:
+            await resolving(task.task_guid)
+        except Failure as error:
+            # Most often another worker, or another request, is on it already.
+            log.error("marking-task-as-resolving-failed", error=error)
+            self._skipped += 1
+            return
+        self._calling += 1
+        log = log.with_data(callback_url=task.completion_callback_url)
+        try:
+            is_told = await self._call_back(task, log)
+        finally:
+            self._calling -= 1
+        if not is_told:
+            self._untold += 1
+            return
+        self._told += 1
+        try:
+            await delete(task.task_guid)
+        except Failure as error:
+            log.error("delete-task-failed", error=error)
 
     async def _call_back(self, task: Task, log: Logger) -> bool:
         """Tell the task's URL that the task is over; whether anybody has answered, so that the task can be deleted."""

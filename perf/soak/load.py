@@ -29,6 +29,7 @@ from bbs.models import pb
 from bbs.models.errors import BBSError, ResourceNotFound
 from perf.beds import Bed
 from perf.cells import RENEWED_EVERY_S, RENEWED_TTL_S, CellsFailed
+from perf.load import LoadGenerator
 from perf.soak.rude import RUDE, RudeFailed, encrypted
 from perf.tasks import seed_definition
 from perf.workloads import DOMAIN, NET_INFO, ZONE, Fleet, seed_lrp
@@ -38,6 +39,8 @@ PIECE_MAX_S: Final = 120.0
 
 INSTANCES_PER_CELL: Final = 20
 HEARTBEAT_EVERY_S: Final = 2.0
+PINGS: Final = 1_000
+PING_CONNECTIONS: Final = 4
 CALLS_AT_ONCE: Final = 64
 REQUEST_MAX_S: Final = 60.0
 POLL_S: Final = 0.1
@@ -138,6 +141,7 @@ class Mixed:
             Worker("processes through their life", self._life_of_process, 0.5, churn),
             Worker("tasks through their life", self._life_of_task, 0.2, churn),
             Worker("lists of everything", self._lists, 1.0),
+            Worker("thousands of pings", self._ping, 1.0),
             Worker("subscriptions", self._subscribe, 0.5, churn),
             Worker("subscribers that were dropped", self._subscribe_slowly, 0.5, churn),
             Worker("clients that came and went", self._come_and_go, 0.5),
@@ -324,6 +328,16 @@ class Mixed:
                     return
 
     # Connections
+
+    async def _ping(self) -> None:
+        """Cheap requests in numbers, so that a little that is kept of each adds up within a minute."""
+
+        def ping() -> str:
+            with LoadGenerator(self._bed.target, connections=PING_CONNECTIONS) as generator:
+                return generator.run([self._fleet.ping()] * PINGS, max_s=REQUEST_MAX_S).trouble()
+
+        if trouble := await trio.to_thread.run_sync(ping):
+            raise WrongState(f"pings: {trouble}")
 
     async def _come_and_go(self) -> None:
         async with connected(self._bed) as client:

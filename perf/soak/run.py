@@ -263,8 +263,8 @@ async def _probed(plan: SoakPlan, bed: Bed, beside: Beside) -> tuple[dict[str, P
 
 
 async def _settled(read: Callable[[], Awaitable[Vitals]]) -> Vitals:
-    """The server at rest: once nothing but the number of tasks has changed for `UNCHANGED_S`, with the fewest of them in that
-    time (a task more is there for a moment now and then). As it is after `REST_MAX_S` if it does not come to rest.
+    """The server at rest: once nothing but the number of tasks and threads has changed for `UNCHANGED_S`, with the fewest
+    tasks in that time (a task more is there for a moment now and then). As it is after `REST_MAX_S` if it does not come to rest.
     """
     give_up_s = trio.current_time() + REST_MAX_S
     least = await read()

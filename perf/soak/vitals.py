@@ -76,7 +76,7 @@ def read_vitals(bed: Bed, *, began_s: float, collect: bool = False) -> Vitals:
         connections = [
             each
             for table in ("tcp", "tcp6")  # gRPC listens in the second, also for IPv4
-            for each in _connections(Path(f"/proc/{pid}/net/{table}").read_text(), descriptors)
+            for each in connections_in(Path(f"/proc/{pid}/net/{table}").read_text(), descriptors)
         ]
         threads = len(os.listdir(f"/proc/{pid}/task"))
     except FileNotFoundError:
@@ -149,7 +149,7 @@ def _descriptors(pid: int) -> list[str]:
     return found
 
 
-def _connections(table: str, descriptors: list[str]) -> list[tuple[int, int]]:
+def connections_in(table: str, descriptors: list[str]) -> list[tuple[int, int]]:
     """Local and remote port of each TCP socket among ``descriptors`` that does not listen, in whatever state it is."""
     inodes = {
         name.removeprefix("socket:[").rstrip("]") for name in descriptors if name.startswith("socket:[")

@@ -1,7 +1,9 @@
 """spec: metrics-and-logs.md, section 5"""
 
+import gc
 import io
 import sys
+import weakref
 from dataclasses import dataclass
 from functools import partial
 
@@ -145,12 +147,33 @@ async def test_profile_rates_must_be_integers(
 
 
 @pytest.mark.parametrize(
+    ("path", "is_collected"), [("heap", False), ("heap?gc=0", False), ("heap?gc=1", True)]
+)
+async def test_garbage_is_collected_for_whoever_asks_for_it(
+    debug: Debug, path: str, is_collected: bool
+) -> None:
+    class Cycle:
+        def __init__(self) -> None:
+            self.itself = self
+
+    gc.disable()  # so that nobody else does
+    try:
+        cycle = weakref.ref(Cycle())
+        await debug.ask(f"/debug/pprof/{path}")
+        assert (cycle() is None) == is_collected
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
     ("path", "status", "content_type", "excerpt"),
     [
         ("/debug/pprof/", 200, "text/html; charset=utf-8", "goroutine?debug=1"),
         ("/debug/pprof/goroutine?debug=1", 200, "text/plain; charset=utf-8", "tasks: total "),
         ("/debug/pprof/goroutine?debug=2", 200, "text/plain; charset=utf-8", "bbs.ports.debug.serve_debug"),
         ("/debug/pprof/heap?debug=1", 200, "text/plain; charset=utf-8", "VmRSS:"),
+        ("/debug/pprof/heap?debug=1", 200, "text/plain; charset=utf-8", "gc.objects:\t"),
+        ("/debug/pprof/heap?debug=1", 200, "text/plain; charset=utf-8", "allocated blocks:\t"),
         ("/debug/pprof/allocs", 200, "text/plain; charset=utf-8", "builtins.dict"),
         ("/debug/pprof/threadcreate", 200, "text/plain; charset=utf-8", "thread MainThread\n"),
         ("/debug/pprof/block", 200, "text/plain; charset=utf-8", "nothing to tell"),
