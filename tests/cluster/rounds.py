@@ -161,7 +161,7 @@ async def _round(
     said: set[tuple[str, str]],
 ) -> Round:
     answers, end = Answers(said), trio.Event()
-    refused = sum(writer.failed for writer in writers)
+    refused = sum(len(writer.errors) for writer in writers)
     primary = await cluster.primary()
     with trio.fail_after(ROUND_MAX_S):
         async with trio.open_nursery() as nursery:
@@ -188,7 +188,7 @@ async def _round(
         failure=failure.name,
         failed_over_s=committed_s - began_s,
         late_s=first_s - committed_s,
-        refused=sum(writer.failed for writer in writers) - refused,
+        refused=sum(len(writer.errors) for writer in writers) - refused,
         acknowledged=len(answers.at_s),
     )
 
