@@ -15,6 +15,7 @@ import pytest
 from bbs.commands.cli import main
 from bbs.config.upstream import KNOWN_KEYS, decode
 from bbs.store.dsn import parse_dsn
+from bbs.store.mysql.dsn import parse_mysql_dsn
 from bbs.tls.development import make_development_certs
 from tests.daemons import CERT_NAMES
 
@@ -328,9 +329,36 @@ def test_required_ssl_is_verified_as_far_as_there_is_something_to_verify_with(
 
 @needs_ruby
 @pytest.mark.parametrize(
+    ("changes", "parameters", "ca"),
+    [
+        ({"diego.bbs.sql.require_ssl": False}, "", ""),
+        ({"diego.bbs.sql.ca_cert": ""}, "?tls=skip-verify", ""),
+        ({}, "", "/var/vcap/jobs/bbs/config/certs/sql/ca.crt"),
+    ],
+)  # fmt: skip
+def test_mysql_is_connected_to_as_upstream_does(
+    manifest: dict[str, Any], changes: dict[str, Any], parameters: str, ca: str
+) -> None:
+    """Whatever is in the password, which upstream's job does not escape either."""
+    password = "p@/:?%41&#(x)"
+    changes = {**changes, "diego.bbs.sql.db_driver": "mysql", "diego.bbs.sql.db_password": password}
+    config = json.loads(render("bbs.json", {**manifest, **changes}).stdout)
+
+    string = config["database_connection_string"]
+    assert string == f"diego:{password}@tcp(sql-db.service.cf.internal:5524)/diego{parameters}"
+    assert parse_mysql_dsn(string).password == password
+    assert config.get("sql_ca_cert_file", "") == ca
+
+
+@needs_ruby
+@pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"diego.bbs.sql.db_driver": "mysql"}, "this server needs postgres"),
+        ({"diego.bbs.sql.db_driver": "oracle"}, "this server needs mysql or postgres"),
+        (
+            {"diego.bbs.sql.db_driver": "mysql", "diego.bbs.sql.db_username": "a:b"},
+            "diego.bbs.sql.db_username has a colon",
+        ),
         (
             {"diego.bbs.sql.db_port": "", "diego.bbs.sql.db_host": ""},
             "without diego.bbs.sql.db_host, diego.bbs.sql.db_port",
