@@ -28,9 +28,9 @@ UPGRADE ?=
 COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --custom-compile-command 'make lock' $(UPGRADE)
 # What needs seconds.
-QUICK := -m 'not postgres and not slow'
+QUICK := -m 'not postgres and not mariadb and not slow'
 
-.PHONY: help setup serve test faketime test-fast test-interpreters check sim cluster cluster-packages format proto wheel lock audit perf clean
+.PHONY: help setup serve test test-packages test-fast test-interpreters check sim cluster cluster-packages format proto wheel lock audit perf clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -60,14 +60,8 @@ check: $(STAMP)  ## formatting, lint, strict types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: $(STAMP) check cluster-packages  ## everything, as CI runs it
+test: $(STAMP) check test-packages cluster-packages  ## everything, as CI runs it
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
-
-# The tests of clocks that jump are skipped without it. Not a Python package: it is loaded before the interpreter is.
-faketime:  ## install libfaketime, where Debian's packages are and we may
-	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || \
-	  { apt-get update -qq && apt-get install -y -qq libfaketime; } >/dev/null 2>&1 || \
-	  echo "libfaketime could not be installed: tests of clock jumps are skipped"
 
 test-fast: $(STAMP)  ## the suite that needs seconds: no Postgres, nothing slow
 	$(BIN)/python -m pytest $(QUICK)
@@ -78,11 +72,13 @@ test-interpreters:  ## test-fast on every Python that is supported and found, ea
 sim: $(STAMP)  ## the simulated fleet with more seeds (SEEDS=50), or one again (SEED=7 ONLY=chaos)
 	SIM_SEED=$(SEED) SIM_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation $(if $(ONLY),-k $(ONLY))
 
-# etcd is a package of Debian's, and PgBouncer too: installed if root may, else taken from where they are, if they are. What is
-# missing then is said here, and by the tests that are skipped for it.
-cluster-packages: $(STAMP)
+# MariaDB, etcd, PgBouncer and libfaketime are Debian's packages: installed if root may, else taken from where they are, if they
+# are. What is missing then is said here, and by the tests that are skipped for it.
+test-packages: $(STAMP)
+	@$(BIN)/python -m tests.debian_packages --install
+
+cluster-packages: $(STAMP) test-packages
 	@$(MAKE) --no-print-directory $(CLUSTER)/.installed || echo "no Patroni: see above"
-	@$(BIN)/python -m tests.cluster.packages --install
 
 # Patroni's client for etcd and its ydiff come as source only. They are built from the files that the lock names, with what
 # the other lock names.
@@ -110,8 +106,9 @@ $(TOOLS)/.installed: locks/tools.txt
 
 # The first is compiled on its own; what is installed beside or instead of it has the same versions.
 lock: $(TOOLS)/.installed  ## write locks/ again after a change in pyproject.toml; UPGRADE=--upgrade for newer versions
-	$(COMPILE) --extra dev --group build pyproject.toml -o locks/dev.txt
+	$(COMPILE) --extra dev --extra mysql --group build pyproject.toml -o locks/dev.txt
 	$(COMPILE) -c locks/dev.txt pyproject.toml -o locks/server.txt
+	$(COMPILE) -c locks/dev.txt --extra mysql pyproject.toml -o locks/mysql.txt
 	$(COMPILE) -c locks/dev.txt --extra perf pyproject.toml -o locks/perf.txt
 	$(COMPILE) --group tools -o locks/tools.txt
 	$(COMPILE) --group cluster -o locks/cluster.txt

@@ -14,22 +14,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-import asyncpg
 import trio
-from trio_asyncio import aio_as_trio
 
 from bbs.client import EventSourceError, InternalBBSClient, RunningReport, TransportError
-from bbs.log import null_logger
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.errors import RequestTimeout, UnknownError
-from bbs.models.outcome import Record
 from bbs.models.versions import with_metrics_guid
-from bbs.store.asyncio_loop import open_asyncio_loop
-from bbs.store.codecs import CODECS
 from bbs.store.crypto import Keyring
 from bbs.store.store import ENDED
+from tests.databases import SomeDatabase
 from tests.records import desired_message
 
 GONE: Final = (TransportError, RequestTimeout, EventSourceError)
@@ -192,29 +187,12 @@ class Watcher:
                 )
 
 
-async def rows_in_database(url: str, keyring: Keyring) -> dict[type[Record], list[Record]]:
-    """All LRPs as another server would read them."""
-
-    async def fetch() -> dict[type[Record], list[Record]]:
-        connection = await asyncpg.connect(url)
-        try:
-            found: dict[type[Record], list[Record]] = {}
-            for record_class in (DesiredLRP, ActualLRP):
-                codec = CODECS[record_class]
-                names = ", ".join(column.name for column in codec.columns)
-                stored = await connection.fetch(f"SELECT {names} FROM {codec.table}")
-                found[record_class] = [codec.decode(tuple(row), keyring) for row in stored]
-            return found
-        finally:
-            await connection.close()
-
-    async with open_asyncio_loop(null_logger()):
-        rows: dict[type[Record], list[Record]] = await aio_as_trio(fetch)()
-        return rows
-
-
 async def look(
-    client: InternalBBSClient, writers: Iterable[Writer], watcher: Watcher, url: str, keyring: Keyring
+    client: InternalBBSClient,
+    writers: Iterable[Writer],
+    watcher: Watcher,
+    database: SomeDatabase,
+    keyring: Keyring,
 ) -> None:
     """Compare what the server has with the writers' models, the events, and the database, while nobody writes.
 
@@ -234,11 +212,10 @@ async def look(
         {("desired", guid): lrp.modification_tag for guid, lrp in desired.items()}
         | {("actual", guid): lrp.modification_tag for guid, lrp in actual.items()}
     )
-    stored = await rows_in_database(url, keyring)
-    for record in stored[DesiredLRP]:
+    for record in await database.records(DesiredLRP, keyring):
         assert isinstance(record, DesiredLRP)
         assert desired.pop(record.process_guid) == with_metrics_guid(record.message())
-    for record in stored[ActualLRP]:
+    for record in await database.records(ActualLRP, keyring):
         assert isinstance(record, ActualLRP)
         assert actual.pop(record.process_guid) == record.message()
     assert (desired, actual) == ({}, {}), "in memory, and not in the database"

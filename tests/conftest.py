@@ -17,8 +17,11 @@ from bbs.log import LagerSink, Level, Logger, root_logger
 from bbs.tls.contexts import client_context, server_context
 from bbs.tls.development import DevelopmentCerts, make_development_certs
 from tests.daemons import Surroundings, surroundings
+from tests.databases import SomeDatabase
+from tests.debian_packages import program
 from tests.fuzzing import choose_profile
 from tests.log_lines import Lines
+from tests.mariadb import MariaDB, running_mariadb
 
 _database_numbers = count(1)
 
@@ -112,6 +115,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and "postgres_server" in item.fixturenames:
             item.add_marker(pytest.mark.postgres)
+        if isinstance(item, pytest.Function) and "mariadb_server" in item.fixturenames:
+            item.add_marker(pytest.mark.mariadb)
 
 
 @pytest.fixture(scope="session")
@@ -152,6 +157,26 @@ def database_urls(postgres_server: EmbeddedPostgres) -> Iterator[list[str]]:
         yield [stack.enter_context(_fresh_database(postgres_server)) for _ in range(8)]
 
 
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaDB]:
+    """One MariaDB for the whole session. Skips, by name, where there is none."""
+    if program("mariadbd") is None:
+        pytest.skip("MariaDB is not installed: make test-packages")
+    with TemporaryDirectory(prefix="bbs-tests-") as directory, running_mariadb(Path(directory)) as server:
+        yield server
+
+
+@pytest.fixture
+def mysql_dsn(mariadb_server: MariaDB) -> Iterator[str]:
+    """The connection string of an empty database of the test's own."""
+    name = f"test_{next(_database_numbers)}"
+    mariadb_server.execute(f"CREATE DATABASE {name}")
+    try:
+        yield mariadb_server.dsn_of(name)
+    finally:
+        mariadb_server.execute(f"DROP DATABASE {name}")
+
+
 @pytest.fixture
 def lines() -> Lines:
     return Lines()
@@ -178,9 +203,20 @@ def client_tls(certs: DevelopmentCerts) -> ssl.SSLContext:
 
 
 @pytest.fixture
-async def around(tmp_path: Path, database_url: str) -> AsyncIterator[Surroundings]:
+def some_database(request: pytest.FixtureRequest) -> SomeDatabase:
+    """An empty database: Postgres, unless the test is marked `tests.databases.ON_BOTH`."""
+    if getattr(request, "param", "postgres") == "postgres":
+        url: str = request.getfixturevalue("database_url")
+        return SomeDatabase("postgres", url, url)
+    dsn: str = request.getfixturevalue("mysql_dsn")
+    server: MariaDB = request.getfixturevalue("mariadb_server")
+    return SomeDatabase("mysql", dsn, server.url_of(dsn.rpartition("/")[2]))
+
+
+@pytest.fixture
+async def around(tmp_path: Path, some_database: SomeDatabase) -> AsyncIterator[Surroundings]:
     """What daemons need around them: certificates, a Locket, an auctioneer, an empty database."""
-    async with surroundings(tmp_path, database_url) as around:
+    async with surroundings(tmp_path, some_database) as around:
         yield around
 
 

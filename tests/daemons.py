@@ -18,6 +18,7 @@ import trio
 from bbs.client import ClientConfig, InternalBBSClient
 from bbs.tls.contexts import TLSFiles
 from bbs.tls.development import DevelopmentCerts, make_development_certs
+from tests.databases import SomeDatabase
 from tests.peers.peer_server import peer_server
 
 WAIT_MAX_S = 60.0
@@ -54,10 +55,14 @@ class Surroundings:
 
     tmp_path: Path
     certs: DevelopmentCerts
-    database_url: str
+    database: SomeDatabase
     locket: trio.Process
     locket_address: str
     auctioneer_address: str
+
+    @property
+    def database_url(self) -> str:
+        return self.database.url
 
     def tls(self) -> TLSFiles:
         """What a peer of the daemons shows them."""
@@ -82,8 +87,8 @@ class Surroundings:
             "locket_client_key_file": certs["client_key"],
             "lock_ttl": "2s",
             "lock_retry_interval": "500ms",
-            "database_driver": "postgres",
-            "database_connection_string": self.database_url,
+            "database_driver": self.database.driver,
+            "database_connection_string": self.database.connection_string,
             "db_connection_timeout": "30s",
             "encryption_keys": {"label": "key"},
             "active_key_label": "label",
@@ -215,11 +220,11 @@ class Daemon:
 
 
 @asynccontextmanager
-async def surroundings(tmp_path: Path, database_url: str) -> AsyncIterator[Surroundings]:
+async def surroundings(tmp_path: Path, database: SomeDatabase) -> AsyncIterator[Surroundings]:
     certs = make_development_certs(tmp_path / "certs")
     process, address = await start_locket(certs)
     async with peer_server() as auctioneer:
-        around = Surroundings(tmp_path, certs, database_url, process, address, auctioneer.address)
+        around = Surroundings(tmp_path, certs, database, process, address, auctioneer.address)
         try:
             yield around
         finally:

@@ -20,7 +20,8 @@ from bbs.client import InternalBBSClient, RunningReport
 from bbs.models import pb
 from bbs.sync.locket.client import Resource
 from tests.daemons import WAIT_MAX_S, Daemon, Surroundings, daemon, free_port
-from tests.masters.faked_clock import FakedClock, library
+from tests.debian_packages import faketime
+from tests.masters.faked_clock import FakedClock
 from tests.masters.locket import ObedientLocket
 from tests.records import desired_message, task_definition
 from tests.waiting import wait_until
@@ -35,9 +36,9 @@ PASS = "executing-convergence.converge-lrps-done"
 
 @pytest.fixture
 def clock(tmp_path: Path) -> FakedClock:
-    found = library()
+    found = faketime()
     if found is None:
-        pytest.skip("libfaketime is not installed: make faketime")
+        pytest.skip("libfaketime is not installed: make test-packages")
     return FakedClock(found, tmp_path / "clock")
 
 

@@ -13,6 +13,7 @@ from bbs.models.errors import BBSError
 from bbs.tls.contexts import TLSFiles
 from bbs.tls.development import make_development_certs
 from tests.daemons import Daemon, Surroundings, daemon, end, free_port, start_locket
+from tests.databases import ON_BOTH
 from tests.listening import connections_with_something_unread
 from tests.metrics.agent import agent
 from tests.records import desired_message
@@ -132,6 +133,7 @@ def assert_order(messages: list[str], *expected: str) -> None:
         assert message in rest, (message, messages)
 
 
+@ON_BOTH
 async def test_a_standby_is_not_there_to_clients_and_takes_over_from_a_master_that_stops(
     around: Surroundings,
 ) -> None:
@@ -176,6 +178,7 @@ async def test_a_standby_that_is_stopped_never_was_master(around: Surroundings) 
         assert await domains(first) == []
 
 
+@ON_BOTH
 async def test_a_standby_takes_over_from_a_master_that_was_killed(around: Surroundings) -> None:
     async with daemon(around, around.config("a")) as first:
         await first.logs("started")
@@ -219,6 +222,7 @@ async def test_a_port_is_closed_until_there_is_something_to_answer(around: Surro
     assert answers[-1] == "200"
 
 
+@ON_BOTH
 async def test_no_write_of_a_master_that_slept_through_its_lock_lands(around: Surroundings) -> None:
     async with daemon(around, around.config("a")) as first:
         await first.logs("started")
@@ -259,6 +263,7 @@ async def test_no_write_of_a_master_that_slept_through_its_lock_lands(around: Su
             assert await domains(third) == ["before", "meanwhile"]
 
 
+@ON_BOTH
 async def test_a_standby_outlives_locket_and_becomes_master_when_it_is_back(around: Surroundings) -> None:
     async with daemon(around, around.config("a")) as first:
         await first.logs("started")

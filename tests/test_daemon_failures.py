@@ -144,7 +144,7 @@ async def test_an_idle_master_notices_at_once_that_another_server_has_become_one
         elsewhere = Surroundings(
             around.tmp_path / "second",
             around.certs,
-            around.database_url,
+            around.database,
             around.locket,
             around.locket_address,
             around.auctioneer_address,

@@ -14,6 +14,7 @@ import trio
 
 from bbs.commands.local_keyring import local_keyring
 from tests.acknowledged_writes import Watcher, Writer, look
+from tests.databases import ON_BOTH, SomeDatabase
 from tests.processes import running_bbs
 
 WRITERS: Final = 16
@@ -35,9 +36,10 @@ class KillAfter:
             self.server.kill()
 
 
+@ON_BOTH
 @pytest.mark.slow
 async def test_what_was_acknowledged_outlives_a_kill(
-    tmp_path: Path, database_url: str, kill_rounds: int, kill_seed: int
+    tmp_path: Path, some_database: SomeDatabase, kill_rounds: int, kill_seed: int
 ) -> None:
     chance = random.Random(kill_seed)
     writers = [Writer(f"w{number}", random.Random(chance.random())) for number in range(WRITERS)]
@@ -45,8 +47,8 @@ async def test_what_was_acknowledged_outlives_a_kill(
     keyring = local_keyring(tmp_path / "data")
     interrupted = 0
     for _ in range(kill_rounds):
-        async with running_bbs(tmp_path, "--database-url", database_url) as bbs, bbs.client() as client:
-            await look(client, writers, watcher, database_url, keyring)
+        async with running_bbs(tmp_path, "--database-url", some_database.url) as bbs, bbs.client() as client:
+            await look(client, writers, watcher, some_database, keyring)
             watcher = Watcher()
             kill = KillAfter(chance.randint(*LIFE), bbs.process)
             with trio.fail_after(LIFE_MAX_S):
@@ -55,8 +57,8 @@ async def test_what_was_acknowledged_outlives_a_kill(
                     for writer in writers:
                         nursery.start_soon(writer.write, client, kill.answered)
             interrupted += sum(writer.under_way is not None for writer in writers)
-    async with running_bbs(tmp_path, "--database-url", database_url) as bbs, bbs.client() as client:
-        await look(client, writers, watcher, database_url, keyring)
+    async with running_bbs(tmp_path, "--database-url", some_database.url) as bbs, bbs.client() as client:
+        await look(client, writers, watcher, some_database, keyring)
 
     # Else the rounds have shown nothing.
     assert min(writer.acknowledged for writer in writers) > kill_rounds // 2

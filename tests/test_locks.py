@@ -17,7 +17,8 @@ PROJECT, GROUPS = PYPROJECT["project"], PYPROJECT["dependency-groups"]
 OWN, EXTRAS = PROJECT["dependencies"], PROJECT["optional-dependencies"]
 ASKED_FOR = {
     "server": OWN,
-    "dev": [*OWN, *EXTRAS["dev"], *GROUPS["build"], *PYPROJECT["build-system"]["requires"]],
+    "mysql": [*OWN, *EXTRAS["mysql"]],
+    "dev": [*OWN, *EXTRAS["dev"], *EXTRAS["mysql"], *GROUPS["build"], *PYPROJECT["build-system"]["requires"]],
     "perf": [*OWN, *EXTRAS["perf"]],
     "tools": GROUPS["tools"],
     "cluster": GROUPS["cluster"],
@@ -55,7 +56,7 @@ def test_a_lock_has_all_that_is_asked_for(name: str, python: str) -> None:
 
 
 @pytest.mark.parametrize("python", interpreters.supported())
-@pytest.mark.parametrize("other", ["server", "perf"])
+@pytest.mark.parametrize("other", ["server", "mysql", "perf"])
 def test_what_is_tested_is_what_runs(other: str, python: str) -> None:
     tested, runs = versions("dev", python), versions(other, python)
 

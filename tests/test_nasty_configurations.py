@@ -7,6 +7,7 @@ import pytest
 
 from bbs.config import checks
 from tests.daemons import Daemon, daemon, surroundings
+from tests.databases import SomeDatabase
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
@@ -74,8 +75,8 @@ async def works(bbs: Daemon) -> None:
         ),
     ],
 )  # fmt: skip
-async def test_it_works_with(changes: dict[str, Any], tmp_path: Path, database_url: str) -> None:
-    async with surroundings(tmp_path, database_url) as around:
+async def test_it_works_with(changes: dict[str, Any], tmp_path: Path, some_database: SomeDatabase) -> None:
+    async with surroundings(tmp_path, some_database) as around:
         config = around.config("nasty") | changes
         if "loggregator" in changes:
             config["loggregator"] = {
@@ -117,9 +118,11 @@ async def test_it_works_with(changes: dict[str, Any], tmp_path: Path, database_u
         pytest.param({"task_callback_workers": INT_MAX}, "must provide at most", id="too many workers"),
     ],
 )  # fmt: skip
-async def test_it_says_why_not(changes: dict[str, Any], says: str, tmp_path: Path, database_url: str) -> None:
+async def test_it_says_why_not(
+    changes: dict[str, Any], says: str, tmp_path: Path, some_database: SomeDatabase
+) -> None:
     async with (
-        surroundings(tmp_path, database_url) as around,
+        surroundings(tmp_path, some_database) as around,
         daemon(around, {**around.config("nasty"), **changes}) as bbs,
     ):
         assert await bbs.exit_code() in (checks.EXIT_FAILED, checks.EXIT_FATAL)

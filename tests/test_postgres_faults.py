@@ -23,6 +23,7 @@ from bbs.commands.local_keyring import local_keyring
 from bbs.store.postgres import WRITER_LOCK
 from tests.acknowledged_writes import Watcher, Writer, look
 from tests.breakable_postgres import BreakablePostgres, breakable_postgres
+from tests.databases import SomeDatabase
 from tests.processes import RunningBBS, running_bbs
 from tests.records import desired_message
 from tests.waiting import wait_until
@@ -263,7 +264,8 @@ async def test_what_was_acknowledged_is_there_and_what_failed_is_not(
             refusals = {error for error in load.errors if UNAVAILABLE not in error}
             assert all("No space left on device" in refusal for refusal in refusals), refusals
             assert bool(refusals) == (name == "disk full")
-            await look(client, writers, watcher, postgres.url, local_keyring(tmp_path / "data"))
+            database = SomeDatabase("postgres", postgres.url, postgres.url)
+            await look(client, writers, watcher, database, local_keyring(tmp_path / "data"))
 
 
 async def write_on(writer: Writer, client: InternalBBSClient, load: Load, is_over: trio.Event) -> None:

@@ -1,4 +1,5 @@
-"""The subcommands of ``bbs`` that are our own: ``serve``, ``check-config`` and ``certs``. Upstream's server is `daemon`."""
+"""The subcommands of ``bbs`` that are our own: ``serve``, ``check-config``, ``migrate-database`` and
+``certs``. Upstream's server is `daemon`."""
 
 import argparse
 import signal
@@ -14,6 +15,7 @@ import trio
 from bbs import __version__
 from bbs.commands.check_config import check_config
 from bbs.commands.last_words import dump_stacks_on_quit, exited_with_failure, unraisable_errors_told
+from bbs.commands.migrate_database import migrate_database
 from bbs.commands.serve import DatabaseFailed, serve
 from bbs.commands.serve_config import ServeConfig
 from bbs.concurrency.causes import root_cause
@@ -54,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _certs(arguments.directory)
     if command == "check-config":
         return check_config(arguments.file)
+    if command == "migrate-database":
+        return migrate_database(arguments.source, arguments.target)
     with standard_streams(log="stderr") as streams:
         return _serve(arguments, streams)
 
@@ -84,7 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--data-dir", metavar="DIR", type=Path, default=defaults.data_dir, help="embedded database, keys"
     )
-    run.add_argument("--database-url", metavar="URL", help="a Postgres to use instead of the embedded one")
+    run.add_argument(
+        "--database-url",
+        metavar="URL",
+        help="a Postgres or MySQL (mysql://…) to use instead of the embedded one",
+    )
     run.add_argument(
         "--ca-file", metavar="F", type=Path, help="CA of the client certificates; with it, mutual TLS"
     )
@@ -127,6 +135,13 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check-config", help="say what is wrong with a configuration of upstream's")
     check.add_argument("file", metavar="FILE", help="the file that `bbs -config FILE` is to be started with")
+    migrate = commands.add_parser(
+        "migrate-database", help="copy all rows to another database, from Postgres to MySQL or back"
+    )
+    migrate.add_argument(
+        "--from", dest="source", metavar="URL", required=True, help="postgres://… or mysql://…"
+    )
+    migrate.add_argument("--to", dest="target", metavar="URL", required=True, help="an empty database")
     certs = commands.add_parser("certs", help="make a development CA, a server and a client certificate")
     certs.add_argument("directory", metavar="DIR", type=Path)
     return parser

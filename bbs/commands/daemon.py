@@ -55,10 +55,8 @@ from bbs.routes.request_log import AccessLogPathInvalid, open_access_log
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import BackendUnavailable, StatementRejected, WriterLockLost
 from bbs.store.crypto import Keyring
-from bbs.store.dsn import parse_dsn
 from bbs.store.health_check import HealthCheckFailed, HealthCheckSettings
 from bbs.store.key_check import KeysDoNotFit
-from bbs.store.postgres import PostgresBackend
 from bbs.store.schema import SchemaError
 from bbs.sync.locket.client import GRPCLocket, LocketSettings, LocketUnreachable, open_locket
 from bbs.sync.locket.lock import Lock, LockLost
@@ -195,11 +193,11 @@ async def _assembled(
         _check(config, log, after=checks.LOGGER, through=checks.METRICS)
         metrics = await _metrics(config, log, stack)
         _check(config, log, after=checks.METRICS, through=checks.DATABASE)
-        dsn = parse_dsn(config.database_connection_string)
+        where = checks.configured_database(config)
         keyring = Keyring(config.encryption_keys, config.active_key_label)
         # Only to find out whether the database is there, and to make the one table that upstream makes at this step. It is
         # closed again: the process connects when it needs to, as standby and as master.
-        probe = PostgresBackend(dsn, keyring, on_dropped=lambda row: None)
+        probe = where.backend(keyring)
         try:
             await probe.prepare()
         except BackendUnavailable as error:
@@ -252,7 +250,7 @@ async def _assembled(
         assembled.certificates = Certificates([server, *certificates], log=log)
         assembled.process = Process(
             replace(_settings(config), limits=limits),
-            dsn=dsn,
+            database=where,
             keyring=keyring,
             tls=server.context,
             peers=peers,

@@ -23,7 +23,7 @@ from bbs.ports.listen import AddressInvalid, ListenFailed, PortUnknown
 from bbs.process.process import Process
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import BackendUnavailable, StatementRejected
-from bbs.store.dsn import parse_dsn
+from bbs.store.database import database_at
 from bbs.sync.locket.presences import Presences
 from bbs.sync.locket.server import embedded_locket
 from bbs.sync.locket.table import LocalLocket, LocketTable
@@ -91,7 +91,7 @@ async def serve(
         )
         process = Process(
             replace(config.settings, limits=limits),
-            dsn=parse_dsn(database_url),
+            database=database_at(database_url),
             keyring=local_keyring(config.data_dir),
             tls=tls,
             sink=sink,

@@ -1,11 +1,15 @@
 """What a server starts with and an operator hardly meant: for ``bbs check-config``. spec: config.md §2"""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from bbs.config.go_json_values import folded
 from bbs.config.upstream import KNOWN_KEYS, UpstreamConfig
+from bbs.store.database import STATEMENT_S
+from bbs.store.dsn import BadConnectionString
+from bbs.store.mysql.dsn import parse_mysql_dsn
 
 SECOND_NS = 1_000_000_000
 MILLISECOND_NS = 1_000_000
@@ -49,25 +53,7 @@ def cautions(config: UpstreamConfig, *, unknown: Iterable[str], repeated: Iterab
     ):
         if given:
             yield Caution(key, "has no effect, here as upstream")
-    for key, timeout_ns in (
-        ("db_read_timeout", config.db_read_timeout_ns),
-        ("db_write_timeout", config.db_write_timeout_ns),
-    ):
-        if timeout_ns:
-            yield Caution(
-                key,
-                "has no effect with Postgres: this server gives each statement ten seconds; for less, say"
-                " statement_timeout in database_connection_string",
-            )
-    for key, given in (
-        ("sql_ca_cert_file", config.sql_ca_cert_file),
-        ("sql_enable_identity_verification", config.sql_enable_identity_verification),
-    ):
-        if given:
-            yield Caution(
-                key,
-                "has no effect with Postgres: say it in database_connection_string (sslmode, sslrootcert)",
-            )
+    yield from _database(config)
     for key, given in (
         ("max_open_database_connections", config.max_open_database_connections),
         ("max_idle_database_connections", config.max_idle_database_connections),
@@ -94,6 +80,46 @@ def cautions(config: UpstreamConfig, *, unknown: Iterable[str], repeated: Iterab
         yield Caution(
             "max_data_string_length", "leaves no room for the mark of what was cut; upstream dies of it"
         )
+
+
+def _database(config: UpstreamConfig) -> Iterator[Caution]:
+    if config.database_driver == "mysql":
+        yield from _mysql(config)
+        return
+    for key, timeout_ns in (
+        ("db_read_timeout", config.db_read_timeout_ns),
+        ("db_write_timeout", config.db_write_timeout_ns),
+    ):
+        if timeout_ns:
+            yield Caution(
+                key,
+                "has no effect with Postgres: this server gives each statement ten seconds; for less, say"
+                " statement_timeout in database_connection_string",
+            )
+    for key, given in (
+        ("sql_ca_cert_file", config.sql_ca_cert_file),
+        ("sql_enable_identity_verification", config.sql_enable_identity_verification),
+    ):
+        if given:
+            yield Caution(
+                key,
+                "has no effect with Postgres: say it in database_connection_string (sslmode, sslrootcert)",
+            )
+
+
+def _mysql(config: UpstreamConfig) -> Iterator[Caution]:
+    if config.db_read_timeout_ns > STATEMENT_S * SECOND_NS:
+        yield Caution("db_read_timeout", f"is {STATEMENT_S:g} seconds at most here, for each crossing")
+    if config.db_write_timeout_ns:
+        yield Caution("db_write_timeout", "has no effect: db_read_timeout is for all of a crossing")
+    if config.sql_enable_identity_verification and not config.sql_ca_cert_file:
+        yield Caution("sql_enable_identity_verification", "has no effect without sql_ca_cert_file")
+    with suppress(BadConnectionString):  # which is an error, and no caution
+        for name in parse_mysql_dsn(config.database_connection_string).unknown:
+            yield Caution(
+                "database_connection_string",
+                f"has a parameter {_shown(name)}, which has no effect, here as upstream",
+            )
 
 
 def _lock(config: UpstreamConfig) -> Iterator[Caution]:

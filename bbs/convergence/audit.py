@@ -27,7 +27,7 @@ from bbs.store.backend import BackendUnavailable, StatementRejected, row_key
 from bbs.store.codecs import CODECS
 from bbs.store.codecs.columns import Values
 from bbs.store.crypto import Keyring
-from bbs.store.postgres_audit import LOW_32_BITS, Foreign, Look, PostgresAudit
+from bbs.store.foreign_changes import LOW_32_BITS, DatabaseAudit, Foreign, Look
 from bbs.store.store import Store
 
 RECONCILED_ROWS: Final = 100
@@ -73,7 +73,7 @@ class Audit:
     def __init__(
         self,
         store: Store,
-        database: PostgresAudit,
+        database: DatabaseAudit,
         keyring: Keyring,
         *,
         sessions: Callable[[], int],

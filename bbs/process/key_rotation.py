@@ -8,7 +8,7 @@ from bbs.log import Logger
 from bbs.metrics.metrics import Metrics
 from bbs.process.reencryption import ReencryptionFailed, seal_anew
 from bbs.store.crypto import Keyring
-from bbs.store.postgres import PostgresBackend
+from bbs.store.database import WriterBackend
 from bbs.store.store import Store
 
 
@@ -27,7 +27,7 @@ class KeyRotation:
     with another one, so a process that ends before begins again at its next start, and needs the old key until then.
     """
 
-    def __init__(self, store: Store, backend: PostgresBackend, keyring: Keyring, *, metrics: Metrics) -> None:
+    def __init__(self, store: Store, backend: WriterBackend, keyring: Keyring, *, metrics: Metrics) -> None:
         self._store = store
         self._backend = backend
         self._keyring = keyring

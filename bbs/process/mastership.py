@@ -8,7 +8,7 @@ import trio
 from bbs.log import Logger
 from bbs.process.standby import Standby
 from bbs.store.backend import BackendUnavailable, StatementRejected
-from bbs.store.postgres import PostgresBackend
+from bbs.store.database import WriterBackend
 from bbs.sync.locket.lock import Lock, LockLost
 
 GIVE_BACK_S: Final = 2.0
@@ -31,7 +31,7 @@ class LocketMastership:
     def __init__(
         self,
         lock: Lock,
-        backend: PostgresBackend,
+        backend: WriterBackend,
         standby: Standby,
         *,
         confirm: Callable[[], Awaitable[None]],
@@ -98,7 +98,7 @@ class LocketMastership:
 class WriterLockMastership:
     """Be the one master by the database's writer lock alone."""
 
-    def __init__(self, backend: PostgresBackend, standby: Standby, *, log: Logger) -> None:
+    def __init__(self, backend: WriterBackend, standby: Standby, *, log: Logger) -> None:
         self._backend = backend
         self._standby = standby
         self._log = log
@@ -108,7 +108,7 @@ class WriterLockMastership:
 
         Raises:
           BackendUnavailable: in a group; the database was not there from the beginning.
-          SchemaError, StatementRejected: in a group; as `PostgresBackend.acquire_writer_lock`, which also makes the schema
+          SchemaError, StatementRejected: in a group; as `WriterBackend.acquire_writer_lock`, which also makes the schema
             ready.
         """
         self._log.info("waiting-for-writer-lock")
@@ -125,7 +125,7 @@ class WriterLockMastership:
                 return
             except BackendUnavailable as trouble:
                 # One that never was there may be a slip of whoever gave its address. A standby can wait for another.
-                if self._backend.statistics().connects == 0:
+                if self._backend.connects == 0:
                     raise
                 self._log.error("failed-to-acquire-writer-lock", error=trouble)
             await trio.sleep(LOOK_AGAIN_S)

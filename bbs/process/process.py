@@ -39,10 +39,8 @@ from bbs.routes.request_log import AccessLog, RequestLog
 from bbs.service import Service
 from bbs.store.backend import DroppedRow
 from bbs.store.crypto import Keyring
-from bbs.store.dsn import DSN
-from bbs.store.health_check import HealthCheck, PostgresProbe
-from bbs.store.postgres import PostgresBackend
-from bbs.store.postgres_audit import PostgresAudit
+from bbs.store.database import Database
+from bbs.store.health_check import HealthCheck
 from bbs.sync.locket.lock import Lock
 
 CONVERGER: Final = Words(begins="", ends="done")
@@ -60,7 +58,7 @@ class Process:
         self,
         settings: Settings,
         *,
-        dsn: DSN,
+        database: Database,
         keyring: Keyring,
         tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None,
         sink: LagerSink,
@@ -78,13 +76,12 @@ class Process:
         self._lines = lines
         self._metrics = metrics
         self._until_stopped = until_stopped
-        self._dsn = dsn
+        self._database = database
         self._port: int | None = None
         # Made first, since sessions are numbered as they are made, and upstream's first one is this.
         migration_log = log.session("migration-manager")
         # The lambdas here and below name parts that are made further down. Nothing calls them before `members` run.
-        self._backend = PostgresBackend(
-            dsn,
+        self._backend = database.backend(
             keyring,
             on_dropped=partial(_tell_of_dropped, log),
             on_migration=lambda action, data: self._takeover.migrating(action, data),
@@ -106,9 +103,7 @@ class Process:
         )
         # A standby reads on a connection of its own, which is closed when it becomes master. Rows that it cannot decode are
         # the master's to tell of and to delete.
-        self._standby = Standby(
-            service.store, PostgresBackend(dsn, keyring, on_dropped=lambda row: None), log=log
-        )
+        self._standby = Standby(service.store, database.backend(keyring), log=log)
         self._http = HTTPServer(
             service.routes,
             tls=tls,
@@ -117,12 +112,12 @@ class Process:
             limits=settings.limits,
             fast_lane=settings.fast_lane,
         )
-        self._database_audit = PostgresAudit(dsn)
+        self._database_audit = database.audit()
         self.audit = Audit(
             service.store,
             self._database_audit,
             keyring,
-            sessions=lambda: self._backend.statistics().connects,
+            sessions=lambda: self._backend.connects,
             log=log,
         )
         backend = self._backend
@@ -280,7 +275,7 @@ class Process:
         # It waits for the migration, during which the database may be slow to answer others: a new master would give up over
         # its own work. A standby, which never gets so far, checks nothing.
         assert self._settings.health_check is not None
-        probe = PostgresProbe(self._dsn, connect_s=self._settings.health_check.timeout_s)
+        probe = self._database.probe(connect_s=self._settings.health_check.timeout_s)
         check = HealthCheck(probe.attempt, self._settings.health_check, log=self._log)
         try:
             await check.run(self._takeover.is_migrated, task_status=task_status)

@@ -8,7 +8,7 @@ import trio
 
 from bbs.log import Logger
 from bbs.store.backend import BackendUnavailable, StatementRejected
-from bbs.store.postgres import PostgresBackend
+from bbs.store.database import WriterBackend
 from bbs.store.schema import SchemaError
 from bbs.store.store import Store
 
@@ -19,7 +19,7 @@ FOLLOW_INTERVAL_S: Final = 10.0
 class Standby:
     """Follows ``source`` into ``store``, and closes it in the end. ``has_ended`` is set when nothing is read any more."""
 
-    def __init__(self, store: Store, source: PostgresBackend, *, log: Logger) -> None:
+    def __init__(self, store: Store, source: WriterBackend, *, log: Logger) -> None:
         self.has_ended = trio.Event()
         self._store = store
         self._source = source

@@ -12,6 +12,7 @@ import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -20,7 +21,8 @@ from urllib.parse import parse_qsl, unquote
 import asyncpg
 
 from bbs.store.connecting import first_to_let_us_in
-from bbs.store.driver_errors import driver_text
+from bbs.store.driver_errors import driver_text, meaning
+from bbs.store.side_connection import SideConnection
 
 SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 SOCKET_FOLDERS: Final = ("/var/run/postgresql", "/tmp")
@@ -201,6 +203,16 @@ class DSN:
             return await self.connect(timeout_s=timeout_s, **more)
         except asyncpg.PostgresError as error:
             raise ConnectionError(driver_text(error)) from error
+
+    def side_connection(
+        self, *, connect_s: float, statement_s: float | None = None
+    ) -> "SideConnection[asyncpg.Connection[Any]]":
+        """A connection beside the writer's. ``connect_s`` bounds an attempt to connect and ``statement_s``, if given, each
+        statement, in seconds.
+        """
+        return SideConnection(
+            partial(self.open_session, timeout_s=connect_s, command_timeout=statement_s), meaning=meaning
+        )
 
 
 async def _connect(**arguments: Any) -> "asyncpg.Connection[Any]":

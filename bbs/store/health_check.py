@@ -9,15 +9,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from math import ceil
 from time import time_ns
-from typing import NoReturn
+from typing import Generic, NoReturn
 
 import trio
 from trio_asyncio import aio_as_trio
 
 from bbs.log import Logger
-from bbs.store.driver_errors import words
-from bbs.store.dsn import DSN
-from bbs.store.side_connection import SideConnection
+from bbs.store.side_connection import C, SideConnection
 
 
 class AttemptFailed(Exception):
@@ -107,12 +105,26 @@ class HealthCheck:
         raise HealthCheckFailed(text)
 
 
-class PostgresProbe:
-    """What an attempt does: note the time in ``bbs_health_check`` and read it back, on a connection of its own."""
+class Probe(Generic[C]):
+    """What an attempt does: note the time in ``bbs_health_check`` and read it back, on a connection of its own.
 
-    def __init__(self, dsn: DSN, *, connect_s: float, now_ns: Callable[[], int] = time_ns) -> None:
+    ``note`` and ``read`` do so under asyncio, and ``words`` gives a driver's error as upstream words it.
+    """
+
+    def __init__(
+        self,
+        connection: SideConnection[C],
+        *,
+        note: Callable[[C, int], Awaitable[object]],
+        read: Callable[[C], Awaitable[object]],
+        words: Callable[[BaseException], str],
+        now_ns: Callable[[], int] = time_ns,
+    ) -> None:
+        self._connection = connection
+        self._note_time = note
+        self._read_time = read
+        self._words = words
         self._now_ns = now_ns
-        self._connection = SideConnection(dsn, connect_s=connect_s)
 
     async def attempt(self) -> None:
         """One attempt.
@@ -130,7 +142,7 @@ class PostgresProbe:
         except (Exception, asyncio.CancelledError) as error:
             # Whatever the driver stumbled over, it is one failed attempt; only a whole round of them ends the process.
             self._connection.abandon()
-            raise AttemptFailed(f"failed {step} health check time: {words(error)}") from error
+            raise AttemptFailed(f"failed {step} health check time: {self._words(error)}") from error
         except BaseException:
             self._connection.abandon()
             raise
@@ -140,14 +152,8 @@ class PostgresProbe:
         await self._connection.aclose()
 
     async def _note(self) -> None:
-        connection = await self._connection.get()
-        await connection.execute(
-            "INSERT INTO bbs_health_check (id, time) VALUES (1, $1)"
-            " ON CONFLICT (id) DO UPDATE SET time = excluded.time",
-            self._now_ns(),
-        )
+        await self._note_time(await self._connection.get(), self._now_ns())
 
     async def _read(self) -> None:
-        connection = await self._connection.get()
-        if await connection.fetchval("SELECT time FROM bbs_health_check WHERE id = 1") is None:
+        if await self._read_time(await self._connection.get()) is None:
             raise OSError("sql: no rows in result set")

@@ -30,26 +30,25 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import asyncpg
 import trio
-import trio_asyncio
 from trio_asyncio import aio_as_trio
 
 from bbs.concurrency.turns import sliced
 from bbs.models.outcome import Record, Row, RowKey
 from bbs.store import schema
-from bbs.store.backend import DroppedRow, ReadBack, Seen, StatementRejected, WriterLockLost, row_key
+from bbs.store.backend import DroppedRow, ReadBack, Seen, WriterLockLost, row_key
 from bbs.store.codecs import CODECS
 from bbs.store.codecs.codec import Codec, Policy, Undecodable
 from bbs.store.codecs.columns import Values
+from bbs.store.crossing import Crossing
 from bbs.store.crypto import Keyring
 from bbs.store.driver_errors import meaning
 from bbs.store.dsn import DSN
 from bbs.store.kept_sessions import session_must_be_kept
 from bbs.store.key_check import check_keys
 from bbs.store.primaries import Primaries
-from bbs.store.query_statistics import QueryCounts, QueryStatistics
-from bbs.store.side_connection import SideConnection
-from bbs.store.statements import TableWrite, batch_statement, rows_statement
-from bbs.store.unseen import SLICE_ROWS, unseen
+from bbs.store.query_statistics import QueryStatistics
+from bbs.store.statements import TableWrite, batch_statement, page_statement, rows_statement
+from bbs.store.unseen import SLICE_ROWS, Coming, unseen
 
 WRITER_LOCK: Final = 0x62627377_72697465
 """Key of the advisory lock: ``bbswrite`` in ASCII."""
@@ -123,11 +122,7 @@ class PostgresBackend:
         self._session_pid: int | None = None
         self._locked_session_pid: int | None = None
         self._connects = 0
-        self._queries = QueryCounts()
-        self._closed = False
-        self._fenced: str | None = None
-        # A fetch that has begun, and whose rows nobody may have asked for yet.
-        self._coming: asyncio.Future[list[Any]] | None = None
+        self._cross = Crossing(meaning=meaning, abandon=self._abandon_session, run=self._while_primary)
         self._on_migration = on_migration
         self._on_session_lost: Callable[[], None] = lambda: None
         self._primaries = Primaries(dsn)
@@ -164,7 +159,7 @@ class PostgresBackend:
           BackendUnavailable, StatementRejected: it was not stored, or that is not known.
           WriterLockLost: somebody else is the writer, and nothing was changed.
         """
-        side = SideConnection(self._dsn, connect_s=self._connect_s, statement_s=self._statement_s)
+        side = self._dsn.side_connection(connect_s=self._connect_s, statement_s=self._statement_s)
         try:
             is_writer = await side.run(self._record_key_label)
         finally:
@@ -190,8 +185,7 @@ class PostgresBackend:
         Every later call raises `WriterLockLost` with ``reason``. Does not block, so that nothing of this process can run
         between the loss of Locket's lock and this.
         """
-        self._fenced = reason
-        self._abandon()
+        self._cross.fence(reason)
 
     def watch_session(self, on_lost: Callable[[], None]) -> None:
         self._on_session_lost = on_lost
@@ -205,7 +199,9 @@ class PostgresBackend:
             return await self._cross(self._fetch, statement, *parameters)
 
         await check_keys(fetch, self._keyring)
-        async with aclosing(unseen(partial(self._begin, self._fetch), self._keyring, seen)) as slices:
+        async with aclosing(
+            unseen(_Reading(partial(self._cross.begin, self._fetch)), self._keyring, seen)
+        ) as slices:
             async for codec, rows, undecodable in slices:
                 yield rows
                 await self._drop(codec, undecodable)
@@ -216,8 +212,8 @@ class PostgresBackend:
         assert not self._holds_lock, "whoever holds the lock loads"
 
         if await self._cross(self._schema_is_ours):
-            begin = partial(self._begin, self._fetch_unlocked)
-            async with aclosing(unseen(begin, self._keyring, seen)) as slices:
+            reading = _Reading(partial(self._cross.begin, self._fetch_unlocked))
+            async with aclosing(unseen(reading, self._keyring, seen)) as slices:
                 async for _, rows, _ in slices:
                     yield rows
                     await trio.lowlevel.checkpoint()
@@ -268,8 +264,7 @@ class PostgresBackend:
         return await self._cross(self._end_sessions, None)
 
     async def aclose(self) -> None:
-        self._closed = True
-        self._give_up_coming()
+        self._cross.close()
         with trio.move_on_after(CLOSE_S, shield=True):
             await aio_as_trio(self._close)()
 
@@ -278,9 +273,14 @@ class PostgresBackend:
             connects=self._connects, connected=self._is_connected() and self._holds_lock
         )
 
+    @property
+    def connects(self) -> int:
+        """Sessions opened since the start."""
+        return self._connects
+
     def query_statistics(self) -> QueryStatistics:
         """Counts and durations of calls to the database. The maxima are since the last call of this."""
-        return self._queries.take(open_connections=int(self._is_connected()))
+        return self._cross.queries.take(open_connections=int(self._is_connected()))
 
     async def _drop(self, codec: Codec, undecodable: Sequence[Undecodable]) -> None:
         doomed = [error.key for error in undecodable if error.policy is Policy.DELETE]
@@ -292,57 +292,7 @@ class PostgresBackend:
                 DroppedRow(table=codec.table, key=error.key, reason=error.reason, deleted=deleted)
             )
 
-    def _begin(
-        self, fetch: Callable[..., Awaitable[list[Any]]], statement: str, *parameters: object
-    ) -> Callable[[], Awaitable[list[Any]]]:
-        """Begin a fetch under asyncio, and go on. What is returned waits for the rows, and fails as `_cross` does.
-
-        Every other call waits until it has ended, since a connection runs one statement at a time.
-        """
-        if self._closed or self._fenced is not None:
-            return partial(self._cross, fetch, statement, *parameters)  # which says so
-        self._coming = coming = asyncio.ensure_future(
-            fetch(statement, *parameters), loop=trio_asyncio.current_loop.get()
-        )
-        coming.add_done_callback(_note_failure)
-
-        async def rows() -> list[Any]:
-            return await coming
-
-        return partial(self._cross, rows)
-
-    def _give_up_coming(self) -> None:
-        if self._coming is not None:
-            self._coming.cancel()
-            self._coming = None
-
-    async def _cross(self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run ``work`` under asyncio and give its failures their meaning.
-
-        A connection is kept only after a success or a plain error of the server: nobody knows what is going on at
-        the other end of one whose statement was cancelled or timed out.
-        """
-        if self._closed:
-            raise trio.ClosedResourceError
-        if self._fenced is not None:
-            raise WriterLockLost(self._fenced)
-        try:
-            with self._queries.counted():
-                result: T = await aio_as_trio(self._in_turn)(partial(work, *args, **kwargs))
-        except (Exception, asyncio.CancelledError) as error:
-            failure = meaning(error)
-            if not isinstance(failure, StatementRejected):
-                self._abandon()
-            if failure is error:
-                raise
-            raise failure from error
-        except BaseException:
-            self._abandon()
-            raise
-        return result
-
-    def _abandon(self) -> None:
-        self._give_up_coming()
+    def _abandon_session(self) -> None:
         if self._connection is not None:
             self._connection.terminate()
         self._connection = None
@@ -353,7 +303,7 @@ class PostgresBackend:
         """Called by the driver when a session is over. A session that we abandoned ourselves is not `_connection` any more,
         so it does not count as lost.
         """
-        if connection is self._connection and self._holds_lock and not self._closed:
+        if connection is self._connection and self._holds_lock and not self._cross.is_closed:
             self._on_session_lost()
 
     def _is_connected(self) -> bool:
@@ -361,13 +311,7 @@ class PostgresBackend:
 
     # What follows runs under asyncio.
 
-    async def _in_turn(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Run ``work`` when a fetch that has begun has ended, however it ended: that is for whoever asks for its rows."""
-        coming = self._coming
-        if coming is not None:
-            await asyncio.wait((coming,))
-            if self._coming is coming:
-                self._coming = None
+    async def _while_primary(self, work: Callable[[], Awaitable[T]]) -> T:
         result = await self._primaries.while_primary(work, in_session=self._is_connected)
         self._must_be_replicated()
         return result
@@ -375,7 +319,7 @@ class PostgresBackend:
     async def _connected(self) -> "asyncpg.Connection[Any]":
         if self._connection is not None and not self._connection.is_closed():
             return self._connection
-        self._abandon()
+        self._abandon_session()
         # Our statements are few and always the same, so they may stay prepared for as long as the session lasts.
         self._connection = connection = await self._dsn.open_session(
             timeout_s=self._connect_s,
@@ -522,7 +466,14 @@ class PostgresBackend:
             self._holds_lock = False
 
 
-def _note_failure(coming: "asyncio.Future[Any]") -> None:
-    """Whoever waits for it is told; if nobody does any more, it is no loose end for asyncio to report."""
-    if not coming.cancelled():
-        coming.exception()
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A `bbs.store.unseen.Reading` by ``begin``, which begins a statement with its parameters."""
+
+    begin: Callable[..., Coming]
+
+    def page(self, codec: Codec, after: Values, rows: int, *, whole: bool) -> Coming:
+        return self.begin(page_statement(codec, first=not after, whole=whole), *after, rows)
+
+    def rows(self, codec: Codec, keys: Sequence[Values]) -> Coming:
+        return self.begin(rows_statement(codec), *map(list, zip(*keys, strict=True)))

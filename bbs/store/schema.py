@@ -54,15 +54,15 @@ async def migrate(
     version = await _stored_version(connection)
     if version is None:
         version = 0
-        await configure(connection, VERSION_ID, _version_text(version))
+        await configure(connection, VERSION_ID, version_text(version))
     if version > SCHEMA_VERSION:
-        raise SchemaError(f"existing DB version ({version}) exceeds bbs version ({SCHEMA_VERSION})")
+        raise newer_than_ours(version)
     for migration in migrations:
         if migration.version > version:
             tell("running-migration", {"current_version": version, "migration_version": migration.version})
             async with connection.transaction():
                 await migration.run(connection, keyring)
-                await configure(connection, VERSION_ID, _version_text(migration.version))
+                await configure(connection, VERSION_ID, version_text(migration.version))
             version = migration.version
             tell("completed-migration", {"current_version": version, "target_version": SCHEMA_VERSION})
 
@@ -114,15 +114,25 @@ async def _configured(connection: "Connection[Any]", row_id: str) -> str | None:
 
 async def _stored_version(connection: "Connection[Any]") -> int | None:
     text = await _configured(connection, VERSION_ID)
-    return None if text is None else _version(text)
+    return None if text is None else version_of(text)
 
 
-def _version_text(version: int) -> str:
+def newer_than_ours(version: int) -> SchemaError:
+    """What to raise for a database that a newer server has written, in upstream's words."""
+    return SchemaError(f"existing DB version ({version}) exceeds bbs version ({SCHEMA_VERSION})")
+
+
+def version_text(version: int) -> str:
+    """What the row `VERSION_ID` says."""
     return json.dumps({"CurrentVersion": version}, separators=(",", ":"))
 
 
-def _version(text: str) -> int:
-    """The stored version. Upstream reads the key in any case, and an object without it as 0."""
+def version_of(text: str) -> int:
+    """The stored version. Upstream reads the key in any case, and an object without it as 0.
+
+    Raises:
+      SchemaError: it is unreadable.
+    """
     try:
         members = json.loads(text)
         if members is None:

@@ -1,50 +1,56 @@
-"""A connection to Postgres beside the writer's, for the health check, the audit and other rare questions. It is made when it
-is needed, and anew after a failure.
+"""A connection to the database beside the writer's, for the health check, the audit and other rare questions. It is made when
+it is needed, and anew after a failure.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from contextlib import suppress
+from typing import Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar
 
-import asyncpg
 import trio
 from trio_asyncio import aio_as_trio
 
-from bbs.store.driver_errors import meaning
-from bbs.store.dsn import DSN
-
 CLOSE_S: Final = 1.0
 
+
+class Closable(Protocol):
+    """What a driver's connection can do, whichever driver's it is."""
+
+    def is_closed(self) -> bool: ...
+    def terminate(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=Closable)
 T = TypeVar("T")
 P = ParamSpec("P")
 
 
-class SideConnection:
-    """``connect_s`` bounds an attempt to connect and ``statement_s``, if given, each statement, in seconds."""
+class SideConnection(Generic[C]):
+    """``open_`` makes a connection, under asyncio; ``meaning`` gives the error to raise for one of the driver's."""
 
-    def __init__(self, dsn: DSN, *, connect_s: float, statement_s: float | None = None) -> None:
-        self._dsn = dsn
-        self._connect_s = connect_s
-        self._statement_s = statement_s
-        self._connection: asyncpg.Connection[Any] | None = None
+    def __init__(
+        self,
+        open_: Callable[[], Awaitable[C]],
+        *,
+        meaning: Callable[[Exception | asyncio.CancelledError], Exception],
+    ) -> None:
+        self._open = open_
+        self._meaning = meaning
+        self._connection: C | None = None
 
-    async def get(self) -> "asyncpg.Connection[Any]":
+    async def get(self) -> C:
         """The connection, a new one if need be. Runs under asyncio.
 
         Raises:
-          Exception: whatever the driver failed with; `bbs.store.driver_errors` knows what it means.
+          Exception: whatever the driver failed with.
         """
         if self._connection is None or self._connection.is_closed():
-            self._connection = await self._dsn.open_session(
-                timeout_s=self._connect_s, command_timeout=self._statement_s
-            )
+            self._connection = await self._open()
         return self._connection
 
     async def run(
-        self,
-        work: "Callable[Concatenate[asyncpg.Connection[Any], P], Awaitable[T]]",
-        *args: P.args,
-        **more: P.kwargs,
+        self, work: Callable[Concatenate[C, P], Awaitable[T]], *args: P.args, **more: P.kwargs
     ) -> T:
         """Do ``work``, an asyncio function, with the connection. Call it under Trio.
 
@@ -61,7 +67,7 @@ class SideConnection:
             result: T = await aio_as_trio(work_with_it)()
         except (Exception, asyncio.CancelledError) as error:
             self.abandon()
-            raise meaning(error) from error
+            raise self._meaning(error) from error
         except BaseException:
             self.abandon()
             raise
@@ -80,9 +86,7 @@ class SideConnection:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        with trio.move_on_after(CLOSE_S, shield=True):
-            try:
-                await aio_as_trio(connection.close)(timeout=CLOSE_S)
-            except Exception:
-                # Whatever the driver stumbled over, the end of the session is all that is still wanted of it.
-                connection.terminate()
+        with trio.move_on_after(CLOSE_S, shield=True), suppress(Exception):
+            # Whatever the driver stumbles over, the end of the session is all that is still wanted of it.
+            await aio_as_trio(connection.close)()
+        connection.terminate()

@@ -3,12 +3,12 @@
 A process that loads for the first time pages through whole rows. One that has read everything before pages through keys
 and versions, a small part of the work, and fetches only rows that are new or have another version.
 
-While one page is decoded, Postgres works on the next: its statement is on its way before the page is handed out.
+While one page is decoded, the database works on the next: its statement is on its way before the page is handed out.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from bbs.concurrency.turns import sliced
 from bbs.models.outcome import Record, Row
@@ -17,7 +17,6 @@ from bbs.store.codecs import CODECS
 from bbs.store.codecs.codec import Codec, Undecodable
 from bbs.store.codecs.columns import Values
 from bbs.store.crypto import Keyring
-from bbs.store.statements import page_statement, rows_statement
 
 PAGE_ROWS: Final = 1_000
 """Rows fetched at once: about 2 ms of asyncpg's time, and 3 ms of Postgres'."""
@@ -31,14 +30,26 @@ SLICE_ROWS: Final = 64
 Coming = Callable[[], Awaitable[list[Any]]]
 """Waits for the rows of a statement that has begun. Need not be called."""
 
-Begin = Callable[..., Coming]
-"""Begins a statement with its parameters. One at a time: the rows of the last one have come, or nobody wants them."""
+
+class Reading(Protocol):
+    """Begins statements, one at a time: the rows of the last one have come, or nobody wants them. Each row has its version
+    as the last value.
+    """
+
+    def page(self, codec: Codec, after: Values, rows: int, *, whole: bool) -> Coming:
+        """At most ``rows`` rows behind the key ``after`` (``()``: from the first), in the order of keys: all columns or, unless
+        ``whole``, those of the key.
+        """
+
+    def rows(self, codec: Codec, keys: Sequence[Values]) -> Coming:
+        """The rows of these keys, with all columns."""
+
 
 Slice = tuple[Codec, list[Row], list[Undecodable]]
 """Rows of one table that can be read, or are gone, and what is wrong with the others."""
 
 
-async def unseen(begin: Begin, keyring: Keyring, seen: Seen) -> AsyncGenerator[Slice, None]:
+async def unseen(reading: Reading, keyring: Keyring, seen: Seen) -> AsyncGenerator[Slice, None]:
     """The rows that are new or have another version than in ``seen``, and those that are gone, in slices. ``seen`` is
     brought up to date with each slice before it is yielded.
 
@@ -50,7 +61,7 @@ async def unseen(begin: Begin, keyring: Keyring, seen: Seen) -> AsyncGenerator[S
     for record_class, codec in CODECS.items():
         versions = seen.versions[record_class]
         if not versions:
-            async with aclosing(_pages(begin, codec, PAGE_ROWS, whole=True)) as pages:
+            async with aclosing(_pages(reading, codec, PAGE_ROWS, whole=True)) as pages:
                 async for page in pages:
                     for slice_ in sliced(page, SLICE_ROWS):
                         yield _read(record_class, slice_, keyring, seen)
@@ -58,7 +69,7 @@ async def unseen(begin: Begin, keyring: Keyring, seen: Seen) -> AsyncGenerator[S
         # What was seen before and does not come up while all keys are gone through has been deleted.
         gone = dict.fromkeys(versions)
         changed: list[Values] = []
-        async with aclosing(_pages(begin, codec, PAGE_KEYS, whole=False)) as pages:
+        async with aclosing(_pages(reading, codec, PAGE_KEYS, whole=False)) as pages:
             async for page in pages:
                 for *key_values, version in page:
                     key = tuple(key_values)
@@ -66,21 +77,21 @@ async def unseen(begin: Begin, keyring: Keyring, seen: Seen) -> AsyncGenerator[S
                     if versions.get(key) != version:
                         changed.append(key)
         for some in sliced(changed, PAGE_ROWS):
-            keys = zip(*some, strict=True)
-            page = await begin(rows_statement(codec), *map(list, keys))()
+            page = await reading.rows(codec, some)()
             for slice_ in sliced(page, SLICE_ROWS):
                 yield _read(record_class, slice_, keyring, seen)
         for keys_gone in sliced(list(gone), SLICE_ROWS):
             yield codec, [seen.gone(record_class, key) for key in keys_gone], []
 
 
-async def _pages(begin: Begin, codec: Codec, rows: int, *, whole: bool) -> AsyncGenerator[list[Any], None]:
+async def _pages(
+    reading: Reading, codec: Codec, rows: int, *, whole: bool
+) -> AsyncGenerator[list[Any], None]:
     # By the last key, not by a number of rows: somebody else may insert and delete meanwhile, and a row that was there all
     # the time is then neither skipped nor read twice.
-    coming = begin(page_statement(codec, first=True, whole=whole), rows)
+    coming = reading.page(codec, (), rows, whole=whole)
     while page := await coming():
-        after = tuple(page[-1][: codec.key_columns])
-        coming = begin(page_statement(codec, first=False, whole=whole), *after, rows)
+        coming = reading.page(codec, tuple(page[-1][: codec.key_columns]), rows, whole=whole)
         yield page
 
 

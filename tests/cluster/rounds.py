@@ -31,6 +31,7 @@ from tests.acknowledged_writes import Watcher, Writer, look
 from tests.cluster.failures import Failure
 from tests.cluster.nodes import Cluster, Node, running_cluster
 from tests.daemons import Surroundings, daemon, surroundings
+from tests.databases import SomeDatabase
 from tests.waiting import wait_until
 
 WRITERS: Final = 16
@@ -118,7 +119,7 @@ async def run_rounds(
     async with (
         open_asyncio_loop(null_logger()),
         running_cluster(home) as cluster,
-        surroundings(home, cluster.url) as around,
+        surroundings(home, SomeDatabase("postgres", cluster.url, cluster.url)) as around,
         daemon(around, _config(around, "first")) as first,
     ):
         await first.logs("started")
@@ -132,7 +133,7 @@ async def run_rounds(
                     on_round(done[-1])
                     assert not first.ended, f"a failover has ended the server: {first.messages()[-10:]}"
                     assert not second.ended, f"a failover has ended the standby: {second.messages()[-10:]}"
-                    await look(client, writers, watcher, cluster.url, KEYRING)
+                    await look(client, writers, watcher, around.database, KEYRING)
                     await _history_must_be_one(cluster, said)
                     if settle_last or number < len(failures):
                         await cluster.wait_settled()
@@ -140,7 +141,7 @@ async def run_rounds(
             # What another one reads, that has followed the database through all this.
             await second.logs("started")
             async with second.client() as client:
-                await look(client, writers, Watcher(), cluster.url, KEYRING)
+                await look(client, writers, Watcher(), around.database, KEYRING)
             assert await second.stop() == 0
             nursery.cancel_scope.cancel()
     return done

@@ -61,7 +61,8 @@ def test_a_good_file(tmp_path: Path, good: Changes, capsys: pytest.CaptureFixtur
         ({"encryption_keys": {}}, "cannot-setup-encryption", 2),
         ({"active_key_label": "other"}, "cannot-setup-encryption", 2),
         ({"database_connection_string": ""}, "no-database-configured", 2),
-        ({"database_driver": "mysql"}, "invalid-driver-name", 2),
+        ({"database_driver": "oracle"}, "invalid-driver-name", 2),
+        ({"database_driver": "mysql"}, "invalid-db-connection-string", 2),
         ({"database_connection_string": "sslmode=nope password=hush"}, "invalid-db-connection-string", 2),
         ({"sql_ca_cert_file": "nope"}, "failed-to-read-sql-ca-file", 2),
         (
@@ -211,6 +212,14 @@ def test_problems_come_in_the_order_of_upstreams_start() -> None:
     assert len(steps) >= 9
 
 
+def mysql(parameters: str = "", **changes: Any) -> Changes:
+    return {
+        "database_driver": "mysql",
+        "database_connection_string": f"u:hush@tcp(h)/d{parameters}",
+        **changes,
+    }
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -237,6 +246,13 @@ def test_problems_come_in_the_order_of_upstreams_start() -> None:
         ({"locket_client_keepalive_timeout": -1}, "is broken off"),
         ({"loggregator": {"BatchFlushInterval": 100}}, "it is a number of nanoseconds"),
         ({f"k{n}": 1 for n in range(200)}, "100 more keys are unknown and ignored"),
+        (mysql(db_read_timeout="1m"), "db_read_timeout is 10 seconds at most here"),
+        (
+            mysql(db_write_timeout="1m"),
+            "db_write_timeout has no effect: db_read_timeout is for all of a crossing",
+        ),
+        (mysql(sql_enable_identity_verification=True), "has no effect without sql_ca_cert_file"),
+        (mysql("?sql_mode=ANSI"), "has a parameter sql_mode, which has no effect, here as upstream"),
         ({"k" * 100_000: 1}, f"{'k' * 100}... is unknown and ignored"),
     ],
 )

@@ -22,7 +22,7 @@ from bbs.store.backend import DroppedRow
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import parse_dsn
 from bbs.store.postgres import PostgresBackend
-from bbs.store.postgres_audit import PostgresAudit, Snapshot
+from bbs.store.postgres_audit import PostgresAudit, parsed
 from bbs.store.store import Store
 from tests.log_lines import Lines
 from tests.records import AnyScope, actual_lrp, desired_lrp, task
@@ -294,7 +294,7 @@ async def test_audits_beside_writes_find_nothing(world: World) -> None:
     ],
 )
 def test_snapshots(text: str, shown: list[int], hidden: list[int]) -> None:
-    snapshot = Snapshot.parse(text)
+    snapshot = parsed(text)
 
     assert all(map(snapshot.shows, shown))
     assert not any(map(snapshot.shows, hidden))

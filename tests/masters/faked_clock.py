@@ -1,10 +1,6 @@
-"""A wall clock that jumps while a process runs: libfaketime, which `make faketime` installs where Debian's packages are."""
+"""A wall clock that jumps while a process runs: libfaketime, which `make test-packages` installs where Debian's packages are."""
 
 from pathlib import Path
-
-
-def library() -> Path | None:
-    return next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
 
 class FakedClock:

@@ -17,7 +17,8 @@ from trio_asyncio import aio_as_trio
 
 from bbs.log import null_logger
 from bbs.store.asyncio_loop import open_asyncio_loop
-from bbs.store.postgres_audit import Snapshot
+from bbs.store.foreign_changes import Snapshot
+from bbs.store.postgres_audit import parsed
 
 TABLES = ("desired_lrps", "actual_lrps", "tasks", "domains")
 
@@ -115,7 +116,7 @@ class Database:
             Batch(
                 some[0]["launch"],
                 transaction,
-                Snapshot.parse(some[0]["snapshot"]),
+                parsed(some[0]["snapshot"]),
                 tuple(
                     Change(row["relation"], row["operation"], row["key"], row["annotation"]) for row in some
                 ),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bbs.store.postgres_audit import Snapshot
+from bbs.store.foreign_changes import Snapshot
 from tests.masters.clients import INSTANCES, Read, Verb, Write
 from tests.masters.history import Batch, Change, must_be_in_order, reigns
 from tests.masters.promises import reads_must_be_fresh, writes_must_be_whole

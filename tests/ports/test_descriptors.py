@@ -11,6 +11,7 @@ import pytest
 
 from bbs.ports import descriptors
 from tests.daemons import daemon, free_port, surroundings
+from tests.databases import SomeDatabase
 from tests.listening import is_all_read
 from tests.test_processes import TERMINATE_WRITER, in_database
 from tests.waiting import wait_until
@@ -46,12 +47,12 @@ def sockets() -> Iterator[list[socket.socket]]:
 @pytest.mark.postgres
 @pytest.mark.slow
 async def test_a_flood_of_idle_connections_stops_neither_health_nor_writes_nor_the_database(
-    tmp_path: Path, database_url: str, sockets: list[socket.socket]
+    tmp_path: Path, some_database: SomeDatabase, sockets: list[socket.socket]
 ) -> None:
     def with_few_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (FEW // 2, FEW))
 
-    async with surroundings(tmp_path, database_url) as around:
+    async with surroundings(tmp_path, some_database) as around:
         config = around.config("a", debug_address=f"127.0.0.1:{free_port()}", communication_timeout="10s")
         async with daemon(around, config, preexec_fn=with_few_descriptors) as bbs, bbs.client() as client:
             await bbs.logs("started")
@@ -73,7 +74,7 @@ async def test_a_flood_of_idle_connections_stops_neither_health_nor_writes_nor_t
                     page = await http.get(f"http://{config['debug_address']}/debug/pprof/cmdline")
                 assert page.status_code == 200
                 await client.upsert_domain(f"flooded-{number}", ttl_s=0)
-                assert await in_database(database_url, TERMINATE_WRITER)
+                assert await in_database(some_database.url, TERMINATE_WRITER)
                 await client.upsert_domain(f"reconnected-{number}", ttl_s=0)
 
             assert "accept-failed" not in bbs.messages()

@@ -28,10 +28,9 @@ from bbs.service import Service, ServiceSettings
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import Backend, Seen
 from bbs.store.crypto import Keyring
-from bbs.store.dsn import parse_dsn
 from bbs.store.memory_backend import Disk, MemoryBackend
-from bbs.store.postgres import PostgresBackend
 from tests.convergence.bench import fail_on_unrecoverable
+from tests.databases import ON_BOTH, SomeDatabase
 from tests.records import task_definition
 from tests.routes.calls import a_call
 from tests.routes.conftest import fail_on_dropped_row
@@ -339,14 +338,13 @@ def test_any_sequence_of_steps(steps: list[Step]) -> None:
     trio.run(agree, steps, memory(), clock=MockClock(autojump_threshold=0))
 
 
+@ON_BOTH
 @settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS)
-def test_some_sequences_on_postgres(database_url: str, steps: list[Step]) -> None:
-    dsn = parse_dsn(database_url)
-
+def test_some_sequences_on_a_database(some_database: SomeDatabase, steps: list[Step]) -> None:
     @asynccontextmanager
     async def open_backend() -> AsyncIterator[Backend]:
-        backend = PostgresBackend(dsn, KEYRING, on_dropped=fail_on_dropped_row)
+        backend = some_database.database.backend(KEYRING, on_dropped=fail_on_dropped_row)
         await backend.acquire_writer_lock()
         try:
             yield backend

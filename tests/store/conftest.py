@@ -1,4 +1,4 @@
-"""Both worlds as fixtures; ``world`` is each of them in turn."""
+"""All worlds as fixtures; ``world`` is each of them in turn."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,7 +9,9 @@ from trio_asyncio import aio_as_trio
 
 from bbs.log import null_logger
 from bbs.store.asyncio_loop import open_asyncio_loop
-from tests.store.worlds import MemoryWorld, PostgresWorld
+from bbs.store.mysql.dsn import parse_mysql_dsn
+from bbs.store.mysql.session import Session
+from tests.store.worlds import MemoryWorld, MySQLWorld, PostgresWorld
 
 
 @pytest.fixture
@@ -29,6 +31,22 @@ async def memory() -> AsyncIterator[MemoryWorld]:
     await world.close()
 
 
-@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture
+async def mysql(mysql_dsn: str) -> AsyncIterator[MySQLWorld]:
+    async with open_asyncio_loop(null_logger()):
+        session = await aio_as_trio(Session.open)(parse_mysql_dsn(mysql_dsn), connect_s=5, statement_s=10)
+        world = MySQLWorld(mysql_dsn, session)
+        yield world
+        await world.close()
+        await aio_as_trio(session.close)()
+
+
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param("postgres", marks=pytest.mark.postgres),
+        pytest.param("mysql", marks=pytest.mark.mariadb),
+    ]
+)
 def world(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(request.param)

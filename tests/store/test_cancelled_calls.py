@@ -18,8 +18,8 @@ from bbs.models.outcome import put
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import Seen
 from bbs.store.dsn import DSN, parse_dsn
-from bbs.store.health_check import PostgresProbe
 from bbs.store.postgres import PostgresBackend
+from bbs.store.postgres_probe import postgres_probe
 from tests.cancelling import at_every_step, cancelled_at
 from tests.log_lines import Lines
 from tests.records import actual_lrp
@@ -115,7 +115,7 @@ async def test_a_health_check_that_is_cancelled_anywhere_can_be_made_again(
         await first.aclose()
 
         async def attempt(step: int) -> bool:
-            probe = PostgresProbe(dsn, connect_s=5)
+            probe = postgres_probe(dsn, connect_s=5)
             was_cancelled = await cancelled_at(step, probe.attempt)
             with trio.fail_after(10):
                 await probe.attempt()

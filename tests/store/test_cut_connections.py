@@ -256,7 +256,7 @@ def scram_user(postgres_server: EmbeddedPostgres) -> str:
 
 async def start_session_and_write(wire: Wired, cut: Cut | None) -> None:
     """Over a session that has yet to be made."""
-    wire.backend._abandon()
+    wire.backend._cross.abandon()
     wire.proxy.arm(cut)
     await wire.commit(domain("changed", next(wire.versions)))
 

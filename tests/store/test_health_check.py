@@ -13,8 +13,8 @@ from bbs.store.health_check import (
     HealthCheck,
     HealthCheckFailed,
     HealthCheckSettings,
-    PostgresProbe,
 )
+from bbs.store.postgres_probe import postgres_probe
 from tests.log_lines import Lines
 from tests.store.worlds import PostgresWorld
 
@@ -129,7 +129,7 @@ async def test_ticks_during_a_long_round_are_left_out(autojump_clock: trio.testi
 @pytest.mark.postgres
 async def test_a_real_database_is_noted_and_read(postgres: PostgresWorld, database_url: str) -> None:
     await postgres.open_writer()
-    probe = PostgresProbe(parse_dsn(database_url), connect_s=5, now_ns=lambda: 42)
+    probe = postgres_probe(parse_dsn(database_url), connect_s=5, now_ns=lambda: 42)
 
     for _ in range(2):
         await probe.attempt()
@@ -150,7 +150,7 @@ async def test_a_real_database_is_noted_and_read(postgres: PostgresWorld, databa
 @pytest.mark.postgres
 async def test_a_statement_that_hangs_is_broken_off(postgres: PostgresWorld, database_url: str) -> None:
     await postgres.open_writer()
-    probe = PostgresProbe(parse_dsn(database_url), connect_s=5)
+    probe = postgres_probe(parse_dsn(database_url), connect_s=5)
     await probe.attempt()
     await postgres.execute("BEGIN")
     await postgres.execute("LOCK TABLE bbs_health_check IN EXCLUSIVE MODE")

@@ -14,9 +14,10 @@ from bbs.models.outcome import put
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import BackendUnavailable
 from bbs.store.dsn import DSN, parse_dsn
-from bbs.store.health_check import AttemptFailed, PostgresProbe
+from bbs.store.health_check import AttemptFailed
 from bbs.store.postgres import PostgresBackend
 from bbs.store.postgres_audit import PostgresAudit
+from bbs.store.postgres_probe import postgres_probe
 from tests.records import actual_lrp
 from tests.store.worlds import KEYRING
 
@@ -108,7 +109,7 @@ async def test_what_the_driver_stumbles_over_is_a_database_that_is_unavailable(
 @pytest.mark.parametrize("greeting", GREETINGS)
 async def test_a_health_check_on_it_is_an_attempt_that_failed(greeting: str) -> None:
     async with server_saying(GREETINGS[greeting]) as dsn:
-        probe = PostgresProbe(dsn, connect_s=2)
+        probe = postgres_probe(dsn, connect_s=2)
         with (
             trio.fail_after(30),
             pytest.raises(AttemptFailed, match=r"^failed upserting health check time: ."),

@@ -20,6 +20,10 @@ from bbs.store.codecs import CODECS
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import parse_dsn
 from bbs.store.memory_backend import Disk, MemoryBackend
+from bbs.store.mysql.backend import MySQLBackend
+from bbs.store.mysql.dsn import parse_mysql_dsn
+from bbs.store.mysql.literals import literal
+from bbs.store.mysql.session import Session
 from bbs.store.postgres import PostgresBackend
 from tests.records import actual_lrp, desired_lrp, task
 from tests.waiting import wait_until
@@ -110,6 +114,36 @@ class PostgresWorld(World):
 
     async def count(self, record_class: type[Record]) -> int:
         count: int = await self.fetchval(f"SELECT count(*) FROM {CODECS[record_class].table}")
+        return count
+
+
+class MySQLWorld(World):
+    def __init__(self, dsn: str, session: Session) -> None:
+        super().__init__(lambda keyring, **settings: MySQLBackend(parse_mysql_dsn(dsn), keyring, **settings))
+        self.execute: Callable[[str], Awaitable[Any]] = aio_as_trio(session.fetch)
+        self.fetchval: Callable[[str], Awaitable[Any]] = aio_as_trio(session.value)
+
+    async def break_connection(self, backend: Any) -> None:
+        number = backend._session.id
+        await self.execute(f"KILL {number}")
+
+        async def has_ended() -> bool:
+            there = f"SELECT COUNT(*) FROM information_schema.processlist WHERE id = {number}"
+            return bool(await self.fetchval(there) == 0)
+
+        await wait_until(has_ended, within_s=10, what="the session has ended")
+
+    async def spoil(self, record: Record, **columns: Any) -> None:
+        codec = CODECS[type(record)]
+        key = codec.key_values(record.key)
+        matches = " AND ".join(
+            f"{column.name} = {literal(value)}" for column, value in zip(codec.key, key, strict=True)
+        )
+        for name, value in columns.items():
+            await self.execute(f"UPDATE {codec.table} SET {name} = {literal(value)} WHERE {matches}")
+
+    async def count(self, record_class: type[Record]) -> int:
+        count: int = await self.fetchval(f"SELECT COUNT(*) FROM {CODECS[record_class].table}")
         return count
 
 

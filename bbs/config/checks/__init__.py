@@ -7,8 +7,9 @@ works with it, as upstream's does; some of them make `bbs.config.cautions` speak
 
 from collections.abc import Iterator
 
-from bbs.config.checks import addresses, files, values
+from bbs.config.checks import addresses, databases, files, values
 from bbs.config.checks.addresses import locket_target
+from bbs.config.checks.databases import configured_database
 from bbs.config.checks.files import (
     auctioneer_files,
     locket_files,
@@ -54,6 +55,7 @@ __all__ = [
     "UUID",
     "Problem",
     "auctioneer_files",
+    "configured_database",
     "locket_files",
     "locket_target",
     "loggregator_files",
@@ -74,8 +76,7 @@ def problems(config: UpstreamConfig) -> Iterator[Problem]:
         addresses.loggregator_address,
         addresses.health_address,
         values.encryption,
-        values.database,
-        files.database_ca,
+        databases.database,
         files.rep_certificates,
         addresses.auctioneer_address,
         files.auctioneer_certificates,

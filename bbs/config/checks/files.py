@@ -1,4 +1,4 @@
-"""The files that a configuration names: certificates, the database's CA, the access log."""
+"""The files that a configuration names: certificates, the access log."""
 
 import os
 from collections.abc import Iterator
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from bbs.config.checks.problem import (
     ACCESS_LOG,
     AUCTIONEER,
-    DATABASE,
     EXIT_FAILED,
     LOCKET,
     METRICS,
@@ -15,7 +14,7 @@ from bbs.config.checks.problem import (
     Problem,
 )
 from bbs.config.upstream import UpstreamConfig
-from bbs.tls.contexts import FILE_BYTES_MAX, TLSFiles, TLSFilesInvalid, client_context, server_context
+from bbs.tls.contexts import TLSFiles, TLSFilesInvalid, client_context, server_context
 
 
 def loggregator_files(config: UpstreamConfig) -> TLSFiles | None:
@@ -63,33 +62,6 @@ def metrics_certificates(config: UpstreamConfig) -> Iterator[Problem]:
             key="loggregator.loggregator_ca_path, _cert_path, _key_path",
             advice="give all three files, readable for this user; or none of them, and no metrics are sent",
             exit_code=EXIT_FAILED,
-        )
-
-
-def database_ca(config: UpstreamConfig) -> Iterator[Problem]:
-    path = config.sql_ca_cert_file
-    if not path:
-        return
-    try:
-        with open(path, "rb") as file:
-            content = file.read(FILE_BYTES_MAX)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
-        yield Problem(
-            step=DATABASE,
-            action="failed-to-read-sql-ca-file",
-            error=f"open {path}: {(reason or 'invalid argument').lower()}",
-            key="sql_ca_cert_file",
-            advice="give a readable file, or leave the key out: with Postgres it has no effect",
-        )
-        return
-    if b"-----BEGIN CERTIFICATE-----" not in content:
-        yield Problem(
-            step=DATABASE,
-            action="failed-to-parse-sql-ca",
-            error="no certificate in it",
-            key="sql_ca_cert_file",
-            advice="give a PEM certificate, or leave the key out: with Postgres it has no effect",
         )
 
 

@@ -1,9 +1,8 @@
-"""Values that are neither files nor addresses: levels, patterns, keys, the database, names, numbers, durations."""
+"""Values that are neither files nor addresses: levels, patterns, keys, names, numbers, durations."""
 
 from collections.abc import Iterator
 
 from bbs.config.checks.problem import (
-    DATABASE,
     ENCRYPTION,
     EXIT_FAILED,
     LOGGER,
@@ -15,7 +14,6 @@ from bbs.config.checks.problem import (
 from bbs.config.upstream import UpstreamConfig
 from bbs.log import Level, PatternInvalid, data_processors
 from bbs.store.crypto import BadKeys, Keyring
-from bbs.store.dsn import BadConnectionString, parse_dsn
 
 UUID_CHARS_MAX = 255
 """The column that Locket keeps an owner in (spec: locking-and-presence.md §1)."""
@@ -69,40 +67,6 @@ def encryption(config: UpstreamConfig) -> Iterator[Problem]:
             error=error,
             key="encryption_keys, active_key_label",
             advice=advice,
-        )
-
-
-def database(config: UpstreamConfig) -> Iterator[Problem]:
-    driver, text = config.database_driver, config.database_connection_string
-    if not driver or not text:
-        yield Problem(
-            step=DATABASE,
-            action="no-database-configured",
-            error="no database configured",
-            key="database_driver" if not driver else "database_connection_string",
-            advice="set database_driver to postgres, and database_connection_string to its URL",
-        )
-        return
-    if driver != "postgres":
-        known = "this server works with Postgres only" if driver == "mysql" else "unknown driver"
-        yield Problem(
-            step=DATABASE,
-            action="invalid-driver-name",
-            error=f"{known}: {driver}",
-            key="database_driver",
-            advice="set it to postgres",
-            data=(("driver-name", driver),),
-        )
-        return
-    try:
-        parse_dsn(text)
-    except BadConnectionString as error:
-        yield Problem(
-            step=DATABASE,
-            action="invalid-db-connection-string",
-            error=str(error),
-            key="database_connection_string",
-            advice="give postgres://user:password@host:port/database, or libpq's key=value form",
         )
 
 

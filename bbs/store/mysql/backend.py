@@ -1,0 +1,481 @@
+"""The store's database on MySQL: one session writes, and a row of ``configurations`` says whose it is.
+
+One writer. Whoever becomes master writes a random token into ``configurations`` and reads the tables afterwards. Each batch
+is one transaction that begins by changing the row of that token, and fails if the token is another's
+(`bbs.store.mysql.statements.fence`). So every batch of a former master has either been committed before the new token was
+written, and is read by the new master, or finds the token gone and is never committed:
+
+- On one server the two changes of the row wait for each other, and in READ COMMITTED the later one sees the earlier one.
+- On a Galera cluster with the two masters on two nodes, both changes are part of what the nodes compare before a commit.
+  Of two that are under way at once the second to be ordered is refused on every node. A node commits in that order, so
+  whoever has committed the token has everything that was ordered before.
+
+``GET_LOCK`` proves nothing behind a proxy and is refused by Galera clusters. Where it works it is taken as well: by it a
+process without Locket waits for its turn, and a new master finds the session of the old one, to end it if it still holds
+the row.
+
+Rows have no versions here that could be asked for, so a standby can't read ahead: it loads when it becomes master.
+"""
+
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, Final
+
+import trio
+from asyncmy.errors import MySQLError
+from trio_asyncio import aio_as_trio
+
+from bbs.concurrency.turns import sliced
+from bbs.models.errors import ResourceExists, UnknownError
+from bbs.models.outcome import Record, Row, RowKey
+from bbs.store.backend import (
+    DroppedRow,
+    ReadBack,
+    Seen,
+    StatementRejected,
+    WriterLockLost,
+    row_key,
+)
+from bbs.store.codecs import CODECS
+from bbs.store.codecs.codec import Codec, Policy, Undecodable
+from bbs.store.codecs.columns import Values
+from bbs.store.crossing import Crossing
+from bbs.store.crypto import Keyring
+from bbs.store.key_check import check_keys
+from bbs.store.mysql import schema
+from bbs.store.mysql.chunks import chunks
+from bbs.store.mysql.dsn import MySQLDSN
+from bbs.store.mysql.errors import (
+    LOCK_WAIT_TIMEOUT,
+    NO_SUCH_THREAD,
+    NULL_IN_A_KEY,
+    bbs_error,
+    is_answer,
+    meaning,
+    number,
+)
+from bbs.store.mysql.literals import row
+from bbs.store.mysql.rows import with_booleans
+from bbs.store.mysql.session import Session, StatementFailed
+from bbs.store.mysql.statements import (
+    FENCE_CHECK,
+    WRITER_TOKEN_ID,
+    booleans,
+    delete_statement,
+    fence,
+    is_of,
+    page_statement,
+    put_statements,
+    rows_statement,
+    token_value,
+)
+from bbs.store.query_statistics import QueryStatistics
+from bbs.store.schema import KEY_LABEL_ID, OnMigration, SchemaError
+from bbs.store.statements import TableWrite
+from bbs.store.unseen import SLICE_ROWS, unseen
+
+RECONNECT_POLL_S: Final = 0.05
+"""Pause between attempts to take the writer's row from a session that was told to end, which needs a moment."""
+
+CLOSE_S: Final = 2.0
+
+_LOCK_NAME: Final = "CONCAT('bbs_writer ', MD5(DATABASE()))"
+"""Named locks are the server's, so the name has the database in it; it may have 64 characters."""
+
+STATEMENT_MARGIN_BYTES: Final = 4_096
+"""How far below ``max_allowed_packet`` a text stays: room for the statements around the rows."""
+
+
+class MySQLBackend:
+    """A `bbs.store.backend.WriterBackend` on MySQL or MariaDB.
+
+    ``statement_s`` bounds every crossing and ``connect_s`` every attempt to connect, both in seconds. A process that waits
+    for the writer lock asks for it every ``lock_poll_s``. ``on_dropped`` hears of every row that a load leaves out,
+    ``on_migration`` of every step to the present schema.
+    """
+
+    def __init__(
+        self,
+        dsn: MySQLDSN,
+        keyring: Keyring,
+        *,
+        on_dropped: Callable[[DroppedRow], None],
+        on_migration: OnMigration = lambda action, data: None,
+        statement_s: float = 10.0,
+        connect_s: float = 5.0,
+        lock_poll_s: float = 0.5,
+    ) -> None:
+        self._dsn = dsn
+        self._keyring = keyring
+        self._on_dropped = on_dropped
+        self._on_migration = on_migration
+        self._statement_s = statement_s
+        self._connect_s = connect_s
+        self._lock_poll_s = lock_poll_s
+        self._token: Final = str(uuid.uuid4())
+        self._transaction = 0
+        self._is_writer = False
+        """The token was written. Whether it is still there is seen when the next session is opened, and by every batch."""
+        self._bytewise: frozenset[type] = frozenset()
+        self._session: Session | None = None
+        self._writer_session_id: int | None = None
+        self._connects = 0
+        self._cross = Crossing(meaning=meaning, abandon=self._abandon_session)
+        self._on_session_lost: Callable[[], None] = lambda: None
+
+    # What follows runs under Trio, up to the next such line.
+
+    async def acquire_writer_lock(self) -> None:
+        while True:
+            if await self._cross(self._try_to_become_writer):
+                return
+            await trio.sleep(self._lock_poll_s)
+
+    async def take_writer_lock(self) -> None:
+        """As `acquire_writer_lock`, for a process that Locket says is master: it waits for nobody. The session of whoever
+        still holds the lock is ended, and from then on no batch of that process can be committed.
+        """
+        while True:
+            if await self._cross(self._take):
+                return
+            await trio.sleep(RECONNECT_POLL_S)
+
+    async def prepare(self) -> None:
+        """As `bbs.store.backend.WriterBackend.prepare`."""
+        await self._cross(self._prepare)
+
+    async def stored_key_label(self) -> str:
+        async def read() -> str:
+            return await schema.stored_key_label(await self._writer())
+
+        return await self._cross(read)
+
+    async def record_key_label(self) -> None:
+        label = schema.configuration_statement(KEY_LABEL_ID, self._keyring.active_label)
+        await self._cross(self._commit, [[label]])
+
+    def fence(self, reason: str) -> None:
+        self._cross.fence(reason)
+
+    def watch_session(self, on_lost: Callable[[], None]) -> None:
+        self._on_session_lost = on_lost
+
+    async def hold(self) -> None:
+        async def ask() -> None:
+            await self._must_be_ours(await self._writer())
+
+        await self._cross(ask)
+
+    async def load(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
+        async def fetch(statement: str) -> list[Any]:
+            return await self._cross(self._fetch, statement)
+
+        await check_keys(fetch, self._keyring)
+        async with aclosing(unseen(self, self._keyring, seen)) as slices:
+            async for codec, rows, undecodable in slices:
+                yield rows
+                await self._drop(codec, undecodable)
+                await trio.lowlevel.checkpoint()
+
+    def page(self, codec: Codec, after: Values, rows: int, *, whole: bool) -> Callable[[], Any]:
+        """As `bbs.store.unseen.Reading`."""
+        return self._cross.begin(
+            self._fetch_rows, page_statement(codec, after, rows, whole=whole), booleans(codec, whole=whole)
+        )
+
+    def rows(self, codec: Codec, keys: Sequence[Values]) -> Callable[[], Any]:
+        """As `bbs.store.unseen.Reading`."""
+        return self._cross.begin(self._fetch_rows, self._rows_statement(codec, keys), booleans(codec))
+
+    async def follow(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
+        """Nothing: what has changed can't be asked for, so a standby reads when it becomes master."""
+        for rows in seen.forget():
+            yield rows
+
+    async def write(self, rows: Sequence[Row]) -> int:
+        puts: defaultdict[TableWrite, list[Values]] = defaultdict(list)
+        for number_, some in enumerate(sliced(rows, SLICE_ROWS)):
+            if number_:
+                await trio.lowlevel.checkpoint()
+            for (record_class, key), record in some:
+                codec = CODECS[record_class]
+                if record is None:
+                    puts[TableWrite(codec, deletes=True)].append(codec.key_values(key))
+                else:
+                    puts[TableWrite(codec, deletes=False)].append(codec.encode(record, self._keyring))
+        if not puts:
+            return self._transaction
+        # Always in the same order, as on Postgres.
+        writes = sorted(puts.items(), key=lambda item: (item[0].codec.table, item[0].deletes))
+        return await self._cross(self._write, writes)
+
+    async def read(self, keys: Sequence[RowKey]) -> ReadBack:
+        wanted: defaultdict[type[Record], list[RowKey]] = defaultdict(list)
+        for key in keys:
+            wanted[key.table].append(key)
+        found: dict[RowKey, Row] = {key: Row(key, None) for key in keys}
+        left_out: list[RowKey] = []
+        for record_class, of_class in wanted.items():
+            codec = CODECS[record_class]
+            statement = self._rows_statement(codec, [codec.key_values(key.key) for key in of_class])
+            stored = await self._cross(self._fetch_rows, statement, booleans(codec))
+            rows, undecodable = codec.decode_rows([row[:-1] for row in stored], self._keyring)
+            found |= {row.key: row for row in rows}
+            left_out += [
+                row_key(record_class, error.key) for error in undecodable if error.policy is Policy.LEAVE_OUT
+            ]
+            await self._drop(codec, undecodable)
+        return ReadBack(list(found.values()), left_out)
+
+    async def aclose(self) -> None:
+        self._cross.close()
+        with trio.move_on_after(CLOSE_S, shield=True):
+            await aio_as_trio(self._close)()
+
+    def query_statistics(self) -> QueryStatistics:
+        """Counts and durations of calls to the database. The maxima are since the last call of this."""
+        return self._cross.queries.take(open_connections=int(self._is_connected()))
+
+    @property
+    def connects(self) -> int:
+        """Sessions opened since the start."""
+        return self._connects
+
+    async def _drop(self, codec: Codec, undecodable: Sequence[Undecodable]) -> None:
+        doomed = [error.key for error in undecodable if error.policy is Policy.DELETE]
+        if doomed:
+            await self._cross(self._write, [(TableWrite(codec, deletes=True), doomed)])
+        for error in undecodable:
+            deleted = error.policy is Policy.DELETE
+            self._on_dropped(
+                DroppedRow(table=codec.table, key=error.key, reason=error.reason, deleted=deleted)
+            )
+
+    def _rows_statement(self, codec: Codec, keys: Sequence[Values]) -> str:
+        return rows_statement(codec, keys, bytewise=self._is_bytewise(codec))
+
+    def _is_bytewise(self, codec: Codec) -> bool:
+        return any(CODECS[record_class] is codec for record_class in self._bytewise)
+
+    def _abandon_session(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.terminate()
+
+    def _session_ended(self, session: Session) -> None:
+        """A session that we ended ourselves is not `_session` any more, so it does not count as lost."""
+        if session is self._session and self._is_writer and not self._cross.is_closed:
+            self._on_session_lost()
+
+    def _is_connected(self) -> bool:
+        return self._session is not None and not self._session.is_closed()
+
+    # What follows runs under asyncio.
+
+    async def _connected(self) -> Session:
+        if self._session is not None and not self._session.is_closed():
+            return self._session
+        self._abandon_session()
+        self._session = session = await Session.open(
+            self._dsn, connect_s=self._connect_s, statement_s=self._statement_s
+        )
+        session.on_end(lambda: self._session_ended(session))
+        self._connects += 1
+        return session
+
+    async def _prepare(self) -> None:
+        await schema.ensure_configurations(await self._connected())
+
+    async def _writer(self) -> Session:
+        """A session, whose owner was the writer when it was opened.
+
+        Raises:
+          WriterLockLost: another process has become the writer.
+        """
+        assert self._is_writer, "acquire_writer_lock comes first"
+        if self._session is not None and not self._session.is_closed():
+            return self._session
+        session = await self._connected()
+        await self._end_session(self._writer_session_id)
+        await self._must_be_ours(session)
+        await _try_lock(session)
+        self._writer_session_id = session.id
+        return session
+
+    async def _must_be_ours(self, session: Session) -> None:
+        value = await schema.configured(session, WRITER_TOKEN_ID)
+        if not is_of(value or "", self._token):
+            raise WriterLockLost("another process has become the writer")
+
+    async def _try_to_become_writer(self) -> bool:
+        """Become the writer, unless another session has the named lock.
+
+        Raises:
+          SchemaError: the server has no such locks, so that nobody can wait for his turn.
+          WriterLockLost: we were, and another process has been since.
+        """
+        if self._is_writer:
+            await self._writer()
+            return True
+        session = await self._connected()
+        is_ours = await _try_lock(session)
+        if is_ours is None:
+            raise SchemaError(
+                "this database has no GET_LOCK (it is a cluster of several servers), so two processes could not know of each"
+                " other: run bbs -config FILE with Locket, which says who is master"
+            )
+        if is_ours:
+            await schema.ensure_configurations(session)
+            await self._claim(session)
+            await self._make_ready(session)
+        return is_ours
+
+    async def _take(self) -> bool:
+        session = await self._connected()
+        await schema.ensure_configurations(session)
+        try:
+            await self._claim(session)
+        except MySQLError as error:
+            if number(error) != LOCK_WAIT_TIMEOUT:
+                raise
+            # A transaction of the former master has the row and does not end.
+            await self._end_session(await _holder(session))
+            return False
+        # Only now, so that the former master, which notices at once that its session was ended, finds another's token and
+        # stops, and does not take the lock again.
+        if await _try_lock(session) is False:
+            await self._end_session(await _holder(session))
+        await self._make_ready(session)
+        return True
+
+    async def _claim(self, session: Session) -> None:
+        """Say that this process is the writer: from here on no batch of another one can be committed."""
+        self._transaction = 0
+        await schema.configure(session, WRITER_TOKEN_ID, token_value(self._token, 0))
+
+    async def _make_ready(self, session: Session) -> None:
+        await schema.migrate(session, self._keyring, tell=self._on_migration)
+        self._bytewise = await schema.bytewise_tables(session)
+        self._writer_session_id = session.id
+        self._is_writer = True
+
+    async def _fetch(self, statement: str) -> list[Any]:
+        return await (await self._writer()).fetch(statement)
+
+    async def _fetch_rows(self, statement: str, booleans: Sequence[int]) -> list[Any]:
+        rows = await self._fetch(statement)
+        return [with_booleans(row, booleans) for row in rows] if booleans else rows
+
+    async def _write(self, writes: Sequence[tuple[TableWrite, Sequence[Values]]]) -> int:
+        bytes_max = self._bytes_max(await self._writer())
+        groups: list[list[str]] = []
+        for write, rows in writes:
+            bytewise = self._is_bytewise(write.codec)
+            if write.deletes:
+                groups += (
+                    [delete_statement(write, some, bytewise=bytewise)] for some in sliced(rows, SLICE_ROWS)
+                )
+                continue
+            texts = list(map(row, rows))
+            _must_fit(max(texts, key=len), bytes_max)
+            begin = 0
+            for some in chunks(texts, bytes_max):
+                keys = [values[: write.codec.key_columns] for values in rows[begin : begin + len(some)]]
+                groups.append(put_statements(write, some, keys, bytewise=bytewise))
+                begin += len(some)
+        return await self._commit(groups)
+
+    async def _commit(self, groups: Sequence[Sequence[str]]) -> int:
+        """One transaction, in one crossing if it fits. Only the second statement of a group fails for NULL in a key."""
+        session = await self._writer()
+        self._transaction += 1
+        texts = [*fence(self._token, self._transaction)]
+        first_statements: set[int] = set()
+        for group in groups:
+            first_statements.add(len(texts))
+            texts += group
+        texts.append("COMMIT")
+        done = 0
+        try:
+            for some in chunks(texts, self._bytes_max(session)):
+                await session.run(some)
+                done += len(some)
+        except StatementFailed as failed:
+            cause = failed.error
+            if not is_answer(cause):
+                raise cause from None
+            await session.fetch("ROLLBACK")
+            index = done + failed.index
+            if number(cause) != NULL_IN_A_KEY or index in first_statements:
+                raise StatementRejected(bbs_error(cause)) from cause
+            if index == FENCE_CHECK:
+                raise WriterLockLost("another process has become the writer") from None
+            raise StatementRejected(ResourceExists()) from None
+        return self._transaction
+
+    @staticmethod
+    def _bytes_max(session: Session) -> int:
+        return session.packet_bytes_max - STATEMENT_MARGIN_BYTES
+
+    async def _end_session(self, session_id: int | None) -> None:
+        """End the session of that number, if it holds the named lock. Numbers of sessions come again after a restart of the
+        server, and are another server's behind a proxy, but that lock only writers take.
+        """
+        session = await self._connected()
+        if session_id is None or session_id == session.id or await _holder(session) != session_id:
+            return
+        try:
+            await session.fetch(f"KILL {session_id}")
+        except MySQLError as error:
+            if number(error) != NO_SUCH_THREAD:
+                raise
+
+    async def _close(self) -> None:
+        session, self._session = self._session, None
+        if session is None or session.is_closed():
+            return
+        try:
+            await session.close()
+        except Exception:
+            # Whatever the driver stumbled over, the end of the session is all that is still wanted of it.
+            session.terminate()
+
+
+async def _try_lock(session: Session) -> bool | None:
+    """Take the named lock of this database; whether that worked. ``None``: this server has no such locks, or each server of
+    its cluster has its own.
+    """
+    for _, value in await session.fetch("SHOW VARIABLES LIKE 'wsrep_on'"):
+        if value == "ON":
+            return None
+    try:
+        return bool(await session.value(f"SELECT GET_LOCK({_LOCK_NAME}, 0)"))
+    except MySQLError as error:
+        if is_answer(error):
+            return None
+        raise
+
+
+async def _holder(session: Session) -> int | None:
+    """The number of the session that holds the named lock."""
+    try:
+        holder: int | None = await session.value(f"SELECT IS_USED_LOCK({_LOCK_NAME})")
+    except MySQLError as error:
+        if is_answer(error):
+            return None
+        raise
+    return holder
+
+
+def _must_fit(text: str, bytes_max: int) -> None:
+    """Refuse a row that is too large for the server, which would cut the connection off without a word."""
+    size = len(text.encode())
+    if size > bytes_max:
+        raise StatementRejected(
+            UnknownError(
+                f"a row of {size} bytes is more than the database takes at once; its max_allowed_packet would have to be"
+                f" {size + STATEMENT_MARGIN_BYTES} or more"
+            )
+        )

@@ -1,0 +1,75 @@
+"""What tests need that is no Python package: Debian's packages of databases, and of a clock that jumps.
+
+`python -m tests.debian_packages --install` installs those that are missing, if it runs as root on a Debian; `make test` runs
+it. Nothing is started by that. It then says which tests are skipped for want of what.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+APT_MAX_S: Final = 300
+
+_SBIN: Final = "/usr/sbin"
+"""Where Debian puts servers; not everybody's PATH has it."""
+
+
+def program(name: str) -> str | None:
+    """The path of a program, or None if it is not installed."""
+    return shutil.which(name) or shutil.which(name, path=_SBIN)
+
+
+def faketime() -> Path | None:
+    """The library that fakes the clock of a program it is loaded into."""
+    return next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+
+
+PROGRAMS: Final = {
+    "etcd": ("etcd-server", "of a Postgres cluster"),
+    "pgbouncer": ("pgbouncer", "with PgBouncer"),
+    "setpriv": ("util-linux", "of a Postgres cluster"),
+    "mariadbd": ("mariadb-server", "on MariaDB"),
+}
+"""Which package brings which program, and which tests need it."""
+
+
+def missing() -> dict[str, str]:
+    """The packages that are missing, and which tests are skipped without them."""
+    found = {package: tests for name, (package, tests) in PROGRAMS.items() if program(name) is None}
+    return found if faketime() else {**found, "libfaketime": "of clock jumps"}
+
+
+def install() -> None:
+    """Install what is missing. What goes wrong is said, and ends nothing."""
+    packages = list(missing())
+    if not packages or os.geteuid() != 0 or program("apt-get") is None:
+        return
+    print(f"installing {', '.join(packages)}: a minute or so", flush=True)
+    # With this run level Debian's packages do not start the servers that they bring.
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
+        try:
+            done = subprocess.run(
+                ["apt-get", "-o", "DPkg::Lock::Timeout=60", *command],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=APT_MAX_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            print(f"apt-get {command[0]} took more than {APT_MAX_S} s", file=sys.stderr)
+            return
+        if done.returncode != 0:
+            print(f"apt-get {command[0]} failed: {done.stderr.strip()[-500:]}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    if "--install" in sys.argv[1:]:
+        install()
+    for package, tests in missing().items():
+        print(f"tests {tests} are skipped: Debian's package {package} is not installed")
