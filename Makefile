@@ -15,6 +15,8 @@ SEED ?=
 SEEDS ?= 20
 FAILURES ?= 20
 ONLY ?=
+SCHEDULES ?=
+SCHEDULE ?=
 JOBS ?= 2
 # Whatever is installed is in a lock, with the hash of each of its files. `--only-binary`: a package that had to be built
 # here would fetch what it is built with, which no lock names.
@@ -69,8 +71,12 @@ test-fast: $(STAMP)  ## the suite that needs seconds: no Postgres, nothing slow
 test-interpreters:  ## test-fast on every Python that is supported and found, each in a .venv-3.x of its own
 	$(PYTHON) tools/interpreters.py $(QUICK)
 
-sim: $(STAMP)  ## the simulated fleet with more seeds (SEEDS=50), or one again (SEED=7 ONLY=chaos)
+sim: $(STAMP)  ## the simulated fleet with more seeds (SEEDS=50), one again (SEED=7 ONLY=chaos); schedules of faults (SCHEDULES=5000, SCHEDULE=file.json)
+ifneq ($(SCHEDULES)$(SCHEDULE),)
+	$(BIN)/python -m tests.simulation $(if $(SCHEDULE),--replay $(SCHEDULE) --shrink,--seeds $(SCHEDULES) --jobs $(JOBS))
+else
 	SIM_SEED=$(SEED) SIM_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation $(if $(ONLY),-k $(ONLY))
+endif
 
 # MariaDB, etcd, PgBouncer and libfaketime are Debian's packages: installed if root may, else taken from where they are, if they
 # are. What is missing then is said here, and by the tests that are skipped for it.

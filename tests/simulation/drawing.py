@@ -19,7 +19,7 @@ from tests.simulation.schedule import (
     CellDies,
     CellDrains,
     CellLeaves,
-    CommitsUnknown,
+    CommitsFail,
     ConnectionsBreak,
     Crash,
     CutFromBBS,
@@ -73,9 +73,9 @@ FAULTS: Final[tuple[Draw, ...]] = (
     lambda draw, at_s: DatabaseAway(at_s=at_s, for_s=_long(draw)),
     lambda draw, at_s: DatabaseHangs(at_s=at_s, for_s=_long(draw)),
     lambda draw, at_s: DatabaseSlow(at_s=at_s, for_s=_long(draw), write_s=draw.choice([0.05, 0.5, 3.0])),
-    lambda draw, at_s: CommitsUnknown(
+    lambda draw, at_s: CommitsFail(
         at_s=at_s,
-        commits=tuple(draw.choices(["lost", "missed", "ok"], k=draw.randint(1, 6))),
+        commits=tuple(draw.choices(["lost", "missed", "refused", "ok"], k=draw.randint(1, 6))),
         away_s=draw.choice([0.0, 3.0, 25.0]),
     ),
     lambda draw, at_s: MasterDies(at_s=at_s),
@@ -97,7 +97,7 @@ def drawn(seed: int) -> Schedule:
 
 def _work(draw: Random) -> list[Step]:
     apps = [f"app-{number}" for number in range(APPS)]
-    steps: list[Step] = [Desire(at_s=0.0, app=app, instances=draw.randint(1, 4)) for app in apps]
+    steps: list[Step] = [_desire(draw, app, 0.0) for app in apps]
     crashes = 0
     for number in range(draw.randint(4, 10)):
         app, at_s = draw.choice(apps), _moment(draw)
@@ -108,7 +108,7 @@ def _work(draw: Random) -> list[Step]:
                 steps.append(Reroute(at_s=at_s, app=app, to=f"route-{number}"))
             case 4:
                 steps.append(Remove(at_s=at_s, app=app))
-                steps.append(Desire(at_s=_later(draw, at_s), app=app, instances=draw.randint(1, 4)))
+                steps.append(_desire(draw, app, _later(draw, at_s)))
             case 5 if crashes < 3:
                 # A fourth crash would have everybody wait for minutes.
                 steps.append(Crash(at_s=at_s, app=app))
@@ -121,6 +121,10 @@ def _work(draw: Random) -> list[Step]:
         if draw.random() < 0.3:
             steps.append(CancelTask(at_s=_later(draw, at_s), task=task))
     return steps
+
+
+def _desire(draw: Random, app: str, at_s: float) -> Desire:
+    return Desire(at_s=at_s, app=app, instances=draw.randint(1, 4), recreate=draw.random() < 0.25)
 
 
 def _moment(draw: Random) -> float:

@@ -43,7 +43,7 @@ from tests.simulation.schedule import (
     CancelTask,
     CellDrains,
     CellLeaves,
-    CommitsUnknown,
+    CommitsFail,
     Crash,
     CutFromBBS,
     DatabaseAway,
@@ -96,7 +96,7 @@ WRITTEN: Final[Mapping[str, Schedule]] = {
     ),
     "commit unknown of a cancel": _written(
         DesireTask(at_s=10, task="task-0", duration_s=90),
-        CommitsUnknown(at_s=20, commits=("lost",), away_s=45),
+        CommitsFail(at_s=20, commits=("lost",), away_s=45),
         CancelTask(at_s=20.1, task="task-0"),
     ),
     "cell leaves": _written(

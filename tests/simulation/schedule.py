@@ -54,13 +54,17 @@ class Fault(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class Desire(Step):
+    """``recreate``: when a cell drains, an instance is given up before its replacement runs."""
+
     app: str
     instances: int
+    recreate: bool = False
 
     async def happen(self, world: "World") -> None:
+        strategy = pb.DesiredLRP.RECREATE if self.recreate else pb.DesiredLRP.ROLLING
         async with world.cloud.turns[self.app]:
             if self.app not in world.cloud.apps:
-                await world.cloud.desire(self.app, self.instances)
+                await world.cloud.desire(self.app, self.instances, update_strategy=strategy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,9 +339,9 @@ class DatabaseSlow(Fault):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CommitsUnknown(Step):
-    """The next COMMITs, one by one: ``lost`` and it was carried out, ``missed`` and it was not, or nothing is wrong (``ok``).
-    Then the database is away for ``away_s``.
+class CommitsFail(Step):
+    """The next COMMITs, one by one: ``lost``, the connection breaks and it was carried out; ``missed``, it breaks and it was
+    not; ``refused``, the database says no; or nothing is wrong (``ok``). Then the database is away for ``away_s``.
     """
 
     commits: tuple[str, ...]
@@ -403,7 +407,7 @@ STEPS: Final[Mapping[str, type[Step]]] = {
         Desire, Scale, Reroute, Remove, Crash, DesireTask, CancelTask, CellDies, CellDrains, CellLeaves, CutFromBBS,
         CutFromLocket, AuctioneerAway, CallbacksUnanswered, MessagesLost, MessagesDelayed, CallsDoubled,
         CallsUnanswered, ConnectionsBreak, PlacementsFail, DatabaseAway, DatabaseHangs, DatabaseSlow,
-        CommitsUnknown, MasterDies, AllServersDie, MasterSleeps,
+        CommitsFail, MasterDies, AllServersDie, MasterSleeps,
     )
 }  # fmt: skip
 

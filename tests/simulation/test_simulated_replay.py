@@ -12,7 +12,10 @@ from tests.simulation.world import simulate
 TRACE_DIGEST = """
 from hashlib import sha256
 from tests.simulation.test_simulated_lifecycles import CHAOTIC, chaos
+from tests.simulation.drawing import drawn
+from tests.simulation.run import run
 from tests.simulation.world import simulate
+print(run(drawn(3)).digest)
 print(sha256("\\n".join(simulate(chaos, seed=3, settle_s=None, **CHAOTIC)).encode()).hexdigest())
 """
 

@@ -209,8 +209,10 @@ class World:
             self._bbs_scope = trio.CancelScope()
             try:
                 await self._nursery.start(self._run_bbs, self._bbs_scope)
-            except BackendUnavailable as error:
-                self.tell(f"bbs not up: {error}")
+            except BaseExceptionGroup as ended:
+                if ended.split(BackendUnavailable)[1] is not None:
+                    raise
+                self.tell("bbs not up: the database is away")
                 await trio.sleep(1)
             else:
                 self.tell("bbs up")

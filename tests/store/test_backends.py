@@ -273,3 +273,27 @@ async def test_transactions_are_numbered_in_their_order(world: Any) -> None:
     numbers = [await writer.write([put(actual_lrp(crash_count=count))]) for count in range(3)]
 
     assert numbers == sorted(set(numbers))
+
+
+async def test_a_new_master_takes_the_lock_from_whoever_holds_it(world: Any) -> None:
+    former, new = await world.open_writer(), world.open()
+    await former.write([put(actual_lrp())])
+
+    with trio.fail_after(30):
+        await new.take_writer_lock()
+
+    assert await load(new) == [actual_lrp()]
+    with pytest.raises(WriterLockLost):
+        await write_until_done(former, [put(actual_lrp("late"))])
+    await new.write([put(actual_lrp("next"))])
+    assert by_key(await load(new)) == by_key([actual_lrp(), actual_lrp("next")])
+
+
+async def test_who_is_fenced_writes_nothing_and_says_why(world: Any) -> None:
+    former = await world.open_writer()
+    former.fence("this process is not master")
+
+    for call in (former.write([put(actual_lrp())]), former.hold(), former.acquire_writer_lock()):
+        with pytest.raises(WriterLockLost, match="not master"):
+            await call
+    assert await load(await world.open_writer()) == []

@@ -1,5 +1,6 @@
 """What only the fake can do: fail as it is told to."""
 
+import contextlib
 from collections import deque
 
 import pytest
@@ -13,7 +14,7 @@ from bbs.models.actual_lrp import (
 )
 from bbs.models.errors import InvalidRequest
 from bbs.models.outcome import RowKey, put
-from bbs.store.backend import BackendUnavailable, StatementRejected
+from bbs.store.backend import BackendUnavailable, StatementRejected, WriterLockLost
 from bbs.store.memory_backend import Fault, Faults, Outage
 from tests.records import actual_lrp
 from tests.store.worlds import (
@@ -74,3 +75,35 @@ async def test_rows_lie_sealed_on_the_fakes_disk(memory: MemoryWorld) -> None:
     await writer.write([put(RUNNING)])
 
     assert b"apps.internal" not in repr(memory.disk.rows).encode()
+
+
+@pytest.mark.parametrize("fault", [Fault.NONE, Fault.LOST_AFTER, Fault.LOST_BEFORE])
+async def test_the_disk_tells_of_what_is_durable_whether_or_not_its_writer_knows(
+    memory: MemoryWorld, fault: Fault
+) -> None:
+    told: list[object] = []
+    memory.disk.on_commit = lambda writer, rows: told.append((writer, list(rows)))
+    writer = await memory.open_writer(faults=Faults(next_writes=deque([fault])))
+
+    with contextlib.suppress(BackendUnavailable):
+        await writer.write([put(actual_lrp())])
+
+    assert told == ([] if fault is Fault.LOST_BEFORE else [(writer, [put(actual_lrp())])])
+
+
+async def test_a_write_that_is_under_way_when_its_process_is_fenced_is_not_made(
+    memory: MemoryWorld, autojump_clock: trio.testing.MockClock
+) -> None:
+    writer = await memory.open_writer(faults=Faults(write_s=2.0))
+
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def write() -> None:
+            with pytest.raises(WriterLockLost, match="not master"):
+                await writer.write([put(actual_lrp())])
+
+        await trio.sleep(1)
+        writer.fence("this process is not master")
+
+    assert await memory.count(ActualLRP) == 0
