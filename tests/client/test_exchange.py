@@ -355,19 +355,47 @@ async def test_two_idle_connections_are_kept(
 
 
 async def test_calls_take_idle_connections_while_others_are_closed(
-    client: BBSClient, server: ScriptedServer, autojump_clock: MockClock
+    server: ScriptedServer, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    server.plays(*[answer(DOMAINS)] * 400)
+    """With the third call's end there is one idle connection too many. Two more calls come while it is closed."""
+    server.plays(*[answer(DOMAINS)] * 5)
+    ended: list[int] = []
+    late = [4, 5]
 
-    async def call() -> None:
-        for _ in range(50):
-            await client.domains()
+    async def call(number: int) -> None:
+        await client.domains()
+        ended.append(number)
 
-    async with trio.open_nursery() as calls:
-        for _ in range(8):
-            calls.start_soon(call)
+    class ClosedMeanwhile(trio.abc.Stream):
+        def __init__(self, stream: trio.abc.Stream) -> None:
+            self._stream = stream
 
-    assert len(server.dialled) >= 8
+        async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+            await self._stream.send_all(data)
+
+        async def wait_send_all_might_not_block(self) -> None:
+            await self._stream.wait_send_all_might_not_block()
+
+        async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+            return await self._stream.receive_some(max_bytes)
+
+        async def aclose(self) -> None:
+            for number in late:
+                nursery.start_soon(call, number)
+            late.clear()
+            await trio.lowlevel.checkpoint()
+            await self._stream.aclose()
+
+    async def connect(host: str, port: int) -> trio.abc.Stream:
+        return ClosedMeanwhile(await server.connect(host, port))
+
+    async with BBSClient.connect(ClientConfig(url="http://bbs.test"), connector=connect) as client:
+        async with trio.open_nursery() as calls:
+            for number in (1, 2, 3):
+                calls.start_soon(call, number)
+        await trio.testing.wait_all_tasks_blocked()
+
+    assert sorted(ended) == [1, 2, 3, 4, 5]
 
 
 async def test_nothing_stays_open_behind_the_client(
