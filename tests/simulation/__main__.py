@@ -18,6 +18,8 @@ from tests.simulation.shrinking import shrink
 
 SEEDS_IN_A_PORTION = 5
 TRACE_SHOWN = 40
+TOLD_EVERY = 100
+"""Schedules between two lines that tell how far it has come."""
 
 
 def main() -> int:
@@ -47,6 +49,8 @@ def _run_many(seeds: range, *, jobs: int) -> int:
             if found:
                 failed += 1
                 print(f"seed {seed}: {found}", flush=True)
+            if (done := seed - seeds.start + 1) % TOLD_EVERY == 0:
+                print(f"{done} schedules in {monotonic() - began:.0f} s, {failed} failed", flush=True)
     took_s = monotonic() - began
     print(f"{len(seeds)} schedules in {took_s:.0f} s, {failed} failed")
     if failed:

@@ -141,6 +141,7 @@ class Promises(Observer):
         self._unknown: set[RowKey] = set()
         self._master: BBS | None = None
         self._visible: dict[RowKey, Record] = {}
+        self._told_gone: set[object] = set()
         self._transactions = 0
         self._looked_at: object = None
 
@@ -188,6 +189,8 @@ class Promises(Observer):
             for hub in (Hub.DESIRED, Hub.INSTANCE, Hub.TASK):
                 for event in announcement.events(hub):
                     told.add(_about(event))
+                    if isinstance(event, ActualLRPInstanceRemoved):
+                        self._told_gone.add((event.actual_lrp.key, event.actual_lrp.tag))
                     self._look_at_event(event)
         visible = dict(_rows(bbs.store.committed))
         for key in visible.keys() | self._visible.keys():
@@ -298,6 +301,8 @@ class Promises(Observer):
             self._look_at_lrp(before, after)
         if isinstance(before, DesiredLRP) and isinstance(after, DesiredLRP):
             self._look_at_tags(_name(key), before, after)
+        if after is None and isinstance(before, ActualLRP) and (before.key, before.tag) in self._told_gone:
+            return  # a retired row is told of when its cell is asked, and goes later (spec: actual-lrps.md §6.7)
         if key.table is not Domain and _thing(key) not in told:
             self._note("events", f"{_name(key)} became {_text(after)}, and nobody was told")
 

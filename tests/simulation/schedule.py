@@ -448,7 +448,7 @@ class Schedule:
 def _step(given: dict[str, Any]) -> Step:
     step = STEPS[given.pop("step")]
     for field in fields(step):
-        if isinstance(given[field.name], list):
+        if isinstance(given.get(field.name), list):
             given[field.name] = tuple(given[field.name])
     return step(**given)
 
