@@ -363,6 +363,7 @@ _WRITE_FAULTS: Final = {
     "ok": WriteFault.NONE,
     "lost": WriteFault.LOST_AFTER,
     "missed": WriteFault.LOST_BEFORE,
+    "refused": WriteFault.REJECTED,
 }
 
 
@@ -454,5 +455,7 @@ def _step(given: dict[str, Any]) -> Step:
 
 
 async def _boot(world: "World", cell: str) -> None:
-    if not world.cells[cell].is_up and cell not in world.gone:
+    if not world.cells[cell].is_up and cell not in world.gone | world.booting:
+        world.booting.add(cell)  # two faults of one cell may end together
         await world.boot(cell)
+        world.booting.remove(cell)

@@ -103,6 +103,7 @@ class World:
         self.listener = GroupListener(self.network)
         self.well_since_s: float | None = None
         """When all that was wrong had been put right, if nothing more is to go wrong."""
+        self.booting: set[str] = set()
         self.gone: set[str] = set()
         """Cells that do not come back."""
         self.watchers: list[Callable[[], Iterator[str]]] = []
