@@ -1,5 +1,6 @@
 """spec: tasks.md §5; peers.md §4; examples.md H28-H36."""
 
+import gc
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -346,3 +347,16 @@ def test_a_pool_needs_a_worker(client_tls: ssl.SSLContext, log: Logger) -> None:
 
     with pytest.raises(ValueError, match="must provide positive maxWorkers; provided 0"):
         HTTPTaskCallbacks(http=http, workers=0)
+
+
+async def test_who_waits_for_a_task_holds_none(pool: Pool, server: PeerServer, log: Logger) -> None:
+    """A task may have megabytes, and there are a thousand workers."""
+    server.plays(*statuses(200, 503, 503, 503))
+    for guid in ("held-told", "held-untold"):
+        pool.callbacks.submit_nowait(pool.add(completed(guid, server.address)), log=log)
+    pool.callbacks.submit_nowait(completed("held-skipped", server.address), log=log)
+    await pool.settle(lambda now: now.told + now.untold + now.skipped == 3)
+    await trio.testing.wait_all_tasks_blocked(0.001)
+
+    alive = [each.task_guid for each in gc.get_objects() if type(each) is Task]
+    assert [guid for guid in alive if guid.startswith("held")] == []
