@@ -48,7 +48,6 @@ class Vitals:
     sessions: int
     rows: Mapping[str, int]
     requests: int
-    cut_off: int
     cpu_s: float
     stacks: Mapping[str, int] = field(default_factory=dict, repr=False)
     types: Mapping[str, int] = field(default_factory=dict, repr=False)
@@ -104,7 +103,6 @@ def read_vitals(bed: Bed, *, began_s: float, collect: bool = False) -> Vitals:
                 if name.startswith("bbs_request_duration_seconds_count")
             )
         ),
-        cut_off=int(metrics.get("bbs_subscribers_cut_off", 0)),
         cpu_s=cpu_of(pid).server_s,
         stacks=stacks,
         types=read_types(heap),

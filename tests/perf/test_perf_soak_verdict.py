@@ -33,7 +33,6 @@ BEFORE: Final = Vitals(
     sessions=2,
     rows={"tasks": 0, "domains": 1},
     requests=1_000,
-    cut_off=0,
     cpu_s=1.0,
     stacks={"init > accept": 3},
     types={"builtins.dict": 10},
