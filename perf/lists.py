@@ -18,7 +18,8 @@ from uuid import uuid4
 
 import trio
 
-from bbs.http.endpoints import Call, Peer, Route, RouteTable, Unary
+from bbs.http.endpoints import Answer, Call, Peer, Route, RouteTable, Unary
+from bbs.http.error_answers import answer_bytes
 from bbs.log import null_logger
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP, ActualLRPState, InstanceKey, ModificationTag
@@ -236,13 +237,12 @@ async def _list_ms(routes: RouteTable, path: str) -> tuple[float, int]:
     route = routes.find("POST", path.encode())
     assert isinstance(route, Route)
     assert isinstance(route.endpoint, Unary)
-    handle: Callable[[Call], Awaitable[object]] = route.endpoint.handle
+    handle: Callable[[Call], Awaitable[Answer]] = route.endpoint.handle
     body = pb.DesiredLRPsRequest().SerializeToString()
     began = time.process_time()
     answer = await handle(Call(body, "", "", Peer("127.0.0.1:1")))
     took_ms = 1e3 * (time.process_time() - began)
-    assert isinstance(answer, list | bytes)
-    return took_ms, len(answer) if isinstance(answer, bytes) else sum(map(len, answer))
+    return took_ms, answer_bytes(answer)
 
 
 def _memory_mb(name: str) -> float:

@@ -1,12 +1,26 @@
 """Routes, and what handlers take and give. Says nothing of bytes on a wire: both lanes serve the same ``RouteTable``."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Protocol
 
-Answer = bytes | Sequence[bytes]
+
+@dataclass(frozen=True, slots=True)
+class LatePieces:
+    """The body of an answer whose pieces are made one by one while it is sent, so that however slowly it is read, no more than
+    one of them is in memory. Together they have ``body_bytes``, each time that ``make`` is called.
+    """
+
+    body_bytes: int
+    make: Callable[[], Iterator[bytes]]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.make()
+
+
+Answer = bytes | Sequence[bytes] | LatePieces
 """The body of a 200 answer: one blob, or pieces that are sent one after another without being joined first."""
 
 

@@ -6,7 +6,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
-from bbs.http.endpoints import Answer
+from bbs.http.endpoints import Answer, LatePieces
 from bbs.http.reasons import go_reason
 
 PROTOBUF: Final = "application/x-protobuf"
@@ -69,6 +69,8 @@ def http_date() -> bytes:
 
 def answer_bytes(answer: Answer) -> int:
     """The number of bytes in an answer's body, whether it is one blob or pieces."""
+    if isinstance(answer, LatePieces):
+        return answer.body_bytes
     return len(answer) if isinstance(answer, bytes) else sum(map(len, answer))
 
 

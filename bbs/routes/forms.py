@@ -22,7 +22,7 @@ class Form(Generic[RecordT]):
     What is kept is bytes or, if it comes ``in_parts``, a tuple of them.
     """
 
-    __slots__ = ("_kept_attribute", "join", "kept", "made", "record_class")
+    __slots__ = ("_kept_attribute", "join", "kept", "made", "record_class", "size")
 
     def __init__(self, record_class: type[RecordT], *, kept: str, made: str, in_parts: bool = False) -> None:
         self.record_class: type[RecordT] = record_class
@@ -32,6 +32,8 @@ class Form(Generic[RecordT]):
         """What is kept of a record, made and kept now if it was not."""
         self.join: Callable[[Iterable[Any]], bytes] = _join_parts if in_parts else b"".join
         """The bytes of several records, of what is kept of them."""
+        self.size: Callable[[Iterable[Any]], int] = _size_of_parts if in_parts else _size
+        """How many these are."""
 
     def forget(self, record: RecordT) -> None:
         object.__setattr__(record, self._kept_attribute, None)
@@ -42,14 +44,24 @@ class Form(Generic[RecordT]):
 
     def joined(self, records: Sequence[RecordT]) -> bytes:
         """``records`` as elements of a list."""
+        return self.join(self.made_of(records))
+
+    def made_of(self, records: Sequence[RecordT]) -> list[Any]:
+        """What is kept of each, made and kept now where it was not."""
         kept = list(map(self.kept, records))
-        if None in kept:
-            kept = list(map(self.made, records))
-        return self.join(kept)
+        return list(map(self.made, records)) if None in kept else kept
 
 
 def _join_parts(kept: Iterable[Iterable[bytes]]) -> bytes:
     return b"".join(chain.from_iterable(kept))
+
+
+def _size(kept: Iterable[bytes]) -> int:
+    return sum(map(len, kept))
+
+
+def _size_of_parts(kept: Iterable[Iterable[bytes]]) -> int:
+    return sum(map(len, chain.from_iterable(kept)))
 
 
 ACTUAL_LRPS: Final = Form(ActualLRP, kept="kept_framed", made="framed")

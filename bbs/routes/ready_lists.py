@@ -11,19 +11,25 @@ once (`EXPECTED`). A form that nobody asks for any more is forgotten, and its me
 Many clients list everything at the same time, after a takeover above all. As long as an answer with all records is being
 sent and no row has changed since, whoever asks for the same is given the same bytes, so they are joined once and are in
 memory once. When the last of them has been sent, nobody refers to them any more, and they go.
+
+What else is asked for is joined piece by piece while it is sent (`LatePieces`): lists of some records, and of all while an
+older answer with all is still being sent, since somebody reads slowly. So however many read however slowly, each form is
+in memory as a whole once at most, and what a further reader takes is a reference to each record's bytes, and one piece.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Final, NoReturn
 from weakref import WeakValueDictionary
 
 import trio
 
-from bbs.concurrency.turns import IdleTurns, sliced
+from bbs.concurrency.turns import IdleTurns, TimedTurns, sliced
+from bbs.http.endpoints import LatePieces
 from bbs.models.actual_lrp import ActualLRP
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.task import Task
-from bbs.routes.answers import in_slices
+from bbs.routes.answers import SLICE_BYTES, in_slices
 from bbs.routes.forms import (
     ACTUAL_LRPS,
     DESIRED_LRPS,
@@ -72,23 +78,25 @@ class ReadyLists:
 
     async def listed(
         self, form: Form[RecordT], records: Sequence[RecordT], *, are_all: bool = False
-    ) -> Sequence[bytes]:
+    ) -> Sequence[bytes] | LatePieces:
         """The bytes of a list response with ``records``, a snapshot that was taken in this turn of the event loop.
 
         ``are_all``: it is the whole table, in the order in which the whole table is always listed.
         """
         changes = self._tables.changes[form.record_class]
         self._note(form, len(records))
-        if not are_all:
-            return await in_slices(records, form.joined)
-        # Whoever asks at the same time waits for the one answer, instead of making another one.
-        async with self._joining[form]:
-            whole = self._whole.get(form)
-            if whole is None or whole.changes != changes:
-                whole = _Whole(await in_slices(records, form.joined))
-                whole.changes = changes
-                self._whole[form] = whole
-            return whole
+        if are_all:
+            # Whoever asks at the same time waits for the one answer, instead of making another one.
+            async with self._joining[form]:
+                whole = self._whole.get(form)
+                if whole is None:
+                    self._whole[form] = whole = _Whole(await in_slices(records, form.joined))
+                    whole.changes = changes
+                if whole.changes == changes:
+                    return whole
+            # Its readers are slow. It stays the only one: one for each change would fill the memory.
+            del whole
+        return await _joined_late(form, records)
 
     def _note(self, form: Form[Any], records: int) -> None:
         """Somebody lists so many records. Fewer than half of all are no reason to make all."""
@@ -149,3 +157,28 @@ class ReadyLists:
             Task: tables.tasks.rows,
         }
         return rows[form.record_class]
+
+
+async def _joined_late(form: Form[RecordT], records: Sequence[RecordT]) -> Sequence[bytes] | LatePieces:
+    """Made are the records' own bytes, which they keep, and these are joined when they are sent. What is short is joined at
+    once: to keep its pieces would take more memory.
+    """
+    kept: list[Any] = []
+    size = 0
+    turns = TimedTurns()
+    for some in sliced(records, RECORDS_BETWEEN_LOOKS):
+        made = form.made_of(some)
+        size += form.size(made)
+        kept += made
+        await turns.checkpoint_if_due()
+    if size <= SLICE_BYTES:
+        return [form.join(kept)]
+    return LatePieces(size, partial(_pieces, form, kept))
+
+
+def _pieces(form: Form[Any], kept: list[Any]) -> Iterator[bytes]:
+    for some in sliced(kept, RECORDS_BETWEEN_LOOKS):
+        if form.size(some) <= SLICE_BYTES:
+            yield form.join(some)
+        else:
+            yield from (form.join((one,)) for one in some)

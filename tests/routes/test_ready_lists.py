@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from bbs.concurrency.turns import IDLE_HOLD_S
+from bbs.http.endpoints import LatePieces
+from bbs.http.error_answers import answer_bytes
 from bbs.models.actual_lrp import LIST_ELEMENT, ActualLRP
 from bbs.models.desired_lrp import SHARED_BYTES_MIN, DesiredLRP, desired_lrp_from_message
 from bbs.models.outcome import Row, RowKey, put
 from bbs.models.versions import with_metrics_guid
 from bbs.models.wire import encode, frame
+from bbs.routes.answers import SLICE_BYTES
 from bbs.routes.forms import ACTUAL_LRPS, DESIRED_LRPS, ROUTING_INFOS, SCHEDULING_INFOS, Form
 from bbs.routes.ready_lists import EXPECTED, FORMS, PAUSE_S, ReadyLists
 from bbs.store.crypto import Keyring
@@ -105,7 +108,7 @@ def test_whatever_has_happened_a_list_is_as_encoded_afresh(history: list[Any]) -
 
     async def live() -> None:
         ready = ReadyLists(store, forget_s=FORGET_S)
-        sent: list[Sequence[bytes]] = []  # answers that are still being sent
+        sent: list[Sequence[bytes] | LatePieces] = []  # answers that are still being sent
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ready.run)
             for step in history:
@@ -258,7 +261,7 @@ async def test_all_who_ask_at_once_are_given_the_same_bytes(autojump_clock: Mock
     store = a_store()
     fill(store, 1000)
     ready = ReadyLists(store)
-    answers: list[Sequence[bytes]] = []
+    answers: list[Sequence[bytes] | LatePieces] = []
 
     async def ask() -> None:
         answers.append(await ready.listed(SCHEDULING_INFOS, records(store, SCHEDULING_INFOS), are_all=True))
@@ -312,3 +315,45 @@ async def test_an_answer_that_has_been_sent_is_not_kept(autojump_clock: MockCloc
     gc.collect()
 
     assert is_there() is None
+
+
+@pytest.mark.parametrize("form", FORMS[:4])
+@pytest.mark.parametrize("guid_bytes", [300, 9_000])
+async def test_a_list_of_some_is_joined_while_it_is_sent(
+    autojump_clock: MockClock, form: Form[Any], guid_bytes: int
+) -> None:
+    """With records that fill a slice together, and with some of which a few do. What changes meanwhile is not in it."""
+    store = a_store()
+    for number in range(1_000):
+        guid = f"{number:0{guid_bytes}d}"
+        store.committed.apply([put(desired_lrp(guid)), put(actual_lrp(guid))])
+    snapshot = records(store, form)[1:]
+    expected = afresh(form, snapshot)
+    answer = await ReadyLists(store).listed(form, snapshot)
+
+    assert isinstance(answer, LatePieces)
+    assert answer_bytes(answer) == len(expected)
+    pieces = list(answer)
+    assert max(map(len, pieces)) <= 2 * SLICE_BYTES
+    for record in snapshot:
+        store.committed.apply([Row(RowKey(form.record_class, record.key), None)])
+    assert b"".join(answer) == b"".join(pieces) == expected
+
+
+async def test_slow_readers_of_everything_have_one_whole_answer_between_them(
+    autojump_clock: MockClock,
+) -> None:
+    store = a_store()
+    fill(store, 4_000)
+    ready = ReadyLists(store)
+    slow: list[Sequence[bytes] | LatePieces] = []
+    for number in range(5):
+        store.committed.apply([put(desired_lrp("p0001", instances=number))])
+        slow.append(await ready.listed(DESIRED_LRPS, records(store, DESIRED_LRPS), are_all=True))
+
+        assert b"".join(slow[-1]) == afresh(DESIRED_LRPS, records(store, DESIRED_LRPS))
+    assert [isinstance(answer, LatePieces) for answer in slow] == [False, True, True, True, True]
+
+    slow.clear()  # they are through, or dropped
+    whole = await ready.listed(DESIRED_LRPS, records(store, DESIRED_LRPS), are_all=True)
+    assert not isinstance(whole, LatePieces)
