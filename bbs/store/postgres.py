@@ -21,8 +21,7 @@ for TCP keep-alives, and a process that reconnects ends its own former session f
 
 import asyncio
 import uuid
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -30,25 +29,20 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import asyncpg
 import trio
-from trio_asyncio import aio_as_trio
 
-from bbs.concurrency.turns import sliced
-from bbs.models.outcome import Record, Row, RowKey
+from bbs.models.outcome import Row
 from bbs.store import schema
-from bbs.store.backend import DroppedRow, ReadBack, Seen, WriterLockLost, row_key
-from bbs.store.codecs import CODECS
-from bbs.store.codecs.codec import Codec, Policy, Undecodable
+from bbs.store.backend import DroppedRow, Seen, WriterLockLost
+from bbs.store.codecs.codec import Codec
 from bbs.store.codecs.columns import Values
-from bbs.store.crossing import Crossing
 from bbs.store.crypto import Keyring
 from bbs.store.driver_errors import meaning
 from bbs.store.dsn import DSN
 from bbs.store.kept_sessions import session_must_be_kept
-from bbs.store.key_check import check_keys
 from bbs.store.primaries import Primaries
-from bbs.store.query_statistics import QueryStatistics
+from bbs.store.sql_backend import CLOSE_S, SQLBackend, in_order
 from bbs.store.statements import TableWrite, batch_statement, page_statement, rows_statement
-from bbs.store.unseen import SLICE_ROWS, Coming, unseen
+from bbs.store.unseen import Coming, Reading, unseen
 
 WRITER_LOCK: Final = 0x62627377_72697465
 """Key of the advisory lock: ``bbswrite`` in ASCII."""
@@ -58,8 +52,6 @@ WRITER_TOKEN_ID: Final = "bbs_writer"
 
 RECONNECT_POLL_S: Final = 0.05
 """Pause between a writer's attempts to get its lock back: a session that was told to end needs a moment."""
-
-CLOSE_S: Final = 2.0
 
 SYNCHRONOUS_REPLICATION: Final = "syncrep.c"
 """The part of Postgres that makes a commit wait for a standby. It warns when that wait is broken off (by somebody's
@@ -88,8 +80,8 @@ class PostgresStatistics:
     connected: bool
 
 
-class PostgresBackend:
-    """A `bbs.store.backend.Backend` on Postgres.
+class PostgresBackend(SQLBackend):
+    """A `bbs.store.database.WriterBackend` on Postgres.
 
     ``statement_s`` bounds every statement and ``connect_s`` every attempt to connect, both in seconds. A standby asks
     for the lock every ``lock_poll_s``; a writer that reconnects gives up after ``lock_wait_s``, for its caller to retry.
@@ -108,9 +100,8 @@ class PostgresBackend:
         lock_poll_s: float = 0.5,
         lock_wait_s: float = 5.0,
     ) -> None:
+        super().__init__(keyring, on_dropped=on_dropped, meaning=meaning, run=self._while_primary)
         self._dsn = dsn
-        self._keyring = keyring
-        self._on_dropped = on_dropped
         self._statement_s = statement_s
         self._connect_s = connect_s
         self._lock_poll_s = lock_poll_s
@@ -121,10 +112,7 @@ class PostgresBackend:
         self._holds_lock = False
         self._session_pid: int | None = None
         self._locked_session_pid: int | None = None
-        self._connects = 0
-        self._cross = Crossing(meaning=meaning, abandon=self._abandon_session, run=self._while_primary)
         self._on_migration = on_migration
-        self._on_session_lost: Callable[[], None] = lambda: None
         self._primaries = Primaries(dsn)
         self._is_unreplicated = False
 
@@ -136,29 +124,8 @@ class PostgresBackend:
                 return
             await trio.sleep(self._lock_poll_s)
 
-    async def prepare(self) -> None:
-        """Check that the database can be reached and written to, before anything depends on it, by making the table
-        ``configurations``. Every process does so, also one that is going to wait for the lock (spec: config.md §4, steps 7
-        and 8).
-
-        Raises:
-          BackendUnavailable: it can't be reached, or not as whom we are told to be.
-          StatementRejected: it does not let us make a table.
-        """
-        await self._cross(self._ensure_configurations)
-
-    async def stored_key_label(self) -> str:
-        """The label of the key that all values are sealed with; '' if that is not known. Call it before `load`."""
-        return await self._cross(self._stored_key_label)
-
     async def record_key_label(self) -> None:
-        """Store the label of the active key, with which all values are sealed by now. On a connection of its own, so that
-        writes go on meanwhile.
-
-        Raises:
-          BackendUnavailable, StatementRejected: it was not stored, or that is not known.
-          WriterLockLost: somebody else is the writer, and nothing was changed.
-        """
+        """As `WriterBackend.record_key_label`, on a connection of its own, so that writes go on meanwhile."""
         side = self._dsn.side_connection(connect_s=self._connect_s, statement_s=self._statement_s)
         try:
             is_writer = await side.run(self._record_key_label)
@@ -179,33 +146,9 @@ class PostgresBackend:
             await self.end_writer_session()
             await trio.sleep(RECONNECT_POLL_S)
 
-    def fence(self, reason: str) -> None:
-        """Write nothing from now on: this process is master no longer. What is under way is broken off.
-
-        Every later call raises `WriterLockLost` with ``reason``. Does not block, so that nothing of this process can run
-        between the loss of Locket's lock and this.
-        """
-        self._cross.fence(reason)
-
-    def watch_session(self, on_lost: Callable[[], None]) -> None:
-        self._on_session_lost = on_lost
-
     async def hold(self) -> None:
         # Not only a look at our end of the connection: it may be a while before we hear that the other one is gone.
         await self._cross(self._fetch, "SELECT 1")
-
-    async def load(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
-        async def fetch(statement: str, *parameters: object) -> list[Any]:
-            return await self._cross(self._fetch, statement, *parameters)
-
-        await check_keys(fetch, self._keyring)
-        async with aclosing(
-            unseen(_Reading(partial(self._cross.begin, self._fetch)), self._keyring, seen)
-        ) as slices:
-            async for codec, rows, undecodable in slices:
-                yield rows
-                await self._drop(codec, undecodable)
-                await trio.lowlevel.checkpoint()
 
     async def follow(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
         """As `Source.follow`: for a process that has not taken the writer lock."""
@@ -222,37 +165,6 @@ class PostgresBackend:
                 yield rows
                 await trio.lowlevel.checkpoint()
 
-    async def write(self, rows: Sequence[Row]) -> int:
-        values: defaultdict[TableWrite, list[Values]] = defaultdict(list)
-        for number, some in enumerate(sliced(rows, SLICE_ROWS)):
-            if number:
-                await trio.lowlevel.checkpoint()
-            for (record_class, key), record in some:
-                codec = CODECS[record_class]
-                if record is None:
-                    values[TableWrite(codec, deletes=True)].append(codec.key_values(key))
-                else:
-                    values[TableWrite(codec, deletes=False)].append(codec.encode(record, self._keyring))
-        return await self._cross(self._run, values)
-
-    async def read(self, keys: Sequence[RowKey]) -> ReadBack:
-        wanted: defaultdict[type[Record], list[RowKey]] = defaultdict(list)
-        for key in keys:
-            wanted[key.table].append(key)
-        found: dict[RowKey, Row] = {key: Row(key, None) for key in keys}
-        left_out: list[RowKey] = []
-        for record_class, of_class in wanted.items():
-            codec = CODECS[record_class]
-            key_columns = zip(*(codec.key_values(key.key) for key in of_class), strict=True)
-            stored = await self._cross(self._fetch, rows_statement(codec), *map(list, key_columns))
-            rows, undecodable = codec.decode_rows([row[:-1] for row in stored], self._keyring)
-            found |= {row.key: row for row in rows}
-            left_out += [
-                row_key(record_class, error.key) for error in undecodable if error.policy is Policy.LEAVE_OUT
-            ]
-            await self._drop(codec, undecodable)
-        return ReadBack(list(found.values()), left_out)
-
     async def end_writer_session(self) -> bool:
         """End the session that holds the writer lock, if it is not ours; whether there was one.
 
@@ -263,34 +175,13 @@ class PostgresBackend:
         """
         return await self._cross(self._end_sessions, None)
 
-    async def aclose(self) -> None:
-        self._cross.close()
-        with trio.move_on_after(CLOSE_S, shield=True):
-            await aio_as_trio(self._close)()
-
     def statistics(self) -> PostgresStatistics:
         return PostgresStatistics(
             connects=self._connects, connected=self._is_connected() and self._holds_lock
         )
 
-    @property
-    def connects(self) -> int:
-        """Sessions opened since the start."""
-        return self._connects
-
-    def query_statistics(self) -> QueryStatistics:
-        """Counts and durations of calls to the database. The maxima are since the last call of this."""
-        return self._cross.queries.take(open_connections=int(self._is_connected()))
-
-    async def _drop(self, codec: Codec, undecodable: Sequence[Undecodable]) -> None:
-        doomed = [error.key for error in undecodable if error.policy is Policy.DELETE]
-        if doomed:
-            await self._cross(self._run, {TableWrite(codec, deletes=True): doomed})
-        for error in undecodable:
-            deleted = error.policy is Policy.DELETE
-            self._on_dropped(
-                DroppedRow(table=codec.table, key=error.key, reason=error.reason, deleted=deleted)
-            )
+    def _reading(self) -> Reading:
+        return _Reading(partial(self._cross.begin, self._fetch))
 
     def _abandon_session(self) -> None:
         if self._connection is not None:
@@ -408,7 +299,7 @@ class PostgresBackend:
         connection = await self._writer()
         return await connection.fetch(statement, *parameters)
 
-    async def _ensure_configurations(self) -> None:
+    async def _prepare(self) -> None:
         await schema.ensure_configurations(await self._connected())
 
     async def _record_key_label(self, connection: "asyncpg.Connection[Any]") -> bool:
@@ -430,14 +321,16 @@ class PostgresBackend:
         """Whether the tables are there, as we know them; their rows may be read before anybody may write."""
         return await schema.is_current(await self._connected())
 
-    async def _run(self, values: "dict[TableWrite, list[Values]]") -> int:
-        # In a fixed order: every combination of writes is a statement of its own to be prepared.
-        writes = tuple(sorted(values, key=lambda write: (write.codec.table, write.deletes)))
-        if not writes:
+    async def _run(self, values: Mapping[TableWrite, Sequence[Values]]) -> int:
+        # Every combination of writes is a statement of its own to be prepared.
+        ordered = in_order(values)
+        if not ordered:
             return 0
         connection = await self._writer()
-        arrays = [column for write in writes for column in zip(*values[write], strict=True)]
-        transaction: int = await connection.fetchval(batch_statement(writes), *arrays)
+        arrays = [column for _, rows in ordered for column in zip(*rows, strict=True)]
+        transaction: int = await connection.fetchval(
+            batch_statement(tuple(write for write, _ in ordered)), *arrays
+        )
         return transaction
 
     async def _end_sessions(self, pid: int | None) -> bool:

@@ -18,32 +18,26 @@ Rows have no versions here that could be asked for, so a standby can't read ahea
 """
 
 import uuid
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import trio
 from asyncmy.errors import MySQLError
-from trio_asyncio import aio_as_trio
 
 from bbs.concurrency.turns import sliced
 from bbs.models.errors import ResourceExists, UnknownError
-from bbs.models.outcome import Record, Row, RowKey
+from bbs.models.outcome import Row
 from bbs.store.backend import (
     DroppedRow,
-    ReadBack,
     Seen,
     StatementRejected,
     WriterLockLost,
-    row_key,
 )
-from bbs.store.codecs import CODECS
-from bbs.store.codecs.codec import Codec, Policy, Undecodable
+from bbs.store.codecs.codec import Codec
 from bbs.store.codecs.columns import Values
-from bbs.store.crossing import Crossing
 from bbs.store.crypto import Keyring
-from bbs.store.key_check import check_keys
 from bbs.store.mysql import schema
 from bbs.store.mysql.chunks import chunks
 from bbs.store.mysql.dsn import MySQLDSN
@@ -71,15 +65,13 @@ from bbs.store.mysql.statements import (
     rows_statement,
     token_value,
 )
-from bbs.store.query_statistics import QueryStatistics
 from bbs.store.schema import KEY_LABEL_ID, OnMigration, SchemaError
+from bbs.store.sql_backend import SQLBackend, in_order
 from bbs.store.statements import TableWrite
-from bbs.store.unseen import SLICE_ROWS, unseen
+from bbs.store.unseen import SLICE_ROWS, Coming, Reading
 
 RECONNECT_POLL_S: Final = 0.05
 """Pause between attempts to take the writer's row from a session that was told to end, which needs a moment."""
-
-CLOSE_S: Final = 2.0
 
 _LOCK_NAME: Final = "CONCAT('bbs_writer ', MD5(DATABASE()))"
 """Named locks are the server's, so the name has the database in it; it may have 64 characters."""
@@ -88,8 +80,8 @@ STATEMENT_MARGIN_BYTES: Final = 4_096
 """How far below ``max_allowed_packet`` a text stays: room for the statements around the rows."""
 
 
-class MySQLBackend:
-    """A `bbs.store.backend.WriterBackend` on MySQL or MariaDB.
+class MySQLBackend(SQLBackend):
+    """A `bbs.store.database.WriterBackend` on MySQL or MariaDB.
 
     ``statement_s`` bounds every crossing and ``connect_s`` every attempt to connect, both in seconds. A process that waits
     for the writer lock asks for it every ``lock_poll_s``. ``on_dropped`` hears of every row that a load leaves out,
@@ -107,9 +99,8 @@ class MySQLBackend:
         connect_s: float = 5.0,
         lock_poll_s: float = 0.5,
     ) -> None:
+        super().__init__(keyring, on_dropped=on_dropped, meaning=meaning)
         self._dsn = dsn
-        self._keyring = keyring
-        self._on_dropped = on_dropped
         self._on_migration = on_migration
         self._statement_s = statement_s
         self._connect_s = connect_s
@@ -118,12 +109,10 @@ class MySQLBackend:
         self._transaction = 0
         self._is_writer = False
         """The token was written. Whether it is still there is seen when the next session is opened, and by every batch."""
-        self._bytewise: frozenset[type] = frozenset()
+        self._bytewise: frozenset[str] = frozenset()
+        """Tables whose keys are equal only if their bytes are."""
         self._session: Session | None = None
         self._writer_session_id: int | None = None
-        self._connects = 0
-        self._cross = Crossing(meaning=meaning, abandon=self._abandon_session)
-        self._on_session_lost: Callable[[], None] = lambda: None
 
     # What follows runs under Trio, up to the next such line.
 
@@ -142,25 +131,9 @@ class MySQLBackend:
                 return
             await trio.sleep(RECONNECT_POLL_S)
 
-    async def prepare(self) -> None:
-        """As `bbs.store.backend.WriterBackend.prepare`."""
-        await self._cross(self._prepare)
-
-    async def stored_key_label(self) -> str:
-        async def read() -> str:
-            return await schema.stored_key_label(await self._writer())
-
-        return await self._cross(read)
-
     async def record_key_label(self) -> None:
         label = schema.configuration_statement(KEY_LABEL_ID, self._keyring.active_label)
         await self._cross(self._commit, [[label]])
-
-    def fence(self, reason: str) -> None:
-        self._cross.fence(reason)
-
-    def watch_session(self, on_lost: Callable[[], None]) -> None:
-        self._on_session_lost = on_lost
 
     async def hold(self) -> None:
         async def ask() -> None:
@@ -168,96 +141,13 @@ class MySQLBackend:
 
         await self._cross(ask)
 
-    async def load(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
-        async def fetch(statement: str) -> list[Any]:
-            return await self._cross(self._fetch, statement)
-
-        await check_keys(fetch, self._keyring)
-        async with aclosing(unseen(self, self._keyring, seen)) as slices:
-            async for codec, rows, undecodable in slices:
-                yield rows
-                await self._drop(codec, undecodable)
-                await trio.lowlevel.checkpoint()
-
-    def page(self, codec: Codec, after: Values, rows: int, *, whole: bool) -> Callable[[], Any]:
-        """As `bbs.store.unseen.Reading`."""
-        return self._cross.begin(
-            self._fetch_rows, page_statement(codec, after, rows, whole=whole), booleans(codec, whole=whole)
-        )
-
-    def rows(self, codec: Codec, keys: Sequence[Values]) -> Callable[[], Any]:
-        """As `bbs.store.unseen.Reading`."""
-        return self._cross.begin(self._fetch_rows, self._rows_statement(codec, keys), booleans(codec))
-
     async def follow(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
         """Nothing: what has changed can't be asked for, so a standby reads when it becomes master."""
         for rows in seen.forget():
             yield rows
 
-    async def write(self, rows: Sequence[Row]) -> int:
-        puts: defaultdict[TableWrite, list[Values]] = defaultdict(list)
-        for number_, some in enumerate(sliced(rows, SLICE_ROWS)):
-            if number_:
-                await trio.lowlevel.checkpoint()
-            for (record_class, key), record in some:
-                codec = CODECS[record_class]
-                if record is None:
-                    puts[TableWrite(codec, deletes=True)].append(codec.key_values(key))
-                else:
-                    puts[TableWrite(codec, deletes=False)].append(codec.encode(record, self._keyring))
-        if not puts:
-            return self._transaction
-        # Always in the same order, as on Postgres.
-        writes = sorted(puts.items(), key=lambda item: (item[0].codec.table, item[0].deletes))
-        return await self._cross(self._write, writes)
-
-    async def read(self, keys: Sequence[RowKey]) -> ReadBack:
-        wanted: defaultdict[type[Record], list[RowKey]] = defaultdict(list)
-        for key in keys:
-            wanted[key.table].append(key)
-        found: dict[RowKey, Row] = {key: Row(key, None) for key in keys}
-        left_out: list[RowKey] = []
-        for record_class, of_class in wanted.items():
-            codec = CODECS[record_class]
-            statement = self._rows_statement(codec, [codec.key_values(key.key) for key in of_class])
-            stored = await self._cross(self._fetch_rows, statement, booleans(codec))
-            rows, undecodable = codec.decode_rows([row[:-1] for row in stored], self._keyring)
-            found |= {row.key: row for row in rows}
-            left_out += [
-                row_key(record_class, error.key) for error in undecodable if error.policy is Policy.LEAVE_OUT
-            ]
-            await self._drop(codec, undecodable)
-        return ReadBack(list(found.values()), left_out)
-
-    async def aclose(self) -> None:
-        self._cross.close()
-        with trio.move_on_after(CLOSE_S, shield=True):
-            await aio_as_trio(self._close)()
-
-    def query_statistics(self) -> QueryStatistics:
-        """Counts and durations of calls to the database. The maxima are since the last call of this."""
-        return self._cross.queries.take(open_connections=int(self._is_connected()))
-
-    @property
-    def connects(self) -> int:
-        """Sessions opened since the start."""
-        return self._connects
-
-    async def _drop(self, codec: Codec, undecodable: Sequence[Undecodable]) -> None:
-        doomed = [error.key for error in undecodable if error.policy is Policy.DELETE]
-        if doomed:
-            await self._cross(self._write, [(TableWrite(codec, deletes=True), doomed)])
-        for error in undecodable:
-            deleted = error.policy is Policy.DELETE
-            self._on_dropped(
-                DroppedRow(table=codec.table, key=error.key, reason=error.reason, deleted=deleted)
-            )
-
-    def _rows_statement(self, codec: Codec, keys: Sequence[Values]) -> str:
-        return rows_statement(codec, keys, bytewise=self._is_bytewise(codec))
-
-    def _is_bytewise(self, codec: Codec) -> bool:
-        return any(CODECS[record_class] is codec for record_class in self._bytewise)
+    def _reading(self) -> Reading:
+        return _Reading(partial(self._cross.begin, self._fetch_rows), self._bytewise)
 
     def _abandon_session(self) -> None:
         session, self._session = self._session, None
@@ -287,6 +177,9 @@ class MySQLBackend:
 
     async def _prepare(self) -> None:
         await schema.ensure_configurations(await self._connected())
+
+    async def _stored_key_label(self) -> str:
+        return await schema.stored_key_label(await self._writer())
 
     async def _writer(self) -> Session:
         """A session, whose owner was the writer when it was opened.
@@ -368,11 +261,13 @@ class MySQLBackend:
         rows = await self._fetch(statement)
         return [with_booleans(row, booleans) for row in rows] if booleans else rows
 
-    async def _write(self, writes: Sequence[tuple[TableWrite, Sequence[Values]]]) -> int:
+    async def _run(self, values: Mapping[TableWrite, Sequence[Values]]) -> int:
+        if not values:
+            return self._transaction
         bytes_max = self._bytes_max(await self._writer())
         groups: list[list[str]] = []
-        for write, rows in writes:
-            bytewise = self._is_bytewise(write.codec)
+        for write, rows in in_order(values):
+            bytewise = write.codec.table in self._bytewise
             if write.deletes:
                 groups += (
                     [delete_statement(write, some, bytewise=bytewise)] for some in sliced(rows, SLICE_ROWS)
@@ -382,7 +277,7 @@ class MySQLBackend:
             _must_fit(max(texts, key=len), bytes_max)
             begin = 0
             for some in chunks(texts, bytes_max):
-                keys = [values[: write.codec.key_columns] for values in rows[begin : begin + len(some)]]
+                keys = [each[: write.codec.key_columns] for each in rows[begin : begin + len(some)]]
                 groups.append(put_statements(write, some, keys, bytewise=bytewise))
                 begin += len(some)
         return await self._commit(groups)
@@ -441,6 +336,20 @@ class MySQLBackend:
         except Exception:
             # Whatever the driver stumbled over, the end of the session is all that is still wanted of it.
             session.terminate()
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A `bbs.store.unseen.Reading` by ``begin``, which begins a statement, given the positions of booleans in its rows."""
+
+    begin: Callable[..., Coming]
+    bytewise: frozenset[str]
+
+    def page(self, codec: Codec, after: Values, rows: int, *, whole: bool) -> Coming:
+        return self.begin(page_statement(codec, after, rows, whole=whole), booleans(codec, whole=whole))
+
+    def rows(self, codec: Codec, keys: Sequence[Values]) -> Coming:
+        return self.begin(rows_statement(codec, keys, bytewise=codec.table in self.bytewise), booleans(codec))
 
 
 async def _try_lock(session: Session) -> bool | None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bbs.store.codecs import CODECS
+from bbs.store.codecs.columns import SQLType
 from bbs.store.crypto import Keyring
 from bbs.store.migrations import SCHEMA_VERSION
 from bbs.store.mysql.literals import literal
@@ -78,8 +79,8 @@ async def migrate(
             tell("completed-migration", {"current_version": version, "target_version": SCHEMA_VERSION})
 
 
-async def bytewise_tables(session: Session) -> frozenset[type]:
-    """The classes of records whose keys are equal in the database only if their bytes are."""
+async def bytewise_tables(session: Session) -> frozenset[str]:
+    """The tables whose keys are equal in the database only if their bytes are."""
     collations = {
         (table, column): collation
         for table, column, collation in await session.fetch(
@@ -88,12 +89,12 @@ async def bytewise_tables(session: Session) -> frozenset[type]:
         )
     }
     return frozenset(
-        record_class
-        for record_class, codec in CODECS.items()
+        codec.table
+        for codec in CODECS.values()
         if all(
             collations.get((codec.table, column.name), "").endswith(BYTEWISE_SUFFIXES)
             for column in codec.key
-            if (codec.table, column.name) in collations
+            if column.type is SQLType.TEXT
         )
     )
 
