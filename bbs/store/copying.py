@@ -8,8 +8,8 @@ same command.
 """
 
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Final, Protocol
 
 from bbs.models.outcome import Record
@@ -26,7 +26,6 @@ BEING_COPIED: Final = 9_000_000_000_000
 
 TOLD_MAX: Final = 20
 """Rows named that the target can't hold. All are counted."""
-
 
 SAME_KEYS: Final = (
     "does it take two keys for the same? Then give a database without tables: those that are made here keep apart what"
@@ -149,7 +148,7 @@ async def _look_through(source: Tables, target: Tables) -> dict[type[Record], di
     for record_class, codec in CODECS.items():
         of_table: dict[Values, bytes] = {}
         digests[record_class] = of_table
-        async with _pages(source, record_class) as pages:
+        async with aclosing(_pages(source, record_class)) as pages:
             async for page in pages:
                 for row in page:
                     of_table[row[: codec.key_columns]] = _digest(codec, row)
@@ -166,7 +165,7 @@ async def _look_through(source: Tables, target: Tables) -> dict[type[Record], di
 async def _copy_table(source: Tables, target: Tables, record_class: type[Record], tell: Tell) -> None:
     codec = CODECS[record_class]
     done = 0
-    async with _pages(source, record_class) as pages:
+    async with aclosing(_pages(source, record_class)) as pages:
         async for page in pages:
             await target.put(codec, page)
             done += len(page)
@@ -186,7 +185,7 @@ async def _verify(
     codec = CODECS[record_class]
     missing = dict(wanted)
     left_over: list[Values] = []
-    async with _pages(target, record_class) as pages:
+    async with aclosing(_pages(target, record_class)) as pages:
         async for page in pages:
             for row in page:
                 key = row[: codec.key_columns]
@@ -207,20 +206,12 @@ async def _verify(
     tell(f"{codec.table}: {len(wanted)} rows compared")
 
 
-@asynccontextmanager
-async def _pages(
-    tables: Tables, record_class: type[Record]
-) -> AsyncIterator[AsyncGenerator[Sequence[Values], None]]:
-    """All rows of a table, in pages."""
-
-    async def pages() -> AsyncGenerator[Sequence[Values], None]:
-        after: Values = ()
-        while page := await tables.page(record_class, after):
-            after = page[-1][: CODECS[record_class].key_columns]
-            yield page
-
-    async with aclosing(pages()) as each:
-        yield each
+async def _pages(tables: Tables, record_class: type[Record]) -> AsyncGenerator[Sequence[Values], None]:
+    """All rows of a table."""
+    after: Values = ()
+    while page := await tables.page(record_class, after):
+        after = page[-1][: CODECS[record_class].key_columns]
+        yield page
 
 
 def _digest(codec: Codec, row: Values) -> bytes:

@@ -148,15 +148,18 @@ async def lift_metric_tags(connection: "Connection[Any]", keyring: Keyring) -> N
     )
     rows = await connection.fetch("SELECT process_guid, run_info FROM desired_lrps", timeout=STEP_S)
     for page in _pages(rows):
-        lifted = []
-        for process_guid, run_info in page:
-            try:
-                message = decode(pb.DesiredLRPRunInfo, keyring.open(run_info)[len(ENVELOPE) :])
-            except (CannotDecrypt, InvalidRequest):
-                continue
-            tags = metric_tags_from_message(message.metric_tags)
-            lifted.append((process_guid, keyring.seal(jsonc.dump_metric_tags(tags) if tags else b"{}")))
-        await _set(connection, "metric_tags", lifted)
+        lifted = ((process_guid, lifted_metric_tags(run_info, keyring)) for process_guid, run_info in page)
+        await _set(connection, "metric_tags", [(guid, tags) for guid, tags in lifted if tags is not None])
+
+
+def lifted_metric_tags(run_info: str, keyring: Keyring) -> str | None:
+    """What stands in the column of metric tags for a run info that has them in it; ``None`` if it can't be read."""
+    try:
+        message = decode(pb.DesiredLRPRunInfo, keyring.open(run_info)[len(ENVELOPE) :])
+    except (CannotDecrypt, InvalidRequest):
+        return None
+    tags = metric_tags_from_message(message.metric_tags)
+    return keyring.seal(jsonc.dump_metric_tags(tags) if tags else b"{}")
 
 
 def _pages(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -26,8 +26,7 @@ class PostgresTables:
     """A `bbs.store.copying.Tables`."""
 
     def __init__(self, dsn: DSN) -> None:
-        place = ", ".join(dict.fromkeys(f"{attempt.host}:{attempt.port}" for attempt in dsn.attempts))
-        self.name = f"Postgres database {dsn.database} at {place}"
+        self.name = f"Postgres database {dsn.database} at {dsn.where}"
         self._connection = dsn.side_connection(connect_s=CONNECT_S, statement_s=STATEMENT_S)
 
     async def others(self) -> list[str]:

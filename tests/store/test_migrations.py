@@ -9,9 +9,6 @@ import pytest
 import trio
 from trio_asyncio import aio_as_trio
 
-from bbs.models import pb
-from bbs.models.actual_lrp import ActualLRPState, Presence
-from bbs.models.desired_lrp import MetricTag
 from bbs.store import schema
 from bbs.store.backend import StatementRejected
 from bbs.store.codecs.envelope import ENVELOPE
@@ -19,25 +16,15 @@ from bbs.store.dsn import parse_dsn
 from bbs.store.migrations import MIGRATIONS, SCHEMA_VERSION, Migration
 from bbs.store.postgres import PostgresBackend
 from bbs.store.store import Store
-from tests.records import desired_message, net_info, task_definition
 from tests.store.test_schema import VERSION, Database, database, expect_final_schema
+from tests.store.upstream_rows import expect_rows_of, rows_of_version
 from tests.store.worlds import KEYRING
 
 __all__ = ["database"]
 
 pytestmark = pytest.mark.postgres
 
-ROUTES = '{"cf-router":[{"hostnames":["a.x"],"port":8080}]}'
-ROUTES_SEALED, METRIC_TAGS_COLUMN = 1474993971, 1722634733
-PRESENCE, INTERNAL_ROUTES, METRIC_TAGS, ROUTABLE = 1529530809, 1643660541, 1676360874, 1686692176
 VERSIONS = [migration.version for migration in MIGRATIONS]
-
-
-def run_info() -> bytes:
-    message = pb.DesiredLRPRunInfo(action=desired_message().action, start_timeout_ms=7)
-    message.metric_tags["source_id"].static = "app"
-    message.metric_tags["instance_id"].dynamic = pb.MetricTagValue.INDEX
-    return message.SerializeToString()
 
 
 async def insert(database: Database, table: str, **values: object) -> None:
@@ -46,67 +33,8 @@ async def insert(database: Database, table: str, **values: object) -> None:
 
 
 async def fill(database: Database, version: int) -> None:
-    """What a server of that version would have written."""
-    tag: dict[str, object] = {"modification_tag_epoch": "e", "modification_tag_index": 3}
-    seal = KEYRING.seal
-    await insert(database, "domains", domain="cf-apps", expire_time=2**62)
-    later: dict[str, object] = {}
-    if version >= METRIC_TAGS_COLUMN:
-        later["metric_tags"] = seal(b'{"source_id":{"static":"app"},"instance_id":{"dynamic":"INDEX"}}')
-    await insert(
-        database,
-        "desired_lrps",
-        process_guid="p",
-        domain="cf-apps",
-        log_guid="log",
-        annotation="",
-        instances=2,
-        memory_mb=128,
-        disk_mb=512,
-        rootfs="preloaded:cflinuxfs4",
-        routes=seal(ROUTES.encode()) if version >= ROUTES_SEALED else ROUTES,
-        volume_placement=seal(ENVELOPE),
-        run_info=seal(ENVELOPE + run_info()),
-        **tag,
-        **later,
-    )
-    for index, evacuating, state in ((0, False, "RUNNING"), (0, True, "RUNNING"), (1, False, "UNCLAIMED")):
-        columns: dict[str, object] = {"evacuating": evacuating}
-        if version >= PRESENCE:
-            columns["presence"] = int(evacuating)
-        if version >= INTERNAL_ROUTES:
-            columns["internal_routes"] = seal(b'[{"hostname":"r"}]')
-        if version >= METRIC_TAGS:
-            columns["metric_tags"] = seal(b'{"k":"v"}')
-        if version >= ROUTABLE:
-            columns["routable"] = state == "RUNNING"
-        await insert(
-            database,
-            "actual_lrps",
-            process_guid="p",
-            instance_index=index,
-            domain="cf-apps",
-            state=state,
-            instance_guid="a" if state == "RUNNING" else "",
-            cell_id="c1" if state == "RUNNING" else "",
-            since=5,
-            net_info=seal(ENVELOPE + (net_info() if state == "RUNNING" else b"")),
-            crash_count=2,
-            crash_reason="x" * 255,
-            **tag,
-            **columns,
-        )
-    definition = task_definition(completion_callback_url="http://x").SerializeToString()
-    await insert(
-        database,
-        "tasks",
-        guid="t",
-        domain="cf-tasks",
-        created_at=1,
-        updated_at=2,
-        state=1,
-        task_definition=seal(ENVELOPE + definition),
-    )
+    for table, values in rows_of_version(version):
+        await insert(database, table, **values)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -122,28 +50,7 @@ async def test_data_of_any_version_is_there_afterwards(
     await expect_final_schema(database)
     assert (await database.configurations())["version"] == VERSION
     tables = (await loaded(database_url)).committed
-    desired = tables.desired_lrps.rows["p"]
-    assert dict(desired.routes or ()) == {"cf-router": json.loads(ROUTES) and ROUTES[13:-1].encode()}
-    assert desired.metric_tags == (
-        ("instance_id", MetricTag(dynamic=pb.MetricTagValue.INDEX)),
-        ("source_id", MetricTag(static="app")),
-    )
-    assert desired.update_strategy == 0
-    rows = tables.actual_lrps.rows_at("p", 0)
-    assert rows.ordinary is not None
-    assert rows.evacuating is not None
-    assert rows.evacuating.presence is Presence.EVACUATING
-    assert rows.ordinary.routable
-    assert rows.ordinary.net_info == net_info()
-    assert rows.ordinary.internal_routes == (("r",) if version >= INTERNAL_ROUTES else ())
-    assert rows.ordinary.metric_tags == ((("k", "v"),) if version >= METRIC_TAGS else ())
-    waiting = tables.actual_lrps.rows_at("p", 1).ordinary
-    assert waiting is not None
-    assert waiting.state is ActualLRPState.UNCLAIMED
-    assert not waiting.routable
-    assert (waiting.crash_count, waiting.tag.index) == (2, 3)
-    assert tables.tasks.rows["t"].completion_callback_url == "http://x"
-    assert "cf-apps" in tables.domains.rows
+    expect_rows_of(version, tables)
 
 
 async def loaded(database_url: str) -> Store:

@@ -45,6 +45,7 @@ from bbs.store.mysql.errors import (
     LOCK_WAIT_TIMEOUT,
     NO_SUCH_THREAD,
     NULL_IN_A_KEY,
+    StatementFailed,
     bbs_error,
     is_answer,
     meaning,
@@ -52,7 +53,7 @@ from bbs.store.mysql.errors import (
 )
 from bbs.store.mysql.literals import row
 from bbs.store.mysql.rows import with_booleans
-from bbs.store.mysql.session import Session, StatementFailed
+from bbs.store.mysql.session import Session
 from bbs.store.mysql.statements import (
     FENCE_CHECK,
     WRITER_TOKEN_ID,
@@ -300,7 +301,7 @@ class MySQLBackend(SQLBackend):
         except StatementFailed as failed:
             cause = failed.error
             if not is_answer(cause):
-                raise cause from None
+                raise
             await session.fetch("ROLLBACK")
             index = done + failed.index
             if number(cause) != NULL_IN_A_KEY or index in first_statements:

@@ -38,6 +38,15 @@ PASSING: Final = frozenset((
 _OURS: Final = (BackendUnavailable, StatementRejected, SchemaError, WriterLockLost)
 
 
+class StatementFailed(Exception):
+    """One of several statements that were sent together failed with ``error``; those after it were not run."""
+
+    def __init__(self, index: int, error: MySQLError) -> None:
+        super().__init__(index, error)
+        self.index = index
+        self.error = error
+
+
 def number(error: BaseException) -> int | None:
     """The number of an error of the server or the driver."""
     if isinstance(error, MySQLError) and error.args and isinstance(error.args[0], int):
@@ -53,6 +62,8 @@ def is_answer(error: BaseException) -> bool:
 
 def meaning(error: Exception | asyncio.CancelledError) -> Exception:
     """The error to raise for ``error``: `StatementRejected`, `BackendUnavailable`, or ``error`` if it is the store's own."""
+    if isinstance(error, StatementFailed):
+        return meaning(error.error)
     if isinstance(error, _OURS):
         return error
     if is_answer(error):

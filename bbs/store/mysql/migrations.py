@@ -4,26 +4,18 @@ No step can be undone, and any may have been begun before. So each statement eit
 the errors that say that it has been done already.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from bbs.models import pb
-from bbs.models.desired_lrp import metric_tags_from_message
-from bbs.models.errors import InvalidRequest
-from bbs.models.wire import decode
-from bbs.store import json_columns as jsonc
-from bbs.store.codecs.envelope import ENVELOPE
 from bbs.store.crypto import CannotDecrypt, Keyring
+from bbs.store.migrations import lifted_metric_tags
 from bbs.store.mysql.errors import DUPLICATE_COLUMN, number
 from bbs.store.mysql.literals import literal
 from bbs.store.mysql.session import Session
 
 STEP_S: Final = 3600.0
 """Longest time for one statement, in seconds: a table of any size is rewritten in less."""
-
-PAGE_ROWS: Final = 200
-"""Rows that are sealed anew before others get a turn of the event loop."""
 
 ORIGINAL_TABLES: Final = (
     "DROP TABLE IF EXISTS domains",
@@ -143,10 +135,10 @@ class Migration:
 
 async def seal_routes(session: Session, keyring: Keyring) -> None:
     """Encrypt routes, which were plain JSON before this version. Those that are sealed already stay as they are."""
-    for page in _pages(await session.fetch("SELECT process_guid, routes FROM desired_lrps", within_s=STEP_S)):
-        for process_guid, routes in page:
-            if not _is_sealed(routes, keyring):
-                await _set(session, "routes", process_guid, keyring.seal(routes.encode()))
+    rows = await session.fetch("SELECT process_guid, routes FROM desired_lrps", within_s=STEP_S)
+    for process_guid, routes in rows:
+        if not _is_sealed(routes, keyring):
+            await _set(session, "routes", process_guid, keyring.seal(routes.encode()))
 
 
 async def lift_metric_tags(session: Session, keyring: Keyring) -> None:
@@ -156,15 +148,10 @@ async def lift_metric_tags(session: Session, keyring: Keyring) -> None:
     rows = await session.fetch(
         "SELECT process_guid, run_info FROM desired_lrps WHERE metric_tags IS NULL", within_s=STEP_S
     )
-    for page in _pages(rows):
-        for process_guid, run_info in page:
-            try:
-                message = decode(pb.DesiredLRPRunInfo, keyring.open(run_info)[len(ENVELOPE) :])
-            except (CannotDecrypt, InvalidRequest):
-                continue
-            tags = metric_tags_from_message(message.metric_tags)
-            sealed = keyring.seal(jsonc.dump_metric_tags(tags) if tags else b"{}")
-            await _set(session, "metric_tags", process_guid, sealed)
+    for process_guid, run_info in rows:
+        tags = lifted_metric_tags(run_info, keyring)
+        if tags is not None:
+            await _set(session, "metric_tags", process_guid, tags)
 
 
 def _is_sealed(text: str, keyring: Keyring) -> bool:
@@ -173,10 +160,6 @@ def _is_sealed(text: str, keyring: Keyring) -> bool:
     except CannotDecrypt:
         return False
     return True
-
-
-def _pages(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (rows[begin : begin + PAGE_ROWS] for begin in range(0, len(rows), PAGE_ROWS))
 
 
 async def _set(session: Session, column: str, process_guid: str, value: str) -> None:

@@ -16,7 +16,7 @@ from asyncmy.cursors import Cursor
 from asyncmy.errors import MySQLError
 
 from bbs.store.mysql.dsn import MySQLDSN
-from bbs.store.mysql.errors import is_answer, meaning, words
+from bbs.store.mysql.errors import StatementFailed, is_answer, meaning, words
 from bbs.store.side_connection import SideConnection
 
 LOCK_WAIT_S: Final = 5
@@ -33,15 +33,6 @@ SELECT CONNECTION_ID(), @@max_allowed_packet, VERSION()"""
 
 
 CLOSE_S: Final = 1.0
-
-
-class StatementFailed(Exception):
-    """One of several statements that were sent together failed with ``error``; those after it were not run."""
-
-    def __init__(self, index: int, error: MySQLError) -> None:
-        super().__init__(index, error)
-        self.index = index
-        self.error = error
 
 
 class _Cursor(Cursor):

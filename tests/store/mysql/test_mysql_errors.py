@@ -7,7 +7,7 @@ from asyncmy.errors import MySQLError
 
 from bbs.models.errors import InvalidRequest, ResourceExists, UnknownError, Unrecoverable
 from bbs.store.backend import BackendUnavailable, StatementRejected, WriterLockLost
-from bbs.store.mysql.errors import meaning, words
+from bbs.store.mysql.errors import StatementFailed, meaning, words
 
 
 def error(number: int, text: str = "text", state: str | None = "HY000") -> MySQLError:
@@ -59,6 +59,13 @@ def test_whatever_else_happens_is_a_database_that_is_away(failure: Exception) ->
 
     assert isinstance(away, BackendUnavailable)
     assert str(away)
+
+
+def test_a_statement_of_several_means_what_its_error_does() -> None:
+    assert isinstance(meaning(StatementFailed(3, error(1213))), BackendUnavailable)
+    rejected = meaning(StatementFailed(3, error(1146)))
+    assert isinstance(rejected, StatementRejected)
+    assert isinstance(rejected.error, Unrecoverable)
 
 
 def test_what_the_store_raises_itself_is_left_alone() -> None:

@@ -1,6 +1,5 @@
 """The schema on MySQL, and the way to it from every version that upstream's server has left (spec: mysql.md §2, §3)."""
 
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -8,11 +7,7 @@ import pytest
 from trio_asyncio import aio_as_trio
 
 from bbs.log import null_logger
-from bbs.models.actual_lrp import ActualLRPState, Presence
-from bbs.models.desired_lrp import MetricTag
-from bbs.models.pb import MetricTagValue
 from bbs.store.asyncio_loop import open_asyncio_loop
-from bbs.store.codecs.envelope import ENVELOPE
 from bbs.store.migrations import SCHEMA_VERSION
 from bbs.store.mysql import schema
 from bbs.store.mysql.backend import MySQLBackend
@@ -22,18 +17,8 @@ from bbs.store.mysql.migrations import MIGRATIONS, Migration
 from bbs.store.mysql.session import Session
 from bbs.store.schema import SchemaError
 from bbs.store.store import Store
-from tests.records import net_info, task_definition
-from tests.store.test_migrations import (
-    INTERNAL_ROUTES,
-    METRIC_TAGS,
-    METRIC_TAGS_COLUMN,
-    PRESENCE,
-    ROUTABLE,
-    ROUTES,
-    ROUTES_SEALED,
-    run_info,
-)
 from tests.store.test_schema import INDEXES, VERSION
+from tests.store.upstream_rows import expect_rows_of, rows_of_version
 from tests.store.worlds import KEYRING
 
 VERSIONS = [migration.version for migration in MIGRATIONS]
@@ -159,56 +144,8 @@ async def expect_final_schema(database: Database) -> None:
 
 
 async def fill(database: Database, version: int) -> None:
-    """What a server of that version would have written."""
-    tag: dict[str, Any] = {"modification_tag_epoch": "e", "modification_tag_index": 3}
-    seal = KEYRING.seal
-    later: dict[str, Any] = {}
-    if version >= METRIC_TAGS_COLUMN:
-        later["metric_tags"] = seal(b'{"source_id":{"static":"app"},"instance_id":{"dynamic":"INDEX"}}')
-    await database.insert("domains", domain="cf-apps", expire_time=2**62)
-    await database.insert(
-        "desired_lrps",
-        process_guid="p",
-        domain="cf-apps",
-        log_guid="log",
-        annotation="",
-        instances=2,
-        memory_mb=128,
-        disk_mb=512,
-        rootfs="preloaded:cflinuxfs4",
-        routes=seal(ROUTES.encode()) if version >= ROUTES_SEALED else ROUTES,
-        volume_placement=seal(ENVELOPE),
-        run_info=seal(ENVELOPE + run_info()),
-        **tag,
-        **later,
-    )
-    for index, evacuating, state in ((0, False, "RUNNING"), (0, True, "RUNNING"), (1, False, "UNCLAIMED")):
-        columns: dict[str, Any] = {"evacuating": evacuating}
-        if version >= PRESENCE:
-            columns["presence"] = int(evacuating)
-        if version >= INTERNAL_ROUTES:
-            columns["internal_routes"] = seal(b'[{"hostname":"r"}]')
-        if version >= METRIC_TAGS:
-            columns["metric_tags"] = seal(b'{"k":"v"}')
-        if version >= ROUTABLE:
-            columns["routable"] = state == "RUNNING"
-        await database.insert(
-            "actual_lrps",
-            process_guid="p",
-            instance_index=index,
-            domain="cf-apps",
-            state=state,
-            since=5,
-            net_info=seal(ENVELOPE + (net_info() if state == "RUNNING" else b"")),
-            crash_count=2,
-            crash_reason="x" * 255,
-            **tag,
-            **columns,
-        )
-    definition = task_definition(completion_callback_url="http://x").SerializeToString()
-    await database.insert(
-        "tasks", guid="t", domain="d", created_at=1, updated_at=2, state=1, task_definition=seal(ENVELOPE + definition)
-    )  # fmt: skip
+    for table, values in rows_of_version(version):
+        await database.insert(table, **values)
 
 
 async def expect_data(mysql_dsn: str, version: int) -> None:
@@ -220,26 +157,7 @@ async def expect_data(mysql_dsn: str, version: int) -> None:
     store = Store(backend, publish=lambda announcements: None)
     await store.load()
     await backend.aclose()
-    tables = store.committed
-    desired = tables.desired_lrps.rows["p"]
-    assert dict(desired.routes or ()) == {"cf-router": json.loads(ROUTES) and ROUTES[13:-1].encode()}
-    assert desired.metric_tags == (
-        ("instance_id", MetricTag(dynamic=MetricTagValue.INDEX)),
-        ("source_id", MetricTag(static="app")),
-    )
-    rows = tables.actual_lrps.rows_at("p", 0)
-    assert rows.ordinary is not None
-    assert rows.evacuating is not None
-    assert rows.evacuating.presence is Presence.EVACUATING
-    assert rows.ordinary.routable is True
-    assert rows.ordinary.net_info == net_info()
-    assert rows.ordinary.internal_routes == (("r",) if version >= INTERNAL_ROUTES else ())
-    waiting = tables.actual_lrps.rows_at("p", 1).ordinary
-    assert waiting is not None
-    assert waiting.state is ActualLRPState.UNCLAIMED
-    assert waiting.routable is False
-    assert tables.tasks.rows["t"].completion_callback_url == "http://x"
-    assert "cf-apps" in tables.domains.rows
+    expect_rows_of(version, store.committed)
 
 
 async def test_an_empty_database_gets_the_final_schema(database: Database) -> None:
