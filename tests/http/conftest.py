@@ -1,13 +1,12 @@
-import ssl
 from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.http.serving import Served, World, serving, tls_contexts
+from tests.http.serving import LANES, Contexts, Served, World, serving_lane, tls_contexts
 
 
 @pytest.fixture(scope="session")
-def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+def contexts() -> Contexts:
     return tls_contexts()
 
 
@@ -16,12 +15,13 @@ async def world() -> World:
     return World()
 
 
-@pytest.fixture(params=["fast", "slow", "fast-tls", "slow-tls"])
-async def served(
-    request: pytest.FixtureRequest, world: World, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
-) -> AsyncIterator[Served]:
+@pytest.fixture(params=LANES)
+def lane(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def served(lane: str, world: World, contexts: Contexts) -> AsyncIterator[Served]:
     """A server to be tested through either lane, with and without TLS."""
-    lane, _, tls = request.param.partition("-")
-    server_tls, client_tls = contexts if tls else (None, None)
-    async with serving(world, fast_lane=lane == "fast", server_tls=server_tls, client_tls=client_tls) as it:
+    async with serving_lane(world, lane, contexts) as it:
         yield it

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 import trio
 import trustme
@@ -241,6 +242,13 @@ class Served:
         return wire
 
 
+Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
+"""The server's and the clients'."""
+
+LANES: Final = ("fast", "slow", "fast-tls", "slow-tls")
+"""Each way through the server, with and without TLS."""
+
+
 @asynccontextmanager
 async def serving(
     world: World,
@@ -279,6 +287,19 @@ async def serving(
             world.handler_may_go_on.set()
             until_stopped.cancel()
     assert not world.failures, "".join(map(_told, world.failures))
+
+
+@asynccontextmanager
+async def serving_lane(
+    world: World, lane: str, contexts: Contexts, limits: Limits | None = None
+) -> AsyncIterator[Served]:
+    """`serving` through one of the `LANES`."""
+    name, _, tls = lane.partition("-")
+    server_tls, client_tls = contexts if tls else (None, None)
+    async with serving(
+        world, fast_lane=name == "fast", server_tls=server_tls, client_tls=client_tls, limits=limits
+    ) as served:
+        yield served
 
 
 def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:

@@ -1,8 +1,7 @@
 """What is as large as it may be is served; one byte more is refused, alike through both lanes and in any framing."""
 
-import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -10,9 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from bbs.http.limits import DEFAULT_LIMITS, Limits
-from tests.http.serving import Response, Served, World, post, serving
-
-Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
+from tests.http.serving import Contexts, Response, Served, World, post, serving, serving_lane
 
 SMALL = Limits(header_bytes_max=1_000, body_bytes_max=3_000, linger_s=0.2)
 BESIDE = [-1, 0, 1]
@@ -66,29 +63,12 @@ async def last_answer(served: Served, request: bytes) -> Response:
     return response
 
 
-@pytest.fixture(params=["fast", "slow", "fast-tls", "slow-tls"])
-def lane(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@asynccontextmanager
-async def serving_within(
-    world: World, lane: str, contexts: Contexts, limits: Limits
-) -> AsyncIterator[Served]:
-    lane, _, tls = lane.partition("-")
-    server_tls, client_tls = contexts if tls else (None, None)
-    async with serving(
-        world, fast_lane=lane == "fast", server_tls=server_tls, client_tls=client_tls, limits=limits
-    ) as served:
-        yield served
-
-
 @pytest.mark.parametrize("beside", BESIDE)
 @pytest.mark.parametrize("framing", FRAMINGS)
 async def test_a_body_up_to_its_limit(
     world: World, contexts: Contexts, lane: str, framing: Callable[[int], bytes], beside: int
 ) -> None:
-    async with serving_within(world, lane, contexts, SMALL) as served:
+    async with serving_lane(world, lane, contexts, SMALL) as served:
         response = await last_answer(served, framing(SMALL.body_bytes_max + beside))
 
     if beside <= 0:
@@ -125,7 +105,7 @@ async def test_a_head_up_to_its_limit(world: World, contexts: Contexts, lane: st
     limits = replace(SMALL, receive_bytes=100)
     if beside > 0 and lane.startswith("slow"):
         beside += limits.receive_bytes  # see `Limits.header_bytes_max`
-    async with serving_within(world, lane, contexts, limits) as served:
+    async with serving_lane(world, lane, contexts, limits) as served:
         response = await last_answer(served, head_of(limits.header_bytes_max + beside))
 
     assert response.status == (200 if beside <= 0 else 431)
@@ -143,7 +123,7 @@ async def test_framing_of_chunks_up_to_the_limit_of_heads(
         parts = [b"1;" + b"a" * (size - 2), b"\r\nx\r\n0\r\n\r\n"]
     else:
         parts = [b"1\r\nx\r\n0\r\nA: " + b"a" * (size - 3), b"\r\n\r\n"]
-    async with serving_within(world, "fast", contexts, SMALL) as served:
+    async with serving_lane(world, "fast", contexts, SMALL) as served:
         wire = await served.connect()
         await wire.send(b"POST /v1/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + parts[0])
         await wait_all_tasks_blocked(0.01)

@@ -1,7 +1,6 @@
 """A client whose connection is cut after any number of bytes of a request: it has done nothing, and costs nothing."""
 
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,10 +12,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from bbs.http.limits import Limits
 from tests.http.held import Held
-from tests.http.serving import PATIENCE_S, Served, Wire, World, post, serving
+from tests.http.serving import PATIENCE_S, Contexts, Served, Wire, World, post, serving_lane
 from tests.waiting import wait_until
-
-Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 
 TLS_BYTES_BETWEEN_CUTS = 53
 """Of a TLS connection not every byte is tried unless ``--every-byte`` is given: each try is a handshake."""
@@ -141,11 +138,7 @@ def every_byte(request: pytest.FixtureRequest) -> bool:
 @asynccontextmanager
 async def cutting(world: World, lane: str, contexts: Contexts) -> AsyncIterator[Cutter]:
     """In the end everything must be as it was before."""
-    lane, _, tls = lane.partition("-")
-    server_tls, client_tls = contexts if tls else (None, None)
-    async with serving(
-        world, fast_lane=lane == "fast", server_tls=server_tls, client_tls=client_tls, limits=LIMITS
-    ) as served:
+    async with serving_lane(world, lane, contexts, LIMITS) as served:
         cutter = Cutter(served, await served.connect())
         # The first requests of all make what lasts: a thread for handshakes, say.
         await cutter.send(post("/v1/echo"), body=b"", bytes_max=inf, how="half-close")

@@ -10,11 +10,9 @@ from trio.testing import wait_all_tasks_blocked
 
 from bbs.http.limits import Limits
 from tests.http.held import Held
-from tests.http.serving import PATIENCE_S, Served, Wire, World, post, serving
+from tests.http.serving import LANES, PATIENCE_S, Contexts, Served, Wire, World, post, serving_lane
 from tests.listening import tcp_sockets
 from tests.waiting import wait_until
-
-Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 
 LIMIT_S = 1.0
 LIMITS = Limits(
@@ -78,11 +76,7 @@ def held_ports(served: Served) -> set[int]:
 @asynccontextmanager
 async def forgetful(world: World, lane: str, contexts: Contexts) -> AsyncIterator[Served]:
     """A server that must be as it was before, once its clients have closed."""
-    lane, _, tls = lane.partition("-")
-    server_tls, client_tls = contexts if tls else (None, None)
-    async with serving(
-        world, fast_lane=lane == "fast", server_tls=server_tls, client_tls=client_tls, limits=LIMITS
-    ) as served:
+    async with serving_lane(world, lane, contexts, LIMITS) as served:
         await is_served(served)  # the first request makes what lasts
         await wait_until(
             lambda: served.server.statistics().connections == 0, within_s=PATIENCE_S, what="nobody is there"
@@ -104,7 +98,7 @@ async def is_served(served: Served) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lane", ["fast", "slow", "fast-tls", "slow-tls"])
+@pytest.mark.parametrize("lane", LANES)
 async def test_silent_peers_are_left_at_their_deadline_and_others_are_served(
     world: World, contexts: Contexts, lane: str
 ) -> None:

@@ -1,9 +1,6 @@
 """Peers that read slowly, or not at all, what may be much: they take a bounded part of the memory, and nobody waits for them."""
 
 import resource
-import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -15,10 +12,8 @@ from bbs.models.events import Hub
 from bbs.models.outcome import Told
 from bbs.models.versions import Version
 from bbs.sync.hubs.hub import SUBSCRIBER_EVENTS_MAX, EventHubs, Subscription
-from tests.http.serving import Served, Wire, World, post, serving
+from tests.http.serving import Contexts, Wire, World, post, serving_lane
 from tests.sync.samples import INSTANCE_STREAM, FakeEvent
-
-Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 
 PATIENT = Limits(linger_s=0.2, send_stall_s=300)
 """Nobody is dropped for being slow: what is held meanwhile is what counts here."""
@@ -33,21 +28,6 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-@pytest.fixture(params=["fast", "slow", "fast-tls", "slow-tls"])
-def lane(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@asynccontextmanager
-async def serving_slow_readers(world: World, lane: str, contexts: Contexts) -> AsyncIterator[Served]:
-    lane, _, tls = lane.partition("-")
-    server_tls, client_tls = contexts if tls else (None, None)
-    async with serving(
-        world, fast_lane=lane == "fast", server_tls=server_tls, client_tls=client_tls, limits=PATIENT
-    ) as served:
-        yield served
-
-
 async def is_served(wire: Wire) -> None:
     await wire.send(post("/v1/echo", b"witness"))
     assert (await wire.read_response()).body == b"witness"
@@ -59,7 +39,7 @@ async def test_a_large_answer_is_not_kept_for_each_who_does_not_read_it(
 ) -> None:
     world.pieces = ANSWER
     size = sum(map(len, ANSWER))
-    async with serving_slow_readers(world, lane, contexts) as served:
+    async with serving_lane(world, lane, contexts, PATIENT) as served:
         witness = await served.connect()
         slow = [await served.connect() for _ in range(SLOW_READERS)]
         for wire in slow:
@@ -110,7 +90,7 @@ async def test_subscribers_who_do_not_read_are_cut_off_and_whoever_reads_has_eve
     contexts: Contexts, lane: str
 ) -> None:
     fleet = Fleet()
-    async with serving_slow_readers(fleet, lane, contexts) as served:
+    async with serving_lane(fleet, lane, contexts, PATIENT) as served:
         witness, reader = await served.connect(), await served.connect()
         stalled = [await served.connect() for _ in range(STALLED)]
         for wire in (reader, *stalled):

@@ -1,6 +1,5 @@
 """A stop waits for handlers and answers, and for nobody who owes us a request (spec: api.md 1.1, config.md 6)."""
 
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,9 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 from bbs.http.limits import Limits
 from bbs.http.listener import HTTPServer
 from bbs.http.sockets import open_listeners
-from tests.http.serving import PATIENCE_S, Served, World, post
-
-Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
+from tests.http.serving import PATIENCE_S, Contexts, Served, World, post
 
 LONG_S = 50 * PATIENCE_S
 LARGE = b"x" * (16 << 20)
@@ -68,11 +65,6 @@ async def stoppable(world: World, lane: str, contexts: Contexts, limits: Limits)
             world.handler_may_go_on.set()
             served.until_stopped.cancel()
     assert world.failures == []
-
-
-@pytest.fixture(params=["fast", "slow", "fast-tls", "slow-tls"])
-def lane(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 # So long that a test which waits for one of them fails.
