@@ -60,6 +60,16 @@ class Chaos:
         """What is a lesser form of the above, or has a test of its own elsewhere."""
         return [self.is_stopped, self.sleeps, self.loses_the_lock_to_nobody]
 
+    def wants_heirs(self, happens: Happening) -> bool:
+        """Whether it is about a master whose successors are there already."""
+        return happens in (
+            self.sleeps,
+            self.sleeps_in_a_batch_that_commits,
+            self.sleeps_in_a_batch_that_is_broken_off,
+            self.sleeps_through_a_whole_reign,
+            self.loses_the_lock_to_another,
+        )
+
     async def is_killed(self, master: Launch) -> None:
         self._interrupts(master)
         master.daemon.process.kill()
@@ -69,13 +79,11 @@ class Chaos:
         await master.must_end(0)
 
     async def sleeps(self, master: Launch) -> None:
-        await self.fleet.others_ready(master)
         self._interrupts(master)
         master.pause()
         await self._successor_writes_and_the_sleeper_wakes(master)
 
     async def sleeps_in_a_batch_that_commits(self, master: Launch) -> None:
-        await self.fleet.others_ready(master)
         async with self.database.writes_held_up():
             await self._wait_for_held_up_write(master)
             master.pause()
@@ -83,7 +91,6 @@ class Chaos:
         await self._successor_writes_and_the_sleeper_wakes(master)
 
     async def sleeps_in_a_batch_that_is_broken_off(self, master: Launch) -> None:
-        await self.fleet.others_ready(master)
         async with self.database.writes_held_up():
             await self._wait_for_held_up_write(master)
             master.pause()
@@ -101,7 +108,6 @@ class Chaos:
 
     async def sleeps_through_a_whole_reign(self, master: Launch) -> None:
         """When it wakes the lock is free, and Locket has nothing against its renewal."""
-        await self.fleet.others_ready(master)
         self._interrupts(master)
         master.pause()
         await self.fleet.successor(master, writes=10)
@@ -120,7 +126,6 @@ class Chaos:
         self.fleet.launch_again()
 
     async def loses_the_lock_to_another(self, master: Launch) -> None:
-        await self.fleet.others_ready(master)
         heirs = [launch for launch in self.fleet.living() if launch is not master]
         self.locket.hand_over(self.random.choice(heirs).name, ttl_s=TTL_S)
         await master.must_end(1)
@@ -174,7 +179,8 @@ async def test_no_two_processes_writes_interleave(
         async with fleet.running():
             await begin(fleet, database)
             for happens in what_happens(chaos, slots, masters_rounds):
-                master = await fleet.master(writes=chance.randint(*WRITES))
+                find = fleet.master_with_heirs if chaos.wants_heirs(happens) else fleet.master
+                master = await find(writes=chance.randint(*WRITES))
                 print(f"{trio.current_time():.2f} {master.name} {happens.__name__}")
                 await happens(master)
             await end(fleet, database)

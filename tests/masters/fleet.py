@@ -109,14 +109,36 @@ class Fleet:
             pass
         return launch
 
-    async def others_ready(self, master: Launch) -> None:
-        """Wait until every other slot has a standby."""
-        for slot in self.slots:
-            if not master.name.startswith(slot):
-                with trio.fail_after(WAIT_MAX_S):
-                    while not (launches := [each for each in self.living() if each.name.startswith(slot)]):
-                        await self.notes.wait_news()
-                await launches[0].daemon.logs("read-ahead")
+    async def master_with_heirs(self, *, writes: int) -> Launch:
+        """As `master`, when every other slot has a standby as well. On a busy machine the lock may run out while they start,
+        so that a standby is master before it has read anything: then it is waited for the others of that one.
+        """
+        while True:
+            master = await self.master(writes=writes)
+            if await self._others_are_ready(master):
+                return master
+
+    async def _others_are_ready(self, master: Launch) -> bool:
+        """Wait until every other slot has a standby (true), or ``master`` is master no more."""
+
+        def have_read_ahead() -> bool:
+            return all(
+                any(
+                    "read-ahead" in launch.daemon.messages()
+                    for launch in self.living()
+                    if launch.name.startswith(slot)
+                )
+                for slot in self.slots
+                if not master.name.startswith(slot)
+            )
+
+        await wait_until(
+            lambda: have_read_ahead() or self.locket.holder != master.name,
+            within_s=WAIT_MAX_S,
+            what="every other slot has a standby",
+            every_s=0.25,
+        )
+        return self.locket.holder == master.name
 
     async def ask_late(self, sleeper: Launch, nursery: trio.Nursery) -> None:
         """Send requests to a process that is stopped. They lie in its sockets when this returns."""
