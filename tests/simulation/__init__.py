@@ -26,7 +26,8 @@ client. Nothing in here uses real time, sockets, threads or chance that is not d
     run.py             a schedule carried out, healed, and the server started anew at its end
     promises.py        what the server promises, looked at with every step it takes
     shrinking.py       the smallest schedule that still fails
-    mutants.py         faults put into the server by hand, and which promise catches each; schedules written by hand
+    mutants.py         faults put into the server by hand, and which promise catches each
+    written.py         schedules written by hand
     __main__.py        `python -m tests.simulation`
 
 Scenarios are functions that desire, break and wait for what they expect. Schedules expect nothing in particular: whatever

@@ -6,6 +6,7 @@ time since the fleet has come to rest after its start; a `Fault` is undone after
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -24,11 +25,11 @@ WRITE_S: Final = 0.002
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class Step(ABC):
     at_s: float
 
-    async def happen(self, world: "World") -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def happen(self, world: "World") -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +43,8 @@ class Fault(Step):
         await self.end(world)
         world.tell(f"over: {self}")
 
-    async def begin(self, world: "World") -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def begin(self, world: "World") -> None: ...
 
     async def end(self, world: "World") -> None:
         """Also when all faults are to end, whether or not it has begun."""
@@ -170,7 +171,7 @@ class CellDrains(Fault):
         world.cells[self.cell].evacuate()
 
     async def end(self, world: "World") -> None:
-        while world.cells[self.cell].is_evacuating and world.cells[self.cell].is_up:  # noqa: ASYNC110
+        while world.cells[self.cell].is_evacuating and world.cells[self.cell].is_up:  # noqa: ASYNC110 - virtual time, and nobody tells
             await trio.sleep(1)
         await _boot(world, self.cell)
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from tests.simulation.mutants import MUTANTS, WRITTEN, schedule_of
+from tests.simulation.mutants import MUTANTS, schedule_of
 from tests.simulation.promises import INVARIANTS
 from tests.simulation.run import run
+from tests.simulation.written import WRITTEN
 
 
 @pytest.mark.slow

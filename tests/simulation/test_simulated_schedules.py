@@ -5,7 +5,7 @@ from itertools import count
 import pytest
 
 from tests.simulation.drawing import FAULTS, drawn
-from tests.simulation.mutants import MUTANTS, WRITTEN
+from tests.simulation.mutants import MUTANTS
 from tests.simulation.run import run
 from tests.simulation.schedule import (
     STEPS,
@@ -19,6 +19,7 @@ from tests.simulation.schedule import (
 )
 from tests.simulation.seeds import seeds
 from tests.simulation.shrinking import shrink
+from tests.simulation.written import WRITTEN
 
 
 @pytest.mark.parametrize("seed", seeds(8))
