@@ -12,11 +12,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 
@@ -279,7 +279,9 @@ def _descendants(ancestor: int, parents: dict[int, int]) -> list[int]:
     return found[1:]
 
 
-async def _show(socket_directory: Path, names: Sequence[str]) -> dict[str, str]:
+@asynccontextmanager
+async def own_postgres(socket_directory: Path) -> "AsyncIterator[asyncpg.Connection[Any]]":
+    """A connection to the Postgres of a `bbs serve`. Runs under asyncio."""
     connection = await asyncpg.connect(
         host=str(socket_directory),
         port=POSTGRES_PORT,
@@ -289,6 +291,11 @@ async def _show(socket_directory: Path, names: Sequence[str]) -> dict[str, str]:
         command_timeout=DATABASE_MAX_S,
     )
     try:
-        return {name: await connection.fetchval("SELECT current_setting($1)", name) for name in names}
+        yield connection
     finally:
         await connection.close(timeout=DATABASE_MAX_S)
+
+
+async def _show(socket_directory: Path, names: Sequence[str]) -> dict[str, str]:
+    async with own_postgres(socket_directory) as connection:
+        return {name: await connection.fetchval("SELECT current_setting($1)", name) for name in names}

@@ -10,11 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import asyncpg
-
 from perf.beds import Bed
 from perf.probe import METRICS_MAX_S
-from perf.server import DATABASE_MAX_S, POSTGRES_PORT, ServerFailed, cpu_of, resident_bytes_of
+from perf.server import ServerFailed, cpu_of, own_postgres, resident_bytes_of
 
 TABLES: Final = ("desired_lrps", "actual_lrps", "tasks", "domains")
 
@@ -162,16 +160,6 @@ def connections_in(table: str, descriptors: list[str]) -> list[tuple[int, int]]:
 
 async def _database(data_dir: Path) -> tuple[dict[str, int], int]:
     """Rows by table, and how many sessions there are beside this one."""
-    connection = await asyncpg.connect(
-        host=str((data_dir / "postgres.socket").resolve()),
-        port=POSTGRES_PORT,
-        user="postgres",
-        database="postgres",
-        timeout=DATABASE_MAX_S,
-        command_timeout=DATABASE_MAX_S,
-    )
-    try:
+    async with own_postgres((data_dir / "postgres.socket").resolve()) as connection:
         rows = {table: await connection.fetchval(f"SELECT count(*) FROM {table}") for table in TABLES}
         return rows, await connection.fetchval(_SESSIONS)
-    finally:
-        await connection.close(timeout=DATABASE_MAX_S)
