@@ -21,7 +21,7 @@ from tests.databases import SomeDatabase
 from tests.debian_packages import program
 from tests.fuzzing import choose_profile
 from tests.log_lines import Lines
-from tests.mariadb import MariaDB, running_mariadb
+from tests.mariadb import NO_MARIADB, MariaDB, running_mariadb
 
 _database_numbers = count(1)
 
@@ -161,7 +161,7 @@ def database_urls(postgres_server: EmbeddedPostgres) -> Iterator[list[str]]:
 def mariadb_server() -> Iterator[MariaDB]:
     """One MariaDB for the whole session. Skips, by name, where there is none."""
     if program("mariadbd") is None:
-        pytest.skip("MariaDB is not installed: make test-packages")
+        pytest.skip(NO_MARIADB)
     with TemporaryDirectory(prefix="bbs-tests-") as directory, running_mariadb(Path(directory)) as server:
         yield server
 

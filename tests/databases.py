@@ -1,16 +1,22 @@
 """A database of one kind or the other, for tests that hold on both: mark them `ON_BOTH`, and ask for ``some_database``."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from bbs.embedded_postgres import embedded_postgres_blocking
 from bbs.log import null_logger
 from bbs.models.outcome import Record
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.codecs import CODECS
 from bbs.store.crypto import Keyring
 from bbs.store.database import Database, database_at
+from tests.debian_packages import program
+from tests.mariadb import NO_MARIADB, running_mariadb
 
 ON_BOTH: Final = pytest.mark.parametrize(
     "some_database", ["postgres", pytest.param("mariadb", marks=pytest.mark.mariadb)], indirect=True
@@ -55,3 +61,22 @@ class SomeDatabase:
 
 async def _fetch(connection: Any, statement: str) -> list[Any]:
     return [tuple(row) for row in await connection.fetch(statement)]
+
+
+@contextmanager
+def running_postgres(directory: Path) -> Iterator[SomeDatabase]:
+    """The same database in ``directory`` whenever it is entered, under one URL."""
+    with embedded_postgres_blocking(directory):
+        # The symlink names the socket's directory of the day.
+        url = f"postgresql://postgres@/postgres?host={directory / 'postgres.socket'}"
+        yield SomeDatabase("postgres", url, url)
+
+
+@contextmanager
+def running_mysql(directory: Path) -> Iterator[SomeDatabase]:
+    """The same on MariaDB."""
+    if program("mariadbd") is None:
+        pytest.skip(NO_MARIADB)
+    with running_mariadb(directory) as server:
+        server.execute("CREATE DATABASE IF NOT EXISTS d")
+        yield SomeDatabase("mysql", server.dsn_of("d"), server.url_of("d"))

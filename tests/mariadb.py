@@ -10,6 +10,9 @@ from typing import Final
 from tests.debian_packages import program
 from tests.waiting import wait_until_blocking
 
+NO_MARIADB: Final = "MariaDB is not installed: make test-packages"
+"""Why a test is skipped."""
+
 START_S: Final = 120.0
 STOP_S: Final = 60.0
 

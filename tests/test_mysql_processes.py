@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +11,7 @@ import trio
 
 from bbs.log import null_logger
 from bbs.models import pb
-from bbs.models.errors import InvalidRequest, UnknownError
+from bbs.models.errors import InvalidRequest
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import BackendUnavailable
 from bbs.store.database import Database, MySQLOptions, database_of
@@ -72,34 +71,6 @@ async def test_a_missing_table_is_told_and_ends_the_process(
             assert getattr(refusal.value, "wire_type", None) == pb.Error.Unrecoverable
         with trio.fail_after(30):
             assert await bbs.process.wait() == 0
-
-
-async def test_a_database_that_is_away_stops_no_read_and_loses_no_write(tmp_path: Path) -> None:
-    with TemporaryDirectory(prefix="bbs-away-") as directory:
-        home = Path(directory)
-        async with AsyncExitStack() as stack:
-            with running_mariadb(home) as maria:
-                maria.execute("CREATE DATABASE d")
-                url = maria.url_of("d")
-                bbs = await stack.enter_async_context(
-                    running_bbs(tmp_path, "--database-url", url, "--write-retry-s", "3")
-                )
-                client = await stack.enter_async_context(bbs.client())
-                await client.desire_lrp(desired_message("before"))
-
-            assert [lrp.process_guid for lrp in await client.desired_lrps()] == ["before"]
-            with pytest.raises(
-                UnknownError, match="the database is unavailable; nothing was changed, try again"
-            ):
-                await client.desire_lrp(desired_message("away"))
-
-            with running_mariadb(home) as maria:
-                await client.desire_lrp(desired_message("after"))
-                assert sorted(lrp.process_guid for lrp in await client.desired_lrps()) == ["after", "before"]
-                assert await bbs.stop() == 0
-                rows = maria.execute("SELECT process_guid FROM desired_lrps ORDER BY process_guid", "d")
-
-    assert rows.split() == ["after", "before"]
 
 
 @ON_MARIADB

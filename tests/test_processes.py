@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -29,6 +29,7 @@ from bbs.models import pb
 from bbs.models.errors import InvalidRequest, UnknownError
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.postgres import WRITER_LOCK
+from tests.databases import SomeDatabase, running_mysql, running_postgres
 from tests.peers.peer_server import peer_server
 from tests.processes import first_line, running_bbs, spawn
 from tests.records import desired_message
@@ -346,17 +347,23 @@ async def test_a_missing_table_is_told_and_ends_the_process(tmp_path: Path, data
     assert '"bbs.unrecoverable-error"' in (tmp_path / "bbs.log").read_text()
 
 
-@pytest.mark.postgres
 @pytest.mark.slow
-async def test_a_database_that_is_away_stops_no_read_and_loses_no_write(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "running",
+    [
+        pytest.param(running_postgres, marks=pytest.mark.postgres, id="postgres"),
+        pytest.param(running_mysql, marks=pytest.mark.mariadb, id="mariadb"),
+    ],
+)
+async def test_a_database_that_is_away_stops_no_read_and_loses_no_write(
+    tmp_path: Path, running: Callable[[Path], AbstractContextManager[SomeDatabase]]
+) -> None:
     with TemporaryDirectory(prefix="bbs-away-") as directory:
-        database = Path(directory)
-        # The symlink names the socket's directory of the day, so that one URL serves before and after.
-        url = f"host={database / 'postgres.socket'} user=postgres dbname=postgres"
+        home = Path(directory)
         async with AsyncExitStack() as stack:
-            with embedded_postgres_blocking(database):
+            with running(home) as database:
                 bbs = await stack.enter_async_context(
-                    running_bbs(tmp_path, "--database-url", url, "--write-retry-s", "3")
+                    running_bbs(tmp_path, "--database-url", database.url, "--write-retry-s", "3")
                 )
                 client = await stack.enter_async_context(bbs.client())
                 await client.desire_lrp(desired_message("before"))
@@ -367,13 +374,11 @@ async def test_a_database_that_is_away_stops_no_read_and_loses_no_write(tmp_path
             ):
                 await client.desire_lrp(desired_message("away"))
 
-            with embedded_postgres_blocking(database):
+            with running(home) as database:
                 await client.desire_lrp(desired_message("after"))
                 assert sorted(lrp.process_guid for lrp in await client.desired_lrps()) == ["after", "before"]
                 assert await bbs.stop() == 0
-                rows = await in_database(
-                    f"postgresql://postgres@/postgres?host={database / 'postgres.socket'}", ROWS
-                )
+                rows = await database.execute(ROWS)
 
     assert [guid for (guid,) in rows] == ["after", "before"]
 

@@ -36,7 +36,7 @@ def start(file: str) -> int:
 
 def main() -> None:
     # Nobody is at the address of Locket: a start that comes so far need not wait ten seconds to find that out.
-    client.CONNECT_MAX_S = 1  # type: ignore[misc]
+    client.CONNECT_MAX_S = 1  # type: ignore[misc]  # a constant, but for these starts
     for line in sys.stdin:
         print(start(line.rstrip("\n")), flush=True)
 
