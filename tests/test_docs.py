@@ -9,7 +9,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parent.parent
 PAGES = [
-    "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "docs/differences.md", "docs/guarantees.md",
+    "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "docs/databases.md", "docs/differences.md", "docs/guarantees.md",
     "docs/high-availability.md", "docs/performance.md", "docs/security.md", "docs/track-record.md", "packaging/README.md",
 ]  # fmt: skip
 FOLDERS = ("bbs/", "docs/", "examples/", "locks/", "packaging/", "perf/", "tests/", "tools/")
@@ -54,6 +54,11 @@ def make_targets() -> set[str]:
 @pytest.mark.parametrize("name", PAGES)
 def test_a_path_that_a_page_names_exists(name: str) -> None:
     assert [path for path in sorted(paths_in(page(name))) if not (REPOSITORY / path).exists()] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_has_what_a_merge_left_behind(name: str) -> None:
+    assert re.findall(r"^(?:<<<<<<<|=======|>>>>>>>).*", page(name), re.MULTILINE) == []
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 
-from bbs.log import Logger
+from bbs.log import Logger, null_logger
 from bbs.models.pb import locket_pb2
 from bbs.sync.locket.client import Code, GRPCLocket, LocketError, LocketSettings, Resource, open_locket
 from bbs.tls.contexts import TLSFiles, TLSFilesInvalid
@@ -45,6 +45,7 @@ class Script:
 @dataclass
 class Scripted:
     script: Script
+    settings: LocketSettings
     locket: GRPCLocket
 
     async def lock(self, *, deadline_s: float | None = WAIT_S, request_uuid: str = "") -> None:
@@ -69,8 +70,9 @@ async def scripted(log: Logger) -> AsyncIterator[Scripted]:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        async with open_locket(LocketSettings(address=f"127.0.0.1:{port}", tls=None), log=log) as locket:
-            yield Scripted(script, locket)
+        settings = LocketSettings(address=f"127.0.0.1:{port}", tls=None)
+        async with open_locket(settings, log=log) as locket:
+            yield Scripted(script, settings, locket)
     finally:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(server.stop(0).wait)
@@ -227,6 +229,26 @@ def test_no_thread_and_no_file_outlasts_client_and_server() -> None:
     assert before[0] == 1
 
 
+async def test_nothing_watches_a_connection_that_is_closed(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that ends while a thread which watches holds the channel's lock hangs."""
+    watched: list[bool] = []
+    channel_class = type(grpc.insecure_channel("nobody"))
+    close = channel_class.close
+
+    def closing(channel: Any) -> None:
+        watched.append(channel._connectivity_state.polling)
+        close(channel)
+
+    monkeypatch.setattr(channel_class, "close", closing)
+    for _ in range(5):
+        async with open_locket(scripted.settings, log=null_logger()):
+            pass
+
+    assert watched == [False] * 5
+
+
 SUITES_PROGRAM = """
 import json, socket, sys
 from pathlib import Path
@@ -236,7 +258,8 @@ from bbs.tls.contexts import TLSFiles
 listener = socket.create_server(("127.0.0.1", 0))
 files = TLSFiles(ca_file=sys.argv[1], cert_file=sys.argv[2], key_file=sys.argv[3])
 channel = grpc.secure_channel(f"127.0.0.1:{listener.getsockname()[1]}", channel_credentials(files))
-channel.subscribe(lambda state: None, try_to_connect=True)
+listener.settimeout(20)
+call = channel.unary_unary("/models.Locket/Fetch").future(b"", timeout=40)  # for a call it connects
 peer, _ = listener.accept()
 peer.settimeout(20)
 hello = peer.recv(16384)
@@ -244,6 +267,7 @@ at = 43 + 1 + hello[43]  # past record and message headers, version, random, ses
 size = int.from_bytes(hello[at:at + 2], "big")
 suites = [hello[at + 2 + i:at + 4 + i].hex() for i in range(0, size, 2)]
 print(json.dumps([suites, b"\\x02h2" in hello]))
+call.cancel()
 channel.close()
 """
 

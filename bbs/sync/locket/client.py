@@ -25,6 +25,9 @@ from bbs.tls.grpc_credentials import channel_credentials, grpc
 CONNECT_MAX_S: Final = 10
 """Upstream's: for the first connection altogether, and for each attempt."""
 
+WATCH_END_MAX_S: Final = 5.0
+"""gRPC looks every 0.2 s whether somebody still watches a connection. It takes longer on a machine that is busy."""
+
 KEEPALIVE_TIME_MIN_S: Final = 10
 """Shortest silence after which a connection is probed; Go raises smaller settings to this."""
 
@@ -178,6 +181,7 @@ async def open_locket(settings: LocketSettings, *, log: Logger) -> AsyncIterator
         log.debug("connected-to-locket", {"address": settings.address})
         yield GRPCLocket(channel)
     finally:
+        await _watch_ended(channel)
         channel.close()
 
 
@@ -222,6 +226,18 @@ async def _connect(channel: grpc.Channel) -> None:
         raise LocketUnreachable from error
     finally:
         channel.unsubscribe(on_state)
+
+
+async def _watch_ended(channel: grpc.Channel) -> None:
+    """Wait until the threads that told `_connect` of the channel's state are over, which they are some 0.2 s after it.
+
+    A process that ended while one of them held the channel's lock would hang: Python stops such threads where they are, and
+    then waits for that lock when it deletes the channel.
+    """
+    watch = channel._connectivity_state  # type: ignore[attr-defined]  # gRPC tells it in no other way
+    with trio.move_on_after(WATCH_END_MAX_S, shield=True):
+        while watch.polling or watch.delivering:  # noqa: ASYNC110  # they set no event
+            await trio.sleep(0.01)
 
 
 class GRPCLocket:
