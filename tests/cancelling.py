@@ -39,13 +39,14 @@ async def cancelled_at(step: int, call: Callable[[], Awaitable[object]]) -> bool
     return scope.cancelled_caught
 
 
-async def at_every_step(attempt: Callable[[int], Awaitable[bool]]) -> int:
-    """Have ``attempt`` cancel one call at step 0, 1 and so on, until it says that the call was not cancelled.
+async def at_every_step(attempt: Callable[[int], Awaitable[bool]], *, first: int = 0, every: int = 1) -> int:
+    """Have ``attempt`` cancel one call at step ``first``, and at each ``every``-th after it, until it says that the call was
+    not cancelled.
 
-    Returns how many steps there were at which it was.
+    Returns that step.
     """
-    for step in range(STEPS_MAX):
+    for step in range(first, STEPS_MAX, every):
         if not await attempt(step):
-            assert step > 0, "nothing was cancelled"
+            assert step > first, "nothing was cancelled"
             return step
     raise AssertionError(f"not through after {STEPS_MAX} steps")

@@ -36,6 +36,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="every how many bytes the start of a session is cut, beside each message; 1: everything in every way",
     )
     group.addoption(
+        "--every-step", action="store_true", help="cancel long calls of the store at every step, not at some"
+    )
+    group.addoption(
         "--faults-last-s", type=float, default=0, help="how long faults of Postgres last beyond being felt"
     )
     group.addoption("--kill-seed", type=int, default=None, help="repeat the choices of an earlier run")
