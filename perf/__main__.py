@@ -14,6 +14,7 @@ from perf.beds import ServerSpec
 from perf.cells import CellsFailed
 from perf.convergence import measure_convergence
 from perf.figures import JSON
+from perf.interruption import heed_interruptions
 from perf.lists import measure_lists
 from perf.machine import facts
 from perf.memory import measure_memory
@@ -61,9 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     options = _parser().parse_args(arguments)
     options.command_line = shlex.join(["python", "-m", "perf", *arguments])
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # `timeout` sends it; our servers have to be stopped
+    heed_interruptions()
     try:
         for file in _files(options):
             file.parent.mkdir(parents=True, exist_ok=True)

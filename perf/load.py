@@ -32,6 +32,7 @@ from google.protobuf.message import DecodeError
 
 from bbs.models import pb
 from perf.figures import Sample
+from perf.interruption import raise_if_interrupted
 
 CONNECT_MAX_S: Final = 10.0
 GRACE_S: Final = 10.0  # for answers under way when the time is up
@@ -156,6 +157,7 @@ class LoadGenerator:
 
         Raises:
           OSError: a connection can't be opened.
+          KeyboardInterrupt: there was one earlier, which nobody heard.
         """
         self.connect()
         source = iter(requests)
@@ -167,6 +169,7 @@ class LoadGenerator:
             in_flight += self._send_next(connection, source, sample)
         time_up = False
         while in_flight:
+            raise_if_interrupted()
             now_s = time.perf_counter()
             if now_s > started_s + max_s and not time_up:
                 time_up = True

@@ -15,6 +15,7 @@ from perf import machine
 from perf.beds import ServerSpec, laid_bed
 from perf.cells import CellsFailed
 from perf.figures import number
+from perf.interruption import take_as_heard
 from perf.peers import PeersFailed
 from perf.profiling import profiled
 from perf.progress import Progress
@@ -229,6 +230,7 @@ def _failing(trials: dict[str, Trial], outcome: Outcome, scenario: Scenario, nam
 
 
 def _close(trial: Trial, outcome: Outcome, where: str) -> None:
+    take_as_heard()
     try:
         trial.close()
     except FAILURES as error:

@@ -2,9 +2,10 @@
 
 import itertools
 import json
+import signal
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from threading import Event, Thread
@@ -15,7 +16,7 @@ import trustme
 from google.protobuf.message import Message
 
 from bbs.models import pb
-from perf import load
+from perf import interruption, load
 from perf.load import LoadGenerator, RequestTooLarge, Target
 
 PONG: Final = pb.PingResponse(available=True).SerializeToString()
@@ -236,3 +237,25 @@ def test_it_speaks_mutual_tls_and_prints_its_figures(
     assert code == 0
     printed = json.loads(capsys.readouterr().out)
     assert (printed["answers"], printed["errors"], printed["response_bytes"]) == (10, 0, 1_000_010)
+
+
+def test_an_interruption_that_a_finalizer_swallowed_is_heard_by_whoever_sends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(interruption, "_was_interrupted", False)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    interruption.heed_interruptions()
+    try:
+        with suppress(KeyboardInterrupt):  # as a finalizer would
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    with serving(lambda body: [http(PONG)]) as server:
+        target = server.target
+        with LoadGenerator(target, connections=1) as generator, pytest.raises(KeyboardInterrupt):
+            generator.run([target.post("/v1/ping")], max_s=5)
+        interruption.take_as_heard()
+        with LoadGenerator(target, connections=1) as generator:
+            assert generator.run([target.post("/v1/ping")], max_s=5).errors == 0
