@@ -25,7 +25,9 @@ class BadChunk(Exception):
 
 
 class FramingTooLarge(Exception):
-    """One chunk's size line, or all trailers together, are longer than the header limit: answer 431 and close."""
+    """One chunk's size line, or all trailers together, are longer than the limit of header blocks, or have more lines: answer
+    431 and close.
+    """
 
 
 class BodyTooLarge(Exception):
@@ -40,11 +42,13 @@ class ChunkedBody:
     (``_in_trailers``), complete.
     """
 
-    def __init__(self, *, body_bytes_max: int, framing_bytes_max: int) -> None:
+    def __init__(self, *, body_bytes_max: int, framing_bytes_max: int, trailers_max: int) -> None:
         self.complete = False
         self._body_bytes_max = body_bytes_max
         self._framing_bytes_max = framing_bytes_max
-        self._pieces: list[bytes] = []
+        self._trailers_max = trailers_max
+        # Not a list of pieces: the client chooses how small they are, and of two bytes each they would take 20 times as much.
+        self._body = bytearray()
         self._body_bytes = 0
         self._unread = bytearray()
         self._to_copy = 0
@@ -53,7 +57,7 @@ class ChunkedBody:
     @property
     def body(self) -> bytes:
         assert self.complete
-        return b"".join(self._pieces)
+        return bytes(self._body)
 
     @property
     def rest(self) -> bytes:
@@ -102,8 +106,8 @@ class ChunkedBody:
     def _copy(self) -> bool:
         content = self._to_copy - 2
         if content > 0 and self._unread:
-            piece = bytes(self._unread[:content])
-            self._pieces.append(piece)
+            piece = self._unread[:content]
+            self._body += piece
             del self._unread[: len(piece)]
             self._to_copy -= len(piece)
         if self._to_copy > 2 or not self._unread:
@@ -129,6 +133,8 @@ class ChunkedBody:
             if match is None:
                 return False
             end = match.end()
+            if self._unread.count(b"\n", 0, end) > self._trailers_max + 1:
+                raise FramingTooLarge
             lines = bytes(self._unread[:end]).split(b"\r\n")
             if lines[-2:] != [b"", b""] or not all(map(_TRAILER.fullmatch, lines[:-2])):
                 raise BadChunk

@@ -102,7 +102,7 @@ class FastLane:
         self.gate: Final = gate
         self.on_bug: Final = on_bug
         self.hand_over: Final = hand_over
-        self.read_head: Final = head_reader(table.by_request_line)
+        self.read_head: Final = head_reader(table.by_request_line, lines_max=limits.header_lines_max)
         self.stopping = False
         self.requests = 0
         self.handed_over = 0
@@ -306,7 +306,11 @@ class _Connection:
 
     async def _read_chunks(self, start: bytes) -> tuple[bytes, bytes]:
         limits = self._lane.limits
-        chunks = ChunkedBody(body_bytes_max=limits.body_bytes_max, framing_bytes_max=limits.header_bytes_max)
+        chunks = ChunkedBody(
+            body_bytes_max=limits.body_bytes_max,
+            framing_bytes_max=limits.header_bytes_max,
+            trailers_max=limits.header_lines_max,
+        )
         try:
             chunks.feed(start)
             while not chunks.complete:

@@ -18,6 +18,10 @@ class Limits:
     """Request line and header block: 431 above. Upstream's bound (spec: api.md 1). In the slow lane a block that came whole
     within ``receive_bytes`` more is taken, too, as h11 bounds only what it still waits for; Go has 4 KiB to spare.
     """
+    header_lines_max: int = 1_000
+    """Lines between a request line and the end of its header block, and trailers behind a body: 431 above. A client of the BBS
+    sends ten. 200,000 fit into the bytes above, and h11 and Quart would hold the event loop for half a second over them.
+    """
     body_bytes_max: int = 8 << 20
     """Request body after removal of chunk framing: 413 above. No request may have more than half of this
     (`bbs.routes.bodies`), and to take in 64 MiB holds the event loop for 0.3 s.

@@ -142,17 +142,16 @@ async def _read_body(limits: Limits) -> bytes:
       trio.TooSlowError: a pause in it was too long, or the server stops and can't wait for it any longer.
       RequestEntityTooLarge: it is longer than ``body_bytes_max``.
     """
-    pieces, size = [], 0
+    body = bytearray()  # and no list: see `ChunkedBody`
     with trio.fail_after(limits.body_timeout_s) as progress:
         _connection().reads_body(progress)
         async for piece in request.body:
             # Quart bounds what has not been taken from it, and that is never much here.
-            size += len(piece)
-            if size > limits.body_bytes_max:
+            body += piece
+            if len(body) > limits.body_bytes_max:
                 raise RequestEntityTooLarge
-            pieces.append(piece)
             progress.deadline = trio.current_time() + limits.body_timeout_s
-    return b"".join(pieces)
+    return bytes(body)
 
 
 def _unary(answer: Answer, limits: Limits) -> Response:

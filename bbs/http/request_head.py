@@ -60,13 +60,16 @@ class RequestHead:
     trace_id: str
 
 
-def read_head(block: bytes, routes: Mapping[bytes, Route]) -> RequestHead | None:
-    """Read a header block, final empty line included; None if it is not a plain one and so for the slow lane."""
+def read_head(block: bytes, routes: Mapping[bytes, Route], *, lines_max: int) -> RequestHead | None:
+    """Read a header block, final empty line included; None if it is not a plain one and so for the slow lane, which also
+    refuses those with more than ``lines_max`` lines between the first and the empty one.
+    """
     line_end = block.find(b"\r\n")
     route = routes.get(block[:line_end])
     fields_end = len(block) - 4
     if (
         route is None
+        or block.count(b"\n") > lines_max + 2
         or not block.endswith(b"\r\n\r\n")
         or not _PLAIN_FIELDS.fullmatch(block, line_end, fields_end)
     ):
@@ -104,14 +107,16 @@ def read_head(block: bytes, routes: Mapping[bytes, Route]) -> RequestHead | None
     )
 
 
-def head_reader(routes: Mapping[bytes, Route]) -> Callable[[bytes], RequestHead | None]:
+def head_reader(routes: Mapping[bytes, Route], *, lines_max: int) -> Callable[[bytes], RequestHead | None]:
     """``read_head`` for one table, which remembers the heads it has read: clients repeat theirs."""
 
     @lru_cache(maxsize=CACHED_HEADS_MAX)
     def remembered(block: bytes) -> RequestHead | None:
-        return read_head(block, routes)
+        return read_head(block, routes, lines_max=lines_max)
 
     def read(block: bytes) -> RequestHead | None:
-        return remembered(block) if len(block) <= CACHED_HEAD_BYTES_MAX else read_head(block, routes)
+        if len(block) <= CACHED_HEAD_BYTES_MAX:
+            return remembered(block)
+        return read_head(block, routes, lines_max=lines_max)
 
     return read

@@ -4,7 +4,7 @@ What would leave two opinions about where a request ends is refused, whatever h1
 
 - Chunk framing is read a second time, by the fast lane's `ChunkedBody`. h11 takes control characters in extensions and
   trailers, and bare LF and folded lines between trailers.
-- A header block over the limit is refused also if it came whole.
+- A header block over the limit of bytes is refused also if it came whole, and one over the limit of lines, which h11 has not.
 
 And what follows a request that is the last of its connection is not looked at (RFC 9112, 9.6). h11 takes it for a breach of
 the protocol, and Hypercorn would answer that with a 400 while the request's handler runs.
@@ -48,7 +48,7 @@ class StrictConnection(h11.Connection):
         breach of its own rules.
         """
         if self.their_state is h11.IDLE:
-            self._check_head_size()
+            self._check_head()
         if self._refusal is not None:
             raise self._refusal
         return super()._extract_next_receive_event()
@@ -58,17 +58,23 @@ class StrictConnection(h11.Connection):
         """Whether the client has sent its last request."""
         return self.their_state in (h11.MUST_CLOSE, h11.CLOSED)
 
-    def _check_head_size(self) -> None:
+    def _check_head(self) -> None:
         unread = self.trailing_data[0]
-        end = END_OF_HEAD.search(unread)
-        if (len(unread) if end is None else end.end()) > self._limits.header_bytes_max:
+        match = END_OF_HEAD.search(unread)
+        end = len(unread) if match is None else match.end()
+        if end > self._limits.header_bytes_max:
             self._refuse("the header block is too large", 431)
+        # Once it is whole, as in the fast lane. The request line and the empty one are none of those that are counted.
+        elif match is not None and unread.count(b"\n", 0, end) > self._limits.header_lines_max + 2:
+            self._refuse("the header block has too many lines", 431)
 
     def _begin_body(self, request: h11.Request) -> None:
         # h11 has refused every coding but this one, and has `Transfer-Encoding` outweigh `Content-Length`.
         if any(name == b"transfer-encoding" for name, _ in request.headers):
             self._chunks = ChunkedBody(
-                body_bytes_max=self._limits.body_bytes_max, framing_bytes_max=self._limits.header_bytes_max
+                body_bytes_max=self._limits.body_bytes_max,
+                framing_bytes_max=self._limits.header_bytes_max,
+                trailers_max=self._limits.header_lines_max,
             )
             self._check_chunks(self._chunks, self.trailing_data[0])
 

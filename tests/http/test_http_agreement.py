@@ -13,8 +13,9 @@ from bbs.http.limits import Limits
 from tests.http.serving import Served, World, post, serving
 from tests.http.verdicts import split_answers
 
-LIMITS = Limits(header_bytes_max=2000, body_bytes_max=1000, linger_s=0.05)
+LIMITS = Limits(header_bytes_max=2000, header_lines_max=100, body_bytes_max=1000, linger_s=0.05)
 LINE = b"POST /v1/echo HTTP/1.1\r\n"
+QUERY_LINE = b"POST /v1/echo?a=b HTTP/1.1\r\n"
 HOST = b"Host: a\r\n"
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
 WEBSOCKET = (
@@ -120,7 +121,7 @@ CASES: dict[str, tuple[bytes, list[int]]] = {
     "HTTP/1.0": (echo(line=b"POST /v1/echo HTTP/1.0\r\n"), [200]),
     "path outside ASCII": (echo(line=b"POST /v1/ech\xc3\xb6 HTTP/1.1\r\n"), [400]),
     "control character in path": (echo(line=b"POST /v1/echo\x01 HTTP/1.1\r\n"), [400]),
-    "query": (echo(line=b"POST /v1/echo?a=b HTTP/1.1\r\n"), [200]),
+    "query": (echo(line=QUERY_LINE), [200]),
     "query only": (echo(line=b"POST ?a=b HTTP/1.1\r\n"), [400]),
     "whole URL": (echo(line=b"POST http://a/v1/echo HTTP/1.1\r\n"), [404]),
     "asterisk": (echo(line=b"OPTIONS * HTTP/1.1\r\n"), [404]),
@@ -129,6 +130,17 @@ CASES: dict[str, tuple[bytes, list[int]]] = {
     "head cut short": (LINE + HOST, [400]),
     "whole head over the limit": (echo(b"A: " + b"x" * 2000 + b"\r\n"), [431]),
     "head over the limit": (LINE + HOST + b"A: " + b"x" * 2000, [431]),
+    # How many lines there may be: 100, of which Host is one and Transfer-Encoding another
+    "as many lines as may be": (echo(b"A:\r\n" * 99), [200]),
+    "a line too many": (echo(b"A:\r\n" * 100), [431]),
+    "as many lines as may be, by query": (echo(b"A:\r\n" * 99, line=QUERY_LINE), [200]),
+    "a line too many, by query": (echo(b"A:\r\n" * 100, line=QUERY_LINE), [431]),
+    "a line too many, without CR": (echo(b"A:\n" * 100), [431]),
+    "a line too many, folded": (echo(b"A:\r\n" + b" b\r\n" * 99), [431]),
+    "a line too many, behind another request": (post("/v1/echo", b"a") + echo(b"A:\r\n" * 100), [200, 431]),
+    "lines of a body do not count": (echo(b"Content-Length: 300\r\n", body=b"\n" * 300), [200]),
+    "as many trailers as may be": (echo(CHUNKED, body=b"0\r\n" + b"A:\r\n" * 100 + b"\r\n"), [200]),
+    "a trailer too many": (echo(CHUNKED, body=b"0\r\n" + b"A:\r\n" * 101 + b"\r\n"), [431]),
     # Connection, Expect, Upgrade
     "close": (echo(b"Connection: close\r\n"), [200]),
     "close, then a request": (echo(b"Connection: close\r\n") + post("/v1/echo", b"b"), [200]),

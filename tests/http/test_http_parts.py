@@ -1,6 +1,7 @@
 """The pure parts: finding a route, reading a head, taking chunks apart, cutting answers."""
 
 import socket
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -69,7 +70,7 @@ def test_limits_are_positive(name: str) -> None:
 def test_what_matters_is_read_from_a_head() -> None:
     fields = ("CONNECTION: Close", "Expect: 100-Continue", "x-vcap-request-id: \t 8d7a \t", "Other: \xe4")
 
-    head = read_head(post("/v1/echo", b"x" * 12, *fields)[:-12], TABLE.by_request_line)
+    head = read_head(post("/v1/echo", b"x" * 12, *fields)[:-12], TABLE.by_request_line, lines_max=99)
 
     assert head is not None
     assert head.route is ECHO
@@ -87,7 +88,7 @@ def test_a_head_that_is_read_is_one_that_h11_reads_alike(trace_id: str, length: 
     connection.receive_data(block)
 
     request = connection.next_event()
-    head = head_reader(TABLE.by_request_line)(block)
+    head = head_reader(TABLE.by_request_line, lines_max=99)(block)
 
     assert isinstance(request, h11.Request)
     assert head is not None
@@ -113,14 +114,14 @@ def test_a_head_that_is_read_is_one_that_h11_reads_alike(trace_id: str, length: 
     ],
 )
 def test_what_is_not_plain_is_left_to_h11(fields: list[str]) -> None:
-    assert read_head(post("/v1/echo", b"", *fields), TABLE.by_request_line) is None
+    assert read_head(post("/v1/echo", b"", *fields), TABLE.by_request_line, lines_max=99) is None
 
 
 # -- chunks
 
 
 def dechunk(*pieces: bytes, body_bytes_max: int = 1 << 20, framing_bytes_max: int = 1000) -> ChunkedBody:
-    chunks = ChunkedBody(body_bytes_max=body_bytes_max, framing_bytes_max=framing_bytes_max)
+    chunks = ChunkedBody(body_bytes_max=body_bytes_max, framing_bytes_max=framing_bytes_max, trailers_max=99)
     for piece in pieces:
         chunks.feed(piece)
     return chunks
@@ -170,6 +171,20 @@ def test_bad_chunks_are_refused_whole_and_byte_by_byte(sent: bytes, error: type[
         dechunk(sent, body_bytes_max=100, framing_bytes_max=200)
     with pytest.raises(error):
         dechunk(*(bytes([byte]) for byte in sent), body_bytes_max=100, framing_bytes_max=200)
+
+
+def test_small_chunks_take_no_more_memory_than_what_is_in_them() -> None:
+    framed = b"2\r\nab\r\n" * 50_000
+    received = [framed[start : start + 7_000] for start in range(0, len(framed), 7_000)]
+    tracemalloc.start()
+    try:
+        chunks = dechunk(*received)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert not chunks.complete
+    assert peak < 300_000  # of which 100,000 are the body
 
 
 # -- answers
