@@ -265,6 +265,8 @@ class Effects:
                     self._failed += 1
                 else:
                     self._performed += 1
+            # A worker that waits must hold no call: it may have been about an LRP that is long gone.
+            del queued
 
 
 def tell_whole(log: Logger, level: Level = Level.INFO, *, ends: str = "complete") -> None:

@@ -116,11 +116,7 @@ class GatheredAuctions(Generic[T]):
             async with trio.open_nursery() as calls:
                 while True:
                     await self._wait_for_turn()
-                    call = self._waiting.popleft()
-                    call.began_s = trio.current_time()
-                    self._under_way.append(call)
-                    # Those who asked may give up before the task begins, but what it carries is settled now.
-                    calls.start_soon(self._make, call, tuple(call.asked))
+                    self._begin(calls)
         finally:
             self._is_running = False
             for call in self._waiting:
@@ -195,6 +191,13 @@ class GatheredAuctions(Generic[T]):
             with trio.move_on_at(turn_s):
                 await self._changed.wait()
 
+    def _begin(self, calls: trio.Nursery) -> None:
+        call = self._waiting.popleft()
+        call.began_s = trio.current_time()
+        self._under_way.append(call)
+        # Those who asked may give up before the task begins, but what it carries is settled now.
+        calls.start_soon(self._make, call, tuple(call.asked))
+
     async def _make(self, call: _Call[T], carried: Sequence[_Asked[T]]) -> None:
         first, elements = carried[0], [asked.element for asked in carried]
         if len(elements) > 1 and first.log.enabled(Level.DEBUG):
@@ -217,6 +220,9 @@ class GatheredAuctions(Generic[T]):
             self._under_way.remove(call)
             call.ended.set()
             self._changed.set()
+            # A failure's traceback refers to this frame. If this also referred to the failure, by way of the call, both would stay
+            # in memory until a garbage collection, with all that was to be auctioned.
+            del call, carried, first, elements
 
 
 def _not_asked() -> Failure:

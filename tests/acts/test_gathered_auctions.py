@@ -34,6 +34,7 @@ from bbs.store.store import Store
 from tests.cancelling import at_every_step, cancelled_at
 from tests.faulty_peers import FaultyPeers, PeerFault
 from tests.log_lines import Lines, said
+from tests.memory import alive, without_collection
 from tests.records import AnyScope, desired_lrp, task
 
 CALL_S = 0.5
@@ -407,3 +408,18 @@ async def test_auctions_of_lrps_and_of_tasks_are_in_nobody_elses_way(
 
     assert trio.current_time() == began_s
     assert peers.requests == deque([TaskAuctionRequested((task(),), "")])
+
+
+async def test_nothing_of_an_auction_is_left_once_it_was_asked_for(autojump_clock: MockClock) -> None:
+    """Neither by the call that is over nor by the failure that it ended with."""
+    with without_collection():
+        async with world() as it, trio.open_nursery() as clients:
+            it.ends = [None, lambda: PeerUnavailable("away"), lambda: ValueError("bug")]
+            asked = ["held", "held, refused", "held, in a bug"]
+            for name in asked:
+                clients.start_soon(it.ask, Auction(name))
+                await trio.sleep(2 * CALL_S)
+
+            assert list(it.heard.values()) == [None, "away", "bug: bug"]
+            left = [each.name for each in alive(Auction) if isinstance(each, Auction)]
+            assert set(left) & set(asked) == set()

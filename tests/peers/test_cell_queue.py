@@ -15,11 +15,12 @@ from bbs.log import null_logger
 from bbs.models.actual_lrp import InstanceKey
 from bbs.models.outcome import StopInstance
 from bbs.peers.cell_queue import CellQueue
-from bbs.peers.interfaces import Cell
+from bbs.peers.interfaces import Cell, PeerUnavailable
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, MemoryBackend
 from bbs.store.store import Store
 from tests.faulty_peers import FaultyPeers, PeerFault
+from tests.memory import alive, without_collection
 from tests.records import actual_lrp
 
 PER_CELL_MAX = 2
@@ -88,3 +89,26 @@ async def test_a_dead_cell_delays_nobody_else(nursery: trio.Nursery) -> None:
     assert len(peers.requests) == 300
     assert len(peers.called_at_s("stop_lrp_instance", "dead")) == CALLS_PER_CELL_MAX
     assert effects.statistics().queued == 1000 - CALLS_PER_CELL_MAX
+
+
+async def test_a_worker_that_waits_holds_no_call(nursery: trio.Nursery) -> None:
+    peers = FaultyPeers(
+        [PeerFault(call="stop_lrp_instance", cell_id="failing", error=lambda: PeerUnavailable("away"))]
+    )
+    peers.cells = {cell_id: Cell(cell_id=cell_id, rep_url="https://cell") for cell_id in ("live", "failing")}
+    store = Store(
+        MemoryBackend(Disk(), Keyring({"label": "key"}, "label"), on_dropped=lambda row: None),
+        publish=lambda told: None,
+    )
+    effects = Effects(store, auctioneer=peers, reps=peers, cells=peers, callbacks=peers)
+    await nursery.start(effects.run)
+
+    with without_collection():
+        for cell_id in ("live", "failing", "unknown"):
+            effects.queue_cell_calls([stop_at(cell_id, 1)], log=null_logger())
+        await trio.testing.wait_all_tasks_blocked()
+        statistics = effects.statistics()
+        assert (statistics.performed, statistics.failed) == (1, 2)
+        peers.requests.clear()
+
+        assert alive(StopInstance) == []
