@@ -73,6 +73,7 @@ class Call:
     """One request, as a handler sees it. Not frozen because that doubles the cost of making one."""
 
     body: bytes
+    """Empty once an event stream is open, which may be for days."""
     trace_id: str
     """``X-Vcap-Request-Id`` verbatim, '' if absent (spec: api.md 4)."""
     target: str

@@ -53,8 +53,10 @@ from bbs.http.unserved import Unserved
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
-HandOver = Callable[[trio.abc.Stream, Peer, bytes], Awaitable[None]]
-"""Serves a connection to its end, given the bytes that were read from it already."""
+HandOver = Callable[[trio.abc.Stream, Peer, bytearray], Awaitable[None]]
+"""Serves a connection to its end, given the bytes that were read from it already. It takes them out of the array, which we
+have until then.
+"""
 
 
 class Phase(Enum):
@@ -238,7 +240,9 @@ class _Connection:
                 unread, head_end = await self._read_rest_of_head(unread)
             head = lane.read_head(unread[:head_end])
             if head is None:
-                await self._leave_the_lane(unread)
+                replay = bytearray(unread)
+                del unread
+                await self._leave_the_lane(replay)
                 return
 
             body_end = head_end + head.content_length
@@ -251,8 +255,13 @@ class _Connection:
             else:
                 body, unread = unread[head_end:body_end], unread[body_end:]
 
-            if not await self._answer(head, Call(body, head.trace_id, head.route.path, self._peer)):
+            call = Call(body, head.trace_id, head.route.path, self._peer)
+            # Nothing of the request may be kept here for longer than the call needs it: the connection may be a stream for days
+            # then, or idle for a quarter of an hour, and thousands of them would keep megabytes each.
+            del body
+            if not await self._answer(head, call):
                 return
+            del head, call
 
     # -- reading
 
@@ -330,11 +339,11 @@ class _Connection:
             raise _CannotRead(BAD_REQUEST)
         return data
 
-    async def _leave_the_lane(self, unread: bytes) -> None:
+    async def _leave_the_lane(self, replay: bytearray) -> None:
         self.phase = Phase.HANDED_OVER
         self.deadline = inf
         self._lane.handed_over += 1
-        await self._lane.hand_over(self._stream, self._peer, unread)
+        await self._lane.hand_over(self._stream, self._peer, replay)
 
     # -- answering
 
@@ -363,6 +372,7 @@ class _Connection:
                 return await self._answer_error(NOT_READY, close=True)
             return await self._send_answer(answer, close=head.close)
         self.is_streaming = True
+        call.body = b""
         await self._send_events(source, call)
         return False
 

@@ -61,6 +61,9 @@ def build_app(
     # Runs before Quart looks at its own routes, with the path as the client wrote it.
     @app.before_request
     async def answer_from_the_table() -> Response | None:
+        # Quart has looked for a route of its own by now, and keeps that it found none with the request. Through that error's
+        # traceback the two would refer to each other, and the request stay in memory until a garbage collection.
+        request.routing_exception = None
         if not gate():
             return _answer_error(NOT_READY)
         found = table.find(request.method, _raw_path())
@@ -105,6 +108,7 @@ def build_app(
     def _event_stream(source: StreamSource, call: Call) -> Response:
         connection = _connection()
         connection.add_stream(source)
+        call.body = b""
 
         async def frames() -> AsyncIterator[bytes]:
             try:

@@ -66,7 +66,7 @@ class SlowConnection:
         self,
         stream: trio.abc.Stream,
         peer: Peer,
-        replay: bytes,
+        replay: bytearray,
         limits: Limits,
         on_progress: Callable[["SlowConnection"], None],
     ) -> None:
@@ -233,7 +233,9 @@ class SlowConnection:
         return b""
 
     async def _receive(self) -> bytes:
-        data, self._replay = self._replay, b""
+        # Not all at once: Hypercorn has what it was given until it is given something else.
+        data = bytes(self._replay[: self._limits.receive_bytes])
+        del self._replay[: len(data)]
         while not (self._over or self._head_timed_out or data):
             self._waiting = trio.CancelScope(deadline=self._head_since + self._limits.header_timeout_s)
             with self._waiting:
@@ -328,8 +330,10 @@ class SlowLane:
         self._context = WorkerContext(None)
         self._connections: set[SlowConnection] = set()
 
-    async def serve(self, stream: trio.abc.Stream, peer: Peer, replay: bytes = b"") -> None:
-        """Serve a connection to its end and close it. ``replay`` was read from it before."""
+    async def serve(self, stream: trio.abc.Stream, peer: Peer, replay: bytearray | None = None) -> None:
+        """Serve a connection to its end and close it. ``replay`` was read from it before, and is emptied when it is looked at."""
+        if replay is None:
+            replay = bytearray()
         connection = SlowConnection(stream, peer, replay, self._limits, self._on_progress)
         http1 = HypercornHTTP1(
             self._serve_request,

@@ -25,7 +25,7 @@ from bbs.routes.bodies import (
     must_not_be_too_large,
     must_not_have_too_many_fields,
 )
-from bbs.routes.handler_log import HandlerLog
+from bbs.routes.handler_log import HandlerLog, Said
 
 SUCCESS: Final = b""
 """A response without an error and without a payload."""
@@ -126,16 +126,7 @@ class RPC(Generic[RequestT]):
         try:
             answer = await self._handle(request, call)
         except (Failure, RefusedBeside) as refused:
-            reason, beside = (
-                (refused.error, refused.beside)
-                if isinstance(refused, RefusedBeside)
-                else (as_refusal(refused), b"")
-            )
-            if log is not None:
-                log.refused(call, request, reason, said)
-            if isinstance(reason, Unrecoverable):
-                self._on_unrecoverable(reason)
-            return error_response(reason) + beside
+            return self._refusal(refused, call, request, said)
         else:
             if said is not None:
                 said.committed()  # of a read, or of a handler that changed nothing; others have said so themselves
@@ -143,6 +134,23 @@ class RPC(Generic[RequestT]):
         finally:
             if said is not None:
                 said.end()
+
+    def _refusal(
+        self, refused: Failure | RefusedBeside, call: Call, request: RequestT, said: Said | None
+    ) -> bytes:
+        """The answer. `__call__` must not keep the reason in a variable: the reason's traceback refers to its frame, and so the
+        request would stay in memory until a garbage collection.
+        """
+        reason, beside = (
+            (refused.error, refused.beside)
+            if isinstance(refused, RefusedBeside)
+            else (as_refusal(refused), b"")
+        )
+        if self._log is not None:
+            self._log.refused(call, request, reason, said)
+        if isinstance(reason, Unrecoverable):
+            self._on_unrecoverable(reason)
+        return error_response(reason) + beside
 
     def _read(self, body: bytes) -> tuple[RequestT, BBSError | None]:
         """The request, or as much of it as could be read and what is wrong with it."""
@@ -153,7 +161,7 @@ class RPC(Generic[RequestT]):
             if self._is_allowed is not None:
                 self._is_allowed(request)
         except BBSError as error:
-            return request, error
+            return request, _without_frames(error)
         return request, None
 
     def _read_large(self, body: bytes) -> tuple[RequestT, BBSError | None]:
@@ -166,8 +174,16 @@ class RPC(Generic[RequestT]):
             must_not_be_too_large(self._request_class, body)
             must_not_have_too_many_fields(self._request_class, body)
         except BBSError as error:
-            return self._request_class(), error
+            return self._request_class(), _without_frames(error)
         return self._read(body)
+
+
+def _without_frames(error: BBSError) -> BBSError:
+    """What is wrong with a request, to be kept in a variable. Where it was raised is of interest to nobody, as a refusal is logged
+    by its text; but by way of the frames there, which have the body, it would refer to whoever keeps it.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def rpc(

@@ -5,7 +5,7 @@ import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import trio
@@ -131,7 +131,7 @@ class World:
         await self.stream_may_open.wait()
         source = QueuedEvents()
         self.sources.append(source)
-        self.calls.append(call)
+        self.calls.append(replace(call))  # as it is now: an open stream's call has no body any more
         self.stream_opened.set()
         return source
 
@@ -318,7 +318,7 @@ def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
 def fast_lane_for(world: World, limits: Limits) -> FastLane:
     """A fast lane without a listener, for any stream. Handing over is recorded as a failure."""
 
-    async def hand_over(stream: trio.abc.Stream, peer: Peer, unread: bytes) -> None:
+    async def hand_over(stream: trio.abc.Stream, peer: Peer, unread: bytearray) -> None:
         world.failures.append(AssertionError(f"handed over: {unread!r}"))
 
     return FastLane(

@@ -1,4 +1,6 @@
-"""What is as large as it may be is served; one byte more is refused, alike through both lanes and in any framing."""
+"""What is as large as it may be is served; one byte more is refused, alike through both lanes and in any framing. And once it is
+answered, nothing of it is kept.
+"""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,7 +11,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from bbs.http.limits import DEFAULT_LIMITS, Limits
-from tests.http.serving import Contexts, Response, Served, World, post, serving, serving_lane
+from tests.http.serving import PATIENCE_S, Contexts, Response, Served, World, post, serving, serving_lane
+from tests.memory import traced_bytes
+from tests.waiting import wait_until
 
 SMALL = Limits(header_bytes_max=1_000, body_bytes_max=3_000, linger_s=0.2)
 BESIDE = [-1, 0, 1]
@@ -146,3 +150,36 @@ async def test_the_limits_that_hold_unless_others_are_said(world: World, fast_la
         for size, status in ((0, 200), (1 if fast_lane else limits.receive_bytes + 1, 431)):
             response = await last_answer(served, head_of(limits.header_bytes_max + size))
             assert response.status == status
+
+
+MIB = 1 << 20
+LONG = "a" * (MIB - 5_000)
+LARGE_REQUESTS = {
+    "by length": post("/v1/pieces", b"x" * MIB),
+    "in chunks": in_small_chunks(MIB).replace(b"echo", b"pieces"),
+    "by a query": post("/v1/pieces?a=b", b"x" * MIB),
+    "a trace id": post("/v1/pieces", b"", f"X-Vcap-Request-Id: {LONG}"),
+    "a head": post("/v1/pieces?a=b", b"", f"A: {LONG}"),
+    "not found": post("/v1/nope", b"x" * MIB),
+    "too large": post("/v1/pieces", b"x" * (8 * MIB + 1)),
+    "a stream": post("/v1/events.r1", b"x" * MIB),
+    "a stream by a query": post("/v1/events.r1?a=b", b"x" * MIB),
+}
+
+
+@pytest.mark.parametrize("request_bytes", [pytest.param(it, id=name) for name, it in LARGE_REQUESTS.items()])
+@pytest.mark.parametrize("fast_lane", [True, False], ids=["fast", "slow"])
+async def test_nothing_of_a_large_request_is_kept_once_it_is_answered(
+    world: World, fast_lane: bool, request_bytes: bytes
+) -> None:
+    """While its connection is idle or its stream quiet, without a garbage collection. One read from the socket may be kept."""
+    async with serving(world, fast_lane=fast_lane) as served:
+        await last_answer(served, post("/v1/pieces?a=b"))  # so that all is imported
+        wire = await served.connect()
+        with traced_bytes() as kept:
+            with suppress(trio.BrokenResourceError):  # refused before it had all come
+                await wire.send(request_bytes)
+            await wire.read_until(b"\r\n\r\n")
+            world.calls.clear()
+
+            await wait_until(lambda: kept() < MIB // 5, within_s=PATIENCE_S, what="the request is let go")

@@ -1,10 +1,13 @@
 """What a body of any size and content costs, and what of it is refused before protobuf gets to see it."""
 
+from types import TracebackType
+
 import pytest
 from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bbs.http.endpoints import Call
 from bbs.models import pb
 from bbs.models.errors import InvalidRequest
 from bbs.models.validation import violations
@@ -20,8 +23,10 @@ from bbs.routes.bodies import (
     must_not_be_too_large,
     must_not_have_too_many_fields,
 )
+from tests.memory import alive, without_collection
 from tests.records import desired_message
 from tests.routes.conftest import Server
+from tests.waiting import wait_until
 
 EGRESS_RULES = pb.DesiredLRP.DESCRIPTOR.fields_by_name["egress_rules"].number
 PORTS = pb.DesiredLRP.DESCRIPTOR.fields_by_name["ports"].number
@@ -210,3 +215,45 @@ def test_millions_of_destinations_are_named_up_to_a_bound() -> None:
 
 def desired_with(rule: pb.SecurityGroupRule) -> pb.DesireLRPRequest:
     return pb.DesireLRPRequest(desired_lrp=desired_message(egress_rules=[rule]))
+
+
+CLAIM = "/v1/actual_lrps/claim"
+GROUP = "/v1/actual_lrp_groups/get_by_process_guid_and_index"
+NOBODY = pb.ActualLRPInstanceKey(instance_guid="i", cell_id="c")
+REQUESTS: dict[str, tuple[str, bytes]] = {
+    "accepted": ("/v1/domains/upsert", pb.UpsertDomainRequest(domain="d").SerializeToString()),
+    "no message": (CLAIM, b"\xff"),
+    "a field of the wrong type": (CLAIM, frame(2, b"1")),
+    "invalid": (CLAIM, b""),
+    "too large, found by a thread": (CLAIM, bytes(SMALL_BYTES_MAX + 1)),
+    "nothing found": (
+        GROUP,
+        pb.ActualLRPGroupByProcessGuidAndIndexRequest(process_guid="none", index=1).SerializeToString(),
+    ),
+    "refused as a change": (
+        CLAIM,
+        pb.ClaimActualLRPRequest(
+            process_guid="none", index=1, actual_lrp_instance_key=NOBODY
+        ).SerializeToString(),
+    ),
+    "no stream": ("/v1/events/lrp_instances.r1", b"\xff"),
+}
+
+
+async def test_a_request_is_let_go_without_a_garbage_collection(server: Server) -> None:
+    """A refusal refers to the frames that it came through, and these have the body. If one of them had the refusal too, both would
+    stay until the next collection: megabytes for each request.
+    """
+    for path, body in REQUESTS.values():
+        await server.post(path, body)  # so that all is imported
+    with without_collection():
+        before = alive(Call, BaseException, TracebackType)
+        known = set(map(id, before))
+        replies = {name: await server.post(path, body) for name, (path, body) in REQUESTS.items()}
+
+        def is_let_go() -> bool:
+            return {id(each) for each in alive(Call, BaseException, TracebackType)} <= known
+
+        await wait_until(is_let_go, within_s=5, what="nothing is left of the requests")
+    assert {name for name, reply in replies.items() if reply.status == 500} == {"no stream"}
+    assert {name for name, reply in replies.items() if not reply.body} == {"accepted", "no stream"}
