@@ -32,6 +32,9 @@ COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 
 # What needs seconds.
 QUICK := -m 'not postgres and not mariadb and not slow'
 
+# The suite starts hundreds of servers: each would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup serve test test-packages test-fast test-interpreters check sim cluster cluster-packages format proto wheel lock audit perf clean
 
 help:  ## show this list
