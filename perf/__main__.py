@@ -17,6 +17,7 @@ from perf.figures import JSON
 from perf.interruption import heed_interruptions
 from perf.lists import measure_lists
 from perf.machine import facts
+from perf.mariadb import MariaDBFailed
 from perf.memory import measure_memory
 from perf.page import NoPlots, as_html, require_plots
 from perf.peers import PeersFailed
@@ -40,6 +41,7 @@ EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
 CANNOT_RUN: Final = (
     ServerFailed,
     PeersFailed,
+    MariaDBFailed,
     CellsFailed,
     NoAnswer,
     NoPlots,
@@ -98,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
             "A SERVER is one of these:\n"
             "  own FLAGS              ours, started for it, with flags of `bbs serve`: 'own --no-fast-lane'\n"
             "  own@DIRECTORY FLAGS    the same of another checkout\n"
+            "  mariadb FLAGS          ours on a MariaDB, started for it (Debian's mariadb-server)\n"
             "  https://HOST:PORT,…    any BBS, followed by what is known of it:\n"
             "      ca=F,cert=F,key=F    its authority, and our certificate (or --ca, --cert, --key for all)\n"
             "      locket=HOST:PORT     where cells are registered; without any, convergence takes the fleet for lost\n"
@@ -182,6 +185,8 @@ def _parser() -> argparse.ArgumentParser:
         inside.add_argument("--lrps", type=_positive_int, default=lrps, help=f"(default: {lrps:,})")
         if name == "lists":
             inside.add_argument("--idle-s", type=float, default=0.0, help="from the load to the first list")
+        if name == "takeover":
+            inside.add_argument("--mariadb", action="store_true", help="on MariaDB instead of Postgres")
     return parser
 
 
@@ -295,7 +300,7 @@ def _memory(options: argparse.Namespace) -> tuple[Result, int]:
 
 
 def _takeover(options: argparse.Namespace) -> tuple[Result, int]:
-    return measure_takeovers(lrps=options.lrps, say=_say), 0
+    return measure_takeovers(lrps=options.lrps, on_mariadb=options.mariadb, say=_say), 0
 
 
 def _soak(options: argparse.Namespace) -> tuple[Result, int]:

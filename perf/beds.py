@@ -18,42 +18,50 @@ from bbs.tls.contexts import TLSFiles
 from perf import observed
 from perf.cells import Cells
 from perf.load import Credentials, Target
+from perf.mariadb import DATABASE, MariaDB, fresh_mariadb
 from perf.peers import Peers, running_peers
 from perf.probe import Probe
 from perf.server import Server, fresh_home, spawned_server
 
 OWN: Final = "own"
+ON_MARIADB: Final = "mariadb"
 KNOWN_KEYS: Final = ("ca", "cert", "key", "locket", "debug", "pid", "peers")
 CLIENT_FILES: Final = {"ca": "ca.crt", "cert": "client.crt", "key": "client.key"}
 IDLE_LOOK_S: Final = 1.0
 IDLE_SHARE: Final = 0.05
 IDLE_MAX_S: Final = 120.0
 REPOSITORY: Final = Path(__file__).parent.parent
+POSTGRES_FACTS: Final = ("fsync", "synchronous_commit", "server_version")
+MARIADB_FACTS: Final = ("innodb_flush_log_at_trx_commit", "log_bin", "version")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSpec:
-    """``url`` is None for a server that we start, with ``flags``, from ``checkout`` if that is given."""
+    """``url`` is None for a server that we start, with ``flags``, from ``checkout`` if that is given. It has a Postgres below
+    it, unless it is ``on_mariadb``: then we start one beside it.
+    """
 
     url: str | None = None
+    on_mariadb: bool = False
     flags: tuple[str, ...] = ()
     checkout: Path | None = None
     known: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str, *, defaults: dict[str, str] | None = None) -> "ServerSpec":
-        """``own --no-fast-lane``, ``own@DIRECTORY FLAGS`` or ``https://host:port,ca=F,cert=F,key=F,locket=HOST:PORT,pid=N``.
+        """``own --no-fast-lane``, ``own@DIRECTORY FLAGS``, the same with ``mariadb``, or
+        ``https://host:port,ca=F,cert=F,key=F,locket=HOST:PORT,pid=N``.
 
         Raises:
           ValueError: it is neither.
         """
-        if text.partition(" ")[0].partition("@")[0] == OWN:
+        if text.partition(" ")[0].partition("@")[0] in (OWN, ON_MARIADB):
             name, *flags = shlex.split(text)
-            _, _, directory = name.partition("@")
+            kind, _, directory = name.partition("@")
             checkout = Path(directory).resolve() if directory else None
             if checkout is not None and not (checkout / "bbs").is_dir():
                 raise ValueError(f"no bbs in {checkout}")
-            return cls(flags=tuple(flags), checkout=checkout)
+            return cls(flags=tuple(flags), checkout=checkout, on_mariadb=kind == ON_MARIADB)
         url, *pairs = text.split(",")
         known = dict(defaults or {})
         for pair in pairs:
@@ -62,7 +70,7 @@ class ServerSpec:
                 raise ValueError(f"{pair}: none of {', '.join(f'{each}=…' for each in KNOWN_KEYS)}")
             known[key] = value
         if not url.startswith(("http://", "https://")):
-            raise ValueError(f"{text}: not `own`, `own@DIRECTORY`, or the URL of a BBS")
+            raise ValueError(f"{text}: not `own`, `own@DIRECTORY`, `mariadb`, or the URL of a BBS")
         if "pid" in known and not (known["pid"].isdecimal() and Path("/proc", known["pid"]).is_dir()):
             raise ValueError(f"pid={known['pid']}: there is no such process on this machine")
         return cls(url=url, known=known)
@@ -123,6 +131,10 @@ class Bed:
                 return
             before = now
 
+    def database_facts(self) -> dict[str, str]:
+        """What its database says of how it writes, by names for people; nothing of a server that is not ours."""
+        return self._restart[0].database_facts() if self._restart else {}
+
     def resident_mb(self) -> float:
         return self.probe.resident_bytes() / 1e6 if self.probe.pid is not None else math.nan
 
@@ -133,7 +145,12 @@ class Bed:
         self.credentials = Credentials(
             url=own.server.url, **{name: own.certs / f"{file}" for name, file in CLIENT_FILES.items()}
         )
-        self.probe = Probe(pid=own.server.pid, debug=own.debug, collections=own.collections)
+        self.probe = Probe(
+            pid=own.server.pid,
+            database_pid=None if own.mariadb is None else own.mariadb.pid,
+            debug=own.debug,
+            collections=own.collections,
+        )
 
 
 @contextmanager
@@ -142,7 +159,7 @@ def laid_bed(spec: ServerSpec, *, flags: tuple[str, ...] = (), plain_auctions: b
     ``plain_auctions`` that one calls its auctioneer without TLS.
 
     Raises:
-      ServerFailed, PeersFailed: ours does not start.
+      ServerFailed, PeersFailed, MariaDBFailed: ours does not start.
     """
     if spec.is_own:
         with _own(spec, flags, plain_auctions) as bed:
@@ -173,8 +190,15 @@ def _own(spec: ServerSpec, flags: tuple[str, ...], plain_auctions: bool) -> Iter
         home = stack.enter_context(fresh_home())
         certs = home / "certs"
         peers = stack.enter_context(running_peers(certs))
+        mariadb = None
+        if spec.on_mariadb:
+            mariadb = stack.enter_context(fresh_mariadb(home / "mariadb"))
+            flags = (*flags, "--database-url", mariadb.url_of(DATABASE))
         own = OwnServer(
-            spec=spec, flags=(*_auctioneer(peers, certs, plain=plain_auctions), *flags), home=home
+            spec=spec,
+            flags=(*_auctioneer(peers, certs, plain=plain_auctions), *flags),
+            home=home,
+            mariadb=mariadb,
         )
         stack.callback(own.stop)
         own.start()
@@ -205,10 +229,15 @@ def _auctioneer(peers: Peers, certs: Path, *, plain: bool) -> tuple[str, ...]:
 
 
 class OwnServer:
-    """``bbs serve`` as an operator would start it, log and limits at their defaults; only where it listens is ours."""
+    """``bbs serve`` as an operator would start it, log and limits at their defaults; only where it listens is ours. ``mariadb`` is
+    its database, if ``flags`` say so.
+    """
 
-    def __init__(self, *, spec: ServerSpec, flags: tuple[str, ...], home: Path) -> None:
+    def __init__(
+        self, *, spec: ServerSpec, flags: tuple[str, ...], home: Path, mariadb: MariaDB | None = None
+    ) -> None:
         self.server: Server | None = None
+        self.mariadb = mariadb
         self.certs = home / "certs"
         self.locket = f"127.0.0.1:{free_port()}"
         self.debug = f"127.0.0.1:{free_port()}"
@@ -237,6 +266,17 @@ class OwnServer:
         )
         self.server = spawned.running()
         return time.monotonic() - began_s
+
+    def database_facts(self) -> dict[str, str]:
+        if self.mariadb is not None:
+            return {
+                f"MariaDB {name}": value for name, value in self.mariadb.variables(*MARIADB_FACTS).items()
+            }
+        assert self.server is not None
+        return {
+            f"Postgres {name}": value
+            for name, value in self.server.database_settings(*POSTGRES_FACTS).items()
+        }
 
     def stop(self) -> None:
         self._running.close()

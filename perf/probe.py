@@ -1,4 +1,4 @@
-"""Reads what a figure is made of: CPU of server and Postgres from /proc, batches and loop lag from the metrics page, and the
+"""Reads what a figure is made of: CPU of server and database from /proc, batches and loop lag from the metrics page, and the
 collector's runs from the file that `perf.observed` keeps.
 """
 
@@ -31,9 +31,12 @@ class Meter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """Whatever is None can't be read, and is nan in the parts. ``pid`` is the server's, ``debug`` its debug port, as host:port."""
+    """Whatever is None can't be read, and is nan in the parts. ``pid`` is the server's, ``debug`` its debug port, as host:port;
+    ``database_pid`` is its database's, unless that is a Postgres below the server.
+    """
 
     pid: int | None = None
+    database_pid: int | None = None
     debug: str | None = None
     collections: Path | None = None
 
@@ -49,7 +52,7 @@ class Probe:
         later = self.metrics()
         meter.parts = Parts(
             server_s=math.nan if used is None else used.server_s,
-            postgres_s=math.nan if used is None else used.postgres_s,
+            database_s=math.nan if used is None else used.database_s,
             load_s=own_s,
             batch=mean_of(metrics, later, "bbs_batch_outcomes"),
             loop_lag_ms=1e3 * quantile_of(metrics, later, "bbs_event_loop_lag_seconds", 0.99),
@@ -57,7 +60,7 @@ class Probe:
         )
 
     def cpu(self) -> CPU | None:
-        return None if self.pid is None else cpu_of(self.pid)
+        return None if self.pid is None else cpu_of(self.pid, self.database_pid)
 
     def resident_bytes(self) -> float:
         return math.nan if self.pid is None else resident_bytes_of(self.pid)

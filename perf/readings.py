@@ -27,14 +27,14 @@ class Parts:
     """
 
     server_s: float = math.nan
-    postgres_s: float = math.nan
+    database_s: float = math.nan
     load_s: float = math.nan
     batch: float = math.nan
     loop_lag_ms: float = math.nan
     collection_ms: float = math.nan
 
 
-PART_NAMES: Final = ("server_s", "postgres_s", "load_s", "batch", "loop_lag_ms", "collection_ms")
+PART_NAMES: Final = ("server_s", "database_s", "load_s", "batch", "loop_lag_ms", "collection_ms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,12 +145,12 @@ def medians(rounds: Sequence[Reading]) -> dict[str, float]:
 
 
 def median_parts(rounds: Sequence[Reading]) -> dict[str, float]:
-    """CPU per unit of work in microseconds under ``server_us``, ``postgres_us`` and ``load_us``; the rest as in `Parts`."""
+    """CPU per unit of work in microseconds under ``server_us``, ``database_us`` and ``load_us``; the rest as in `Parts`."""
     found = {
         f"{name}_us": median_of(
             per_request_us(getattr(each.parts, f"{name}_s"), each.work) for each in rounds
         )
-        for name in ("server", "postgres", "load")
+        for name in ("server", "database", "load")
     }
     for name in PART_NAMES[3:]:
         found[name] = median_of(getattr(each.parts, name) for each in rounds)
@@ -202,7 +202,7 @@ def one_after_the_other(readings: Sequence[Reading]) -> Reading:
         },
         parts=Parts(
             server_s=sum(each.server_s for each in parts),
-            postgres_s=sum(each.postgres_s for each in parts),
+            database_s=sum(each.database_s for each in parts),
             load_s=sum(each.load_s for each in parts),
             batch=median_of(each.batch for each in parts),
             loop_lag_ms=max(each.loop_lag_ms for each in parts),

@@ -9,7 +9,7 @@ from perf.readings import HIGHER_IS_BETTER, Outcome, Reading, median_parts, medi
 
 PARTS: Final = {
     "server_us": ("server µs", 0),
-    "postgres_us": ("Postgres µs", 0),
+    "database_us": ("database µs", 0),
     "load_us": ("load µs", 0),
     "batch": ("batch", 1),
     "loop_lag_ms": ("loop lag p99 ≤ ms", 1),
@@ -23,7 +23,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "max ms": "the slowest answer",
     "MB": "size of the answer",
     "server µs": "processor time of the server per request (or delivery, instance, or LRP), in microseconds",
-    "Postgres µs": "the same of its Postgres",
+    "database µs": "the same of its database",
     "load µs": "the same of whoever sends the load",
     "batch": "decisions that one transaction carried, on average",
     "loop lag p99 ≤ ms": "of 100 times that the server's event loop was to wake up, 99 were at most that late",
@@ -38,7 +38,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "opening ms each": "how long it took to open a stream",
     "connections/s": "connections opened per second, one after the other",
     "kB each": "memory of the server for each of them",
-    "resident MB": "memory of the server's process, without Postgres",
+    "resident MB": "memory of the server's process, without its database",
     "kB/LRP": "the same per LRP (a DesiredLRP and its ActualLRP), less what the empty server had",
     "loading s": "of that the reading of the database, as the server says itself",
     "s": "seconds from the beginning to the end",

@@ -169,9 +169,7 @@ def _run_scenario(plan: Plan, scenario: Scenario, outcome: Outcome, progress: Pr
             bed = stack.enter_context(
                 laid_bed(spec, flags=scenario.flags, plain_auctions=scenario.plain_auctions)
             )
-            if bed.server is not None:
-                database = bed.server.database_settings("fsync", "synchronous_commit", "server_version")
-                outcome.facts.update({f"Postgres {key}": value for key, value in database.items()})
+            outcome.facts.update(bed.database_facts())
             with _failing(trials, outcome, scenario, name):
                 trials[name] = scenario.begin(bed, plan.sizes)
                 stack.callback(_close, trials[name], outcome, f"{scenario.name}, {name}")
@@ -248,4 +246,5 @@ def _described(spec: ServerSpec) -> str:
     if spec.url is not None:
         return spec.url
     where = "" if spec.checkout is None else f" of {spec.checkout.name}"
+    where += " on MariaDB" if spec.on_mariadb else ""
     return " ".join([f"our own{where}", *spec.flags])

@@ -42,16 +42,16 @@ class CPU:
     """User and system time, in seconds; in steps of a clock tick, which is 10 ms on most kernels."""
 
     server_s: float
-    postgres_s: float
+    database_s: float
 
     def __sub__(self, earlier: "CPU") -> "CPU":
-        return CPU(server_s=self.server_s - earlier.server_s, postgres_s=self.postgres_s - earlier.postgres_s)
+        return CPU(server_s=self.server_s - earlier.server_s, database_s=self.database_s - earlier.database_s)
 
     def __add__(self, other: "CPU") -> "CPU":
-        return CPU(server_s=self.server_s + other.server_s, postgres_s=self.postgres_s + other.postgres_s)
+        return CPU(server_s=self.server_s + other.server_s, database_s=self.database_s + other.database_s)
 
 
-NO_CPU: Final = CPU(server_s=0.0, postgres_s=0.0)
+NO_CPU: Final = CPU(server_s=0.0, database_s=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class Server:
     data_dir: Path
 
     def cpu(self) -> CPU:
-        """What server and Postgres have used since they started, dead backends included."""
+        """What server and the Postgres below it have used since they started, dead backends included."""
         return cpu_of(self.pid)
 
     def resident_bytes(self) -> int:
@@ -77,24 +77,30 @@ class Server:
         return asyncio.run(_show((self.data_dir / "postgres.socket").resolve(), names))
 
 
-def cpu_of(pid: int) -> CPU:
-    """What a server and the Postgres below it have used since they started, dead backends included.
+def cpu_of(pid: int, database_pid: int | None = None) -> CPU:
+    """What a server and its database have used since they started, dead backends included. The database is the process with
+    ``database_pid``, else the Postgres below the server.
 
     Raises:
       ServerFailed: there is no such process any more.
     """
-    parents = _parents()
-    postgres_s = 0.0
-    for descendant in _descendants(pid, parents):
-        # A postmaster's own children (backends, writers) come up here while they live, and in its
-        # waited-for time once they are dead.
-        fields = _stat(descendant)
-        if fields is not None and fields.command == "postgres":
-            postgres_s += fields.cpu_s + fields.dead_children_cpu_s
+    database_s = 0.0
+    if database_pid is not None:
+        database = _stat(database_pid)
+        if database is None:
+            raise ServerFailed("the database has ended")
+        database_s = database.cpu_s
+    else:
+        for descendant in _descendants(pid, _parents()):
+            # A postmaster's own children (backends, writers) come up here while they live, and in its
+            # waited-for time once they are dead.
+            fields = _stat(descendant)
+            if fields is not None and fields.command == "postgres":
+                database_s += fields.cpu_s + fields.dead_children_cpu_s
     own = _stat(pid)
     if own is None:
         raise ServerFailed("the server has ended")
-    return CPU(server_s=own.cpu_s, postgres_s=postgres_s)
+    return CPU(server_s=own.cpu_s, database_s=database_s)
 
 
 def tree_cpu_s(pid: int) -> float:

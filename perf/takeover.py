@@ -1,13 +1,15 @@
 """How long nobody answers while a standby takes over, cold (it has just started) and warm (it has read ahead).
 
 Measured from the moment at which it holds the lock to its first answer; a takeover by Locket adds what Locket's lock
-takes to change hands. Both servers share a Postgres of their own.
+takes to change hands. The servers share a Postgres or a MariaDB of their own. On MariaDB rows do not say when they were written,
+so no standby reads ahead, and each takeover is a cold one.
 """
 
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,6 +18,7 @@ from bbs.embedded_postgres import embedded_postgres_blocking
 from bbs.models import pb
 from perf.figures import JSON, number, table
 from perf.load import LoadGenerator, Target
+from perf.mariadb import DATABASE, fresh_mariadb
 from perf.server import ServerFailed, Spawned, fresh_home, spawned_server
 from perf.workloads import seed_lrp
 
@@ -28,6 +31,7 @@ POLL_S: Final = 0.02
 
 HOLDS_LOCK: Final = "acquired-writer-lock"
 HAS_READ: Final = "read-ahead"
+WAITS: Final = "waiting-for-writer-lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,23 +67,34 @@ class Takeovers:
         }
 
 
-def measure_takeovers(*, lrps: int, say: Callable[[str], None]) -> Takeovers:
-    """Seed a master with ``lrps`` ActualLRPs, let one standby take over warm, then another cold."""
-    with fresh_home() as home, embedded_postgres_blocking(home / "postgres") as postgres:
-        database = ("--database-url", postgres.dsn)
+def measure_takeovers(*, lrps: int, on_mariadb: bool, say: Callable[[str], None]) -> Takeovers:
+    """Seed a master with ``lrps`` ActualLRPs, let one standby take over that has waited, then another one that has just started."""
+    with fresh_home() as home, _database(home, on_mariadb=on_mariadb) as url:
+        database = ("--database-url", url)
         with spawned_server(home, *database, name="master") as master:
             target = master.running().target
             say(f"desiring {lrps:,} instances")
             _seed(target, lrps)
             with spawned_server(home, *database, "--log-level", "debug", name="warm") as standby:
                 say("waiting for the standby to read ahead")
-                _wait_for(standby, HAS_READ)
+                _wait_for(standby, WAITS if on_mariadb else HAS_READ)
                 master.process.terminate()
-                warm = _take_over(standby, "warm")
+                waited = _take_over(standby, "waiting" if on_mariadb else "warm")
         say("starting a cold one")
         with spawned_server(home, *database, "--log-level", "info", name="cold") as standby:
             cold = _take_over(standby, "cold")
-    return Takeovers(lrps=lrps, takeovers=(warm, cold))
+    return Takeovers(lrps=lrps, takeovers=(waited, cold))
+
+
+@contextmanager
+def _database(home: Path, *, on_mariadb: bool) -> Iterator[str]:
+    """The URL of one."""
+    if on_mariadb:
+        with fresh_mariadb(home / "mariadb") as mariadb:
+            yield mariadb.url_of(DATABASE)
+    else:
+        with embedded_postgres_blocking(home / "postgres") as postgres:
+            yield postgres.dsn
 
 
 def _seed(target: Target, lrps: int) -> None:

@@ -16,12 +16,12 @@ from bbs.embedded_postgres import EmbeddedPostgres, embedded_postgres_blocking
 from bbs.log import LagerSink, Level, Logger, root_logger
 from bbs.tls.contexts import client_context, server_context
 from bbs.tls.development import DevelopmentCerts, make_development_certs
+from perf.mariadb import NO_MARIADB, MariaDB, running_mariadb
+from perf.programs import program
 from tests.daemons import Surroundings, surroundings
 from tests.databases import SomeDatabase
-from tests.debian_packages import program
 from tests.fuzzing import choose_profile
 from tests.log_lines import Lines
-from tests.mariadb import NO_MARIADB, MariaDB, running_mariadb
 
 _database_numbers = count(1)
 

@@ -15,8 +15,8 @@ from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.codecs import CODECS
 from bbs.store.crypto import Keyring
 from bbs.store.database import Database, database_at
-from tests.debian_packages import program
-from tests.mariadb import NO_MARIADB, running_mariadb
+from perf.mariadb import NO_MARIADB, running_mariadb
+from perf.programs import program
 
 ON_BOTH: Final = pytest.mark.parametrize(
     "some_database", ["postgres", pytest.param("mariadb", marks=pytest.mark.mariadb)], indirect=True

@@ -5,21 +5,14 @@ it. Nothing is started by that. It then says which tests are skipped for want of
 """
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
+from perf.programs import program
+
 APT_MAX_S: Final = 300
-
-_SBIN: Final = "/usr/sbin"
-"""Where Debian puts servers; not everybody's PATH has it."""
-
-
-def program(name: str) -> str | None:
-    """The path of a program, or None if it is not installed."""
-    return shutil.which(name) or shutil.which(name, path=_SBIN)
 
 
 def faketime() -> Path | None:

@@ -16,8 +16,8 @@ from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import Seen
 from bbs.store.database import database_at
 from bbs.store.schema import SchemaError
+from perf.mariadb import MariaDB
 from tests.databases import SomeDatabase
-from tests.mariadb import MariaDB
 from tests.processes import running_bbs
 from tests.records import actual_lrp, desired_lrp, desired_message, task
 from tests.store.worlds import KEYRING, RECORDS

@@ -17,9 +17,9 @@ from bbs.store.backend import BackendUnavailable
 from bbs.store.database import Database, MySQLOptions, database_of
 from bbs.store.mysql.session import Session
 from bbs.tls.development import DevelopmentCerts, make_development_certs
+from perf.mariadb import MariaDB, running_mariadb
 from tests.daemons import Surroundings, daemon, free_port
 from tests.databases import SomeDatabase
-from tests.mariadb import MariaDB, running_mariadb
 from tests.processes import running_bbs
 from tests.records import desired_message
 from tests.test_daemon import upsert

@@ -66,7 +66,7 @@ class Passes(Grown):
             step=step,
             values={"pass ms": 1e3 * duration_s, "ping p99 ms": at.p99_ms, "ping max ms": at.max_ms},
             # No CPU: in the seconds between passes the pings and the metrics page use more of it than a pass.
-            parts=replace(meter.parts, server_s=math.nan, postgres_s=math.nan, load_s=math.nan),
+            parts=replace(meter.parts, server_s=math.nan, database_s=math.nan, load_s=math.nan),
             work=self._lrps,
         )
 

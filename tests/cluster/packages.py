@@ -7,7 +7,8 @@ Patroni's environment is made by `make cluster-packages`, from `locks/cluster.tx
 from pathlib import Path
 from typing import Final
 
-from tests.debian_packages import PROGRAMS, program
+from perf.programs import program
+from tests.debian_packages import PROGRAMS
 
 PATRONI: Final = Path(__file__).parents[2] / ".venv-cluster" / "bin" / "patroni"
 

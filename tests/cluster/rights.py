@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bbs.embedded_postgres.account import Account
-from tests.debian_packages import program
+from perf.programs import program
 
 
 def found(name: str) -> str:

@@ -29,7 +29,7 @@ from perf.workloads import field_of_state
 
 
 def claims(per_s: float, *, server_s: float = 0.1) -> Reading:
-    parts = Parts(server_s=server_s, postgres_s=0.01)
+    parts = Parts(server_s=server_s, database_s=0.01)
     values = {"req/s": per_s, "p50 ms": 1.0, "p99 ms": 1e3 / per_s, "max ms": 20.0}
     return Reading(step="claim", values=values, parts=parts, work=100)
 
@@ -207,6 +207,7 @@ def test_events_are_counted_however_they_are_cut(events: int, cuts: list[int]) -
     ("text", "expected"),
     [
         ("own", ServerSpec()),
+        ("mariadb --no-fast-lane", ServerSpec(flags=("--no-fast-lane",), on_mariadb=True)),
         (
             "own --no-fast-lane --batch-rows-max 1",
             ServerSpec(flags=("--no-fast-lane", "--batch-rows-max", "1")),

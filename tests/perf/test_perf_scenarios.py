@@ -13,6 +13,8 @@ from bbs.models import pb
 from perf.__main__ import main
 from perf.beds import Bed, ServerSpec, laid_bed
 from perf.load import LoadGenerator
+from perf.mariadb import NO_MARIADB
+from perf.programs import program
 from perf.progress import Lines
 from perf.readings import HIGHER_IS_BETTER, Reading
 from perf.rows import count_rows
@@ -94,6 +96,23 @@ def test_a_run_of_a_scenario_ends_well(name: str) -> None:
         expect_something([reading for by_server in steps.values() for reading in by_server["a"]])
     assert outcome.facts["Postgres fsync"] == "on"
     assert json.dumps(outcome.as_json(), allow_nan=False)
+
+
+@pytest.mark.mariadb
+def test_a_server_on_mariadb() -> None:
+    if program("mariadbd") is None:
+        pytest.skip(NO_MARIADB)
+    servers = {"a": ServerSpec.parse("mariadb")}
+    plan = Plan(servers=servers, scenarios=[SCENARIOS["tasks"]], sizes=sizes(), rounds=1)
+
+    outcome = run(plan, Lines(plan.steps()))
+
+    assert outcome.troubles == []
+    assert outcome.facts["MariaDB innodb_flush_log_at_trx_commit"] == "1"
+    (steps,) = outcome.readings.values()
+    on_mariadb = [reading for by_server in steps.values() for reading in by_server["a"]]
+    expect_something(on_mariadb)
+    assert sum(reading.parts.database_s for reading in on_mariadb) > 0
 
 
 def test_rows_that_are_written_are_those_that_requests_would_have_made() -> None:

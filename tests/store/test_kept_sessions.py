@@ -22,9 +22,9 @@ from bbs.store.backend import BackendUnavailable
 from bbs.store.dsn import parse_dsn
 from bbs.store.kept_sessions import OTHERS_MAX, SessionNotKept, session_must_be_kept
 from bbs.store.postgres import PostgresBackend
+from perf.programs import program
 from tests.cluster.rights import Rights, found
 from tests.daemons import Surroundings, daemon, free_port
-from tests.debian_packages import program
 from tests.store.worlds import KEYRING
 from tests.waiting import wait_until
 

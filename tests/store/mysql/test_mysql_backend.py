@@ -19,7 +19,7 @@ from bbs.store.mysql.dsn import parse_mysql_dsn
 from bbs.store.mysql.session import Session
 from bbs.store.mysql.statements import WRITER_TOKEN_ID
 from bbs.store.schema import SchemaError
-from tests.mariadb import MariaDB
+from perf.mariadb import MariaDB
 from tests.records import actual_lrp, desired_lrp, task
 from tests.store.worlds import KEYRING, RUNNING, MySQLWorld, load, write_until_done
 from tests.waiting import wait_until

@@ -1,27 +1,45 @@
-"""A MariaDB of the suite's own, in a directory of its own, on a Unix socket. Debian's mariadb-server brings it."""
+"""A MariaDB in a directory of its own, on a Unix socket: for the load harness, and for the tests. Debian's mariadb-server
+brings it.
+"""
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.debian_packages import program
-from tests.waiting import wait_until_blocking
+from perf.programs import program
 
 NO_MARIADB: Final = "MariaDB is not installed: make test-packages"
-"""Why a test is skipped."""
+"""What whoever needs it says, and leaves it."""
+
+DURABLE: Final = (
+    "--innodb-flush-log-at-trx-commit=1",
+    "--innodb-buffer-pool-size=512M",
+    "--innodb-log-file-size=512M",
+)
+"""How an operator would run it, for what is measured."""
+
+DATABASE: Final = "bbs"
+"""What `fresh_mariadb` makes."""
 
 START_S: Final = 120.0
 STOP_S: Final = 60.0
+POLL_S: Final = 0.02
+
+
+class MariaDBFailed(Exception):
+    """It is not installed, or does not start; the text holds what it printed."""
 
 
 class MariaDB:
     """A server that runs. ``socket`` is where it listens."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, pid: int = 0) -> None:
         self.socket = directory / "socket"
+        self.pid = pid
 
     def dsn_of(self, database: str) -> str:
         """In upstream's form."""
@@ -40,16 +58,25 @@ class MariaDB:
             check=True, capture_output=True, text=True, timeout=60,
         ).stdout  # fmt: skip
 
+    def variables(self, *names: str) -> dict[str, str]:
+        """Some of its settings."""
+        wanted = ", ".join(f"'{name}'" for name in names)
+        lines = self.execute(f"SHOW GLOBAL VARIABLES WHERE variable_name IN ({wanted})").splitlines()
+        return dict(line.split("\t", 1) for line in lines)
+
 
 @contextmanager
 def running_mariadb(directory: Path, *options: str, port: int | None = None) -> Iterator[MariaDB]:
     """Make the data below ``directory``, if there are none, and run a server on them, with a ``port`` on 127.0.0.1 too.
 
-    It does not sync, unless ``options``, which are for the server, say so: no test cuts the power.
+    It does not sync, unless ``options``, which are for the server, say so (`DURABLE`): no test cuts the power.
+
+    Raises:
+      MariaDBFailed: there is none, or it does not start.
     """
     server, install = program("mariadbd"), program("mariadb-install-db")
-    assert server is not None
-    assert install is not None
+    if server is None or install is None:
+        raise MariaDBFailed(NO_MARIADB)
     data = directory / "data"
     # It refuses to be root's unless told so in these words.
     identity = ["--user=root"] if os.geteuid() == 0 else []
@@ -59,23 +86,23 @@ def running_mariadb(directory: Path, *options: str, port: int | None = None) -> 
              "--skip-test-db", "--skip-name-resolve", *identity],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=START_S, check=False,
         )  # fmt: skip
-        assert made.returncode == 0, made.stdout + made.stderr
-    maria = MariaDB(directory)
+        if made.returncode:
+            raise MariaDBFailed(made.stdout + made.stderr)
     listening = ["--skip-networking"] if port is None else ["--bind-address=127.0.0.1", f"--port={port}"]
     with open(directory / "log", "ab") as log:
         process = subprocess.Popen(
-            [server, "--no-defaults", f"--datadir={data}", f"--socket={maria.socket}", *listening,
+            [server, "--no-defaults", f"--datadir={data}", f"--socket={directory / 'socket'}", *listening,
              f"--pid-file={directory / 'pid'}", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M",
              "--innodb-log-file-size=64M", "--performance-schema=OFF", *identity, *options],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
+    maria = MariaDB(directory, process.pid)
     try:
-        wait_until_blocking(
-            lambda: maria.socket.exists() or process.poll() is not None,
-            within_s=START_S,
-            what="MariaDB listens",
-        )
-        assert process.poll() is None, (directory / "log").read_text()[-2000:]
+        give_up_s = time.monotonic() + START_S
+        while not maria.socket.exists():
+            if process.poll() is not None or time.monotonic() > give_up_s:
+                raise MariaDBFailed((directory / "log").read_text()[-2000:])
+            time.sleep(POLL_S)
         yield maria
     finally:
         process.terminate()
@@ -84,3 +111,16 @@ def running_mariadb(directory: Path, *options: str, port: int | None = None) -> 
         finally:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def fresh_mariadb(directory: Path) -> Iterator[MariaDB]:
+    """One that is `DURABLE`, with an empty `DATABASE`.
+
+    Raises:
+      MariaDBFailed: there is none, or it does not start.
+    """
+    directory.mkdir()
+    with running_mariadb(directory, *DURABLE) as server:
+        server.execute(f"CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin")
+        yield server
