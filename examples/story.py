@@ -82,8 +82,9 @@ class Server:
                 raise StoryFailed(f"the server ended with exit code {code}")
 
 
-async def start_server(directory: Path, certs: DevelopmentCerts) -> Server:
+async def start_server(directory: Path, certs: DevelopmentCerts, database_url: str | None) -> Server:
     """Start ``bbs serve`` on a free port and wait until it answers."""
+    database = [] if database_url is None else ["--database-url", database_url]
     process = await trio.lowlevel.open_process(
         [
             *(
@@ -100,6 +101,7 @@ async def start_server(directory: Path, certs: DevelopmentCerts) -> Server:
             ),
             *("--data-dir", str(directory / "data"), "--ca-file", str(certs.ca_cert)),
             *("--cert-file", str(certs.server_cert), "--key-file", str(certs.server_key)),
+            *database,
         ],
         stdout=subprocess.PIPE,
     )
@@ -221,20 +223,20 @@ async def check(client: BBSClient, ledger: Ledger) -> None:
             raise StoryFailed(f"{process_guid} was told as version {tags[-1]}, which was not durable")
 
 
-async def tell(directory: Path) -> Ledger:
-    """The story, in ``directory``.
+async def tell(directory: Path, database_url: str | None = None) -> Ledger:
+    """The story, in ``directory``: on an empty database, or on a Postgres that the server brings.
 
     Raises:
       StoryFailed: a promise was broken.
     """
     certs = make_development_certs(directory / "certs")
     ledger = Ledger()
-    server = await start_server(directory, certs)
+    server = await start_server(directory, certs, database_url)
     try:
         await live_and_die(server, certs, ledger)
     finally:
         await server.kill()
-    server = await start_server(directory, certs)
+    server = await start_server(directory, certs, database_url)
     try:
         async with client_of(server, certs) as client:
             await check(client, ledger)

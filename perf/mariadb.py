@@ -41,13 +41,13 @@ class MariaDB:
         self.socket = directory / "socket"
         self.pid = pid
 
-    def dsn_of(self, database: str) -> str:
+    def dsn_of(self, database: str, user: str = "root") -> str:
         """In upstream's form."""
-        return f"root@unix({self.socket})/{database}"
+        return f"{user}@unix({self.socket})/{database}"
 
-    def url_of(self, database: str) -> str:
+    def url_of(self, database: str, user: str = "root") -> str:
         """For ``bbs serve --database-url``."""
-        return f"mysql://root@/{database}?socket={self.socket}"
+        return f"mysql://{user}@/{database}?socket={self.socket}"
 
     def execute(self, statement: str, database: str = "") -> str:
         """Have the client run it; what it prints."""

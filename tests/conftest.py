@@ -1,15 +1,13 @@
 """Fixtures for the whole suite: a Postgres of our own, and a fresh database in it for a test."""
 
-import asyncio
 import random
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import asyncpg
 import pytest
 
 from bbs.embedded_postgres import EmbeddedPostgres, embedded_postgres_blocking
@@ -19,7 +17,7 @@ from bbs.tls.development import DevelopmentCerts, make_development_certs
 from perf.mariadb import NO_MARIADB, MariaDB, running_mariadb
 from perf.programs import program
 from tests.daemons import Surroundings, surroundings
-from tests.databases import SomeDatabase
+from tests.databases import KINDS, SomeDatabase, execute_on_postgres, new_on_mariadb, on_postgres
 from tests.fuzzing import choose_profile
 from tests.log_lines import Lines
 
@@ -28,6 +26,12 @@ _database_numbers = count(1)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("bbs")
+    group.addoption(
+        "--database",
+        choices=KINDS,
+        default="postgres",
+        help="for tests that hold on both and by default run on one: see tests/databases.py",
+    )
     group.addoption("--kill-rounds", type=int, default=20, help="how often the server is killed under writes")
     group.addoption(
         "--cut-every",
@@ -114,12 +118,17 @@ def kill_seed(request: pytest.FixtureRequest) -> int:
     return seed
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if isinstance(item, pytest.Function) and "postgres_server" in item.fixturenames:
+        if not isinstance(item, pytest.Function):
+            continue
+        if "postgres_server" in item.fixturenames:
             item.add_marker(pytest.mark.postgres)
-        if isinstance(item, pytest.Function) and "mariadb_server" in item.fixturenames:
+        if "mariadb_server" in item.fixturenames:
             item.add_marker(pytest.mark.mariadb)
+        if "some_database" in item.fixturenames:
+            parameters = item.callspec.params if hasattr(item, "callspec") else {}
+            item.add_marker(str(parameters.get("some_database", config.getoption("--database"))))
 
 
 @pytest.fixture(scope="session")
@@ -137,27 +146,27 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
 
 
 @contextmanager
-def _fresh_database(server: EmbeddedPostgres) -> Iterator[str]:
+def _fresh_database(server: EmbeddedPostgres) -> Iterator[SomeDatabase]:
     name = f"test_{next(_database_numbers)}"
-    asyncio.run(_execute(server.dsn, f'CREATE DATABASE "{name}" TEMPLATE template0'))
+    execute_on_postgres(server.dsn, f'CREATE DATABASE "{name}" TEMPLATE template0')
     try:
-        yield server.dsn_of(name)
+        yield on_postgres(server, name)
     finally:
-        asyncio.run(_execute(server.dsn, f'DROP DATABASE "{name}" WITH (FORCE)'))
+        execute_on_postgres(server.dsn, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
 def database_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
     """The URL of an empty database of the test's own, which is dropped whoever is still connected."""
-    with _fresh_database(postgres_server) as url:
-        yield url
+    with _fresh_database(postgres_server) as database:
+        yield database.url
 
 
 @pytest.fixture
 def database_urls(postgres_server: EmbeddedPostgres) -> Iterator[list[str]]:
     """Eight such databases, for a test that mostly waits and does so in all of them at once."""
     with ExitStack() as stack:
-        yield [stack.enter_context(_fresh_database(postgres_server)) for _ in range(8)]
+        yield [stack.enter_context(_fresh_database(postgres_server)).url for _ in range(8)]
 
 
 @pytest.fixture(scope="session")
@@ -171,13 +180,13 @@ def mariadb_server() -> Iterator[MariaDB]:
 
 @pytest.fixture
 def mysql_dsn(mariadb_server: MariaDB) -> Iterator[str]:
-    """The connection string of an empty database of the test's own."""
-    name = f"test_{next(_database_numbers)}"
-    mariadb_server.execute(f"CREATE DATABASE {name}")
-    try:
-        yield mariadb_server.dsn_of(name)
-    finally:
-        mariadb_server.execute(f"DROP DATABASE {name}")
+    """The connection string of an empty database of the test's own, for the administrator."""
+    with _fresh_mysql_database(mariadb_server) as database:
+        yield mariadb_server.dsn_of(database.name)
+
+
+def _fresh_mysql_database(server: MariaDB) -> AbstractContextManager[SomeDatabase]:
+    return new_on_mariadb(server, f"test_{next(_database_numbers)}")
 
 
 @pytest.fixture
@@ -206,14 +215,16 @@ def client_tls(certs: DevelopmentCerts) -> ssl.SSLContext:
 
 
 @pytest.fixture
-def some_database(request: pytest.FixtureRequest) -> SomeDatabase:
-    """An empty database: Postgres, unless the test is marked `tests.databases.ON_BOTH`."""
-    if getattr(request, "param", "postgres") == "postgres":
-        url: str = request.getfixturevalue("database_url")
-        return SomeDatabase("postgres", url, url)
-    dsn: str = request.getfixturevalue("mysql_dsn")
-    server: MariaDB = request.getfixturevalue("mariadb_server")
-    return SomeDatabase("mysql", dsn, server.url_of(dsn.rpartition("/")[2]))
+def some_database(request: pytest.FixtureRequest) -> Iterator[SomeDatabase]:
+    """An empty database, of the kind that the test's mark or ``--database`` says."""
+    if getattr(request, "param", request.config.getoption("--database")) == "postgres":
+        fresh: AbstractContextManager[SomeDatabase] = _fresh_database(
+            request.getfixturevalue("postgres_server")
+        )
+    else:
+        fresh = _fresh_mysql_database(request.getfixturevalue("mariadb_server"))
+    with fresh as database:
+        yield database
 
 
 @pytest.fixture
@@ -221,11 +232,3 @@ async def around(tmp_path: Path, some_database: SomeDatabase) -> AsyncIterator[S
     """What daemons need around them: certificates, a Locket, an auctioneer, an empty database."""
     async with surroundings(tmp_path, some_database) as around:
         yield around
-
-
-async def _execute(dsn: str, statement: str) -> None:
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()

@@ -23,6 +23,9 @@ from tests.peers.peer_server import peer_server
 
 WAIT_MAX_S = 60.0
 
+ANOTHER_IS_WRITER = r"another process (was|has become) the writer"
+"""What a master says that finds another one in the database. Which of the two depends on who has ended its session."""
+
 
 def free_port() -> int:
     """A port that nobody listens on, and that nobody else is given before this process has used it.
@@ -50,13 +53,12 @@ _ports = _own_ports()
 
 
 @dataclass
-class Surroundings:
-    """What daemons share. ``locket`` is the Locket's process; the auctioneer takes what it is given."""
+class Neighbours:
+    """Where daemons find the others, and what they show them."""
 
     tmp_path: Path
     certs: DevelopmentCerts
     database: SomeDatabase
-    locket: trio.Process
     locket_address: str
     auctioneer_address: str
 
@@ -109,6 +111,13 @@ class Surroundings:
 
 
 CERT_NAMES = ("ca", "server", "server_key", "client", "client_key")
+
+
+@dataclass
+class Surroundings(Neighbours):
+    """Neighbours that are a test's own. ``locket`` is the Locket's process; the auctioneer takes what it is given."""
+
+    locket: trio.Process
 
 
 @dataclass
@@ -224,18 +233,19 @@ async def surroundings(tmp_path: Path, database: SomeDatabase) -> AsyncIterator[
     certs = make_development_certs(tmp_path / "certs")
     process, address = await start_locket(certs)
     async with peer_server() as auctioneer:
-        around = Surroundings(tmp_path, certs, database, process, address, auctioneer.address)
+        around = Surroundings(tmp_path, certs, database, address, auctioneer.address, process)
         try:
             yield around
         finally:
             await end(around.locket)
 
 
+def locket_command(certs: DevelopmentCerts, address: str = "127.0.0.1:0") -> list[str]:
+    return [sys.executable, "-m", "tests.locket_server", *map(str, certs.paths()[:3]), address]
+
+
 async def start_locket(certs: DevelopmentCerts, address: str = "127.0.0.1:0") -> tuple[trio.Process, str]:
-    process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "tests.locket_server", *map(str, certs.paths()[:3]), address],
-        stdout=subprocess.PIPE,
-    )
+    process = await trio.lowlevel.open_process(locket_command(certs, address), stdout=subprocess.PIPE)
     assert process.stdout is not None
     line = b""
     with trio.fail_after(WAIT_MAX_S):
@@ -248,7 +258,7 @@ async def start_locket(certs: DevelopmentCerts, address: str = "127.0.0.1:0") ->
 
 @asynccontextmanager
 async def daemon(
-    around: Surroundings,
+    around: Neighbours,
     config: dict[str, Any],
     *,
     program: Sequence[str] = ("-m", "bbs"),

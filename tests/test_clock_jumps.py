@@ -26,7 +26,7 @@ from tests.masters.locket import ObedientLocket
 from tests.records import desired_message, task_definition
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 HOUR_S = 3600
 CELL = "cell"

@@ -5,10 +5,9 @@ import trio
 
 from tests.daemons import Surroundings, daemon
 from tests.records import desired_message
-from tests.test_processes import in_database
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 async def test_a_row_that_was_started_by_hand_is_seen_and_told(around: Surroundings) -> None:
@@ -17,9 +16,8 @@ async def test_a_row_that_was_started_by_hand_is_seen_and_told(around: Surroundi
         await bbs.logs("started")
         await client.desire_lrp(desired_message("p"))
         async with await client.subscribe_to_instance_events() as events:
-            await in_database(
-                around.database_url,
-                "UPDATE actual_lrps SET state = 'RUNNING', instance_guid = 'i', cell_id = 'c'",
+            await around.database.execute(
+                "UPDATE actual_lrps SET state = 'RUNNING', instance_guid = 'i', cell_id = 'c'"
             )
             with trio.fail_after(20):
                 async for event in events:
@@ -51,7 +49,7 @@ async def test_convergence_acts_on_what_was_changed_by_hand(
             desired_message("p").domain, ttl_s=0
         )  # fresh, so that extra instances may go
 
-        await in_database(around.database_url, statement)
+        await around.database.execute(statement)
         with trio.fail_after(20):
             await bbs.logs("database-audit.memory-differed-from-database")
 

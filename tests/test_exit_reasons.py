@@ -6,7 +6,10 @@ The table is the spec's, row by row, with what this server adds to it. What must
 
 import signal
 import socket
+import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +18,30 @@ import trustme
 
 from bbs.client import TransportError
 from bbs.models.errors import BBSError
-from tests.daemons import Surroundings, daemon, end
+from bbs.tls.development import DevelopmentCerts
+from tests.daemons import Neighbours, Surroundings, daemon, end, locket_command
+from tests.databases import ON_BOTH, SomeDatabase
 from tests.test_daemon import assert_order, upsert
-from tests.test_processes import in_database
 
-pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def locket_address(certs: DevelopmentCerts) -> Iterator[str]:
+    """Of a Locket for daemons that end before they ask it for anything."""
+    with subprocess.Popen(locket_command(certs), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def neighbours(
+    tmp_path: Path, certs: DevelopmentCerts, some_database: SomeDatabase, locket_address: str
+) -> Neighbours:
+    return Neighbours(tmp_path, certs, some_database, locket_address, "http://127.0.0.1:1")
 
 
 def changed(**changes: Any) -> dict[str, Any]:
@@ -41,8 +63,8 @@ PHASE_A = [
     (5, "long key label", changed(encryption_keys={"x" * 128: "p", "label": "k"}), 2, "cannot-setup-encryption"),
     (6, "no database", changed(database_driver=""), 2, "no-database-configured"),
     (6, "unknown driver", changed(database_driver="oracle"), 2, "invalid-driver-name"),
-    (6, "bad connection string", changed(database_connection_string="postgres://:x:y/"), 2, "invalid-db-connection-string"),
-    (7, "no Postgres there", changed(database_connection_string="postgres://u:secret@127.0.0.1:1/d"), 2, "sql-failed-to-connect"),
+    (6, "bad connection string", changed(database_driver="postgres", database_connection_string="postgres://:x:y/"), 2, "invalid-db-connection-string"),
+    (7, "no Postgres there", changed(database_driver="postgres", database_connection_string="postgres://u:secret@127.0.0.1:1/d"), 2, "sql-failed-to-connect"),
     (9, "the reps' TLS", changed(rep_ca_cert="x", rep_client_cert="y", rep_client_key="z"), 2, "new-rep-client-factory-failed"),
     (10, "no auctioneer", changed(auctioneer_address=""), 2, "auctioneer-address-validation-failed"),
     (10, "half the auctioneer's TLS", changed(auctioneer_ca_cert="x", auctioneer_client_key="y"), 2, "failed-to-construct-auctioneer-client"),
@@ -61,15 +83,15 @@ PHASE_A = [
     [pytest.param(*case[2:], id=f"step {case[0]}: {case[1]}") for case in PHASE_A],
 )
 async def test_a_start_that_fails_says_why(
-    around: Surroundings, changes: dict[str, Any], exit_code: int, message: str
+    neighbours: Neighbours, changes: dict[str, Any], exit_code: int, message: str
 ) -> None:
     if EXPIRED in changes.values():
-        expired = str(around.tmp_path / EXPIRED)
+        expired = str(neighbours.tmp_path / EXPIRED)
         ended = datetime.now(UTC) - timedelta(days=1)
         pair = trustme.CA().issue_cert("bbs", not_before=ended - timedelta(days=1), not_after=ended)
         pair.private_key_and_cert_chain_pem.write_to_path(expired)
         changes = dict.fromkeys(changes, expired)
-    async with daemon(around, {**around.config("a"), **changes}) as bbs:
+    async with daemon(neighbours, {**neighbours.config("a"), **changes}) as bbs:
         assert await bbs.exit_code() == exit_code
 
     assert bbs.messages()[-1] == message
@@ -93,31 +115,37 @@ async def test_a_start_that_fails_says_why(
     ],
 )
 async def test_a_start_that_cannot_even_log_panics(
-    around: Surroundings, changes: dict[str, Any], text: str
+    neighbours: Neighbours, changes: dict[str, Any], text: str
 ) -> None:
-    async with daemon(around, {**around.config("a"), **changes}) as bbs:
+    async with daemon(neighbours, {**neighbours.config("a"), **changes}) as bbs:
         assert await bbs.exit_code() == 2
 
     assert text in "\n".join(bbs.other)
     assert "started" not in bbs.messages()
 
 
+@ON_BOTH
 async def test_step_8_a_database_in_which_no_table_may_be_made(around: Surroundings) -> None:
-    await in_database(around.database_url, "DROP ROLE IF EXISTS reader")
-    await in_database(around.database_url, "CREATE ROLE reader LOGIN")
-    url = around.database_url.replace("postgres@/", "reader@/", 1)
-    async with daemon(around, around.config("a", database_connection_string=url)) as bbs:
+    database = around.database
+    string = database.connection_string
+    if database.on_postgres:
+        await database.execute("DROP ROLE IF EXISTS reader")
+        await database.execute("CREATE ROLE reader LOGIN")
+        string = string.replace("postgres@/", "reader@/", 1)
+    else:
+        database.administer(f"REVOKE CREATE ON {database.name}.* FROM {database.name}@localhost")
+    async with daemon(around, around.config("a", database_connection_string=string)) as bbs:
         assert await bbs.exit_code() == 2
 
     assert bbs.messages()[-1] == "sql-failed-create-configurations-table"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_during_phase_a_just_ends_it(around: Surroundings, number: signal.Signals) -> None:
+async def test_a_signal_during_phase_a_just_ends_it(neighbours: Neighbours, number: signal.Signals) -> None:
     """A Locket that accepts connections and says nothing holds the start at step 13."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        async with daemon(around, around.config("a", locket_address=address)) as bbs:
+        async with daemon(neighbours, neighbours.config("a", locket_address=address)) as bbs:
             await bbs.logs("starting")
             with trio.fail_after(30):
                 connection, _ = await trio.to_thread.run_sync(silent.accept, abandon_on_cancel=True)
@@ -147,13 +175,13 @@ async def test_an_address_in_use(around: Surroundings, key: str) -> None:
     assert bbs.other == []
 
 
+@ON_BOTH
 async def test_a_newer_database(around: Surroundings) -> None:
-    await in_database(
-        around.database_url, "CREATE TABLE configurations (id varchar(255) PRIMARY KEY, value varchar(255))"
+    await around.database.execute(
+        "CREATE TABLE configurations (id varchar(255) PRIMARY KEY, value varchar(255))"
     )
-    await in_database(
-        around.database_url,
-        """INSERT INTO configurations VALUES ('version', '{"CurrentVersion":1772581988}')""",
+    await around.database.execute(
+        """INSERT INTO configurations VALUES ('version', '{"CurrentVersion":1772581988}')"""
     )
     async with daemon(around, around.config("a")) as bbs:
         assert await bbs.exit_code() == 1
@@ -164,14 +192,18 @@ async def test_a_newer_database(around: Surroundings) -> None:
     assert_order(bbs.messages(), "migration-manager.migration-failed", "started", "exited-with-failure")
 
 
+@ON_BOTH
 async def test_a_migration_that_the_database_refuses(around: Surroundings) -> None:
-    await in_database(around.database_url, "CREATE TABLE domains (something integer)")
-    await in_database(around.database_url, "CREATE VIEW tasks AS SELECT * FROM domains")
+    await around.database.execute("CREATE TABLE domains (something integer)")
+    await around.database.execute("CREATE VIEW tasks AS SELECT * FROM domains")
     async with daemon(around, around.config("a")) as bbs:
         assert await bbs.exit_code() == 1
 
     assert "migration-manager exited with error: " in bbs.data_of("exited-with-failure")["error"]
-    assert "SQLSTATE" in bbs.data_of("exited-with-failure")["error"]
+    driver_words = (
+        "SQLSTATE" if around.database.on_postgres else "Error 1050 (42S01): Table 'tasks' already exists"
+    )
+    assert driver_words in bbs.data_of("exited-with-failure")["error"]
     assert bbs.other == []
 
 
@@ -190,21 +222,22 @@ async def test_an_encryption_key_that_is_missing(around: Surroundings) -> None:
     assert "encryptor exited with error: Existing encryption key version (old) is not among" in error
 
 
+@ON_BOTH
 async def test_the_new_keys_label_that_cannot_be_stored(around: Surroundings) -> None:
     async with daemon(
         around, around.config("a", encryption_keys={"old": "1"}, active_key_label="old")
     ) as bbs:
         await bbs.logs("started")
         assert await bbs.stop() == 0
-    await in_database(
-        around.database_url,
-        "ALTER TABLE configurations ADD CHECK (id <> 'encryption_key_label' OR value = 'old')",
+    await around.database.execute(
+        "ALTER TABLE configurations ADD CHECK (id <> 'encryption_key_label' OR value = 'old')"
     )
     both = {"old": "1", "new": "2"}
     async with daemon(around, around.config("a", encryption_keys=both, active_key_label="new")) as bbs:
         assert await bbs.exit_code() == 1
 
-    assert "encryptor exited with error: ERROR: new row" in bbs.data_of("exited-with-failure")["error"]
+    driver_words = "ERROR: new row" if around.database.on_postgres else "Error 4025 (23000): CONSTRAINT"
+    assert f"encryptor exited with error: {driver_words}" in bbs.data_of("exited-with-failure")["error"]
 
 
 async def test_the_lock_is_lost(around: Surroundings) -> None:
@@ -220,6 +253,7 @@ async def test_the_lock_is_lost(around: Surroundings) -> None:
         assert "\nserver exited with nil\n" in error
 
 
+@ON_BOTH
 async def test_a_database_that_is_ill_if_it_is_to_be_watched(around: Surroundings) -> None:
     config = around.config(
         "a", enable_db_health_check=True, health_check_interval="100ms", health_check_failure_threshold=2
@@ -227,7 +261,7 @@ async def test_a_database_that_is_ill_if_it_is_to_be_watched(around: Surrounding
     async with daemon(around, config) as bbs:
         await bbs.logs("started")
         await bbs.logs("db-health-check-runner.health-check-succeeded")
-        await in_database(around.database_url, "DROP TABLE bbs_health_check")
+        await around.database.execute("DROP TABLE bbs_health_check")
 
         assert await bbs.exit_code() == 1
         assert (
@@ -263,7 +297,7 @@ async def test_a_signal_to_a_standby(around: Surroundings) -> None:
 async def test_a_table_that_is_gone(around: Surroundings) -> None:
     async with daemon(around, around.config("a")) as bbs:
         await bbs.logs("started")
-        await in_database(around.database_url, "DROP TABLE domains")
+        await around.database.execute("DROP TABLE domains")
         with pytest.raises((BBSError, TransportError), match="Unrecoverable"):
             await upsert(bbs, "d")
 

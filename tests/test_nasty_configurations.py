@@ -9,7 +9,7 @@ from bbs.config import checks
 from tests.daemons import Daemon, daemon, surroundings
 from tests.databases import SomeDatabase
 
-pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 HUGE = "9223372036854775807ns"
 INT_MAX, INT_MIN = (1 << 63) - 1, -(1 << 63)

@@ -3,37 +3,35 @@
 Locket says nothing of who had the lock in between, so only the database can tell whether memory is old.
 """
 
+import re
 import signal
 
 import pytest
 
 from bbs.client import TransportError
-from bbs.embedded_postgres import EmbeddedPostgres
-from bbs.embedded_postgres.postmaster import SUPERUSER
 from bbs.models.errors import BBSError
-from tests.daemons import WAIT_MAX_S, Surroundings, daemon
+from tests.daemons import ANOTHER_IS_WRITER, WAIT_MAX_S, Surroundings, daemon
+from tests.databases import ON_BOTH
 from tests.masters.locket import ObedientLocket
 from tests.store.tcp_proxy import Line, tcp_proxy
 from tests.test_daemon import upsert
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 PATIENT = {"lock_ttl": "5s", "lock_retry_interval": "2s"}
 """A renewal has as long as its interval: on a busy machine a short one would be the end of who is to sleep."""
 
 
-async def test_no_read_is_answered_before_the_database_was_asked(
-    around: Surroundings, postgres_server: EmbeddedPostgres
-) -> None:
+@ON_BOTH
+async def test_no_read_is_answered_before_the_database_was_asked(around: Surroundings) -> None:
     """Its session was ended meanwhile, but the line is dead, so it can't know; and Locket has nothing against its renewal."""
     line = Line()
     locket = ObedientLocket(around.tls())
-    async with tcp_proxy(postgres_server, line) as port, locket.served():
+    async with tcp_proxy(around.database.socket, line) as port, locket.served():
         around.locket_address = locket.address
-        database = around.database_url.partition("@/")[2].partition("?")[0]
-        url = f"postgresql://{SUPERUSER}@127.0.0.1:{port}/{database}"
-        config = around.config("sleeper", database_connection_string=url, **PATIENT)
+        string = around.database.over_tcp(port).connection_string
+        config = around.config("sleeper", database_connection_string=string, **PATIENT)
         async with daemon(around, config) as sleeper, sleeper.client() as client:
             await sleeper.logs("started")
             await client.upsert_domain("before", ttl_s=0)
@@ -56,7 +54,7 @@ async def test_no_read_is_answered_before_the_database_was_asked(
 
             line.mend()
             assert await sleeper.exit_code() == 1
-        assert "another process was the writer" in sleeper.data_of("exited-with-failure")["error"]
+        assert re.search(ANOTHER_IS_WRITER, sleeper.data_of("exited-with-failure")["error"])
 
 
 async def test_a_sleeper_whom_nobody_succeeded_goes_on(around: Surroundings) -> None:

@@ -14,6 +14,7 @@ import trio
 
 from bbs.client import TransportError
 from tests.daemons import WAIT_MAX_S, Daemon, Surroundings, daemon, free_port
+from tests.databases import ON_BOTH, SomeDatabase
 from tests.http.serving import Wire, post
 from tests.listening import is_all_read
 from tests.processes import running_bbs
@@ -21,7 +22,7 @@ from tests.records import desired_message
 from tests.test_daemon import domains, upsert
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 SOON_S = 4.0
 """A stop that waits for nobody takes a fraction of it; one that waits for a client takes 5 s or more."""
@@ -157,6 +158,7 @@ async def test_a_slow_reader_gets_its_answer_while_another_process_is_master(
             assert await first.exit_code() == 0
 
 
+@ON_BOTH
 async def test_a_write_in_flight_is_durable_and_answered_before_the_lock_is_free(
     around: Surroundings,
 ) -> None:
@@ -194,10 +196,10 @@ async def test_a_write_in_flight_is_durable_and_answered_before_the_lock_is_free
 
 @pytest.mark.parametrize("lane", ["fast", "slow"])
 async def test_bbs_serve_stops_beside_clients_that_owe_it_something(
-    tmp_path: Path, database_url: str, clients: Clients, lane: str
+    tmp_path: Path, some_database: SomeDatabase, clients: Clients, lane: str
 ) -> None:
     arguments = ["--no-fast-lane"] if lane == "slow" else []
-    async with running_bbs(tmp_path, "--database-url", database_url, *arguments) as bbs:
+    async with running_bbs(tmp_path, "--database-url", some_database.url, *arguments) as bbs:
         wires = [await clients.plain(bbs.url.removeprefix("http://")) for _ in range(4)]
         for wire, sent in zip(wires, [b"P", b"p", b"POST /v1/ping HTTP/1.1\r\n", b""], strict=True):
             await wire.send(sent)

@@ -118,13 +118,11 @@ class Probe(Generic[C]):
         note: Callable[[C, int], Awaitable[object]],
         read: Callable[[C], Awaitable[object]],
         words: Callable[[BaseException], str],
-        now_ns: Callable[[], int] = time_ns,
     ) -> None:
         self._connection = connection
         self._note_time = note
         self._read_time = read
         self._words = words
-        self._now_ns = now_ns
 
     async def attempt(self) -> None:
         """One attempt.
@@ -152,7 +150,7 @@ class Probe(Generic[C]):
         await self._connection.aclose()
 
     async def _note(self) -> None:
-        await self._note_time(await self._connection.get(), self._now_ns())
+        await self._note_time(await self._connection.get(), time_ns())
 
     async def _read(self) -> None:
         if await self._read_time(await self._connection.get()) is None:

@@ -1,7 +1,5 @@
 """How the health check asks Postgres."""
 
-from collections.abc import Callable
-from time import time_ns
 from typing import Any
 
 import asyncpg
@@ -11,11 +9,9 @@ from bbs.store.dsn import DSN
 from bbs.store.health_check import Probe
 
 
-def postgres_probe(
-    dsn: DSN, *, connect_s: float, now_ns: Callable[[], int] = time_ns
-) -> "Probe[asyncpg.Connection[Any]]":
+def postgres_probe(dsn: DSN, *, connect_s: float) -> "Probe[asyncpg.Connection[Any]]":
     """A probe whose attempts to connect take ``connect_s`` seconds at most."""
-    return Probe(dsn.side_connection(connect_s=connect_s), note=_note, read=_read, words=words, now_ns=now_ns)
+    return Probe(dsn.side_connection(connect_s=connect_s), note=_note, read=_read, words=words)
 
 
 async def _note(connection: "asyncpg.Connection[Any]", now_ns: int) -> None:

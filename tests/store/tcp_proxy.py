@@ -1,14 +1,13 @@
-"""TCP in front of the suite's Postgres, which listens on a Unix socket only: there TLS is asked for, and refused."""
+"""TCP in front of the suite's servers, which listen on Unix sockets only: there Postgres is asked for TLS, and refuses."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import trio
 
 from bbs.concurrency.clearable_event import ClearableEvent
-from bbs.embedded_postgres import EmbeddedPostgres
-from bbs.embedded_postgres.postmaster import PORT as POSTGRES_PORT
 
 
 class Line:
@@ -28,9 +27,8 @@ class Line:
 
 
 @asynccontextmanager
-async def tcp_proxy(server: EmbeddedPostgres, line: Line | None = None) -> AsyncIterator[int]:
-    """The port on 127.0.0.1 that leads to ``server``. Connections end with the context."""
-    path = server.socket_directory / f".s.PGSQL.{POSTGRES_PORT}"
+async def tcp_proxy(path: Path, line: Line | None = None) -> AsyncIterator[int]:
+    """The port on 127.0.0.1 that leads to the socket at ``path``. Connections end with the context."""
     line = line or Line()
 
     async def serve(client: trio.SocketStream) -> None:

@@ -1,22 +1,27 @@
 """The database's health check, and when it ends the process (spec: metrics-and-logs.md §6)."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from time import time_ns
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
 from bbs.concurrency.causes import root_cause
-from bbs.store.dsn import parse_dsn
+from bbs.log import null_logger
+from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.health_check import (
     AttemptFailed,
     HealthCheck,
     HealthCheckFailed,
     HealthCheckSettings,
+    Probe,
 )
-from bbs.store.postgres_probe import postgres_probe
+from tests.databases import ON_BOTH, SomeDatabase
 from tests.log_lines import Lines
-from tests.store.worlds import PostgresWorld
+from tests.store.worlds import KEYRING
 
 
 class Database:
@@ -126,42 +131,54 @@ async def test_ticks_during_a_long_round_are_left_out(autojump_clock: trio.testi
     assert database.asked_at_s == pytest.approx([10, 17, 24, 30])
 
 
-@pytest.mark.postgres
-async def test_a_real_database_is_noted_and_read(postgres: PostgresWorld, database_url: str) -> None:
-    await postgres.open_writer()
-    probe = postgres_probe(parse_dsn(database_url), connect_s=5, now_ns=lambda: 42)
+@asynccontextmanager
+async def ready(database: SomeDatabase) -> AsyncIterator[Probe[Any]]:
+    """A probe of a database with all tables, and an asyncio loop for it."""
+    async with open_asyncio_loop(null_logger()):
+        backend = database.backend(KEYRING)
+        await backend.acquire_writer_lock()
+        probe = database.database.probe(connect_s=5)
+        yield probe
+        await probe.aclose()
+        await backend.aclose()
 
-    for _ in range(2):
+
+@ON_BOTH
+async def test_a_real_database_is_noted_and_read(some_database: SomeDatabase) -> None:
+    no_such_table = {
+        "postgres": 'ERROR: relation "bbs_health_check" does not exist (SQLSTATE 42P01)',
+        "mysql": f"Error 1146 (42S02): Table '{some_database.name}.bbs_health_check' doesn't exist",
+    }
+    async with ready(some_database) as probe:
+        for _ in range(2):
+            began_ns = time_ns()
+            await probe.attempt()
+            [(number, noted_ns)] = await some_database.execute("SELECT id, time FROM bbs_health_check")
+            assert number == 1
+            assert began_ns <= noted_ns <= time_ns()
+
+        await some_database.execute("ALTER TABLE bbs_health_check RENAME TO gone")
+        with pytest.raises(AttemptFailed) as failed:
+            await probe.attempt()
+        assert (
+            str(failed.value) == f"failed upserting health check time: {no_such_table[some_database.driver]}"
+        )
+        await some_database.execute("ALTER TABLE gone RENAME TO bbs_health_check")
         await probe.attempt()
 
-    assert await postgres.fetchval("SELECT time FROM bbs_health_check WHERE id = 1") == 42
-    await postgres.execute("ALTER TABLE bbs_health_check RENAME TO gone")
-    with pytest.raises(AttemptFailed) as failed:
-        await probe.attempt()
-    assert str(failed.value) == (
-        "failed upserting health check time:"
-        ' ERROR: relation "bbs_health_check" does not exist (SQLSTATE 42P01)'
-    )
-    await postgres.execute("ALTER TABLE gone RENAME TO bbs_health_check")
-    await probe.attempt()
-    await probe.aclose()
 
-
-@pytest.mark.postgres
-async def test_a_statement_that_hangs_is_broken_off(postgres: PostgresWorld, database_url: str) -> None:
-    await postgres.open_writer()
-    probe = postgres_probe(parse_dsn(database_url), connect_s=5)
-    await probe.attempt()
-    await postgres.execute("BEGIN")
-    await postgres.execute("LOCK TABLE bbs_health_check IN EXCLUSIVE MODE")
+@ON_BOTH
+async def test_a_statement_that_hangs_is_broken_off(some_database: SomeDatabase) -> None:
     settings = HealthCheckSettings(timeout_s=0.1, failure_threshold=2, interval_s=0.1)
     may_begin = trio.Event()
     may_begin.set()
+    async with ready(some_database) as probe:
+        await probe.attempt()
+        async with some_database.session() as execute:
+            await execute("BEGIN")
+            await execute("UPDATE bbs_health_check SET time = 1")
+            with trio.fail_after(10), pytest.raises((HealthCheckFailed, BaseExceptionGroup)) as failed:
+                await HealthCheck(probe.attempt, settings, log=Lines().logger()).run(may_begin)
 
-    with trio.fail_after(10), pytest.raises((HealthCheckFailed, BaseExceptionGroup)) as failed:
-        await HealthCheck(probe.attempt, settings, log=Lines().logger()).run(may_begin)
-
-    assert str(root_cause(failed.value)).count("timed out after 0.1s") == 2
-    await postgres.execute("ROLLBACK")
-    await probe.attempt()
-    await probe.aclose()
+        assert str(root_cause(failed.value)).count("timed out after 0.1s") == 2
+        await probe.attempt()
