@@ -101,7 +101,6 @@ async def test_health_checks_that_time_out_at_a_healthy_database_do_not_end_it(a
         assert await bbs.stop() == 0
 
 
-@ON_BOTH
 async def test_an_idle_master_whose_session_an_administrator_ends_takes_it_again(
     around: Surroundings,
 ) -> None:

@@ -175,7 +175,6 @@ async def test_an_address_in_use(around: Surroundings, key: str) -> None:
     assert bbs.other == []
 
 
-@ON_BOTH
 async def test_a_newer_database(around: Surroundings) -> None:
     await around.database.execute(
         "CREATE TABLE configurations (id varchar(255) PRIMARY KEY, value varchar(255))"

@@ -10,11 +10,14 @@ It asks three questions:
 1. Which rows have been written since the last audit, by none of our transactions? A row remembers its transaction.
 2. Are there as many rows as we know of? If not, keys are compared: a row that somebody deleted leaves nothing behind.
 3. Do the next few thousand rows say what memory says? That finds what the others can't, in turns around all tables; and
-   everything soon after a lost session, since behind the connection there may be another Postgres now.
+   everything soon after a lost session, since behind the connection there may be another Postgres now. If one of them is a
+   row that memory did not have, another one must have gone, or the numbers would not have been the same: keys are compared.
+
+MySQL has no answer to the first question. There the third one finds what somebody has changed.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import trio
@@ -22,7 +25,7 @@ import trio
 from bbs.concurrency.turns import in_turns, sliced
 from bbs.convergence.taken_over import announcements_of
 from bbs.log import Logger
-from bbs.models.outcome import Record, RowKey
+from bbs.models.outcome import Record, Row, RowKey
 from bbs.store.backend import BackendUnavailable, StatementRejected, row_key
 from bbs.store.codecs import CODECS
 from bbs.store.codecs.columns import Values
@@ -139,16 +142,26 @@ class Audit:
         ours = {written.transaction & LOW_32_BITS for written in store.written}
         foreign = [self._row_key(each) for each in look.foreign if each.version not in ours]
         suspects = {key: None for key in foreign if key is not None}
-        for record_class in self._classes_of_another_size(look, suspects):
+        compared = set(self._classes_of_another_size(look, suspects))
+        for record_class in compared:
             suspects |= dict.fromkeys(await self._keys_of_one_side(record_class))
-        suspects |= dict.fromkeys(await self._next_rows_that_differ())
-        taken_over = await self._take_over(list(suspects))
+        turn = await self._next_rows_that_differ()
+        came = {key for key in turn.keys if key not in suspects and store.committed.get(key) is None}
+        suspects |= dict.fromkeys(turn.keys)
+        taken_over: list[Row] = []
+        try:
+            await self._take_over(list(suspects), taken_over)
+            replaced = turn.without_key | {row.key.table for row in taken_over if row.key in came}
+            for record_class in replaced - compared:
+                await self._take_over(await self._keys_of_one_side(record_class), taken_over)
+        finally:
+            self._tell(taken_over)
         # Every transaction before `oldest` was over when we looked, and has been seen. One that was running then may be older
         # than others that were seen already, so the next look begins with it and sees some rows twice.
         self._since = look.snapshot.oldest
         while store.written and store.written[0].transaction < self._since:
             store.written.popleft()
-        return taken_over
+        return len(taken_over)
 
     def _row_key(self, foreign: Foreign) -> RowKey | None:
         try:
@@ -198,13 +211,13 @@ class Audit:
             only += [key for key in (RowKey(record_class, each) for each in some) if key not in stored]
         return only
 
-    async def _next_rows_that_differ(self) -> list[RowKey]:
-        """Compare the rows whose turn it is; keys of those that are not what memory has."""
+    async def _next_rows_that_differ(self) -> "_Turn":
+        """Compare the rows whose turn it is."""
         if self._sessions() != self._sessions_seen:
             self._sessions_seen = self._sessions()
             self._rows_to_go = sum(self._store.committed.sizes().values())
         rows_left = COMPARED_ROWS_AFTER_LOSS if self._rows_to_go else self._compared_rows
-        differing: list[RowKey] = []
+        turn = _Turn()
         for _ in CODECS:  # each table at most once: small ones must not be compared over and over
             while rows_left > 0:
                 record_class = self._turns.record_class
@@ -216,39 +229,61 @@ class Audit:
                 self._turns.after = tuple(page[-1][: CODECS[record_class].key_columns])
                 rows_left -= len(page)
                 self._rows_to_go = max(0, self._rows_to_go - len(page))
-                differing += await self._differing(record_class, page)
+                await self._compare(record_class, page, turn)
             if rows_left <= 0:
                 break
             self._turns.next_table()
         else:
             self._rows_to_go = 0
-        return differing
+        return turn
 
-    async def _differing(self, record_class: type[Record], page: Sequence[Sequence[object]]) -> list[RowKey]:
-        differing = []
+    async def _compare(
+        self, record_class: type[Record], page: Sequence[Sequence[object]], turn: "_Turn"
+    ) -> None:
+        """Add to ``turn`` what differs in ``page``. A row that can't be read is one that memory must not have."""
+        committed = self._store.committed
         async for some in in_turns(page, SLICE_ROWS):
             stored = [tuple(row)[:-1] for row in some]
-            rows, _ = CODECS[record_class].decode_rows(stored, self._keyring)
-            differing += [row.key for row in rows if self._store.committed.get(row.key) != row.record]
-        return differing
+            rows, undecodable = CODECS[record_class].decode_rows(stored, self._keyring)
+            turn.keys += [row.key for row in rows if committed.get(row.key) != row.record]
+            for each in undecodable:
+                try:
+                    key = row_key(record_class, each.key)
+                except ValueError:
+                    if (record_class, each.key) not in self._left_out:
+                        turn.without_key.add(record_class)
+                    continue
+                if committed.get(key) is not None:
+                    turn.keys.append(key)
 
-    async def _take_over(self, suspects: Sequence[RowKey]) -> int:
+    async def _take_over(self, suspects: Sequence[RowKey], taken_over: list[Row]) -> None:
+        """Adds to ``taken_over``, also if it fails."""
         announce = announcements_of(self._store.committed)
-        told = 0
         for some in sliced(suspects, RECONCILED_ROWS):
             found = await self._store.reconcile(some, announce)
             self._left_out |= {(key.table, CODECS[key.table].key_values(key.key)) for key in found.left_out}
-            for row in found.taken_over[: max(0, TOLD_MAX - told)]:
-                self._log.info(
-                    "took-over-row",
-                    table=CODECS[row.key.table].table,
-                    key=list(CODECS[row.key.table].key_values(row.key.key)),
-                    there=row.record is not None,
-                )
-            told += len(found.taken_over)
-        if told:
-            self._log.error("memory-differed-from-database", rows=told)
-        return told
+            taken_over += found.taken_over
+
+    def _tell(self, taken_over: Sequence[Row]) -> None:
+        for row in taken_over[:TOLD_MAX]:
+            self._log.info(
+                "took-over-row",
+                table=CODECS[row.key.table].table,
+                key=list(CODECS[row.key.table].key_values(row.key.key)),
+                there=row.record is not None,
+            )
+        if taken_over:
+            self._log.error("memory-differed-from-database", rows=len(taken_over))
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What one comparison by turns has found: ``keys`` of rows that are not what memory has, and classes in whose tables there
+    are rows ``without_key`` that had not been seen before.
+    """
+
+    keys: list[RowKey] = field(default_factory=list)
+    without_key: set[type[Record]] = field(default_factory=set)
 
 
 @dataclass(slots=True)

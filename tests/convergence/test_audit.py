@@ -1,14 +1,12 @@
-"""What somebody else does to the database, and what becomes of it in memory: against a real Postgres."""
+"""What somebody else does to the database, and what becomes of it in memory: against real databases."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import asyncpg
 import pytest
 import trio
-from trio_asyncio import aio_as_trio
 
 from bbs.convergence.audit import Audit
 from bbs.log import LagerSink, Level, null_logger, root_logger
@@ -20,14 +18,11 @@ from bbs.models.task import TaskState
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import DroppedRow
 from bbs.store.crypto import Keyring
-from bbs.store.dsn import parse_dsn
-from bbs.store.postgres import PostgresBackend
-from bbs.store.postgres_audit import PostgresAudit, parsed
+from bbs.store.postgres_audit import parsed
 from bbs.store.store import Store
+from tests.databases import ON_BOTH, SomeDatabase
 from tests.log_lines import Lines
 from tests.records import AnyScope, actual_lrp, desired_lrp, task
-
-pytestmark = pytest.mark.postgres
 
 KEYRING = Keyring({"label": "key"}, "label")
 RUNNING = actual_lrp(
@@ -40,7 +35,7 @@ class World:
     """A server's store with its audit, and somebody else's connection to its database."""
 
     store: Store
-    backend: PostgresBackend
+    backend: Any
     audit: Audit
     execute: Any
     lines: Lines
@@ -64,44 +59,38 @@ class World:
 
 
 @pytest.fixture
-async def world(database_url: str) -> AsyncIterator[World]:
-    async with opened(database_url) as world:
+async def world(some_database: SomeDatabase) -> AsyncIterator[World]:
+    async with opened(some_database) as world:
         yield world
 
 
 @asynccontextmanager
-async def opened(database_url: str, **settings: Any) -> AsyncIterator[World]:
-    dsn, lines, dropped, announced = (
-        parse_dsn(database_url, {}),
-        Lines(),
-        list[DroppedRow](),
-        list[Announcement](),
-    )
-    async with open_asyncio_loop(null_logger()):
-        backend = PostgresBackend(dsn, KEYRING, on_dropped=dropped.append)
-        database = PostgresAudit(dsn)
+async def opened(some_database: SomeDatabase, **settings: Any) -> AsyncIterator[World]:
+    lines, dropped, announced = Lines(), list[DroppedRow](), list[Announcement]()
+    async with open_asyncio_loop(null_logger()), some_database.session() as execute:
+        backend = some_database.backend(KEYRING, on_dropped=dropped.append)
+        database = some_database.database.audit()
         store = Store(backend, publish=announced.extend)
         audit = Audit(
             store,
             database,
             KEYRING,
-            sessions=lambda: backend.statistics().connects,
+            sessions=lambda: backend.connects,
             log=root_logger("bbs", LagerSink(lines, min_level=Level.INFO)),
             **settings,
         )
         await backend.acquire_writer_lock()
         await audit.begin()
         await store.load()
-        other = await aio_as_trio(asyncpg.connect)(database_url)
         async with trio.open_nursery() as nursery:
             await nursery.start(store.run)
-            yield World(store, backend, audit, aio_as_trio(other.execute), lines, dropped, announced)
+            yield World(store, backend, audit, execute, lines, dropped, announced)
             nursery.cancel_scope.cancel()
-        await aio_as_trio(other.close)()
         await database.aclose()
         await backend.aclose()
 
 
+@ON_BOTH
 async def test_what_we_write_ourselves_is_no_finding(world: World) -> None:
     await world.commit(*(actual_lrp(index=index) for index in range(300)), desired_lrp(), task())
     assert await world.told() == 0
@@ -128,6 +117,7 @@ async def test_a_row_that_somebody_started_is_taken_over_with_events(world: Worl
     assert await world.told() == 0
 
 
+@ON_BOTH
 async def test_rows_that_somebody_deleted_are_taken_over_with_events(world: World) -> None:
     await world.commit(desired_lrp(instances=300), *(actual_lrp(index=index) for index in range(300)))
 
@@ -141,6 +131,7 @@ async def test_rows_that_somebody_deleted_are_taken_over_with_events(world: Worl
     assert world.lines.messages.count("bbs.database-audit.took-over-row") == 10
 
 
+@ON_BOTH
 @pytest.mark.parametrize(
     ("statement", "events"),
     [
@@ -186,6 +177,7 @@ async def agrees_with_the_database(world: World) -> None:
     assert stored == {key: committed.get(key) for key in keys}
 
 
+@ON_BOTH
 async def test_a_change_that_is_older_than_the_last_look_but_came_later_is_found(world: World) -> None:
     """A transaction that was open while we looked: its rows carry an id from before the look."""
     await world.commit(actual_lrp())
@@ -211,9 +203,9 @@ async def test_a_change_of_ours_on_its_way_wins_over_one_that_we_have_not_seen(w
 
 
 async def test_a_row_that_only_memory_has_another_opinion_of_is_compared_in_its_turn(
-    database_url: str,
+    some_database: SomeDatabase,
 ) -> None:
-    async with opened(database_url, compared_rows=64) as world:
+    async with opened(some_database, compared_rows=64) as world:
         await world.commit(*(actual_lrp(index=index) for index in range(300)))
         wrong = replace(actual_lrp(index=299), crash_count=9)
         world.store.committed.apply([put(wrong)])  # as a bug of ours would
@@ -223,21 +215,20 @@ async def test_a_row_that_only_memory_has_another_opinion_of_is_compared_in_its_
     assert sum(found) == 1
 
 
-async def test_after_a_lost_session_all_rows_are_compared_at_once(database_url: str) -> None:
-    async with opened(database_url, compared_rows=1) as world:
+@ON_BOTH
+async def test_after_a_lost_session_all_rows_are_compared_at_once(some_database: SomeDatabase) -> None:
+    async with opened(some_database, compared_rows=1) as world:
         await world.commit(*(actual_lrp(index=index) for index in range(300)))
         world.store.committed.apply([put(replace(actual_lrp(index=299), crash_count=9))])
         assert await world.told() == 0
-        await world.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database ="
-            " (SELECT oid FROM pg_database WHERE datname = current_database())"
-        )
+        await some_database.end_writer_session()
         with trio.fail_after(10):
             await world.commit(Domain(name="d", expire_time_ns=5))
 
         assert await world.told() == 1
 
 
+@ON_BOTH
 @pytest.mark.parametrize(
     ("statement", "rows_seen"),
     [
@@ -259,6 +250,7 @@ async def test_a_row_that_somebody_spoilt_is_not_seen_any_more_and_found_once(
         assert await world.told() == 0
 
 
+@ON_BOTH
 async def test_a_database_that_is_away_fails_the_audit_and_nothing_else(world: World) -> None:
     await world.execute("ALTER TABLE domains RENAME TO elsewhere")
     await world.audit.run()

@@ -1,5 +1,5 @@
-"""A real Postgres, as the store's tests have it."""
+"""Real databases, as the store's tests have them."""
 
-from tests.store.conftest import postgres
+from tests.store.conftest import mysql, postgres, sql
 
-__all__ = ["postgres"]
+__all__ = ["mysql", "postgres", "sql"]

@@ -10,17 +10,15 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-import pytest
 import trio
 from google.protobuf.message import Message
 
 from bbs.log import null_logger
 from bbs.models import pb
 from bbs.store.asyncio_loop import open_asyncio_loop
-from bbs.store.dsn import parse_dsn
 from bbs.store.memory_backend import Disk, MemoryBackend
-from bbs.store.postgres import PostgresBackend
 from bbs.store.store import Store
+from tests.databases import SomeDatabase
 from tests.records import desired_message, task_definition
 from tests.routes import cloud_controller as cc
 from tests.routes.cloud_controller import CloudController
@@ -242,21 +240,21 @@ async def in_memory() -> AsyncIterator[OpenBackend]:
 
 
 @asynccontextmanager
-async def in_postgres(database_url: str) -> AsyncIterator[OpenBackend]:
-    dsn = parse_dsn(database_url)
+async def in_database(some_database: SomeDatabase) -> AsyncIterator[OpenBackend]:
     async with open_asyncio_loop(null_logger()):
-        yield lambda: PostgresBackend(dsn, KEYRING, on_dropped=fail_on_dropped_row)
+        yield lambda: some_database.backend(KEYRING, on_dropped=fail_on_dropped_row)
 
 
-@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.postgres)])
-def database(request: pytest.FixtureRequest) -> AbstractAsyncContextManager[OpenBackend]:
-    if request.param == "memory":
-        return in_memory()
-    return in_postgres(request.getfixturevalue("database_url"))
+async def test_no_text_is_an_unknown_error() -> None:
+    await no_text_is_an_unknown_error(in_memory())
 
 
-async def test_no_text_is_an_unknown_error(database: AbstractAsyncContextManager[OpenBackend]) -> None:
-    async with database as open_backend:
+async def test_no_text_is_an_unknown_error_of_a_database(some_database: SomeDatabase) -> None:
+    await no_text_is_an_unknown_error(in_database(some_database))
+
+
+async def no_text_is_an_unknown_error(where: AbstractAsyncContextManager[OpenBackend]) -> None:
+    async with where as open_backend:
         backend = open_backend()
         async with trio.open_nursery() as nursery:
             async with serving_lrps(backend, nursery, fast_lane=True) as server:

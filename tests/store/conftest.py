@@ -1,4 +1,4 @@
-"""All worlds as fixtures; ``world`` is each of them in turn."""
+"""All worlds as fixtures; ``world`` is each of them in turn, and ``sql`` each that is a real database."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -41,12 +41,17 @@ async def mysql(mysql_dsn: str) -> AsyncIterator[MySQLWorld]:
         await aio_as_trio(session.close)()
 
 
-@pytest.fixture(
-    params=[
-        "memory",
-        pytest.param("postgres", marks=pytest.mark.postgres),
-        pytest.param("mysql", marks=pytest.mark.mariadb),
-    ]
-)
+SQL = [
+    pytest.param("postgres", marks=pytest.mark.postgres),
+    pytest.param("mysql", marks=pytest.mark.mariadb),
+]
+
+
+@pytest.fixture(params=SQL)
+def sql(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["memory", *SQL])
 def world(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(request.param)

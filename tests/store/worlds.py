@@ -89,12 +89,25 @@ class World:
         raise NotImplementedError
 
 
-class PostgresWorld(World):
+class SQLWorld(World):
+    """On a real database. ``execute``, ``fetch`` and ``fetchval`` are somebody else's session."""
+
+    execute: Callable[..., Awaitable[Any]]
+    fetch: Callable[..., Awaitable[Any]]
+    fetchval: Callable[..., Awaitable[Any]]
+
+    async def count(self, record_class: type[Record]) -> int:
+        count: int = await self.fetchval(f"SELECT count(*) FROM {CODECS[record_class].table}")
+        return count
+
+
+class PostgresWorld(SQLWorld):
     def __init__(self, database_url: str, connection: "asyncpg.Connection[Any]") -> None:
         dsn = parse_dsn(database_url)
         super().__init__(lambda keyring, **settings: PostgresBackend(dsn, keyring, **settings))
-        self.execute: Callable[..., Awaitable[str]] = aio_as_trio(connection.execute)
-        self.fetchval: Callable[..., Awaitable[Any]] = aio_as_trio(connection.fetchval)
+        self.execute = aio_as_trio(connection.execute)
+        self.fetch = aio_as_trio(connection.fetch)
+        self.fetchval = aio_as_trio(connection.fetchval)
 
     async def break_connection(self, backend: Any) -> None:
         pid = backend._connection.get_server_pid()
@@ -112,16 +125,12 @@ class PostgresWorld(World):
             matches = " AND ".join(f"{key.name} = ${i}" for i, key in enumerate(codec.key, 2))
             await self.execute(f"UPDATE {codec.table} SET {name} = $1 WHERE {matches}", value, *values)
 
-    async def count(self, record_class: type[Record]) -> int:
-        count: int = await self.fetchval(f"SELECT count(*) FROM {CODECS[record_class].table}")
-        return count
 
-
-class MySQLWorld(World):
+class MySQLWorld(SQLWorld):
     def __init__(self, dsn: str, session: Session) -> None:
         super().__init__(lambda keyring, **settings: MySQLBackend(parse_mysql_dsn(dsn), keyring, **settings))
-        self.execute: Callable[[str], Awaitable[Any]] = aio_as_trio(session.fetch)
-        self.fetchval: Callable[[str], Awaitable[Any]] = aio_as_trio(session.value)
+        self.execute = self.fetch = aio_as_trio(session.fetch)
+        self.fetchval = aio_as_trio(session.value)
 
     async def break_connection(self, backend: Any) -> None:
         number = backend._session.id
@@ -141,10 +150,6 @@ class MySQLWorld(World):
         )
         for name, value in columns.items():
             await self.execute(f"UPDATE {codec.table} SET {name} = {literal(value)} WHERE {matches}")
-
-    async def count(self, record_class: type[Record]) -> int:
-        count: int = await self.fetchval(f"SELECT COUNT(*) FROM {CODECS[record_class].table}")
-        return count
 
 
 class MemoryWorld(World):

@@ -1,4 +1,4 @@
-"""A pass over LRPs in a real Postgres, and what the next process reads of it."""
+"""A pass over LRPs in a real database, and what the next process reads of it."""
 
 from collections.abc import AsyncIterator, Set
 from contextlib import asynccontextmanager
@@ -15,10 +15,9 @@ from bbs.service import Service
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import DroppedRow
 from bbs.store.crypto import Keyring
-from bbs.store.dsn import parse_dsn
-from bbs.store.postgres import PostgresBackend
 from tests.convergence.bench import fail_on_unrecoverable
 from tests.convergence.lrp_bench import domain
+from tests.databases import ON_BOTH, SomeDatabase
 from tests.lifecycle.notation import SECOND_NS, N, read_row
 from tests.records import AnyScope, desired_lrp
 
@@ -36,10 +35,8 @@ class OneCell(StubPeers):
 
 
 @asynccontextmanager
-async def opened_service(database_url: str, peers: StubPeers) -> AsyncIterator[Service]:
-    backend = PostgresBackend(
-        parse_dsn(database_url), Keyring({"label": "key"}, "label"), on_dropped=fail_on_dropped_row
-    )
+async def opened_service(database: SomeDatabase, peers: StubPeers) -> AsyncIterator[Service]:
+    backend = database.backend(Keyring({"label": "key"}, "label"), on_dropped=fail_on_dropped_row)
     try:
         await backend.acquire_writer_lock()
         service = Service(
@@ -59,7 +56,8 @@ async def opened_service(database_url: str, peers: StubPeers) -> AsyncIterator[S
         await backend.aclose()
 
 
-async def test_a_pass_is_durable(database_url: str) -> None:
+@ON_BOTH
+async def test_a_pass_is_durable(some_database: SomeDatabase) -> None:
     peers = OneCell()
     on_lost_cell = [replace(read_row("O RUN a@c9 e#0"), index=index) for index in range(LOST)]
     given: list[Record] = [
@@ -71,7 +69,7 @@ async def test_a_pass_is_durable(database_url: str) -> None:
         replace(read_row("E RUN x@c9 e#0"), process_guid="drained"),
     ]
     async with open_asyncio_loop(null_logger()):
-        async with opened_service(database_url, peers) as service:
+        async with opened_service(some_database, peers) as service:
             store = service.store
             async with trio.open_nursery() as nursery:
                 for record in given:
@@ -79,7 +77,7 @@ async def test_a_pass_is_durable(database_url: str) -> None:
                     nursery.start_soon(partial(store.commit, outcome, AnyScope(store, "p")))
             with trio.fail_after(20):
                 await service.lrp_convergence.converge()
-        async with opened_service(database_url, peers) as service:
+        async with opened_service(some_database, peers) as service:
             store = service.store
             rows, attention = store.committed.actual_lrps.rows, store.committed.attention
             assert set(store.committed.domains.rows) == {"d"}
