@@ -2,8 +2,9 @@
 
 import random
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -126,9 +127,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.postgres)
         if "mariadb_server" in item.fixturenames:
             item.add_marker(pytest.mark.mariadb)
-        if "some_database" in item.fixturenames:
+        if "database_kind" in item.fixturenames:
             parameters = item.callspec.params if hasattr(item, "callspec") else {}
-            item.add_marker(str(parameters.get("some_database", config.getoption("--database"))))
+            item.add_marker(str(parameters.get("database_kind", config.getoption("--database"))))
 
 
 @pytest.fixture(scope="session")
@@ -160,13 +161,6 @@ def database_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
     """The URL of an empty database of the test's own, which is dropped whoever is still connected."""
     with _fresh_database(postgres_server) as database:
         yield database.url
-
-
-@pytest.fixture
-def database_urls(postgres_server: EmbeddedPostgres) -> Iterator[list[str]]:
-    """Eight such databases, for a test that mostly waits and does so in all of them at once."""
-    with ExitStack() as stack:
-        yield [stack.enter_context(_fresh_database(postgres_server)).url for _ in range(8)]
 
 
 @pytest.fixture(scope="session")
@@ -215,16 +209,36 @@ def client_tls(certs: DevelopmentCerts) -> ssl.SSLContext:
 
 
 @pytest.fixture
-def some_database(request: pytest.FixtureRequest) -> Iterator[SomeDatabase]:
-    """An empty database, of the kind that the test's mark or ``--database`` says."""
-    if getattr(request, "param", request.config.getoption("--database")) == "postgres":
-        fresh: AbstractContextManager[SomeDatabase] = _fresh_database(
-            request.getfixturevalue("postgres_server")
-        )
-    else:
-        fresh = _fresh_mysql_database(request.getfixturevalue("mariadb_server"))
-    with fresh as database:
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """What the test's mark says, or ``--database``."""
+    return str(getattr(request, "param", request.config.getoption("--database")))
+
+
+@pytest.fixture
+def fresh_database(
+    request: pytest.FixtureRequest, database_kind: str
+) -> Callable[[], AbstractContextManager[SomeDatabase]]:
+    """Makes an empty database, which is dropped in the end whoever is still connected."""
+    if database_kind == "postgres":
+        return partial(_fresh_database, request.getfixturevalue("postgres_server"))
+    return partial(_fresh_mysql_database, request.getfixturevalue("mariadb_server"))
+
+
+@pytest.fixture
+def some_database(
+    fresh_database: Callable[[], AbstractContextManager[SomeDatabase]],
+) -> Iterator[SomeDatabase]:
+    with fresh_database() as database:
         yield database
+
+
+@pytest.fixture
+def some_databases(
+    fresh_database: Callable[[], AbstractContextManager[SomeDatabase]],
+) -> Iterator[list[SomeDatabase]]:
+    """Eight of a kind, for a test that mostly waits and does so in all of them at once."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(fresh_database()) for _ in range(8)]
 
 
 @pytest.fixture

@@ -33,7 +33,9 @@ from bbs.store.postgres import WRITER_LOCK, PostgresBackend
 from perf.mariadb import NO_MARIADB, MariaDB, running_mariadb
 
 KINDS: Final = ("postgres", "mariadb")
-ON_BOTH: Final = pytest.mark.parametrize("some_database", KINDS, indirect=True)
+ON_BOTH: Final = pytest.mark.parametrize("database_kind", KINDS, indirect=True)
+ON_POSTGRES: Final = pytest.mark.parametrize("database_kind", ["postgres"], indirect=True)
+"""Also with ``--database mariadb``."""
 
 WRITER_SESSIONS: Final = {
     "postgres": f"""

@@ -12,7 +12,7 @@ from tests.daemons import Surroundings, daemon, free_port
 from tests.listening import holders_of, listening_sockets
 from tests.peers.peer_server import Do, peer_server
 
-pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 STREAMS = 200
 CALLBACKS = 5

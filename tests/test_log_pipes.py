@@ -21,6 +21,7 @@ from bbs.log import Level
 from bbs.log.lines import BYTES_MAX
 from bbs.models import pb
 from tests.daemons import WAIT_MAX_S, Daemon, Surroundings, daemon, end, free_port
+from tests.databases import SomeDatabase
 from tests.waiting import wait_until
 
 END_MAX_S = 30.0
@@ -116,7 +117,6 @@ def dropped(lines: list[dict[str, Any]]) -> int:
     return sum(line["data"]["lines"] for line in told)
 
 
-@pytest.mark.postgres
 @pytest.mark.slow
 async def test_a_master_whose_output_nobody_reads_stays_master(around: Surroundings) -> None:
     access_log = around.tmp_path / "access.log"
@@ -177,7 +177,6 @@ async def domains(bbs: Daemon) -> list[str]:
         return sorted(await client.domains())
 
 
-@pytest.mark.postgres
 @pytest.mark.slow
 async def test_output_that_is_never_read_holds_up_neither_start_nor_end(
     around: Surroundings, full_pipe: int
@@ -204,9 +203,10 @@ async def until_answered(client_of: Callable[[], AbstractAsyncContextManager[Int
         await wait_until(client.ping, within_s=WAIT_MAX_S, what="it answers", every_s=0.1)
 
 
-@pytest.mark.postgres
 @pytest.mark.slow
-async def test_bbs_serve_does_not_need_a_reader(tmp_path: Path, database_url: str, full_pipe: int) -> None:
+async def test_bbs_serve_does_not_need_a_reader(
+    tmp_path: Path, some_database: SomeDatabase, full_pipe: int
+) -> None:
     address = f"127.0.0.1:{free_port()}"
     where = ["--listen", address, "--locket-listen", "127.0.0.1:0", "--data-dir", str(tmp_path)]
     process = await trio.lowlevel.open_process(
@@ -217,7 +217,7 @@ async def test_bbs_serve_does_not_need_a_reader(tmp_path: Path, database_url: st
             "serve",
             *where,
             "--database-url",
-            database_url,
+            some_database.url,
             "--log-level",
             "debug",
         ],

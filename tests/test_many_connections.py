@@ -14,11 +14,12 @@ import pytest
 import trio
 
 from bbs.tls.development import DevelopmentCerts
+from tests.databases import SomeDatabase
 from tests.http.serving import Wire, post
 from tests.processes import RunningBBS, running_bbs
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 WAIT_MAX_S = 60.0
 GROW_MAX_S = 300.0
@@ -83,9 +84,12 @@ class Crowd:
 
 @asynccontextmanager
 async def crowded(
-    tmp_path: Path, database_url: str, certs: DevelopmentCerts | None, client_tls: ssl.SSLContext | None
+    tmp_path: Path,
+    some_database: SomeDatabase,
+    certs: DevelopmentCerts | None,
+    client_tls: ssl.SSLContext | None,
 ) -> AsyncIterator[tuple[RunningBBS, Crowd]]:
-    arguments = ["--database-url", database_url]
+    arguments = ["--database-url", some_database.url]
     if certs is not None:
         arguments += ["--ca-file", str(certs.ca_cert), "--cert-file", str(certs.server_cert)]
         arguments += ["--key-file", str(certs.server_key)]
@@ -100,7 +104,7 @@ async def crowded(
 @pytest.mark.parametrize("over", ["plain", "tls"])
 async def test_all_subscribers_are_told_of_the_end_at_sigterm(
     tmp_path: Path,
-    database_url: str,
+    some_database: SomeDatabase,
     certs: DevelopmentCerts,
     client_tls: ssl.SSLContext,
     over: str,
@@ -109,7 +113,7 @@ async def test_all_subscribers_are_told_of_the_end_at_sigterm(
     is_tls = over == "tls"
     count = request.config.getoption("--tls-subscribers" if is_tls else "--subscribers")
     of_server, of_clients = (certs, client_tls) if is_tls else (None, None)
-    async with crowded(tmp_path, database_url, of_server, of_clients) as (bbs, crowd):
+    async with crowded(tmp_path, some_database, of_server, of_clients) as (bbs, crowd):
         await crowd.grow(count, sending=STREAM)
         ends = list[bytes]()
 
@@ -135,11 +139,11 @@ async def test_all_subscribers_are_told_of_the_end_at_sigterm(
 
 
 async def test_idle_connections_are_cheap_and_are_forgotten(
-    tmp_path: Path, database_url: str, request: pytest.FixtureRequest
+    tmp_path: Path, some_database: SomeDatabase, request: pytest.FixtureRequest
 ) -> None:
     """Half of them have never sent anything. What is forgotten makes room for those who come next."""
     count = request.config.getoption("--idle-connections")
-    async with crowded(tmp_path, database_url, None, None) as (bbs, crowd), bbs.client() as client:
+    async with crowded(tmp_path, some_database, None, None) as (bbs, crowd), bbs.client() as client:
         await client.ping()
         descriptors_before = descriptors_of(bbs)
         bytes_before = resident_bytes(bbs)

@@ -7,10 +7,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-import trio
 
 from bbs.log import null_logger
-from bbs.models import pb
 from bbs.models.errors import InvalidRequest
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import BackendUnavailable
@@ -27,7 +25,7 @@ from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.mariadb, pytest.mark.slow]
 
-ON_MARIADB = pytest.mark.parametrize("some_database", ["mariadb"], indirect=True)
+ON_MARIADB = pytest.mark.parametrize("database_kind", ["mariadb"], indirect=True)
 
 
 @pytest.mark.parametrize(
@@ -57,39 +55,6 @@ async def test_it_says_why_it_does_not_start(
     assert bbs.messages()[-1] == message
     assert error in bbs.lines[-1]["data"]["error"]
     assert "hush" not in json.dumps(bbs.lines) + "".join(bbs.other)
-
-
-@ON_MARIADB
-async def test_a_missing_table_is_told_and_ends_the_process(
-    tmp_path: Path, some_database: SomeDatabase
-) -> None:
-    async with running_bbs(tmp_path, "--database-url", some_database.url) as bbs:
-        await some_database.execute("DROP TABLE domains")
-        async with bbs.client() as client:
-            with pytest.raises(Exception, match=r"Unrecoverable Error: Error 1146 \(42S02\)") as refusal:
-                await client.upsert_domain("d", ttl_s=0)
-            assert getattr(refusal.value, "wire_type", None) == pb.Error.Unrecoverable
-        with trio.fail_after(30):
-            assert await bbs.process.wait() == 0
-
-
-@ON_MARIADB
-async def test_writes_go_on_after_the_database_ended_our_session(
-    tmp_path: Path, some_database: SomeDatabase
-) -> None:
-    async with (
-        running_bbs(tmp_path, "--database-url", some_database.url) as bbs,
-        bbs.client() as client,
-    ):
-        for number in range(3):
-            await client.upsert_domain(f"d{number}", ttl_s=0)
-            [(holder,)] = await some_database.execute(
-                "SELECT IS_USED_LOCK(CONCAT('bbs_writer ', MD5(DATABASE())))"
-            )
-            await some_database.execute(f"KILL {holder}")
-        await client.upsert_domain("last", ttl_s=0)
-
-        assert sorted(await client.domains()) == ["d0", "d1", "d2", "last"]
 
 
 @ON_MARIADB

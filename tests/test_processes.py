@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -28,8 +29,7 @@ from bbs.log import null_logger
 from bbs.models import pb
 from bbs.models.errors import InvalidRequest, UnknownError
 from bbs.store.asyncio_loop import open_asyncio_loop
-from bbs.store.postgres import WRITER_LOCK
-from tests.databases import SomeDatabase, running_mysql, running_postgres
+from tests.databases import ON_BOTH, SomeDatabase, running_mysql, running_postgres
 from tests.peers.peer_server import peer_server
 from tests.processes import first_line, running_bbs, spawn
 from tests.records import desired_message
@@ -38,11 +38,6 @@ from tests.waiting import wait_until
 LARGE = 5_000
 
 ROWS = "SELECT process_guid FROM desired_lrps ORDER BY process_guid"
-
-TERMINATE_WRITER = f"""
-SELECT pg_terminate_backend(pid) FROM pg_locks
-WHERE locktype = 'advisory' AND granted AND classid = {WRITER_LOCK >> 32} AND objid = {WRITER_LOCK & 0xFFFFFFFF}
-  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -223,11 +218,11 @@ def test_a_data_directory_that_postgres_cannot_use_is_explained(
 
 @pytest.mark.parametrize("flag", ["--health-listen", "--debug-listen"])
 @pytest.mark.slow
-def test_the_flag_of_a_port_in_use_is_named(flag: str, tmp_path: Path, database_url: str) -> None:
+def test_the_flag_of_a_port_in_use_is_named(flag: str, tmp_path: Path, some_database: SomeDatabase) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = run(
             *("serve", "--listen", "127.0.0.1:0", "--locket-listen", "127.0.0.1:0"),
-            *("--database-url", database_url, "--data-dir", str(tmp_path)),
+            *("--database-url", some_database.url, "--data-dir", str(tmp_path)),
             *(flag, f"127.0.0.1:{taken.getsockname()[1]}"),
         )
 
@@ -254,8 +249,10 @@ def test_certificates_are_made_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_ends_it_cleanly(number: signal.Signals, tmp_path: Path, database_url: str) -> None:
-    async with running_bbs(tmp_path, "--database-url", database_url) as bbs, bbs.client() as client:
+async def test_a_signal_ends_it_cleanly(
+    number: signal.Signals, tmp_path: Path, some_database: SomeDatabase
+) -> None:
+    async with running_bbs(tmp_path, "--database-url", some_database.url) as bbs, bbs.client() as client:
         events = await client.subscribe_to_instance_events()
         await client.desire_lrp(desired_message())
         bbs.process.send_signal(number)
@@ -268,12 +265,12 @@ async def test_a_signal_ends_it_cleanly(number: signal.Signals, tmp_path: Path, 
 
 
 @pytest.mark.slow
-def test_a_port_in_use_is_explained(tmp_path: Path, database_url: str) -> None:
+def test_a_port_in_use_is_explained(tmp_path: Path, some_database: SomeDatabase) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         result = run(
             *("serve", "--listen", address, "--locket-listen", "127.0.0.1:0"),
-            *("--database-url", database_url, "--data-dir", str(tmp_path)),
+            *("--database-url", some_database.url, "--data-dir", str(tmp_path)),
         )
 
     assert result.returncode == 2
@@ -281,25 +278,29 @@ def test_a_port_in_use_is_explained(tmp_path: Path, database_url: str) -> None:
 
 
 @pytest.mark.slow
-async def test_writes_go_on_after_the_database_ended_our_session(tmp_path: Path, database_url: str) -> None:
-    async with running_bbs(tmp_path, "--database-url", database_url) as bbs, bbs.client() as client:
+@ON_BOTH
+async def test_writes_go_on_after_the_database_ended_our_session(
+    tmp_path: Path, some_database: SomeDatabase
+) -> None:
+    async with running_bbs(tmp_path, "--database-url", some_database.url) as bbs, bbs.client() as client:
         for number in range(5):
             await client.desire_lrp(desired_message(f"before-{number}"))
-            assert await in_database(database_url, TERMINATE_WRITER)
+            await some_database.end_writer_session()
             await client.desire_lrp(desired_message(f"after-{number}"))
 
         assert len(await client.desired_lrps()) == 10
         assert await bbs.stop() == 0
 
-    [(count,)] = await in_database(database_url, "SELECT count(*) FROM desired_lrps")
+    [(count,)] = await some_database.execute("SELECT count(*) FROM desired_lrps")
     assert count == 10
 
 
 @pytest.mark.slow
+@ON_BOTH
 async def test_a_second_server_waits_for_the_first_and_finds_everything(
-    tmp_path: Path, database_url: str
+    tmp_path: Path, some_database: SomeDatabase
 ) -> None:
-    async with running_bbs(tmp_path, "--database-url", database_url) as first:
+    async with running_bbs(tmp_path, "--database-url", some_database.url) as first:
         second = await spawn(
             *(
                 "serve",
@@ -310,7 +311,7 @@ async def test_a_second_server_waits_for_the_first_and_finds_everything(
                 "--data-dir",
                 str(tmp_path / "data"),
             ),
-            *("--database-url", database_url),
+            *("--database-url", some_database.url),
             stderr=tmp_path / "second.log",
         )
         try:
@@ -329,16 +330,21 @@ async def test_a_second_server_waits_for_the_first_and_finds_everything(
             with trio.fail_after(30):
                 await second.wait()
 
-    [(count,)] = await in_database(database_url, "SELECT count(*) FROM desired_lrps")
+    [(count,)] = await some_database.execute("SELECT count(*) FROM desired_lrps")
     assert count == 1
 
 
 @pytest.mark.slow
-async def test_a_missing_table_is_told_and_ends_the_process(tmp_path: Path, database_url: str) -> None:
-    async with running_bbs(tmp_path, "--database-url", database_url) as bbs:
-        await in_database(database_url, "DROP TABLE domains")
+@ON_BOTH
+async def test_a_missing_table_is_told_and_ends_the_process(
+    tmp_path: Path, some_database: SomeDatabase
+) -> None:
+    async with running_bbs(tmp_path, "--database-url", some_database.url) as bbs:
+        await some_database.execute("DROP TABLE domains")
         async with bbs.client() as client:
-            with pytest.raises(Exception, match="Unrecoverable Error: ") as refusal:
+            code = "SQLSTATE 42P01" if some_database.on_postgres else "Error 1146 (42S02): "
+            words = f"Unrecoverable Error: .*{re.escape(code)}"
+            with pytest.raises(Exception, match=words) as refusal:
                 await client.upsert_domain("d", ttl_s=0)
             assert getattr(refusal.value, "wire_type", None) == pb.Error.Unrecoverable
         with trio.fail_after(30):
@@ -520,10 +526,12 @@ async def test_a_stop_while_the_embedded_postgres_is_away_is_clean_and_bounded(h
 
 
 @pytest.mark.slow
-async def test_a_task_is_auctioned_run_and_called_back(tmp_path: Path, database_url: str) -> None:
+async def test_a_task_is_auctioned_run_and_called_back(tmp_path: Path, some_database: SomeDatabase) -> None:
     async with (
         peer_server() as peer,
-        running_bbs(tmp_path, "--database-url", database_url, "--auctioneer-address", peer.address) as bbs,
+        running_bbs(
+            tmp_path, "--database-url", some_database.url, "--auctioneer-address", peer.address
+        ) as bbs,
         bbs.client() as client,
         await client.subscribe_to_task_events() as events,
     ):
@@ -556,7 +564,7 @@ async def test_a_task_is_auctioned_run_and_called_back(tmp_path: Path, database_
 
 @pytest.mark.slow
 async def test_a_large_process_is_desired_scaled_and_removed_beside_others(
-    tmp_path: Path, database_url: str
+    tmp_path: Path, some_database: SomeDatabase
 ) -> None:
     pings = 0
     told: Counter[str] = Counter()
@@ -575,7 +583,7 @@ async def test_a_large_process_is_desired_scaled_and_removed_beside_others(
                 all_removed.set()
 
     async with AsyncExitStack() as stack:
-        bbs = await stack.enter_async_context(running_bbs(tmp_path, "--database-url", database_url))
+        bbs = await stack.enter_async_context(running_bbs(tmp_path, "--database-url", some_database.url))
         client = await stack.enter_async_context(bbs.client())
         events = await stack.enter_async_context(await client.subscribe_to_instance_events())
         nursery = await stack.enter_async_context(trio.open_nursery())
@@ -597,14 +605,14 @@ async def test_a_large_process_is_desired_scaled_and_removed_beside_others(
         nursery.cancel_scope.cancel()
 
     assert told["actual_lrp_instance_created"] == 2 * LARGE - 1
-    assert await in_database(database_url, "SELECT * FROM actual_lrps") == []
+    assert await some_database.execute("SELECT * FROM actual_lrps") == []
 
 
 @pytest.mark.slow
 async def test_a_large_change_that_died_with_the_process_is_carried_through_by_the_next(
-    tmp_path: Path, database_url: str
+    tmp_path: Path, some_database: SomeDatabase
 ) -> None:
-    arguments = ("--database-url", database_url, "--converge-repeat-interval-s", "1")
+    arguments = ("--database-url", some_database.url, "--converge-repeat-interval-s", "1")
     async with running_bbs(tmp_path, *arguments) as bbs, bbs.client() as client:
         await client.upsert_domain("d", ttl_s=0)
         async with trio.open_nursery() as nursery:
@@ -612,7 +620,7 @@ async def test_a_large_change_that_died_with_the_process_is_carried_through_by_t
             await wait_until(client.actual_lrps, within_s=30, what="the first instances are there")
             bbs.process.kill()
             nursery.cancel_scope.cancel()
-    [(count,)] = await in_database(database_url, "SELECT count(*) FROM actual_lrps")
+    [(count,)] = await some_database.execute("SELECT count(*) FROM actual_lrps")
     assert 0 < count < LARGE
 
     async with running_bbs(tmp_path, *arguments) as bbs, bbs.client() as client:

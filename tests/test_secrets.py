@@ -8,10 +8,10 @@ import json
 import signal
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -20,17 +20,17 @@ from google.protobuf.message import Message
 
 from bbs.client._routes import StreamRoute
 from bbs.commands.check_config import check_config
-from bbs.embedded_postgres import EmbeddedPostgres
 from bbs.models import pb
+from bbs.store.mysql.literals import literal
 from bbs.tls.contexts import TLSFiles
 from bbs.tls.development import make_development_certs
 from tests.canaries import Canary, found, told
 from tests.daemons import Daemon, Surroundings, daemon, free_port
+from tests.databases import ON_BOTH, ON_POSTGRES, SomeDatabase
 from tests.metrics.agent import agent
 from tests.peers.peer_server import peer_server
 from tests.records import desired_message, task_definition
 from tests.routes.test_every_route import CALLED
-from tests.test_processes import in_database
 from tests.waiting import wait_until
 
 PASSPHRASE, OLD_PASSPHRASE, DATABASE_PASSWORD, ENVIRONMENT = map(
@@ -234,9 +234,21 @@ def said(bbs: Daemon) -> bytes:
     return "\n".join([*(json.dumps(line, ensure_ascii=False) for line in bbs.lines), *bbs.other]).encode()
 
 
-def with_password(database_url: str) -> str:
-    """Postgres, which trusts everybody here, does not look at it."""
-    return database_url.replace("postgres@/", f"postgres:{quote(DATABASE_PASSWORD.text, safe='')}@/", 1)
+def with_password(database: SomeDatabase) -> SomeDatabase:
+    """The same, with a password. Postgres, which trusts everybody here, does not look at it."""
+    password, quoted = DATABASE_PASSWORD.text, quote(DATABASE_PASSWORD.text, safe="")
+    if database.on_postgres:
+        url = string = database.url.replace("postgres@/", f"postgres:{quoted}@/", 1)
+    else:
+        name = database.name
+        database.administer(f"ALTER USER {name}@localhost IDENTIFIED BY {literal(password)}")
+        string = database.connection_string.replace(f"{name}@", f"{name}:{password}@", 1)
+        url = database.url.replace(f"{name}@", f"{name}:{quoted}@", 1)
+    return replace(database, connection_string=string, url=url)
+
+
+REFUSALS = {"postgres": b"not currently accepting", "mysql": b"this account is locked"}
+"""What is said of a database that lets nobody in."""
 
 
 def keys_of(around: Surroundings) -> list[Canary]:
@@ -246,11 +258,10 @@ def keys_of(around: Surroundings) -> list[Canary]:
 SERVERS = (PASSPHRASE, OLD_PASSPHRASE, DATABASE_PASSWORD, ENVIRONMENT)
 
 
-@pytest.mark.postgres
+@ON_BOTH
 @pytest.mark.slow
-async def test_no_secret_is_told(
-    around: Surroundings, postgres_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_no_secret_is_told(around: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+    around.database = with_password(around.database)
     monkeypatch.setenv("SOME_TOKEN", ENVIRONMENT.text)
     monkeypatch.setenv("PGPASSWORD", ENVIRONMENT.text)
     access_log = around.tmp_path / "access.log"
@@ -266,7 +277,6 @@ async def test_no_secret_is_told(
         async with peer_server() as peers:
             config = around.config(
                 "a",
-                database_connection_string=with_password(around.database_url),
                 encryption_keys={"label": PASSPHRASE.text, "old": OLD_PASSPHRASE.text},
                 access_log_path=str(access_log),
                 debug_address=f"127.0.0.1:{free_port()}",
@@ -304,17 +314,16 @@ async def test_no_secret_is_told(
                     await wait_until(
                         lambda: b"event: " in answers["/v1/events.r1"], within_s=30, what="events"
                     )
-                    outputs |= await at_rest(around.database_url)
+                    outputs |= await at_rest(around.database)
 
-                    await allow_connections(around, postgres_server, allow=False)
-                    late = pb.DesireLRPRequest(desired_lrp=lrp("late"))
-                    streams.start_soon(client.ask, "/v1/desired_lrp/desire.r2", late.SerializeToString())
-                    await wait_until(
-                        lambda: b"not currently accepting" in said(bbs),
-                        within_s=30,
-                        what="the failure is told",
-                    )
-                    await allow_connections(around, postgres_server, allow=True)
+                    async with around.database.away():
+                        late = pb.DesireLRPRequest(desired_lrp=lrp("late"))
+                        streams.start_soon(client.ask, "/v1/desired_lrp/desire.r2", late.SerializeToString())
+                        await wait_until(
+                            lambda: REFUSALS[around.database.driver] in said(bbs),
+                            within_s=30,
+                            what="the failure is told",
+                        )
                     await client.ask("/v1/desired_lrps/list.r3", b"")
 
                     for page in PAGES:
@@ -363,39 +372,22 @@ class Client:
         self.answers[path] = self.answers.get(path, b"") + answer
 
 
-def database_name(around: Surroundings) -> str:
-    return urlsplit(around.database_url).path.lstrip("/")
-
-
-async def allow_connections(around: Surroundings, server: EmbeddedPostgres, *, allow: bool) -> None:
-    name = database_name(around)
-    await in_database(server.dsn, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS {allow}')
-    if not allow:
-        await in_database(
-            server.dsn, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-        )
-
-
-async def at_rest(database_url: str) -> dict[str, bytes]:
+async def at_rest(database: SomeDatabase) -> dict[str, bytes]:
     """Every row of every table, as text."""
-    tables = await in_database(
-        database_url,
-        "SELECT tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')",
+    tables = await database.execute(
+        f"SELECT table_name FROM information_schema.tables WHERE table_schema IN ('public', '{database.name}')"
     )
-    rows = {
-        table: await in_database(database_url, f'SELECT row_to_json(r)::text FROM "{table}" r')
-        for [table] in tables
-    }
+    rows = {table: await database.execute(f"SELECT * FROM {table}") for [table] in tables}
     assert len(rows["desired_lrps"]) == 1
     assert len(rows["tasks"]) == 1
     return {
-        f"table {name}": "\n".join(row[0] for row in content).encode()
-        for name, content in rows.items()
+        f"table {table}": "\n".join(" ".join(map(str, row)) for row in content).encode()
+        for table, content in rows.items()
         if content
     }
 
 
-@pytest.mark.postgres
+@ON_POSTGRES
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
@@ -417,8 +409,8 @@ async def test_a_server_that_does_not_start_tells_no_secret(
             async with bbs.client() as client:
                 await client.desire_lrp(lrp("p"))
             assert await bbs.stop() == 0
-    name = database_name(around)
-    url = with_password(around.database_url)
+    name = around.database.name
+    url = with_password(around.database).url
     password = quote(DATABASE_PASSWORD.text, safe="")
     connection = changes["database_connection_string"]
     if "absent" in connection:

@@ -17,6 +17,7 @@ import pytest
 import trio
 
 from tests.daemons import WAIT_MAX_S, Surroundings
+from tests.databases import ON_POSTGRES
 from tests.masters.clients import registers
 from tests.masters.fleet import WRITERS, Fleet, Launch
 from tests.masters.history import Batch, Database, must_be_in_order, open_database, reigns
@@ -25,7 +26,7 @@ from tests.masters.promises import reads_must_be_fresh, writes_must_be_whole
 from tests.records import desired_message
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+pytestmark = [ON_POSTGRES, pytest.mark.slow]
 
 Happening = Callable[[Launch], Awaitable[None]]
 

@@ -13,7 +13,6 @@ from bbs.ports import descriptors
 from tests.daemons import daemon, free_port, surroundings
 from tests.databases import SomeDatabase
 from tests.listening import is_all_read
-from tests.test_processes import TERMINATE_WRITER, in_database
 from tests.waiting import wait_until
 
 FEW: int = 256
@@ -44,7 +43,6 @@ def sockets() -> Iterator[list[socket.socket]]:
         each.close()
 
 
-@pytest.mark.postgres
 @pytest.mark.slow
 async def test_a_flood_of_idle_connections_stops_neither_health_nor_writes_nor_the_database(
     tmp_path: Path, some_database: SomeDatabase, sockets: list[socket.socket]
@@ -74,7 +72,7 @@ async def test_a_flood_of_idle_connections_stops_neither_health_nor_writes_nor_t
                     page = await http.get(f"http://{config['debug_address']}/debug/pprof/cmdline")
                 assert page.status_code == 200
                 await client.upsert_domain(f"flooded-{number}", ttl_s=0)
-                assert await in_database(some_database.url, TERMINATE_WRITER)
+                await some_database.end_writer_session()
                 await client.upsert_domain(f"reconnected-{number}", ttl_s=0)
 
             assert "accept-failed" not in bbs.messages()

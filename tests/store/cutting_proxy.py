@@ -1,4 +1,4 @@
-"""TCP in front of the suite's Postgres that cuts a connection at any byte: see `Cut`."""
+"""TCP in front of one of the suite's servers that cuts a connection at any byte: see `Cut`."""
 
 import socket
 import struct
@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Final, Literal
 
 import trio
-
-from bbs.embedded_postgres import EmbeddedPostgres
-from bbs.embedded_postgres.postmaster import PORT as POSTGRES_PORT
 
 Direction = Literal["to server", "to client"]
 How = Literal["close", "reset", "stall"]
@@ -43,7 +40,7 @@ class _Connection:
 
 
 class CuttingProxy:
-    """Leads from ``port`` on 127.0.0.1 to a Postgres. Made by `cutting_proxy`.
+    """Leads from ``port`` on 127.0.0.1 to a database server. Made by `cutting_proxy`.
 
     ``passed`` counts the bytes of each direction, over all connections, since the last `arm`, and ``paused_at`` has its
     values after each piece that came at once: where one side waits for the other, and some other places.
@@ -111,9 +108,9 @@ class CuttingProxy:
 
 
 @asynccontextmanager
-async def cutting_proxy(server: EmbeddedPostgres) -> AsyncIterator[CuttingProxy]:
-    """A proxy before ``server``. Connections end with the context."""
-    proxy = CuttingProxy(server.socket_directory / f".s.PGSQL.{POSTGRES_PORT}")
+async def cutting_proxy(path: Path) -> AsyncIterator[CuttingProxy]:
+    """A proxy before the server whose socket is at ``path``. Connections end with the context."""
+    proxy = CuttingProxy(path)
     async with trio.open_nursery() as nursery:
         [listener] = await nursery.start(partial(trio.serve_tcp, proxy.serve, 0, host="127.0.0.1"))
         proxy.port = listener.socket.getsockname()[1]

@@ -91,9 +91,9 @@ async def over_tcp(database: SomeDatabase, lines: Lines) -> AsyncIterator[SomeDa
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("some_database", "name"),
+    ("database_kind", "name"),
     [(kind, name) for kind in KINDS for name in CALLS if kind == "postgres" or name not in OF_POSTGRES],
-    indirect=["some_database"],
+    indirect=["database_kind"],
 )
 async def test_a_call_that_is_cancelled_anywhere_can_be_made_again(
     name: str, pytestconfig: pytest.Config, some_database: SomeDatabase

@@ -8,7 +8,7 @@ one reports it as failed, and must then undo what Postgres may have done.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -16,26 +16,27 @@ from typing import Any, Final
 import asyncpg
 import pytest
 import trio
-from trio_asyncio import aio_as_trio
 
 from bbs.embedded_postgres import EmbeddedPostgres
+from bbs.embedded_postgres.postmaster import SUPERUSER
 from bbs.log import null_logger
 from bbs.models.domain import Domain
 from bbs.models.outcome import Outcome, Row, RowKey, put
 from bbs.store.asyncio_loop import open_asyncio_loop
-from bbs.store.dsn import parse_dsn
-from bbs.store.postgres import PostgresBackend
 from bbs.store.store import Store, StoreUnavailable
+from tests.databases import ON_BOTH, ON_POSTGRES, SomeDatabase
 from tests.records import AnyScope
 from tests.store.cutting_proxy import Cut, CuttingProxy, Direction, How, cutting_proxy
 from tests.store.worlds import KEYRING
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 DIRECTIONS: Final[tuple[Direction, ...]] = ("to server", "to client")
 HOWS: Final[tuple[How, ...]] = ("close", "reset", "stall")
 STALLED_EVERY: Final = 13
+MYSQL_TEXT_EVERY: Final = 29
+MYSQL_ANSWER_EVERY: Final = 3
 STALLED_S: Final = 2.0
 """The time of a statement where connections stall. Whatever takes longer on a busy machine is only tried once more."""
 TRIES: Final = 20
@@ -55,9 +56,9 @@ class Wired:
     """A store on a connection that can be cut, and a connection to look past both."""
 
     proxy: CuttingProxy
-    backend: PostgresBackend
+    backend: Any
     store: Store
-    fetch: Any
+    fetch: Callable[[str], Awaitable[list[Any]]]
     versions: Iterator[int]
 
     async def commit(self, *rows: Row) -> None:
@@ -108,35 +109,29 @@ class Wired:
 
 @asynccontextmanager
 async def wired(
-    server: EmbeddedPostgres,
-    database_url: str,
+    database: SomeDatabase,
     *,
     write_retry_s: float = HANGS_S,
     statement_s: float = HANGS_S,
-    user: str = "postgres",
+    user: str = SUPERUSER,
     sslmode: str = "disable",
 ) -> AsyncIterator[Wired]:
-    database = database_url.split("@/")[1].split("?")[0]
+    """``user`` and ``sslmode`` are for Postgres."""
     async with (
         open_asyncio_loop(null_logger()),
-        cutting_proxy(server) as proxy,
+        cutting_proxy(database.socket) as proxy,
+        database.session() as fetch,
         trio.open_nursery() as nursery,
     ):
-        url = f"postgres://{user}@127.0.0.1:{proxy.port}/{database}?sslmode={sslmode}"
-        backend = PostgresBackend(
-            parse_dsn(url, {}),
-            KEYRING,
-            on_dropped=lambda row: None,
-            statement_s=statement_s,
-            connect_s=statement_s,
-            lock_poll_s=0.01,
-        )
+        proxied = database.over_tcp(proxy.port)
+        if database.on_postgres:
+            url = proxied.url.replace(f"{SUPERUSER}@", f"{user}@", 1)
+            proxied = replace(proxied, url=f"{url}?sslmode={sslmode}")
+        backend = proxied.backend(KEYRING, statement_s=statement_s, connect_s=statement_s, lock_poll_s=0.01)
         await backend.acquire_writer_lock()
         store = Store(backend, publish=lambda announcements: None, write_retry_s=write_retry_s)
         await nursery.start(store.run)
-        looking = await aio_as_trio(asyncpg.connect)(database_url)
-        yield Wired(proxy, backend, store, aio_as_trio(looking.fetch), count(10, 2))
-        await aio_as_trio(looking.close)()
+        yield Wired(proxy, backend, store, fetch, count(10, 2))
         nursery.cancel_scope.cancel()
         await backend.aclose()
 
@@ -148,17 +143,19 @@ class Case:
 
 
 async def share_out(
-    cases: Sequence[Case], urls: Sequence[str], go_through: Callable[[str, Sequence[Case]], Awaitable[None]]
+    cases: Sequence[Case],
+    databases: Sequence[SomeDatabase],
+    go_through: Callable[[SomeDatabase, Sequence[Case]], Awaitable[None]],
 ) -> None:
     """Each database its share, all at once: most of the time is spent waiting."""
     async with trio.open_nursery() as nursery:
-        for number, url in enumerate(urls):
-            nursery.start_soon(go_through, url, cases[number :: len(urls)])
+        for number, database in enumerate(databases):
+            nursery.start_soon(go_through, database, cases[number :: len(databases)])
 
 
-async def transaction_bytes(server: EmbeddedPostgres, database_url: str) -> dict[Direction, int]:
+async def transaction_bytes(database: SomeDatabase) -> dict[Direction, int]:
     """How many bytes the transaction of `Wired.commit_and_cut` takes in each direction."""
-    async with wired(server, database_url) as wire:
+    async with wired(database) as wire:
         assert await wire.commit_and_cut(None)
         return dict(wire.proxy.passed)
 
@@ -186,14 +183,15 @@ async def cut_transaction(wire: Wired, case: Case) -> None:
     wire.proxy.forget()
 
 
+@ON_BOTH
 async def test_a_transaction_cut_at_any_byte_is_acknowledged_and_there_or_failed_and_undone(
-    postgres_server: EmbeddedPostgres, database_urls: list[str], cut_every: int
+    some_databases: list[SomeDatabase], cut_every: int
 ) -> None:
     """At every byte, in turns closed or reset, and with a patient or an impatient store; some stall. ``--cut-every 1``: at
-    every byte in each way, with both.
+    every byte in each way, with both. On MySQL, whose transactions are long texts, at each answer and some bytes.
     """
 
-    async def go_through(url: str, cases: Sequence[Case]) -> None:
+    async def go_through(database: SomeDatabase, cases: Sequence[Case]) -> None:
         for is_patient in (True, False):
             for stalls in (False, True):
                 some = [
@@ -203,16 +201,22 @@ async def test_a_transaction_cut_at_any_byte_is_acknowledged_and_there_or_failed
                 ]
                 if some:
                     async with wired(
-                        postgres_server,
-                        url,
+                        database,
                         write_retry_s=HANGS_S if is_patient else 0,
                         statement_s=STALLED_S if stalls else HANGS_S,
                     ) as wire:
                         for case in some:
                             await cut_transaction(wire, case)
 
-    lengths = await transaction_bytes(postgres_server, database_urls[0])
-    offsets = [(direction, after) for direction in DIRECTIONS for after in range(lengths[direction] + 1)]
+    lengths = await transaction_bytes(some_databases[0])
+    strides = dict.fromkeys(DIRECTIONS, 1)
+    if cut_every != 1 and not some_databases[0].on_postgres:
+        strides = {"to server": MYSQL_TEXT_EVERY, "to client": MYSQL_ANSWER_EVERY}
+    offsets = [
+        (direction, after)
+        for direction in DIRECTIONS
+        for after in range(0, lengths[direction] + 1, strides[direction])
+    ]
     if cut_every == 1:
         cases = [
             Case(Cut(direction, after, how), is_patient)
@@ -228,7 +232,7 @@ async def test_a_transaction_cut_at_any_byte_is_acknowledged_and_there_or_failed
             Case(Cut(direction, after, "stall"), is_patient=number % 2 == 0)
             for number, (direction, after) in enumerate(offsets[::STALLED_EVERY])
         ]
-    await share_out(cases, database_urls, go_through)
+    await share_out(cases, some_databases, go_through)
 
 
 @pytest.fixture
@@ -261,11 +265,11 @@ async def start_session_and_write(wire: Wired, cut: Cut | None) -> None:
     await wire.commit(domain("changed", next(wire.versions)))
 
 
-async def start_cuts(server: EmbeddedPostgres, url: str, user: str, every: int) -> list[Case]:
+async def start_cuts(database: SomeDatabase, user: str, every: int) -> list[Case]:
     """Where and how to cut the start of a session: in the first byte of each answer and of each question, when the other
     side has done what it was asked and nobody is told; and at every so many bytes.
     """
-    async with wired(server, url, user=user, sslmode="prefer") as wire:
+    async with wired(database, user=user, sslmode="prefer") as wire:
         await start_session_and_write(wire, None)
         await start_session_and_write(wire, None)
         ends, paused_at = wire.proxy.passed, wire.proxy.paused_at
@@ -284,19 +288,19 @@ async def start_cuts(server: EmbeddedPostgres, url: str, user: str, every: int) 
     ]
 
 
+@ON_POSTGRES
 async def test_a_session_cut_anywhere_in_its_start_is_made_again(
-    postgres_server: EmbeddedPostgres, database_urls: list[str], scram_user: str, cut_every: int
+    some_databases: list[SomeDatabase], scram_user: str, cut_every: int
 ) -> None:
     """From the question for TLS over the password, our own questions, the lock and the token to the first write.
 
     Whatever the server has done of that, it is our former session that has to go, and nobody has to end it for us.
     """
 
-    async def go_through(url: str, cases: Sequence[Case]) -> None:
+    async def go_through(database: SomeDatabase, cases: Sequence[Case]) -> None:
         for stalls in (False, True):
             async with wired(
-                postgres_server,
-                url,
+                database,
                 statement_s=STALLED_S if stalls else HANGS_S,
                 user=scram_user,
                 sslmode="prefer",
@@ -307,8 +311,8 @@ async def test_a_session_cut_anywhere_in_its_start_is_made_again(
                         assert await wire.agree(), case
                         wire.proxy.forget()
 
-    cases = await start_cuts(postgres_server, database_urls[0], scram_user, cut_every)
-    await share_out(cases, database_urls, go_through)
+    cases = await start_cuts(some_databases[0], scram_user, cut_every)
+    await share_out(cases, some_databases, go_through)
 
     # On a busy machine a start may need a poll less than the one that was measured.
     assert sum(case.cut.happened for case in cases) > 0.9 * len(cases)
