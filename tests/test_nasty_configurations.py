@@ -110,7 +110,11 @@ async def test_it_works_with(changes: dict[str, Any], tmp_path: Path, some_datab
             "timed out after -1s",
             id="a negative health check",
         ),
-        pytest.param({"database_connection_string": "host=localhost port=1 user=u"}, "Connect call failed", id="no database"),
+        pytest.param(
+            {"database_driver": "postgres", "database_connection_string": "host=localhost port=1 user=u"},
+            "Connect call failed",
+            id="no database",
+        ),
         pytest.param({"listen_address": "0.0.0.0:99999"}, "invalid port", id="a port that is none"),
         pytest.param({"debug_address": "\0:1"}, "invalid character", id="a NUL in an address"),
         pytest.param({"access_log_path": "a\0b"}, "invalid argument", id="a NUL in a path"),

@@ -40,6 +40,10 @@ class _Cursor(Cursor):
         """Nothing: to ask for them is a round trip after every statement that had one."""
 
 
+_DRIVER_CONNECT_S_MAX: Final = 31_536_000
+"""The driver refuses more, while upstream takes 292 years; so the time to connect is bounded around it."""
+
+
 class Session:
     """An open session. ``id`` is the server's number for it; ``packet_bytes_max`` bounds what is sent at once."""
 
@@ -94,7 +98,7 @@ class Session:
             ssl=tls,
             autocommit=None,
             client_flag=CLIENT.MULTI_STATEMENTS | CLIENT.FOUND_ROWS,
-            connect_timeout=max(1, int(connect_s)),
+            connect_timeout=_DRIVER_CONNECT_S_MAX,
             cursor_cls=_Cursor,
         )
         async with asyncio.timeout(connect_s):

@@ -449,3 +449,11 @@ async def test_values_are_cut_by_nobody_on_a_server_that_would(
         assert [record.domain for record in await load(writer) if not isinstance(record, Domain)] == ["\\'"]
     finally:
         mariadb_server.execute(f"SET GLOBAL sql_mode = '{before}'")
+
+
+@pytest.mark.parametrize("connect_s", [0.9, 9_223_372_036.9])
+async def test_connecting_may_take_as_long_as_the_configuration_says(
+    mysql: MySQLWorld, connect_s: float
+) -> None:
+    """Upstream takes a db_connection_timeout of 292 years."""
+    await mysql.open(connect_s=connect_s).prepare()
