@@ -25,12 +25,12 @@ from bbs.store.backend import DroppedRow
 from bbs.store.codecs import CODECS
 from bbs.store.crypto import Keyring
 from bbs.store.database import Database, database_at
-from perf.programs import program
 from bbs.store.dsn import parse_dsn
 from bbs.store.mysql.backend import MySQLBackend
 from bbs.store.mysql.dsn import parse_mysql_url
 from bbs.store.postgres import WRITER_LOCK, PostgresBackend
 from perf.mariadb import NO_MARIADB, MariaDB, running_mariadb
+from perf.programs import program
 
 KINDS: Final = ("postgres", "mariadb")
 ON_BOTH: Final = pytest.mark.parametrize("database_kind", KINDS, indirect=True)

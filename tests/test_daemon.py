@@ -69,7 +69,6 @@ async def test_a_first_start_and_a_clean_stop(around: Surroundings) -> None:
         assert bbs.other == []
 
 
-@ON_BOTH
 async def test_what_is_said_of_a_start_and_a_stop(around: Surroundings) -> None:
     config = around.config("a", log_level="info", enable_db_health_check=True)
     async with daemon(around, config) as bbs:
@@ -280,7 +279,6 @@ async def test_a_standby_outlives_locket_and_becomes_master_when_it_is_back(arou
             assert await second.stop() == 0
 
 
-@ON_BOTH
 async def test_a_restart_with_the_same_uuid_works_at_once(around: Surroundings) -> None:
     config = around.config("a")
     for _ in range(2):

@@ -77,7 +77,6 @@ async def test_a_bug_ends_it_with_a_word_and_gives_the_lock_back(
             await next_master.logs("started")
 
 
-@ON_BOTH
 async def test_health_checks_that_time_out_at_a_healthy_database_do_not_end_it(around: Surroundings) -> None:
     """Each of them cancels an attempt to connect."""
     config = around.config(

@@ -221,7 +221,6 @@ async def test_an_encryption_key_that_is_missing(around: Surroundings) -> None:
     assert "encryptor exited with error: Existing encryption key version (old) is not among" in error
 
 
-@ON_BOTH
 async def test_the_new_keys_label_that_cannot_be_stored(around: Surroundings) -> None:
     async with daemon(
         around, around.config("a", encryption_keys={"old": "1"}, active_key_label="old")
