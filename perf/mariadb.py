@@ -49,13 +49,13 @@ class MariaDB:
         """For ``bbs serve --database-url``."""
         return f"mysql://{user}@/{database}?socket={self.socket}"
 
-    def execute(self, statement: str, database: str = "") -> str:
-        """Have the client run it; what it prints."""
+    def execute(self, statement: str, database: str = "", *, max_s: float = 60) -> str:
+        """Have the client run it; what it prints. Blocks for ``max_s`` at most."""
         client = program("mariadb")
         assert client is not None, "Debian's mariadb-client comes with the server"
         return subprocess.run(
             [client, "--no-defaults", f"--socket={self.socket}", "--user=root", "-N", "-e", statement, database],
-            check=True, capture_output=True, text=True, timeout=60,
+            check=True, capture_output=True, text=True, timeout=max_s,
         ).stdout  # fmt: skip
 
     def variables(self, *names: str) -> dict[str, str]:

@@ -1,83 +1,28 @@
-"""A real Postgres fails under mixed writes in every way we know: nothing acknowledged is lost, nothing that failed is there.
-
-The server is a process, and nobody helps it: when the fault is over it goes on by itself. Its writes give up after two
-seconds here, so that what lasts longer makes them fail. What the writers know is `tests/acknowledged_writes.py`.
-"""
+"""A real Postgres fails under mixed writes in every way we know: see `tests/writes_through_faults.py`."""
 
 import os
-import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import asyncpg
 import pytest
 import trio
 
-from bbs.client import InternalBBSClient
-from bbs.commands.local_keyring import local_keyring
 from bbs.store.postgres import WRITER_LOCK
-from tests.acknowledged_writes import Watcher, Writer, look
 from tests.breakable_postgres import BreakablePostgres, breakable_postgres
 from tests.databases import SomeDatabase
-from tests.processes import RunningBBS, running_bbs
 from tests.records import desired_message
 from tests.waiting import wait_until
+from tests.writes_through_faults import HANGS_S, WRITERS, Load, served, write_through
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
-
-WRITERS: Final = 8
-WRITE_RETRY_S: Final = 2
-HANGS_S: Final = 120.0
-UNAVAILABLE: Final = "the database is unavailable; nothing was changed, try again: "
 
 WRITER_PID = f"""
 SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted
   AND classid = {WRITER_LOCK >> 32} AND objid = {WRITER_LOCK & 0xFFFFFFFF}"""
-
-
-@dataclass
-class Load:
-    """What the writers have met so far. Faults wait for it to grow, so they happen under load, and last until they are felt."""
-
-    writers: list[Writer]
-    lasts_s: float
-    _changed: trio.Event = field(default_factory=trio.Event)
-
-    @property
-    def acknowledged(self) -> int:
-        return sum(writer.acknowledged for writer in self.writers)
-
-    @property
-    def failed(self) -> int:
-        return len(self.errors)
-
-    @property
-    def errors(self) -> list[str]:
-        return [error for writer in self.writers for error in writer.errors]
-
-    def answered(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
-
-    async def more(self, *, acknowledged: int = 0, failed: int = 0) -> None:
-        """Wait until so many more requests have been answered, in either way."""
-        enough = self.acknowledged + acknowledged, self.failed + failed
-        while self.acknowledged < enough[0] or self.failed < enough[1]:
-            await self._changed.wait()
-
-    async def lasts(self) -> None:
-        """Wait until the fault has lasted long enough, if it is to last longer than it takes to be felt."""
-        await wait_until(
-            partial(self._has_lasted, trio.current_time()), within_s=self.lasts_s + 10, what="time"
-        )
-
-    def _has_lasted(self, since: float) -> bool:
-        return trio.current_time() >= since + self.lasts_s
 
 
 Fault = Callable[[BreakablePostgres, Load], Awaitable[None]]
@@ -223,68 +168,27 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-@asynccontextmanager
-async def served(
-    tmp_path: Path, postgres: BreakablePostgres
-) -> AsyncIterator[tuple[RunningBBS, InternalBBSClient]]:
-    """A server, which must neither end by itself nor stumble, whatever becomes of its Postgres."""
-    arguments = ("--database-url", postgres.url, "--write-retry-s", str(WRITE_RETRY_S))
-    async with running_bbs(tmp_path, *arguments) as bbs, bbs.client() as client:
-        yield bbs, client
-        assert bbs.process.poll() is None
-        assert await bbs.stop() == 0
-    assert "Traceback" not in (tmp_path / "bbs.log").read_text()
-
-
 @pytest.mark.parametrize("name", FAULTS)
 async def test_what_was_acknowledged_is_there_and_what_failed_is_not(
     name: str, tmp_path: Path, kill_seed: int, faults_last_s: float
 ) -> None:
-    chance = random.Random(kill_seed)
-    writers = [Writer(f"w{number}", random.Random(chance.random())) for number in range(WRITERS)]
-    load = Load(writers, faults_last_s)
-    watcher = Watcher()
-    ends = [trio.Event() for _ in writers]
     async with breakable_postgres() as postgres:
         if name == "disk full" and not postgres.is_small:
             pytest.skip("to fill a disk we have to be allowed to mount a small one")
-        async with served(tmp_path, postgres) as (_, client), trio.open_nursery() as watching:
-            await watching.start(watcher.watch, client)
-            with trio.fail_after(HANGS_S + faults_last_s):
-                async with trio.open_nursery() as writing:
-                    for writer, is_over in zip(writers, ends, strict=True):
-                        writing.start_soon(write_on, writer, client, load, is_over)
-                    await load.more(acknowledged=20)
-                    await FAULTS[name](postgres, load)
-                    await load.more(acknowledged=50)
-                    for is_over in ends:
-                        is_over.set()
-            watching.cancel_scope.cancel()
-            # A disk that is full is an answer; all else is a database that is away, and was tried again first.
-            refusals = {error for error in load.errors if UNAVAILABLE not in error}
-            assert all("No space left on device" in refusal for refusal in refusals), refusals
-            assert bool(refusals) == (name == "disk full")
-            database = SomeDatabase("postgres", postgres.url, postgres.url)
-            await look(client, writers, watcher, database, local_keyring(tmp_path / "data"))
-
-
-async def write_on(writer: Writer, client: InternalBBSClient, load: Load, is_over: trio.Event) -> None:
-    """Half of them stop at their first error, so that nothing of theirs overwrites what it may have left behind."""
-    gives_up = load.writers.index(writer) % 2 == 0
-
-    def answered() -> None:
-        load.answered()
-        if gives_up and writer.errors:
-            is_over.set()
-
-    await writer.write(client, answered, is_over=is_over, may_fail=True)
-    assert writer.under_way is None, "the server is there all the time, so each request is answered"
+        await write_through(
+            partial(FAULTS[name], postgres),
+            tmp_path,
+            SomeDatabase("postgres", postgres.url, postgres.url),
+            seed=kill_seed,
+            lasts_s=faults_last_s,
+            answer="No space left on device" if name == "disk full" else None,
+        )
 
 
 async def test_a_session_that_is_ended_for_being_idle_is_made_again_before_anybody_writes(
     tmp_path: Path,
 ) -> None:
-    async with breakable_postgres() as postgres, served(tmp_path, postgres) as (_, client):
+    async with breakable_postgres() as postgres, served(tmp_path, postgres.url) as (_, client):
         pids = set()
 
         async def is_another() -> bool:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -227,6 +228,48 @@ def test_no_thread_and_no_file_outlasts_client_and_server() -> None:
     assert meanwhile[0] > before[0]
     assert after == before
     assert before[0] == 1
+
+
+def jumping(monkeypatch: pytest.MonkeyPatch, *, by_s: float) -> list[float]:
+    """The wall clock jumps while the next call begins. What is returned has one entry until then."""
+    jumps = [by_s]
+
+    def deadline(timeout: float | None) -> float | None:
+        return None if timeout is None else time.time() + timeout - (jumps.pop() if jumps else 0)
+
+    monkeypatch.setattr("grpc._channel._deadline", deadline)
+    return jumps
+
+
+async def test_a_clock_that_jumps_forward_ends_no_call(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jumps = jumping(monkeypatch, by_s=3600)
+
+    await scripted.lock()
+
+    assert jumps == []
+    assert len(scripted.script.requests) == 1
+
+
+async def test_a_clock_that_jumps_back_makes_no_deadline_longer(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = Event()
+
+    def wait(context: grpc.ServicerContext) -> None:
+        released.wait(WAIT_S)
+
+    scripted.script.act = wait
+    jumping(monkeypatch, by_s=-3600)
+
+    try:
+        with trio.fail_after(WAIT_S), pytest.raises(LocketError) as failed:
+            await scripted.lock(deadline_s=0.3)
+    finally:
+        released.set()
+
+    assert failed.value.code == Code.DEADLINE_EXCEEDED
 
 
 async def test_nothing_watches_a_connection_that_is_closed(

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from functools import partial
+from math import inf
 from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 import trio
@@ -54,6 +56,12 @@ class TypeCode(IntEnum):
 
 TYPE_NAMES: Final[Mapping[int, str]] = {TypeCode.LOCK: "lock", TypeCode.PRESENCE: "presence"}
 """The older form of the type, which is still sent beside its code."""
+
+EARLY_S: Final = 0.5
+"""A deadline that gRPC says is over so long before it is, is none."""
+
+LATE_S: Final = 1.0
+"""How long we wait beyond a deadline for gRPC to say that it is over."""
 
 
 class Code(StrEnum):
@@ -319,6 +327,25 @@ async def _call(
     if deadline_s is not None and deadline_s <= 0:
         await trio.lowlevel.checkpoint()
         raise LocketError.out_of_time()
+    ends = inf if deadline_s is None else trio.current_time() + deadline_s
+    attempt = partial(_attempt, method, request.SerializeToString(), ends, tuple(metadata), wait_for_ready)
+    try:
+        return await attempt()
+    except LocketError as error:
+        if error.code != Code.DEADLINE_EXCEEDED or trio.current_time() > ends - EARLY_S:
+            raise
+    # gRPC counts by the wall clock, and that has jumped forward while the call began.
+    return await attempt()
+
+
+async def _attempt(
+    method: _Method[ResponseT],
+    request: bytes,
+    ends: float,
+    metadata: tuple[tuple[str, str], ...],
+    wait_for_ready: bool,
+) -> ResponseT:
+    """One call, over by ``ends`` on Trio's clock."""
     ended = trio.Event()
     token = trio.lowlevel.current_trio_token()
 
@@ -326,18 +353,23 @@ async def _call(
         with suppress(trio.RunFinishedError):
             token.run_sync_soon(ended.set)
 
+    left_s = ends - trio.current_time()
     call = method.ask.future(
-        request.SerializeToString(),
-        timeout=None if deadline_s is None or deadline_s > DEADLINE_MAX_S else deadline_s,
-        metadata=tuple(metadata),
+        request,
+        timeout=left_s if left_s <= DEADLINE_MAX_S else None,
+        metadata=metadata,
         wait_for_ready=wait_for_ready,
     )
     call.add_done_callback(on_end)
     try:
-        # gRPC keeps the deadline; without one the caller has a reason of its own to wait.
-        await ended.wait()
+        # Without a deadline the caller has a reason of its own to wait. With one gRPC keeps it, unless the wall clock has jumped
+        # back while the call began: then it is ours that ends the call.
+        with trio.move_on_at(ends + LATE_S):
+            await ended.wait()
     finally:
         call.cancel()  # nothing happens to one that has ended
+    if not ended.is_set():
+        raise LocketError.out_of_time()
     # Not by the exception that `result` would raise: it is the call, so its traceback would keep the call, and with it
     # the channel and its threads, until the garbage is collected.
     if call.code() is not grpc.StatusCode.OK:
