@@ -65,6 +65,29 @@ class MariaDB:
         return dict(line.split("\t", 1) for line in lines)
 
 
+def make_data(data: Path) -> None:
+    """What a server needs to start, in a directory that is made for it.
+
+    Raises:
+      MariaDBFailed: MariaDB is not installed, or that can't be done.
+    """
+    install = program("mariadb-install-db")
+    if install is None:
+        raise MariaDBFailed(NO_MARIADB)
+    made = subprocess.run(
+        [install, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal",
+         "--skip-test-db", "--skip-name-resolve", *_identity()],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=START_S, check=False,
+    )  # fmt: skip
+    if made.returncode:
+        raise MariaDBFailed(made.stdout + made.stderr)
+
+
+def _identity() -> list[str]:
+    """It refuses to be root's unless told so in these words."""
+    return ["--user=root"] if os.geteuid() == 0 else []
+
+
 @contextmanager
 def running_mariadb(directory: Path, *options: str, port: int | None = None) -> Iterator[MariaDB]:
     """Make the data below ``directory``, if there are none, and run a server on them, with a ``port`` on 127.0.0.1 too.
@@ -74,26 +97,18 @@ def running_mariadb(directory: Path, *options: str, port: int | None = None) -> 
     Raises:
       MariaDBFailed: there is none, or it does not start.
     """
-    server, install = program("mariadbd"), program("mariadb-install-db")
-    if server is None or install is None:
+    server = program("mariadbd")
+    if server is None:
         raise MariaDBFailed(NO_MARIADB)
     data = directory / "data"
-    # It refuses to be root's unless told so in these words.
-    identity = ["--user=root"] if os.geteuid() == 0 else []
     if not data.exists():
-        made = subprocess.run(
-            [install, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal",
-             "--skip-test-db", "--skip-name-resolve", *identity],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=START_S, check=False,
-        )  # fmt: skip
-        if made.returncode:
-            raise MariaDBFailed(made.stdout + made.stderr)
+        make_data(data)
     listening = ["--skip-networking"] if port is None else ["--bind-address=127.0.0.1", f"--port={port}"]
     with open(directory / "log", "ab") as log:
         process = subprocess.Popen(
             [server, "--no-defaults", f"--datadir={data}", f"--socket={directory / 'socket'}", *listening,
              f"--pid-file={directory / 'pid'}", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M",
-             "--innodb-log-file-size=64M", "--performance-schema=OFF", *identity, *options],
+             "--innodb-log-file-size=64M", "--performance-schema=OFF", *options, *_identity()],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
     maria = MariaDB(directory, process.pid)

@@ -20,11 +20,15 @@ def faketime() -> Path | None:
     return next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
 
+GALERA: Final = Path("/usr/lib/galera/libgalera_smm.so")
+"""What makes MariaDB servers a cluster."""
+
 PROGRAMS: Final = {
     "etcd": ("etcd-server", "of a Postgres cluster"),
     "pgbouncer": ("pgbouncer", "with PgBouncer"),
     "setpriv": ("util-linux", "of a Postgres cluster"),
     "mariadbd": ("mariadb-server", "on MariaDB"),
+    "rsync": ("rsync", "on a Galera cluster"),
 }
 """Which package brings which program, and which tests need it."""
 
@@ -32,7 +36,11 @@ PROGRAMS: Final = {
 def missing() -> dict[str, str]:
     """The packages that are missing, and which tests are skipped without them."""
     found = {package: tests for name, (package, tests) in PROGRAMS.items() if program(name) is None}
-    return found if faketime() else {**found, "libfaketime": "of clock jumps"}
+    if not GALERA.exists():
+        found["galera-4"] = "on a Galera cluster"
+    if faketime() is None:
+        found["libfaketime"] = "of clock jumps"
+    return found
 
 
 def install() -> None:
