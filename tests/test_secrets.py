@@ -9,6 +9,7 @@ import signal
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -314,6 +315,10 @@ async def test_no_secret_is_told(around: Surroundings, monkeypatch: pytest.Monke
                     await wait_until(
                         lambda: b"event: " in answers["/v1/events.r1"], within_s=30, what="events"
                     )
+                    # It is told of first, and deleted then.
+                    await wait_until(
+                        partial(has_rows, around.database, "tasks", 1), within_s=30, what="one task"
+                    )
                     outputs |= await at_rest(around.database)
 
                     async with around.database.away():
@@ -372,14 +377,17 @@ class Client:
         self.answers[path] = self.answers.get(path, b"") + answer
 
 
+async def has_rows(database: SomeDatabase, table: str, count: int) -> bool:
+    return await database.execute(f"SELECT COUNT(*) FROM {table}") == [(count,)]
+
+
 async def at_rest(database: SomeDatabase) -> dict[str, bytes]:
     """Every row of every table, as text."""
     tables = await database.execute(
         f"SELECT table_name FROM information_schema.tables WHERE table_schema IN ('public', '{database.name}')"
     )
     rows = {table: await database.execute(f"SELECT * FROM {table}") for [table] in tables}
-    assert len(rows["desired_lrps"]) == 1
-    assert len(rows["tasks"]) == 1
+    assert len(rows["desired_lrps"]) == len(rows["tasks"]) == 1
     return {
         f"table {table}": "\n".join(" ".join(map(str, row)) for row in content).encode()
         for table, content in rows.items()
