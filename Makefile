@@ -17,7 +17,7 @@ FAILURES ?= 20
 ONLY ?=
 SCHEDULES ?=
 SCHEDULE ?=
-JOBS ?= 3
+JOBS ?= 2
 # Whatever is installed is in a lock, with the hash of each of its files. `--only-binary`: a package that had to be built
 # here would fetch what it is built with, which no lock names.
 INSTALL := -m pip install --quiet --quiet --no-input --disable-pip-version-check --root-user-action=ignore
