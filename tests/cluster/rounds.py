@@ -236,10 +236,15 @@ async def _history_must_be_one(cluster: Cluster, said: set[tuple[str, str]]) -> 
 
 
 async def _former_primary_must_be_alone(node: Node) -> None:
-    """It goes on as if it were the primary; nobody of ours is there, and nobody may believe to be the one writer there."""
+    """It goes on as if it were the primary; nobody of ours is there, and nobody may believe to be the one writer there.
+
+    A commit that was under way waits for a standby which does not come any more, and holds the lock for as long, though we
+    have left: Postgres looks after its client only between statements. It is never acknowledged, and does nothing else.
+    """
     locks = (
-        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+        "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND granted"
         f" AND classid = {WRITER_LOCK >> 32} AND objid = {WRITER_LOCK & 0xFFFFFFFF}"
+        " AND wait_event IS DISTINCT FROM 'SyncRep'"
     )
     await wait_until(
         partial(_is_zero, node, locks),
