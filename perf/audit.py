@@ -26,6 +26,7 @@ from bbs.store.crypto import Keyring
 from bbs.store.dsn import parse_dsn
 from bbs.store.postgres import PostgresBackend
 from bbs.store.postgres_audit import PostgresAudit
+from bbs.store.primaries import Primaries
 from bbs.store.store import BATCH_ROWS_MAX
 from perf.convergence import ConvergedFleet
 from perf.figures import JSON, number, table
@@ -100,7 +101,7 @@ async def _measure(url: str, lrps: int, say: Callable[[str], None]) -> AuditAcco
         await _seed(backend, lrps)
         service = Service(backend, peers=StubPeers().as_peers(), log=null_logger(), on_unrecoverable=_fail)
         store = service.store
-        database = PostgresAudit(dsn)
+        database = PostgresAudit(dsn, Primaries(dsn))
         audit = Audit(
             store,
             database,

@@ -132,6 +132,9 @@ class Audit:
 
     async def _audit(self) -> int:
         store = self._store
+        if self._sessions() != self._sessions_seen:
+            # Another server may be the primary now, and the one that was may go on as if it still were.
+            self._database.leave()
         look = await self._database.look(
             since=self._since, ours=[written.transaction for written in store.written]
         )

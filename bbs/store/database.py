@@ -19,6 +19,7 @@ from bbs.store.postgres import PostgresBackend
 from bbs.store.postgres_audit import PostgresAudit
 from bbs.store.postgres_probe import postgres_probe
 from bbs.store.postgres_tables import PostgresTables
+from bbs.store.primaries import Primaries
 from bbs.store.query_statistics import QueryStatistics
 from bbs.store.schema import OnMigration
 
@@ -99,9 +100,10 @@ class Database(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PostgresDatabase:
-    """A `Database` on Postgres."""
+    """A `Database` on Postgres. What one of its backends sees of the cluster's primaries holds for the audit, too."""
 
     dsn: DSN
+    primaries: Primaries
 
     def backend(
         self,
@@ -110,10 +112,12 @@ class PostgresDatabase:
         on_dropped: Callable[[DroppedRow], None] = lambda row: None,
         on_migration: OnMigration = nothing,
     ) -> PostgresBackend:
-        return PostgresBackend(self.dsn, keyring, on_dropped=on_dropped, on_migration=on_migration)
+        return PostgresBackend(
+            self.dsn, keyring, on_dropped=on_dropped, on_migration=on_migration, primaries=self.primaries
+        )
 
     def audit(self) -> PostgresAudit:
-        return PostgresAudit(self.dsn)
+        return PostgresAudit(self.dsn, self.primaries)
 
     def probe(self, *, connect_s: float) -> Probe[Any]:
         return postgres_probe(self.dsn, connect_s=connect_s)
@@ -144,7 +148,7 @@ def database_of(driver: str, connection_string: str, options: MySQLOptions) -> D
     """
     assert driver in DRIVERS, driver
     if driver == "postgres":
-        return PostgresDatabase(parse_dsn(connection_string))
+        return _postgres(parse_dsn(connection_string))
     return _mysql(parse_mysql_dsn(connection_string), options)
 
 
@@ -156,7 +160,11 @@ def database_at(url: str) -> Database:
     """
     if url.startswith("mysql://"):
         return _mysql(parse_mysql_url(url), MySQLOptions())
-    return PostgresDatabase(parse_dsn(url))
+    return _postgres(parse_dsn(url))
+
+
+def _postgres(dsn: DSN) -> Database:
+    return PostgresDatabase(dsn, Primaries(dsn))
 
 
 def _mysql(dsn: MySQLDSN, options: MySQLOptions) -> Database:

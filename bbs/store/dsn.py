@@ -205,13 +205,14 @@ class DSN:
             raise ConnectionError(driver_text(error)) from error
 
     def side_connection(
-        self, *, connect_s: float, statement_s: float | None = None
+        self, *, connect_s: float, statement_s: float | None = None, admit: Admit | None = None
     ) -> "SideConnection[asyncpg.Connection[Any]]":
         """A connection beside the writer's. ``connect_s`` bounds an attempt to connect and ``statement_s``, if given, each
-        statement, in seconds.
+        statement, in seconds; ``admit`` is as for `connect`.
         """
         return SideConnection(
-            partial(self.open_session, timeout_s=connect_s, command_timeout=statement_s), meaning=meaning
+            partial(self.open_session, timeout_s=connect_s, command_timeout=statement_s, admit=admit),
+            meaning=meaning,
         )
 
 

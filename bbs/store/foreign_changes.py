@@ -103,5 +103,8 @@ class DatabaseAudit(Protocol):
         columns if ``whole``, else those of its key, and its version as the last value.
         """
 
+    def leave(self) -> None:
+        """Have the next call connect anew."""
+
     async def aclose(self) -> None:
         """Close the connection, if there is one."""

@@ -85,7 +85,8 @@ class PostgresBackend(SQLBackend):
 
     ``statement_s`` bounds every statement and ``connect_s`` every attempt to connect, both in seconds. A standby asks
     for the lock every ``lock_poll_s``; a writer that reconnects gives up after ``lock_wait_s``, for its caller to retry.
-    ``on_dropped`` hears of every row that a load leaves out, ``on_migration`` of every step to the present schema.
+    ``on_dropped`` hears of every row that a load leaves out, ``on_migration`` of every step to the present schema. What the
+    sessions see of the primaries is noted in ``primaries``, if others want to know.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class PostgresBackend(SQLBackend):
         *,
         on_dropped: Callable[[DroppedRow], None],
         on_migration: schema.OnMigration = lambda action, data: None,
+        primaries: Primaries | None = None,
         statement_s: float = 10.0,
         connect_s: float = 5.0,
         lock_poll_s: float = 0.5,
@@ -113,7 +115,7 @@ class PostgresBackend(SQLBackend):
         self._session_pid: int | None = None
         self._locked_session_pid: int | None = None
         self._on_migration = on_migration
-        self._primaries = Primaries(dsn)
+        self._primaries = Primaries(dsn) if primaries is None else primaries
         self._is_unreplicated = False
 
     # What follows runs under Trio, up to the next such line.
@@ -126,7 +128,9 @@ class PostgresBackend(SQLBackend):
 
     async def record_key_label(self) -> None:
         """As `WriterBackend.record_key_label`, on a connection of its own, so that writes go on meanwhile."""
-        side = self._dsn.side_connection(connect_s=self._connect_s, statement_s=self._statement_s)
+        side = self._dsn.side_connection(
+            connect_s=self._connect_s, statement_s=self._statement_s, admit=self._primaries.admit_beside
+        )
         try:
             is_writer = await side.run(self._record_key_label)
         finally:

@@ -13,16 +13,21 @@ from bbs.store.codecs import CODECS
 from bbs.store.codecs.columns import Values
 from bbs.store.dsn import DSN
 from bbs.store.foreign_changes import LOW_32_BITS, Foreign, Look, Snapshot
+from bbs.store.primaries import Primaries
 from bbs.store.statements import audit_statement, page_statement
 
 
 class PostgresAudit:
     """A `bbs.store.foreign_changes.DatabaseAudit`. ``statement_s`` and ``connect_s`` bound a statement and an attempt to connect,
-    in seconds.
+    in seconds. A server that was the primary before one that ``primaries`` knows is not asked.
     """
 
-    def __init__(self, dsn: DSN, *, statement_s: float = 10.0, connect_s: float = 5.0) -> None:
-        self.connection = dsn.side_connection(connect_s=connect_s, statement_s=statement_s)
+    def __init__(
+        self, dsn: DSN, primaries: Primaries, *, statement_s: float = 10.0, connect_s: float = 5.0
+    ) -> None:
+        self.connection = dsn.side_connection(
+            connect_s=connect_s, statement_s=statement_s, admit=primaries.admit_beside
+        )
 
     async def now(self) -> int:
         """The oldest transaction that somebody may still be writing in. What is read later has all before it."""
@@ -41,6 +46,9 @@ class PostgresAudit:
         statement = page_statement(CODECS[record_class], first=not after, whole=whole)
         page: list[Sequence[Any]] = await self.connection.run(_fetch, statement, *after, rows)
         return page
+
+    def leave(self) -> None:
+        self.connection.abandon()
 
     async def aclose(self) -> None:
         """Close the connection, if there is one."""

@@ -37,7 +37,7 @@ class Superseded(ConnectionError):
 
 
 class Primaries:
-    """What one session's owner knows of them. Runs under asyncio. Does nothing if ``dsn`` names no standbys."""
+    """What the writer's session has seen of them. Runs under asyncio. Does nothing if ``dsn`` names no standbys."""
 
     def __init__(self, dsn: DSN) -> None:
         self._dsn = dsn
@@ -51,14 +51,27 @@ class Primaries:
         """
         if not self._dsn.has_standbys:
             return
+        timeline = await self._timeline_of(connection)
+        if timeline is not None:
+            self._timeline = timeline
+
+    async def admit_beside(self, connection: "asyncpg.Connection[Any]") -> None:
+        """Look at a new session that is not the writer's. That it is ahead of the writer's, which may be about to notice, is not
+        held against that one: its timeline is not noted.
+
+        Raises:
+          Superseded: as `admit`.
+        """
+        if self._dsn.has_standbys:
+            await self._timeline_of(connection)
+
+    async def _timeline_of(self, connection: "asyncpg.Connection[Any]") -> int | None:
         timeline = await _timeline(connection)
-        if timeline is None:
-            return
-        if timeline < self._timeline:
+        if timeline is not None and timeline < self._timeline:
             raise Superseded(
                 f"this server was the primary on timeline {timeline}; there has been one on {self._timeline} since"
             )
-        self._timeline = timeline
+        return timeline
 
     async def while_primary(self, work: Callable[[], Awaitable[T]], *, in_session: Callable[[], bool]) -> T:
         """Do ``work`` in a session. It is broken off when another server turns out to be the primary. ``in_session`` says

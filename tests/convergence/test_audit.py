@@ -36,6 +36,7 @@ class World:
 
     store: Store
     backend: Any
+    database: Any
     audit: Audit
     execute: Any
     lines: Lines
@@ -84,7 +85,7 @@ async def opened(some_database: SomeDatabase, **settings: Any) -> AsyncIterator[
         await store.load()
         async with trio.open_nursery() as nursery:
             await nursery.start(store.run)
-            yield World(store, backend, audit, execute, lines, dropped, announced)
+            yield World(store, backend, database, audit, execute, lines, dropped, announced)
             nursery.cancel_scope.cancel()
         await database.aclose()
         await backend.aclose()
@@ -221,11 +222,15 @@ async def test_after_a_lost_session_all_rows_are_compared_at_once(some_database:
         await world.commit(*(actual_lrp(index=index) for index in range(300)))
         world.store.committed.apply([put(replace(actual_lrp(index=299), crash_count=9))])
         assert await world.told() == 0
+        with_it = world.database.connection._connection
+        assert await world.told() == 0
+        assert world.database.connection._connection is with_it
         await some_database.end_writer_session()
         with trio.fail_after(10):
             await world.commit(Domain(name="d", expire_time_ns=5))
 
         assert await world.told() == 1
+        assert world.database.connection._connection is not with_it, "it may be a former primary's by now"
 
 
 @ON_BOTH

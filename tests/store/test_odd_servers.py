@@ -18,6 +18,7 @@ from bbs.store.health_check import AttemptFailed
 from bbs.store.postgres import PostgresBackend
 from bbs.store.postgres_audit import PostgresAudit
 from bbs.store.postgres_probe import postgres_probe
+from bbs.store.primaries import Primaries
 from tests.records import actual_lrp
 from tests.store.worlds import KEYRING
 
@@ -121,7 +122,7 @@ async def test_a_health_check_on_it_is_an_attempt_that_failed(greeting: str) -> 
 @pytest.mark.parametrize("greeting", GREETINGS)
 async def test_an_audit_of_it_finds_a_database_that_is_unavailable(greeting: str) -> None:
     async with server_saying(GREETINGS[greeting]) as dsn:
-        audit = PostgresAudit(dsn)
+        audit = PostgresAudit(dsn, Primaries(dsn))
         with trio.fail_after(30), pytest.raises(BackendUnavailable):
             await audit.now()
         await audit.aclose()

@@ -125,6 +125,28 @@ async def test_an_attempt_to_connect_is_left_alone(cluster: Cluster, autojump_cl
     assert await work(primaries, 9.0, in_session=False) == "done"
 
 
+async def test_a_session_beside_the_writers_is_with_no_former_primary(cluster: Cluster) -> None:
+    primaries = of(cluster)
+    await admit(primaries, 2)
+
+    await aio_as_trio(primaries.admit_beside)(Session(2))
+    with pytest.raises(Superseded, match="primary on timeline 1; there has been one on 2 since"):
+        await aio_as_trio(primaries.admit_beside)(Session(1))
+
+
+async def test_a_session_beside_the_writers_that_is_ahead_does_not_hide_that_it_is_superseded(
+    cluster: Cluster, autojump_clock: MockClock
+) -> None:
+    primaries = of(cluster)
+    await admit(primaries, 1)
+    cluster.primary = 2
+
+    await aio_as_trio(primaries.admit_beside)(Session(2))
+
+    with pytest.raises(Superseded):
+        await work(primaries, 3600)
+
+
 async def test_without_standbys_nobody_is_asked(cluster: Cluster, autojump_clock: MockClock) -> None:
     primaries = of(lonely := Cluster(has_standbys=False))
     await admit(primaries, 1)

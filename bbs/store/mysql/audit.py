@@ -43,6 +43,9 @@ class MySQLAudit:
         page = await self.connection.run(Session.fetch, page_statement(codec, after, rows, whole=whole))
         return [with_booleans(row, booleans(codec, whole=whole)) for row in page]
 
+    def leave(self) -> None:
+        self.connection.abandon()
+
     async def aclose(self) -> None:
         await self.connection.aclose()
 
