@@ -40,7 +40,7 @@ def running_galera(directory: Path, *, nodes: int) -> Iterator[list[MariaDB]]:
                 _give_away(home)
             others = ",".join(f"127.0.0.1:{each}" for each in ports[:number])  # none: a new cluster
             node = stack.enter_context(
-                running_mariadb(home, *_options(number, port, others, is_root=is_root))
+                running_mariadb(home, *_options(home, number, port, others, is_root=is_root))
             )
             cluster.append(node)
             _wait_until_in_step(cluster)
@@ -52,9 +52,10 @@ def _give_away(home: Path) -> None:
         shutil.chown(path, OWNER, OWNER)
 
 
-def _options(number: int, port: int, others: str, *, is_root: bool) -> list[str]:
+def _options(home: Path, number: int, port: int, others: str, *, is_root: bool) -> list[str]:
     return [
         *([f"--user={OWNER}"] if is_root else []),
+        f"--tmpdir={home}",  # not everybody may write to ours
         "--wsrep-on=ON",
         f"--wsrep-provider={GALERA}",
         f"--wsrep-provider-options=gmcast.listen_addr=tcp://127.0.0.1:{port};ist.recv_addr=127.0.0.1:{free_port()}",
