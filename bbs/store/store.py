@@ -7,8 +7,9 @@ callers of `commit` go on.
 
 When a batch fails for good, `head` falls back to `committed` and everybody who waits on a staged outcome gets an error,
 also those behind the failed batch: they were decided on rows that never came to be. Whether the database has the rows
-of a batch whose connection broke during COMMIT is unknown; so before anything else is written, the committed version of
-every such row is written again (`_mend`), as soon as the database is back, and what was reported as failed stays undone.
+of a batch whose connection broke during COMMIT is unknown, and stays so if the next attempt is refused; so before anything
+else is written, the committed version of every such row is written again (`_mend`), as soon as the database is back, and
+what was reported as failed stays undone.
 """
 
 from collections import deque
@@ -439,17 +440,24 @@ class Store:
 
         Raises:
           BackendUnavailable: the outcome staged first has waited for ``write_retry_s``, counted from its staging.
-          StatementRejected: nothing was written.
+          StatementRejected: this was refused. What an earlier attempt may have left is going to be mended.
           WriterLockLost: nothing was written, and this process may not write any more.
         """
         began = trio.current_time()
         deadline = batch[0].staged_at + self._write_retry_s
         pause_s = 0.05
+        may_be_there = False
         while True:
             rows = self._latest(batch)
             try:
                 transaction = await self._backend.write(rows)
+            except StatementRejected:
+                if may_be_there:
+                    # Refused now, but an attempt before this one may have been carried out: a disk that is full by now, say.
+                    self._mend.update(row.key for staged in batch for row in staged.outcome.rows)
+                raise
             except BackendUnavailable as trouble:
+                may_be_there = True
                 self._on_trouble(trouble)
                 if trio.current_time() + pause_s >= deadline:
                     raise

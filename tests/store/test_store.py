@@ -13,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from bbs.models.actual_lrp import ActualLRP
 from bbs.models.domain import Domain
-from bbs.models.errors import Failure, InvalidRequest
+from bbs.models.errors import Failure, InvalidRequest, UnknownError
 from bbs.models.events import Hub
 from bbs.models.outcome import Announcement, Outcome, Row, RowKey, Told, delete, put
 from bbs.store.backend import BackendUnavailable, Seen, StatementRejected, WriterLockLost
@@ -210,6 +210,34 @@ async def test_what_was_reported_as_failed_is_undone_even_if_the_database_had_it
 
     assert list(bench.door.rows.values()) == [domain("d", 1)]
     assert bench.store.committed.domains.rows == {"d": domain("d", 1)}
+
+
+@pytest.mark.parametrize("beside", [0, 1])
+@pytest.mark.parametrize("away", [0, 1])
+async def test_what_was_refused_is_undone_even_if_an_attempt_before_was_carried_out(
+    bench: Bench, autojump_clock: MockClock, away: int, beside: int
+) -> None:
+    """The answer to the first attempt is lost, and by the next one the disk is full. Whoever is in the same batch is tried
+    again in a transaction of its own.
+    """
+    full = StatementRejected(UnknownError("No space left on device"))
+    bench.commit("old", change("d", 1))
+    bench.commit("others", change("e", 1))
+    await wait_all_tasks_blocked()
+    bench.door.open.set()
+    await wait_all_tasks_blocked()
+    bench.door.faults.append((BackendUnavailable("connection lost in COMMIT"), True))
+    bench.door.faults.extend([(BackendUnavailable("away"), False)] * away)
+    bench.door.faults.extend([(full, False)] * (2 * beside + 1))
+    bench.commit("new", change("d", 2))
+    if beside:
+        bench.commit("beside", change("e", 2))
+    await trio.sleep(5)
+
+    assert bench.results["new"] == "UnknownError"
+    assert bench.results.get("beside", "UnknownError") == "UnknownError"
+    assert set(bench.door.rows.values()) == {domain("d", 1), domain("e", 1)}
+    assert bench.store.committed.domains.rows == {"d": domain("d", 1), "e": domain("e", 1)}
 
 
 async def test_a_refused_row_hurts_only_itself_and_what_builds_upon_it(bench: Bench) -> None:
