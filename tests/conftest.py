@@ -15,10 +15,16 @@ from bbs.embedded_postgres import EmbeddedPostgres, embedded_postgres_blocking
 from bbs.log import LagerSink, Level, Logger, root_logger
 from bbs.tls.contexts import client_context, server_context
 from bbs.tls.development import DevelopmentCerts, make_development_certs
-from perf.mariadb import NO_MARIADB, MariaDB, running_mariadb
-from perf.programs import program
+from perf.mariadb import MariaDB, running_mariadb
 from tests.daemons import Surroundings, surroundings
-from tests.databases import KINDS, SomeDatabase, execute_on_postgres, new_on_mariadb, on_postgres
+from tests.databases import (
+    KINDS,
+    SomeDatabase,
+    execute_on_postgres,
+    new_on_mariadb,
+    on_postgres,
+    require_mariadb,
+)
 from tests.fuzzing import choose_profile
 from tests.log_lines import Lines
 
@@ -166,8 +172,7 @@ def database_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[MariaDB]:
     """One MariaDB for the whole session. Skips, by name, where there is none."""
-    if program("mariadbd") is None:
-        pytest.skip(NO_MARIADB)
+    require_mariadb()
     with TemporaryDirectory(prefix="bbs-tests-") as directory, running_mariadb(Path(directory)) as server:
         yield server
 

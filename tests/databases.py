@@ -47,7 +47,7 @@ WHERE locktype = 'advisory' AND granted AND classid = {WRITER_LOCK >> 32} AND ob
 
 
 def _nobody(statement: str) -> object:
-    raise NotImplementedError(f"nobody is there to run {statement}")
+    raise RuntimeError(f"this database is on no server of the suite, so nobody can run {statement}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +190,12 @@ def execute_on_postgres(dsn: str, statement: str) -> None:
     asyncio.run(execute())
 
 
+def require_mariadb() -> None:
+    """Skip the test, by name, where MariaDB is not installed."""
+    if program("mariadbd") is None:
+        pytest.skip(NO_MARIADB)
+
+
 @contextmanager
 def new_on_mariadb(server: MariaDB, name: str) -> Iterator[SomeDatabase]:
     """A database and its user, who has no rights elsewhere."""
@@ -222,8 +228,7 @@ def running_postgres(directory: Path) -> Iterator[SomeDatabase]:
 @contextmanager
 def running_mysql(directory: Path) -> Iterator[SomeDatabase]:
     """The same on MariaDB."""
-    if program("mariadbd") is None:
-        pytest.skip(NO_MARIADB)
+    require_mariadb()
     with running_mariadb(directory) as server:
         server.execute("CREATE DATABASE IF NOT EXISTS d")
         yield on_mariadb(server, "d", user="root")

@@ -11,9 +11,8 @@ from tempfile import TemporaryDirectory
 import pytest
 import trio
 
-from perf.mariadb import NO_MARIADB, MariaDB, running_mariadb
-from perf.programs import program
-from tests.databases import SomeDatabase, on_mariadb
+from perf.mariadb import MariaDB, running_mariadb
+from tests.databases import SomeDatabase, on_mariadb, require_mariadb
 from tests.writes_through_faults import WRITERS, Load, write_through
 
 pytestmark = [pytest.mark.mariadb, pytest.mark.slow]
@@ -59,8 +58,7 @@ class BreakableMariaDB:
 
 @contextmanager
 def breakable_mariadb() -> Iterator[BreakableMariaDB]:
-    if program("mariadbd") is None:
-        pytest.skip(NO_MARIADB)
+    require_mariadb()
     with TemporaryDirectory(prefix="bbs-tests-") as directory:
         mariadb = BreakableMariaDB(Path(directory))
         try:

@@ -13,8 +13,6 @@ from bbs.models import pb
 from perf.__main__ import main
 from perf.beds import Bed, ServerSpec, laid_bed
 from perf.load import LoadGenerator
-from perf.mariadb import NO_MARIADB
-from perf.programs import program
 from perf.progress import Lines
 from perf.readings import HIGHER_IS_BETTER, Reading
 from perf.rows import count_rows
@@ -24,6 +22,7 @@ from perf.scenarios.life import Life
 from perf.scenarios.trial import Sizes, WrongAnswer
 from perf.seeding import seed
 from perf.workloads import Fleet
+from tests.databases import require_mariadb
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
@@ -100,8 +99,7 @@ def test_a_run_of_a_scenario_ends_well(name: str) -> None:
 
 @pytest.mark.mariadb
 def test_a_server_on_mariadb() -> None:
-    if program("mariadbd") is None:
-        pytest.skip(NO_MARIADB)
+    require_mariadb()
     servers = {"a": ServerSpec.parse("mariadb")}
     plan = Plan(servers=servers, scenarios=[SCENARIOS["tasks"]], sizes=sizes(), rounds=1)
 

@@ -9,9 +9,10 @@ from typing import Final
 
 import pytest
 
-from perf.mariadb import NO_MARIADB, MariaDB, make_data, running_mariadb
+from perf.mariadb import MariaDB, make_data, running_mariadb
 from perf.programs import program
 from tests.daemons import free_port
+from tests.databases import require_mariadb
 from tests.debian_packages import GALERA
 from tests.waiting import wait_until_blocking
 
@@ -24,8 +25,7 @@ OWNER: Final = "mysql"
 @contextmanager
 def running_galera(directory: Path, *, nodes: int) -> Iterator[list[MariaDB]]:
     """A cluster of so many nodes, all in step. Skips, by name, where MariaDB, Galera or rsync is missing."""
-    if program("mariadbd") is None:
-        pytest.skip(NO_MARIADB)
+    require_mariadb()
     if not GALERA.exists() or program("rsync") is None:
         pytest.skip("Galera is not installed: make test-packages")
     is_root = os.geteuid() == 0

@@ -129,7 +129,7 @@ async def test_a_transaction_that_was_under_way_on_another_node_is_refused(
     """Its process was stopped after its last statement and before COMMIT. The new master neither sees it nor waits for it."""
     async with backend_on(nodes[0]) as former, backend_on(nodes[1]) as new:
         await former.take_writer_lock()
-        session: Session = former._session  # type: ignore[assignment]
+        session: Session = former._session  # type: ignore[assignment]  # a writer has one
         await aio_as_trio(session.run)(
             [
                 *fence(former._token, 1),
