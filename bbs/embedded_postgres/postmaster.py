@@ -260,6 +260,9 @@ class Postmaster:
             "unix_socket_directories": f'"{self._socket_directory}"',
             "unix_socket_permissions": "0700",
             "log_checkpoints": "off",
+            # So that changes can be followed (`bbs.store.changes`). A deleted row takes 30 bytes more of the log, whatever else
+            # the store writes takes what it did.
+            "wal_level": "logical",
             **self._settings,
         }
         postgres = [str(bin_dir / "postgres"), "-D", str(self._cluster), "-p", str(PORT)]
