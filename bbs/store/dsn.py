@@ -101,6 +101,19 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TLSSettings:
+    """What the attempts' ``tls`` was set up from, for libpq, which reads the files itself. ``mode`` is one of `SSL_MODES`;
+    ``root`` is a file, ``system``, or empty.
+    """
+
+    mode: str
+    root: str
+    cert: str | None
+    key: str | None
+    key_password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DSN:
     """A connection string, understood. ``attempts`` on one server are made in order; several servers are asked a moment
     apart (`bbs.store.connecting`). ``connect_timeout_s`` is for each attempt.
@@ -113,6 +126,7 @@ class DSN:
     password: str | None = field(repr=False)
     passfile: str | None
     database: str
+    tls_settings: TLSSettings
     direct_tls: bool
     connect_timeout_s: float | None
     target_session_attrs: str
@@ -245,7 +259,8 @@ def parse_dsn(text: str, environment: Mapping[str, str] | None = None) -> DSN:
     negotiation = settings.get("sslnegotiation") or "postgres"
     if negotiation not in ("postgres", "direct"):
         raise BadConnectionString(f"sslnegotiation {negotiation!r} is neither 'postgres' nor 'direct'")
-    tls = _tls_choices(settings)
+    tls_settings = _tls_settings(settings)
+    tls = _tls_choices(tls_settings, direct=negotiation == "direct")
     return DSN(
         attempts=tuple(
             Attempt(host=host, port=port, tls=choice)
@@ -256,6 +271,7 @@ def parse_dsn(text: str, environment: Mapping[str, str] | None = None) -> DSN:
         password=settings.get("password") or None,
         passfile=settings.get("passfile") or _home_file(".pgpass", environment),
         database=settings.get("database") or user,
+        tls_settings=tls_settings,
         direct_tls=negotiation == "direct",
         connect_timeout_s=_seconds(settings.get("connect_timeout")),
         target_session_attrs=session,
@@ -421,8 +437,7 @@ def _seconds(text: str | None) -> float | None:
     return float(text) or None
 
 
-def _tls_choices(settings: Mapping[str, str]) -> tuple[ssl.SSLContext | None, ...]:
-    """With which TLS settings to try each server, in order."""
+def _tls_settings(settings: Mapping[str, str]) -> TLSSettings:
     mode = settings.get("sslmode") or "prefer"
     if mode not in SSL_MODES:
         raise BadConnectionString(f"sslmode {mode!r:.20} is none of {', '.join(SSL_MODES)}")
@@ -433,29 +448,38 @@ def _tls_choices(settings: Mapping[str, str]) -> tuple[ssl.SSLContext | None, ..
         mode = "verify-ca"
     if bool(settings.get("sslcert")) != bool(settings.get("sslkey")):
         raise BadConnectionString('both "sslcert" and "sslkey" are required')
-    if mode == "disable":
+    return TLSSettings(
+        mode=mode,
+        root=root,
+        cert=settings.get("sslcert") or None,
+        key=settings.get("sslkey") or None,
+        key_password=settings.get("sslpassword", ""),
+    )
+
+
+def _tls_choices(settings: TLSSettings, *, direct: bool) -> tuple[ssl.SSLContext | None, ...]:
+    """With which TLS settings to try each server, in order."""
+    if settings.mode == "disable":
         return (None,)
-    context = _tls_context(mode, root, settings)
-    return {"allow": (None, context), "prefer": (context, None)}.get(mode, (context,))
+    context = _tls_context(settings, direct=direct)
+    return {"allow": (None, context), "prefer": (context, None)}.get(settings.mode, (context,))
 
 
-def _tls_context(mode: str, root: str, settings: Mapping[str, str]) -> ssl.SSLContext:
+def _tls_context(settings: TLSSettings, *, direct: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = mode == "verify-full"
-    verify = mode in ("verify-ca", "verify-full")
+    context.check_hostname = settings.mode == "verify-full"
+    verify = settings.mode in ("verify-ca", "verify-full")
     context.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
     try:
-        if root and root != "system":
-            context.load_verify_locations(cafile=root)
+        if settings.root and settings.root != "system":
+            context.load_verify_locations(cafile=settings.root)
         elif verify:
             context.load_default_certs()
-        if settings.get("sslcert"):
+        if settings.cert:
             # A password of no length, so that an encrypted key fails instead of asking at the terminal.
-            context.load_cert_chain(
-                settings["sslcert"], settings["sslkey"], password=lambda: settings.get("sslpassword", "")
-            )
+            context.load_cert_chain(settings.cert, settings.key, password=lambda: settings.key_password)
     except (OSError, ValueError) as error:
         raise BadConnectionString(f"the certificates for the database can't be used: {error}") from error
-    if settings.get("sslnegotiation") == "direct":
+    if direct:
         context.set_alpn_protocols(["postgresql"])
     return context

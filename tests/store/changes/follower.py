@@ -1,0 +1,87 @@
+"""A follower for tests: a copy of the four tables as raw column values, kept by a stream, and what it must be equal to."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import trio
+from trio_asyncio import aio_as_trio
+
+from bbs.models.outcome import Record
+from bbs.store.changes import UNCHANGED, ChangeStream, Clear, Delete, Put, Transaction
+from bbs.store.codecs import CODECS
+from bbs.store.codecs.columns import Values
+from tests.store.worlds import PostgresWorld
+from tests.waiting import wait_until
+
+Rows = dict[tuple[type[Record], Values], Values]
+
+WITHIN_S = 30.0
+
+
+class Copy:
+    """``rows`` by table and key, as codecs' column values."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self.transactions: list[Transaction] = []
+
+    def apply(self, transaction: Transaction) -> None:
+        self.transactions.append(transaction)
+        for change in transaction.changes:
+            match change:
+                case Put(record_class, values, moved_from):
+                    key = values[: CODECS[record_class].key_columns]
+                    if UNCHANGED in values:
+                        before = self.rows[record_class, key if moved_from is None else moved_from]
+                        values = tuple(
+                            old if new is UNCHANGED else new for old, new in zip(before, values, strict=True)
+                        )
+                    self.rows[record_class, key] = values
+                case Delete(record_class, key):
+                    del self.rows[record_class, key]
+                case Clear(record_class):
+                    self.rows = {name: row for name, row in self.rows.items() if name[0] is not record_class}
+
+    async def follow(self, stream: ChangeStream, *, until: int) -> None:
+        """Apply what comes, until all that was committed before a position has."""
+        with trio.fail_after(WITHIN_S):
+            while stream.position < until:
+                self.apply(await anext(stream))
+
+
+async def all_rows(fetch: Callable[[str], Awaitable[Any]]) -> Rows:
+    rows: Rows = {}
+    for record_class, codec in CODECS.items():
+        names = ", ".join(column.name for column in codec.columns)
+        for row in await fetch(f"SELECT {names} FROM {codec.table}"):
+            rows[record_class, tuple(row)[: codec.key_columns]] = tuple(row)
+    return rows
+
+
+async def loaded(database_url: str, snapshot: str) -> Rows:
+    """All rows as a snapshot shows them."""
+    connection = await aio_as_trio(asyncpg.connect)(database_url)
+    fetch = aio_as_trio(connection.fetch)
+    await fetch("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    await fetch(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+    rows = await all_rows(fetch)
+    await aio_as_trio(connection.close)()
+    return rows
+
+
+async def end_of_log(postgres: PostgresWorld) -> int:
+    """A position behind the last commit: when a stream is there, all has come."""
+    return int(await postgres.fetchval("SELECT pg_current_wal_flush_lsn() - '0/0'"))
+
+
+async def slots(postgres: PostgresWorld) -> int:
+    count: int = await postgres.fetchval("SELECT count(*) FROM pg_replication_slots")
+    return count
+
+
+async def no_slot_is_left(postgres: PostgresWorld) -> None:
+    async def is_gone() -> bool:
+        return await slots(postgres) == 0
+
+    await wait_until(is_gone, within_s=WITHIN_S, what="the server has dropped the slot")
