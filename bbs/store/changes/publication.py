@@ -127,9 +127,6 @@ async def survey(session: Session, publication: str = PUBLICATION) -> Survey:
     by_name = {codec.table: record_class for record_class, codec in CODECS.items()}
     try:
         [settings] = await session.fetch(_SETTINGS, within_s=SURVEY_S)
-        found = await session.fetch(
-            _VERSION.format(name=name, schemas=_SCHEMAS if lists else ""), within_s=SURVEY_S
-        )
         rows = await session.fetch(
             _TABLES.format(
                 name=name,
@@ -138,6 +135,10 @@ async def survey(session: Session, publication: str = PUBLICATION) -> Survey:
                 filter="p.rowfilter IS NOT NULL" if lists else "false",
             ),
             within_s=SURVEY_S,
+        )
+        # After the tables: a publication that is made in between is there without tables, and not the other way around.
+        found = await session.fetch(
+            _VERSION.format(name=name, schemas=_SCHEMAS if lists else ""), within_s=SURVEY_S
         )
     except Refused as refusal:
         raise BackendUnavailable(f"the database can't be asked what is published: {refusal}") from refusal

@@ -40,6 +40,9 @@ SILENCE_S: Final = 60.0
 
 SEND_S: Final = 30.0
 
+TRANSACTION_TIMEOUT: Final = 17_00_00
+"""The first version with that setting."""
+
 _DATA: Final = Struct("!cQQq")
 _KEEPALIVE: Final = Struct("!cQqB")
 _REPORT: Final = Struct("!cQQQqB")
@@ -107,7 +110,11 @@ class Replication:
 
     async def create_slot(self) -> Slot:
         # While it exports a snapshot the session is in a transaction, and a load may take a while.
-        await self._session.fetch("SET idle_in_transaction_session_timeout = 0", within_s=COMMAND_S)
+        limits = ["idle_in_transaction_session_timeout"]
+        if self._session.server_version >= TRANSACTION_TIMEOUT:
+            limits.append("transaction_timeout")
+        for limit in limits:
+            await self._session.fetch(f"SET {limit} = 0", within_s=COMMAND_S)
         # For what `bbs.store.changes.stream` has to hear.
         await self._session.fetch("SET client_min_messages = warning", within_s=COMMAND_S)
         name = f"bbs_changes_{secrets.token_hex(8)}"

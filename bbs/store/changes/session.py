@@ -227,7 +227,7 @@ async def open_session(conninfo: bytes, *, within_s: float) -> Session:
                         await trio.lowlevel.wait_writable(connection.socket)
                     case _:
                         break
-        raise BackendUnavailable(connection.get_error_message("utf-8").strip())
+        raise BackendUnavailable(_one_line(connection.get_error_message("utf-8")))
     except trio.TooSlowError as error:
         connection.finish()
         raise BackendUnavailable(f"no session within {within_s:g} s") from error
@@ -249,10 +249,14 @@ def _text(result: PGresult) -> str:
     fields = (DiagnosticField.MESSAGE_PRIMARY, DiagnosticField.MESSAGE_DETAIL, DiagnosticField.MESSAGE_HINT)
     said = [text for text in (_field(result, field) for field in fields) if text]
     # Without fields it is libpq that speaks: the connection broke.
-    return ". ".join(said) or result.get_error_message("utf-8").strip() or "no reason given"
+    return ". ".join(said) or _one_line(result.get_error_message("utf-8")) or "no reason given"
 
 
 def _words(error: BaseException) -> str:
     if isinstance(error, trio.ClosedResourceError):
         return "the session is closed"
-    return " ".join(str(error).split()) or type(error).__name__
+    return _one_line(str(error)) or type(error).__name__
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -204,8 +204,11 @@ class ChangeStream:
             await self._replication.start(self._slot, self._found.publication)
             self._has_begun.set()
         fed = 0
-        while self._end is None:
-            received = self._replication.receive_nowait()
+        while True:
+            received = None if self._end is not None else self._replication.receive_nowait()
+            # Looked at last, since what the server says beside the stream is heard while something is received.
+            if (end := self._end) is not None:
+                raise end
             if received is None:
                 await self._replication.wait_received()
                 continue
@@ -215,7 +218,6 @@ class ChangeStream:
             fed += 1
             if fed % MESSAGES_IN_A_TURN == 0:
                 await trio.lowlevel.checkpoint()
-        raise self._end
 
     def _take(self, received: Received) -> Transaction | None:
         transaction = None

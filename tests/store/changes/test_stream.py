@@ -29,7 +29,7 @@ from bbs.store.changes import (
 )
 from bbs.store.changes.transactions import PIECE_ROWS
 from bbs.store.codecs import CODECS
-from bbs.store.dsn import DSN, parse_dsn
+from bbs.store.dsn import DSN
 from bbs.store.postgres import PostgresBackend
 from tests.records import desired_lrp
 from tests.store.changes.follower import (
@@ -45,18 +45,6 @@ from tests.store.worlds import KEYRING, RECORDS, RUNNING, PostgresWorld, by_key,
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.postgres
-
-
-@pytest.fixture
-def dsn(database_url: str) -> DSN:
-    return parse_dsn(database_url, {})
-
-
-@pytest.fixture
-async def writer(postgres: PostgresWorld) -> PostgresBackend:
-    """It has made the tables."""
-    writer: PostgresBackend = await postgres.open_writer()
-    return writer
 
 
 async def next_of(stream: Any) -> Any:
