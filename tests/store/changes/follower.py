@@ -11,7 +11,9 @@ from bbs.models.outcome import Record
 from bbs.store.changes import UNCHANGED, ChangeStream, Clear, Delete, Put, Transaction
 from bbs.store.codecs import CODECS
 from bbs.store.codecs.columns import Values
-from tests.store.worlds import PostgresWorld
+from bbs.store.crypto import Keyring
+from bbs.store.tables import Tables
+from tests.store.worlds import KEYRING, PostgresWorld
 from tests.waiting import wait_until
 
 Rows = dict[tuple[type[Record], Values], Values]
@@ -57,6 +59,15 @@ async def all_rows(fetch: Callable[[str], Awaitable[Any]]) -> Rows:
         for row in await fetch(f"SELECT {names} FROM {codec.table}"):
             rows[record_class, tuple(row)[: codec.key_columns]] = tuple(row)
     return rows
+
+
+def decoded_all(rows: Rows, keyring: Keyring = KEYRING) -> list[Record]:
+    return [CODECS[record_class].decode(row, keyring) for (record_class, _), row in rows.items()]
+
+
+def all_records(tables: Tables) -> list[Record]:
+    filed = (tables.actual_lrps, tables.desired_lrps, tables.domains, tables.tasks)
+    return [record for table in filed for record in table.rows.values()]
 
 
 async def loaded(database_url: str, snapshot: str) -> Rows:

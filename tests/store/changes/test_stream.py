@@ -25,17 +25,21 @@ from bbs.store.changes import (
     Delete,
     Put,
     StreamLost,
+    decode_changes,
     follow_changes,
 )
 from bbs.store.changes.transactions import PIECE_ROWS
 from bbs.store.codecs import CODECS
 from bbs.store.dsn import DSN
 from bbs.store.postgres import PostgresBackend
+from bbs.store.tables import Tables
 from tests.records import desired_lrp
 from tests.store.changes.follower import (
     WITHIN_S,
     Copy,
+    all_records,
     all_rows,
+    decoded_all,
     end_of_log,
     loaded,
     no_slot_is_left,
@@ -135,12 +139,19 @@ async def test_a_follower_has_what_the_database_has(
         nursery.start_soon(by_hand)
         await has_begun.wait()
         async with follow_changes(dsn) as stream:
-            copy = Copy(await loaded(database_url, stream.start.snapshot))
+            before = await loaded(database_url, stream.start.snapshot)
+            copy = Copy(before.copy())
             while nursery.child_tasks:
                 await copy.follow(stream, until=await end_of_log(postgres))
             await copy.follow(stream, until=await end_of_log(postgres))
 
-    assert copy.rows == await all_rows(postgres.fetch)
+    rows = await all_rows(postgres.fetch)
+    assert copy.rows == rows
+    tables = Tables()
+    tables.apply(map(put, decoded_all(before)))
+    for transaction in copy.transactions:
+        tables.apply((await decode_changes(transaction.changes, tables, KEYRING)).rows)
+    assert by_key(all_records(tables)) == by_key(decoded_all(rows))
     positions = [transaction.position for transaction in copy.transactions]
     assert positions == sorted(set(positions))
     assert len(positions) > 50
