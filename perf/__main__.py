@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from perf.audit import measure_audits
 from perf.beds import ServerSpec
 from perf.cells import CellsFailed
+from perf.changes import measure_changes
 from perf.convergence import measure_convergence
 from perf.figures import JSON
 from perf.interruption import heed_interruptions
@@ -178,6 +179,11 @@ def _parser() -> argparse.ArgumentParser:
             "in this process: lists of everything, the first and later ones, and what they hold up",
         ),
         ("audit", 250_000, "what it costs to find that nobody else has written to the database"),
+        (
+            "changes",
+            100_000,
+            "what it costs to follow the changes of a database, and how soon they are there",
+        ),
         ("memory", 20_000, "in this process: what an LRP takes, part by part"),
         ("takeover", 100_000, "how long nobody answers while a standby becomes master"),
     ):
@@ -291,6 +297,10 @@ def _audit(options: argparse.Namespace) -> tuple[Result, int]:
     return account, EXIT_TROUBLE if account.taken_over else 0
 
 
+def _changes(options: argparse.Namespace) -> tuple[Result, int]:
+    return measure_changes(lrps=options.lrps, say=_say), 0
+
+
 def _lists(options: argparse.Namespace) -> tuple[Result, int]:
     return measure_lists(lrps=options.lrps, idle_s=options.idle_s, say=_say), 0
 
@@ -327,6 +337,7 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], tuple[Result, int]]]] 
     "compare": _compare,
     "convergence": _convergence,
     "audit": _audit,
+    "changes": _changes,
     "lists": _lists,
     "memory": _memory,
     "takeover": _takeover,

@@ -140,16 +140,16 @@ async def _seed(backend: PostgresBackend, lrps: int) -> None:
 
 
 async def _audit_once(audit: Audit, account: AuditAccount) -> None:
-    own, postgres, began = time.process_time(), _postgres_cpu_s(), time.perf_counter()
+    own, postgres, began = time.process_time(), postgres_cpu_s(), time.perf_counter()
     await audit.run()
     account.own_s.append(time.process_time() - own)
-    account.postgres_s.append(_postgres_cpu_s() - postgres)
+    account.postgres_s.append(postgres_cpu_s() - postgres)
     account.took_s.append(time.perf_counter() - began)
     # Once more, to measure the stalls: what measures them uses all the CPU there is, so it must not run beside the other.
     account.stalls.add(await stalls_beside(audit.run))
 
 
-def _postgres_cpu_s() -> float:
+def postgres_cpu_s() -> float:
     """CPU seconds used so far by the processes called ``postgres`` among this process' descendants."""
     total = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):

@@ -54,6 +54,7 @@ class Session:
 
     def __init__(self, connection: PGconn) -> None:
         self._connection = connection
+        self._descriptor = connection.socket
         self._is_closed = False
         self.on_notice: Callable[[Notice], None] = lambda notice: None
         connection.nonblocking = 1
@@ -146,7 +147,7 @@ class Session:
           Closes the session.
         """
         async with self._in_use(f"the server has been silent for {within_s:g} s", within_s):
-            await trio.lowlevel.wait_readable(self._connection.socket)
+            await trio.lowlevel.wait_readable(self._descriptor)
             self._connection.consume_input()
 
     async def send(self, message: bytes, *, within_s: float) -> None:
@@ -159,7 +160,7 @@ class Session:
         """
         async with self._in_use(f"the server has taken nothing for {within_s:g} s", within_s):
             while self._connection.put_copy_data(message) == 0:
-                await trio.lowlevel.wait_writable(self._connection.socket)
+                await trio.lowlevel.wait_writable(self._descriptor)
             await self._flush()
 
     def close(self) -> None:
@@ -168,18 +169,19 @@ class Session:
         """
         if not self._is_closed:
             self._is_closed = True
-            if self._connection.status != ConnStatus.BAD:
-                trio.lowlevel.notify_closing(self._connection.socket)
+            # Also if libpq has closed it already, which it does when it finds the connection broken: another task may wait for
+            # the same descriptor, which somebody else is given next.
+            trio.lowlevel.notify_closing(self._descriptor)
             self._connection.finish()
 
     async def _flush(self) -> None:
         while self._connection.flush():
-            await trio.lowlevel.wait_writable(self._connection.socket)
+            await trio.lowlevel.wait_writable(self._descriptor)
 
     async def _result(self) -> PGresult | None:
         await self._flush()
         while self._connection.is_busy():
-            await trio.lowlevel.wait_readable(self._connection.socket)
+            await trio.lowlevel.wait_readable(self._descriptor)
             self._connection.consume_input()
         return self._connection.get_result()
 

@@ -10,6 +10,7 @@ import trio
 from trio_asyncio import aio_as_trio
 
 from bbs.models.domain import Domain
+from bbs.store.backend import BackendUnavailable
 from bbs.store.changes import CannotFollow, Change, Put, StreamLost, follow_changes
 from bbs.store.changes.connecting import connect
 from bbs.store.changes.publication import must_be_followable, survey
@@ -245,3 +246,28 @@ async def test_a_dropped_publication_is_noticed_at_once(
             assert (await anext(stream)).changes == [Put(Domain, ("a", 1))]
             with pytest.raises(StreamLost, match="publication"):
                 await anext(stream)
+
+
+async def test_a_slot_that_the_server_has_given_up_ends_the_stream(
+    small_server: OwnServer, postgres: PostgresWorld
+) -> None:
+    """``max_slot_wal_keep_size`` bounds what a server keeps for followers."""
+    dsn = parse_dsn(small_server.url, {})
+    writer = PostgresBackend(dsn, KEYRING, on_dropped=print)
+    await writer.acquire_writer_lock()
+    await writer.aclose()
+    async with execute_at(small_server.url) as execute:
+        await execute("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
+        await execute("SELECT pg_reload_conf()")
+        try:
+            async with follow_changes(dsn) as stream:
+                for number in range(3):
+                    await execute(f"INSERT INTO domains VALUES ('d{number}', 1)")
+                    await execute("SELECT pg_switch_wal()")
+                await execute("CHECKPOINT")
+                with trio.fail_after(WITHIN_S), pytest.raises((StreamLost, BackendUnavailable)):
+                    await anext(stream)
+        finally:
+            await execute("ALTER SYSTEM RESET max_slot_wal_keep_size")
+            await execute("SELECT pg_reload_conf()")
+            await execute("TRUNCATE domains")
