@@ -79,7 +79,7 @@ async def test_a_follower_has_what_the_database_has(
 ) -> None:
     """It begins while others write: the store, somebody who repairs rows by hand, and somebody who thinks better of it."""
     chance = random.Random(seed)
-    has_begun = trio.Event()
+    has_begun, hands_are_free = trio.Event(), trio.Event()
     connection = await aio_as_trio(asyncpg.connect)(database_url)
     execute = aio_as_trio(connection.execute)
     await execute("SET deadlock_timeout = '10ms'")  # gives way before the store does
@@ -88,7 +88,7 @@ async def test_a_follower_has_what_the_database_has(
         return replace(RUNNING, index=chance.randrange(6), since_ns=chance.randrange(1000))
 
     async def by_the_store() -> None:
-        for number in range(120):
+        for number in range(100):
             rows = {}
             for _ in range(chance.randrange(1, 8)):
                 kind = chance.randrange(3)
@@ -101,18 +101,20 @@ async def test_a_follower_has_what_the_database_has(
                 )
                 row = put(record) if chance.random() < 0.7 else delete(record)
                 rows[row.key] = row
-            await write_until_done(
-                writer, list(rows.values())
-            )  # or it is the one who gives way in a deadlock
+            # Again, if it was the one to give way in a deadlock.
+            await write_until_done(writer, list(rows.values()))
             if number == 20:
                 has_begun.set()
+        await hands_are_free.wait()
+        await by_hand()  # whose last words are not overwritten
 
     async def by_hand() -> None:
-        for _ in range(60):
+        for _ in range(40):
             try:
                 await change_something()
             except asyncpg.DeadlockDetectedError:
                 await execute("ROLLBACK")
+        hands_are_free.set()
 
     async def change_something() -> None:
         match chance.randrange(6):
