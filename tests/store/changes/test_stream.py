@@ -33,6 +33,7 @@ from bbs.store.codecs import CODECS
 from bbs.store.dsn import DSN
 from bbs.store.postgres import PostgresBackend
 from bbs.store.tables import Tables
+from tests.cancelling import at_every_step, cancelled_at
 from tests.records import desired_lrp
 from tests.store.changes.follower import (
     WITHIN_S,
@@ -420,6 +421,28 @@ async def test_how_far_behind_it_is(dsn: DSN, postgres: PostgresWorld, writer: P
 
         assert behind > 5000
         assert stream.progress().behind_bytes < behind
+
+
+async def test_cancelled_at_any_step_it_leaves_nothing_behind(
+    dsn: DSN, postgres: PostgresWorld, writer: PostgresBackend
+) -> None:
+    async def follow_for_a_moment() -> None:
+        async with follow_changes(dsn) as stream:
+            with trio.move_on_after(0.02):
+                await anext(stream)
+
+    steps = await at_every_step(lambda step: cancelled_at(step, follow_for_a_moment))
+    assert steps > 30
+
+    async def are_gone() -> bool:
+        sessions = "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'bbs-changes'"
+        return bool(await postgres.fetchval(sessions))
+
+    await wait_until(are_gone, within_s=WITHIN_S, what="all sessions have ended")
+    await no_slot_is_left(postgres)
+    async with follow_changes(dsn) as stream:
+        await postgres.execute("INSERT INTO domains VALUES ('a', 1)")
+        assert (await next_of(stream)).changes == [Put(Domain, ("a", 1))]
 
 
 FOLLOWER = """
