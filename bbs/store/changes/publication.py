@@ -22,7 +22,10 @@ from bbs.store.codecs import CODECS
 
 PUBLICATION: Final = "bbs"
 
-SURVEY_S: Final = 10.0
+SURVEY_S: Final = 30.0
+"""How long a question may take. It is generous: to give up ends a stream, and a new one loads everything from a server that
+is slow already.
+"""
 
 VERSION_MIN: Final = 11_00_00
 """The first with ``TRUNCATE`` in publications."""
@@ -281,13 +284,13 @@ def no_replication(found: Survey, failure: BackendUnavailable) -> Exception:
     """What it means that no session for replication could be opened, going by what an ordinary one has ``found`` after that.
     libpq only has the server's words for it.
     """
-    if not found.may_replicate and "wal sender" in str(failure).lower().replace("walsender", "wal sender"):
-        return CannotFollow(
-            f"the database's user may not replicate ({failure}): ALTER ROLE … REPLICATION, as an administrator"
-        )
     if found.wal_senders >= found.wal_senders_max:
         return CannotFollow(
             f"all {found.wal_senders_max} of max_wal_senders are in use: raise it, and start the server again ({failure})"
+        )
+    if not found.may_replicate:
+        return CannotFollow(
+            f"the database's user may not replicate ({failure}): ALTER ROLE … REPLICATION, as an administrator"
         )
     return failure
 

@@ -6,6 +6,7 @@ from typing import Final
 
 import trio
 
+from bbs.concurrency.turns import in_turns
 from bbs.models.outcome import Record, Row, RowKey, put
 from bbs.store.backend import row_key
 from bbs.store.changes.pgoutput import UNCHANGED
@@ -18,6 +19,8 @@ from bbs.store.tables import Tables
 
 CHANGES_IN_A_TURN: Final = 64
 """Rows decoded between two checkpoints, as `bbs.store.unseen.SLICE_ROWS`."""
+
+GONE_IN_A_TURN: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,10 @@ async def decode_changes(changes: Iterable[Change], tables: Tables, keyring: Key
                 if (gone := _known(record_class, key)) is not None:
                     take(Row(gone, None))
             case Clear(record_class):
-                keys = [RowKey(record_class, key) for key in tables.keys(record_class)]
-                keys += [key for key in latest if key.table is record_class]
-                for gone in keys:
-                    take(Row(gone, None))
+                keys = [key for table, key in latest if table is record_class]
+                async for some in in_turns([*tables.keys(record_class), *keys], GONE_IN_A_TURN):
+                    for each in some:
+                        take(Row(RowKey(record_class, each), None))
         if number % CHANGES_IN_A_TURN == 0:
             await trio.lowlevel.checkpoint()
     return decoded
