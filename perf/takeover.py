@@ -30,7 +30,7 @@ WAIT_MAX_S: Final = 120.0
 POLL_S: Final = 0.02
 
 HOLDS_LOCK: Final = "acquired-writer-lock"
-HAS_READ: Final = "read-ahead"
+HAS_READ: Final = "following-changes"
 WAITS: Final = "waiting-for-writer-lock"
 
 

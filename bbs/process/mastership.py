@@ -57,9 +57,8 @@ class LocketMastership:
           Before it has started: releases the lock, ours or not. After that: fences the backend and gives the lock back,
           which takes `GIVE_BACK_S` at most.
         """
-        async with trio.open_nursery() as nursery, self._standby.reading_ahead() as end_reading:
+        async with trio.open_nursery() as nursery, self._standby.reading_ahead():
             until_stopped = await nursery.start(self._hold_lock)
-            end_reading()
             nursery.start_soon(self._settle_lapses)
             task_status.started(until_stopped)
 
@@ -114,9 +113,9 @@ class WriterLockMastership:
         self._log.info("waiting-for-writer-lock")
         async with self._standby.reading_ahead():
             await self._acquire()
-        self._log.info("acquired-writer-lock")
-        task_status.started()
-        await trio.sleep_forever()
+            self._log.info("acquired-writer-lock")
+            task_status.started()
+            await trio.sleep_forever()
 
     async def _acquire(self) -> None:
         while True:

@@ -27,7 +27,7 @@ from bbs.peers.interfaces import Peers
 from bbs.ports.debug import serve_debug
 from bbs.ports.health import serve_health
 from bbs.ports.listen import take
-from bbs.process import notifiers
+from bbs.process import garbage, notifiers
 from bbs.process.http_hooks import http_hooks
 from bbs.process.key_rotation import KeyRotation
 from bbs.process.mastership import LocketMastership, WriterLockMastership
@@ -40,6 +40,7 @@ from bbs.service import Service
 from bbs.store.backend import DroppedRow
 from bbs.store.crypto import Keyring
 from bbs.store.database import Database
+from bbs.store.following import Following
 from bbs.store.health_check import HealthCheck
 from bbs.sync.locket.lock import Lock
 
@@ -103,7 +104,11 @@ class Process:
         )
         # A standby reads on a connection of its own, which is closed when it becomes master. Rows that it cannot decode are
         # the master's to tell of and to delete.
-        self._standby = Standby(service.store, database.backend(keyring), log=log)
+        source = database.backend(keyring)
+        following = Following(
+            service.store, source, database.changes(keyring), loading=garbage.loading, log=log
+        )
+        self._standby = Standby(service.store, following, source=source, writer=self._backend)
         self._http = HTTPServer(
             service.routes,
             tls=tls,

@@ -1,59 +1,76 @@
-"""What a process does while another one is master: it reads what that one writes, so as master it has little to load."""
+"""What a process does while another one is master: it follows what that one writes, so as master it has little to load."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
 import trio
 
-from bbs.log import Logger
-from bbs.store.backend import BackendUnavailable, StatementRejected
 from bbs.store.database import WriterBackend
-from bbs.store.schema import SchemaError
+from bbs.store.following import Following
 from bbs.store.store import Store
 
-FOLLOW_INTERVAL_S: Final = 10.0
-"""Pause between a standby's looks at the database."""
+CATCH_UP_S: Final = 2.0
+"""How long a new master waits for the last changes, which are milliseconds old. To load all rows takes about as long."""
 
 
 class Standby:
-    """Follows ``source`` into ``store``, and closes it in the end. ``has_ended`` is set when nothing is read any more."""
+    """Follows the database into ``store`` by ``following``, whose ``source`` it closes in the end. ``writer`` is the backend that is
+    to be the master's.
+    """
 
-    def __init__(self, store: Store, source: WriterBackend, *, log: Logger) -> None:
-        self.has_ended = trio.Event()
+    def __init__(
+        self, store: Store, following: Following, *, source: WriterBackend, writer: WriterBackend
+    ) -> None:
         self._store = store
+        self._following = following
         self._source = source
-        self._log = log
+        self._writer = writer
+        self._reading = trio.CancelScope()
+        self._has_ended = trio.Event()
 
     @asynccontextmanager
-    async def reading_ahead(self) -> AsyncIterator[Callable[[], None]]:
-        """Keep what is in memory close to what the master writes, until the block ends or the yielded function is called.
-
-        Whoever loads waits for `has_ended` first: a look that is still under way would put old rows over the ones loaded.
-        """
-        scope = trio.CancelScope()
+    async def reading_ahead(self) -> AsyncIterator[None]:
+        """Keep memory close to what the master writes, until the block ends or somebody asks whether it `has_all`."""
 
         async def read_ahead() -> None:
             try:
-                with scope:
-                    await self._follow()
+                with self._reading:
+                    await self._following.run()
             finally:
                 await self._source.aclose()
-                self.has_ended.set()
+                self._has_ended.set()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read_ahead)
-            yield scope.cancel
-            scope.cancel()
+            yield
+            self._reading.cancel()
 
-    async def _follow(self) -> None:
-        while True:
-            try:
-                rows = await self._store.follow(self._source)
-            except (BackendUnavailable, StatementRejected, SchemaError) as trouble:
-                # It costs nothing but time: what was not read ahead is loaded at the takeover. A trouble that lasts is told
-                # there, and ends the process; a standby has nobody to serve and can wait.
-                self._log.debug("failed-to-read-ahead", error=trouble)
-            else:
-                self._log.debug("read-ahead", rows=rows)
-            await trio.sleep(FOLLOW_INTERVAL_S)
+    async def has_all(self) -> bool:
+        """For the new master, once nobody else writes: whether memory has all rows. If not, they have to be loaded. Nothing is
+        read ahead any more: what would still come would put old rows over new ones.
+
+        Raises:
+          BackendUnavailable, WriterLockLost: the database can't be asked how much there is.
+        """
+        try:
+            has_all = await self._caught_up()
+        finally:
+            self._reading.cancel()
+            with trio.CancelScope(
+                shield=True
+            ):  # it ends at once, but for a session that is closed within seconds
+                await self._has_ended.wait()
+        if has_all:
+            self._store.forget_seen()
+        return has_all
+
+    async def _caught_up(self) -> bool:
+        if self._reading.cancel_called:
+            return False
+        end = await self._writer.end_of_log()
+        if end is None:
+            return False
+        with trio.move_on_after(CATCH_UP_S):
+            return await self._following.has_come_to(end)
+        return False

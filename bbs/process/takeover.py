@@ -100,9 +100,8 @@ class Takeover:
             await trio.sleep(RETRY_PAUSE_S)
 
     async def _load(self) -> None:
-        await self._standby.has_ended.wait()
-        # Even a master that Locket has made takes it: the last one may still be writing, if its machine was paused. Nothing is
-        # read before, as rows might change behind our back.
+        # Even a master that Locket has made takes it: the last one may still be writing, if its machine was paused. What was
+        # read before may have changed since.
         await self._take_writer_lock()
         if not await self._keys.key_is_known():
             self.may_listen.set()
@@ -111,7 +110,7 @@ class Takeover:
         await self._audit.begin()
         began = perf_counter()
         with garbage.loading():
-            rows = await self._store.load()
+            rows = 0 if await self._standby.has_all() else await self._store.load()
         self._log.info("loaded", rows=rows, duration=int((perf_counter() - began) * 1e9))
         self.is_loaded.set()
         self.may_listen.set()

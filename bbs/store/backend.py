@@ -81,6 +81,15 @@ class Seen:
             while keys := list(islice(versions, FORGOTTEN_ROWS)):
                 yield [self.gone(record_class, key) for key in keys]
 
+    def note(self, row: Row, version: int) -> None:
+        """That this version of a row was seen, or that it is gone."""
+        versions = self.versions[row.key.table]
+        key = CODECS[row.key.table].key_values(row.key.key)
+        if row.record is None:
+            versions.pop(key, None)
+        else:
+            versions[key] = version
+
     def gone(self, record_class: type[Record], key: Values) -> Row:
         """Forget that one row was seen; returns it without a record, to be dropped from memory."""
         del self.versions[record_class][key]
@@ -97,6 +106,17 @@ def row_key(record_class: type[Record], key: Values) -> RowKey:
         process_guid, index, presence = key
         return RowKey(ActualLRP, ActualLRPKey(process_guid, index, Presence(presence)))
     return RowKey(record_class, key[0])
+
+
+@dataclass(frozen=True, slots=True)
+class LogEnd:
+    """Where the log of a database server ends. ``system`` is made with its data, ``timeline`` counts its promotions, and
+    everything that was committed stands before ``position``.
+    """
+
+    system: str
+    timeline: int
+    position: int
 
 
 class Source(Protocol):

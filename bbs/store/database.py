@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from bbs.store.backend import Backend, DroppedRow, Source
+from bbs.store.backend import Backend, DroppedRow, LogEnd, Source
 from bbs.store.copying import Tables
 from bbs.store.crypto import Keyring
 from bbs.store.dsn import DSN, BadConnectionString, parse_dsn
@@ -17,6 +17,7 @@ from bbs.store.health_check import Probe
 from bbs.store.mysql.dsn import MySQLDSN, parse_mysql_dsn, parse_mysql_url
 from bbs.store.postgres import PostgresBackend
 from bbs.store.postgres_audit import PostgresAudit
+from bbs.store.postgres_changes import PostgresChanges
 from bbs.store.postgres_probe import postgres_probe
 from bbs.store.postgres_tables import PostgresTables
 from bbs.store.primaries import Primaries
@@ -72,6 +73,15 @@ class WriterBackend(Backend, Source, Protocol):
     def query_statistics(self) -> QueryStatistics:
         """Counts and durations of calls to the database. The maxima are since the last call of this."""
 
+    async def end_of_log(self) -> LogEnd | None:
+        """How far somebody who follows the database's log must have come to have everything that was committed until now.
+        None if there is no such log.
+
+        Raises:
+          BackendUnavailable: try again.
+          WriterLockLost: somebody else is the writer.
+        """
+
     @property
     def connects(self) -> int:
         """Sessions opened since the start."""
@@ -90,6 +100,9 @@ class Database(Protocol):
         """A way to write: see `WriterBackend`. ``on_dropped`` hears of rows that a load leaves out, ``on_migration`` of every
         step to the present schema.
         """
+
+    def changes(self, keyring: Keyring) -> PostgresChanges | None:
+        """The way to follow what is committed, whoever does it. None where there is none, whatever the settings."""
 
     def audit(self) -> DatabaseAudit: ...
 
@@ -115,6 +128,9 @@ class PostgresDatabase:
         return PostgresBackend(
             self.dsn, keyring, on_dropped=on_dropped, on_migration=on_migration, primaries=self.primaries
         )
+
+    def changes(self, keyring: Keyring) -> PostgresChanges:
+        return PostgresChanges(self.dsn, keyring)
 
     def audit(self) -> PostgresAudit:
         return PostgresAudit(self.dsn, self.primaries)

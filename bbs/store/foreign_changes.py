@@ -31,6 +31,11 @@ Announce = Callable[[Sequence[Row]], tuple[Announcement, ...]]
 the rows as they were before."""
 
 
+def silently(rows: Sequence[Row]) -> tuple[Announcement, ...]:
+    """An `Announce` that tells nobody."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Reconciled:
     """What came of a comparison: rows that were taken over, and keys of those that can't be read."""

@@ -32,7 +32,8 @@ import trio
 
 from bbs.models.outcome import Row
 from bbs.store import schema
-from bbs.store.backend import DroppedRow, Seen, WriterLockLost
+from bbs.store.backend import BackendUnavailable, DroppedRow, LogEnd, Seen, WriterLockLost
+from bbs.store.changes.positions import position_of
 from bbs.store.codecs.codec import Codec
 from bbs.store.codecs.columns import Values
 from bbs.store.crypto import Keyring
@@ -57,6 +58,8 @@ SYNCHRONOUS_REPLICATION: Final = "syncrep.c"
 """The part of Postgres that makes a commit wait for a standby. It warns when that wait is broken off (by somebody's
 ``pg_cancel_backend``, say) and then calls the commit a success, though only this server has it."""
 
+SCHEMA_IS_NOT_OURS: Final = "the tables are not of this version; a master makes them so when it starts"
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -65,6 +68,13 @@ SELECT pid FROM pg_locks
 WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid()
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND classid = {WRITER_LOCK >> 32} AND objid = {WRITER_LOCK & 0xFFFFFFFF} AND objsubid = 1"""
+
+# The first eight digits of a file of the log are its timeline's. What is asynchronous is flushed a moment later.
+_END_OF_LOG: Final = """
+SELECT system_identifier, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),
+  (CASE WHEN current_setting('synchronous_commit') = 'off' THEN pg_current_wal_insert_lsn()
+   ELSE pg_current_wal_flush_lsn() END)::text
+FROM pg_control_system()"""
 
 # A master that lost its machine is found out in 10 + 3 * 5 seconds. No effect on Unix sockets.
 _SESSION: Final = """
@@ -155,11 +165,14 @@ class PostgresBackend(SQLBackend):
         await self._cross(self._fetch, "SELECT 1")
 
     async def follow(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
-        """As `Source.follow`: for a process that has not taken the writer lock."""
+        """As `Source.follow`: for a process that has not taken the writer lock.
+
+        Raises BackendUnavailable, once what was seen is forgotten, as long as the schema is not ours.
+        """
         assert not self._holds_lock, "whoever holds the lock loads"
 
         if await self._cross(self._schema_is_ours):
-            reading = _Reading(partial(self._cross.begin, self._fetch_unlocked))
+            reading = PostgresReading(partial(self._cross.begin, self._fetch_unlocked))
             async with aclosing(unseen(reading, self._keyring, seen)) as slices:
                 async for _, rows, _ in slices:
                     yield rows
@@ -168,6 +181,7 @@ class PostgresBackend(SQLBackend):
             for rows in seen.forget():
                 yield rows
                 await trio.lowlevel.checkpoint()
+            raise BackendUnavailable(SCHEMA_IS_NOT_OURS)
 
     async def end_writer_session(self) -> bool:
         """End the session that holds the writer lock, if it is not ours; whether there was one.
@@ -179,13 +193,16 @@ class PostgresBackend(SQLBackend):
         """
         return await self._cross(self._end_sessions, None)
 
+    async def end_of_log(self) -> LogEnd | None:
+        return await self._cross(self._end_of_log)
+
     def statistics(self) -> PostgresStatistics:
         return PostgresStatistics(
             connects=self._connects, connected=self._is_connected() and self._holds_lock
         )
 
     def _reading(self) -> Reading:
-        return _Reading(partial(self._cross.begin, self._fetch))
+        return PostgresReading(partial(self._cross.begin, self._fetch))
 
     def _abandon_session(self) -> None:
         if self._connection is not None:
@@ -314,6 +331,16 @@ class PostgresBackend(SQLBackend):
             writer=(WRITER_TOKEN_ID, self._token),
         )
 
+    async def _end_of_log(self) -> LogEnd | None:
+        connection = await self._writer()
+        try:
+            row = await connection.fetchrow(_END_OF_LOG)
+        except asyncpg.PostgresError:
+            return None  # not every service that speaks Postgres has a log of this kind, or lets us ask
+        assert row is not None
+        system, timeline, position = row
+        return LogEnd(str(system), int(timeline, 16), position_of(position))
+
     async def _stored_key_label(self) -> str:
         return await schema.stored_key_label(await self._writer())
 
@@ -364,7 +391,7 @@ class PostgresBackend(SQLBackend):
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class PostgresReading:
     """A `bbs.store.unseen.Reading` by ``begin``, which begins a statement with its parameters."""
 
     begin: Callable[..., Coming]

@@ -24,7 +24,7 @@ from bbs.concurrency.clearable_event import ClearableEvent
 from bbs.models.errors import Failure, Trouble, UnknownError
 from bbs.models.outcome import Announcement, Outcome, Record, Row, RowKey
 from bbs.store.backend import Backend, BackendUnavailable, Seen, Source, StatementRejected
-from bbs.store.foreign_changes import Announce, Comparison, Reconciled, Written
+from bbs.store.foreign_changes import Announce, Comparison, Reconciled, Written, silently
 from bbs.store.head import Head
 from bbs.store.scopes import DomainScope, ProcessScope, Scope, TaskScope
 from bbs.store.storable import must_be_storable
@@ -128,7 +128,8 @@ class Store:
         self.committed = Tables()
         self.head = Head(self.committed)
         self._backend = backend
-        self._seen = Seen()
+        self.seen = Seen()
+        """What was read of rows while another process writes them."""
         self._publish = publish
         self._write_retry_s = write_retry_s
         self._batch_rows_max = batch_rows_max
@@ -152,15 +153,15 @@ class Store:
         self._idle.set()
         self._batches = self._rows_written = self._outcomes_written = self._retries = self._failed = 0
 
-    async def follow(self, source: Source) -> int:
-        """Bring `committed` closer to what another process has written, so that `load` will have little to do.
+    async def follow(self, source: Source, *, announce: Announce = silently) -> int:
+        """Bring `committed` closer to what another process has written, and tell of it.
 
         Returns the number of rows that had changed since the last time.
 
         Raises:
           BackendUnavailable, StatementRejected: some had been read; follow again, or load.
         """
-        return await self._apply_all(source.follow(self._seen))
+        return await self._take_over_all(source.follow(self.seen), announce)
 
     async def load(self) -> int:
         """Make `committed` what the backend has, which nobody else writes to. Returns how many rows that took.
@@ -169,17 +170,28 @@ class Store:
           BackendUnavailable: load again.
           StatementRejected: a table can't be read.
         """
-        count = await self._apply_all(self._backend.load(self._seen))
-        self._seen = Seen()  # from now on we know of every change
+        count = await self._take_over_all(self._backend.load(self.seen), silently)
+        self.forget_seen()
         return count
 
-    async def _apply_all(self, slices: AsyncGenerator[list[Row], None]) -> int:
+    def forget_seen(self) -> None:
+        """From now on we know of every change."""
+        self.seen = Seen()
+
+    async def _take_over_all(self, slices: AsyncGenerator[list[Row], None], announce: Announce) -> int:
         count = 0
         async with aclosing(slices):
             async for rows in slices:
-                self.committed.apply(rows)
+                self.take_over(rows, announce)
                 count += len(rows)
         return count
+
+    def take_over(self, rows: Sequence[Row], announce: Announce) -> None:
+        """Make rows visible that somebody else has written, and tell of them."""
+        # Before `apply`: the announcements compare with what memory had.
+        announcements = announce(rows)
+        self.committed.apply(rows)
+        self._publish(announcements)
 
     def process(self, process_guid: str) -> ProcessScope:
         return ProcessScope(self, process_guid)
@@ -265,7 +277,7 @@ class Store:
         Raises:
           BackendUnavailable: nothing is written any more.
         """
-        await self.reconcile((), lambda rows: ())
+        await self.reconcile((), silently)
 
     async def confirm(self) -> None:
         """Have the database asked, between two batches, whether the writer lock has been ours since the rows were loaded.
@@ -274,7 +286,7 @@ class Store:
           BackendUnavailable, StatementRejected: nobody can say; ask again. If the lock was somebody else's, `run` ends with
             `WriterLockLost`, and whoever asks has this, too.
         """
-        await self._between_batches(Comparison((), lambda rows: (), confirms=True))
+        await self._between_batches(Comparison((), silently, confirms=True))
 
     async def settle(self, scope: Scope) -> None:
         """Wait until everything staged so far in ``scope`` is durable; a checkpoint only if something is staged.
@@ -391,10 +403,7 @@ class Store:
             and row.key not in self._mend
             and not self.head.is_staged(row.key)
         ]
-        # Before `apply`: the announcements compare with what memory had.
-        announcements = comparison.announce(differing)
-        self.committed.apply(differing)
-        self._publish(announcements)
+        self.take_over(differing, comparison.announce)
         return Reconciled(differing, found.left_out)
 
     def _take_batch(self) -> list[_Staged]:

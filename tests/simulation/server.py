@@ -210,5 +210,5 @@ class _NoStandby:
     """Reads nothing ahead: a new master loads everything."""
 
     @asynccontextmanager
-    async def reading_ahead(self) -> "AsyncIterator[Callable[[], None]]":
-        yield lambda: None
+    async def reading_ahead(self) -> "AsyncIterator[None]":
+        yield

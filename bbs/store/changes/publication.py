@@ -19,6 +19,7 @@ from bbs.store.changes.errors import CannotFollow
 from bbs.store.changes.positions import position_of
 from bbs.store.changes.session import Refused, Session
 from bbs.store.codecs import CODECS
+from bbs.store.schema import VERSION_ID
 
 PUBLICATION: Final = "bbs"
 
@@ -59,13 +60,15 @@ class Table:
 class Survey:
     """What there is. Two are equal if a stream that began with one of them is right with the other.
 
-    ``version`` changes with each change of the publication, whatever it was. ``position`` is the end of the server's log.
+    ``version`` changes with each change of the publication, whatever it was. ``schema`` is the version of the tables, as it is
+    stored.
     """
 
     wal_level: str
     publication: str
     version: str | None
     publishes_all: bool
+    schema: str | None
     tables: tuple[Table, ...]
     missing_tables: tuple[str, ...]
     # What may change meanwhile: Patroni names another standby after a failover, say.
@@ -74,7 +77,6 @@ class Survey:
     wal_sender_timeout_s: float = field(compare=False)
     wal_senders: int = field(compare=False)
     wal_senders_max: int = field(compare=False)
-    position: int = field(compare=False)
 
     @property
     def by_oid(self) -> Mapping[int, type[Record]]:
@@ -89,8 +91,15 @@ _SETTINGS: Final = """
 SELECT current_setting('wal_level'), current_setting('synchronous_standby_names'),
   (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user),
   (SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'),
-  (SELECT count(*) FROM pg_stat_replication), current_setting('max_wal_senders'),
-  CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END"""
+  (SELECT count(*) FROM pg_stat_replication), current_setting('max_wal_senders')"""
+
+_SCHEMA: Final = f"SELECT value FROM configurations WHERE id = '{VERSION_ID}'"
+NOT_TO_BE_READ: Final = ("42P01", "42501")
+"""No such table; no permission. Whoever loads the rows finds out."""
+
+_END_OF_LOG: Final = """
+SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+  WHEN current_setting('synchronous_commit') = 'off' THEN pg_current_wal_insert_lsn() ELSE pg_current_wal_flush_lsn() END"""
 
 _VERSION: Final = """
 SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate,
@@ -145,7 +154,7 @@ async def survey(session: Session, publication: str = PUBLICATION) -> Survey:
         )
     except Refused as refusal:
         raise BackendUnavailable(f"the database can't be asked what is published: {refusal}") from refusal
-    level, standbys, may_replicate, timeout_ms, senders, senders_max, position = settings
+    level, standbys, may_replicate, timeout_ms, senders, senders_max = settings
     tables = []
     for table, oid, schema, replica_identity, identity, columns, is_published, published, is_filtered in rows:
         tables.append(
@@ -169,13 +178,38 @@ async def survey(session: Session, publication: str = PUBLICATION) -> Survey:
         publication=publication,
         version=found[0][1] if found else None,
         publishes_all=bool(found) and found[0][0] == "t",
+        schema=await _schema(session),
         tables=tuple(tables),
         missing_tables=tuple(name for name, record_class in by_name.items() if record_class not in there),
         wal_sender_timeout_s=int(timeout_ms or 0) / 1_000,
         wal_senders=int(senders or 0),
         wal_senders_max=int(senders_max or 0),
-        position=position_of(position or "0/0"),
     )
+
+
+async def _schema(session: Session) -> str | None:
+    try:
+        rows = await session.fetch(_SCHEMA, within_s=SURVEY_S)
+    except Refused as refusal:
+        if refusal.state in NOT_TO_BE_READ:
+            return None
+        raise BackendUnavailable(
+            f"the database can't be asked of which version it is: {refusal}"
+        ) from refusal
+    return rows[0][0] if rows else None
+
+
+async def end_of_log(session: Session) -> int:
+    """A position that nothing stands behind of all that has been committed by now, as far as anybody has been told so.
+
+    Raises:
+      BackendUnavailable: the server does not answer.
+    """
+    try:
+        [(position,)] = await session.fetch(_END_OF_LOG, within_s=SURVEY_S)
+    except Refused as refusal:
+        raise BackendUnavailable(f"the database can't be asked how long its log is: {refusal}") from refusal
+    return position_of(position or "0/0")
 
 
 def must_be_followable(found: Survey) -> None:

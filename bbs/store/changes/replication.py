@@ -100,7 +100,8 @@ class Replication:
         self._session = session
         self._report_s = report_s
         self._silence_s = silence_s
-        self._is_answer_due = ClearableEvent()
+        self._is_report_due = ClearableEvent()
+        self._asks = False
 
     async def identify(self) -> Identity:
         [(system, timeline, *_)] = await self._session.fetch("IDENTIFY_SYSTEM", within_s=COMMAND_S)
@@ -153,20 +154,26 @@ class Replication:
         if kind != b"k":
             raise BadFrame(f"a message beginning with {kind!r}")
         if wants_answer:
-            self._is_answer_due.set()
+            self._is_report_due.set()
         return Keepalive(position)
 
     async def wait_received(self) -> None:
         await self._session.wait_received(within_s=self._silence_s)
 
+    def ask(self) -> None:
+        """Have the server say how far it has decoded its log: when it is done it says so once, and then no more."""
+        self._asks = True
+        self._is_report_due.set()
+
     async def keep_alive(self) -> NoReturn:
-        """Tell the server that we are there, and what we have ``received``, when it is time to and whenever it asks."""
+        """Tell the server that we are there, and what we have ``received``, when it is time to, whenever it asks, and to `ask`."""
         while True:
             with trio.move_on_after(self._report_s) as pause:
-                await self._is_answer_due.wait()
-            self._is_answer_due.clear()
+                await self._is_report_due.wait()
+            self._is_report_due.clear()
             # Asked back only if it has not asked.
-            await self._session.send(self._report(wants_answer=pause.cancelled_caught), within_s=SEND_S)
+            wants_answer, self._asks = self._asks or pause.cancelled_caught, False
+            await self._session.send(self._report(wants_answer=wants_answer), within_s=SEND_S)
 
     def _report(self, *, wants_answer: bool) -> bytes:
         done = self.received

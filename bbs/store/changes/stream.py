@@ -14,10 +14,12 @@ What it costs others is bounded:
   first time within ``load_max_s``, loses its stream, and the server is free of it. (It would also wait for such a follower
   when it shuts down.)
 * Nothing is read from the socket before the consumer asks for it, so a slow one costs no memory, here or there.
-* What a stream does not tell is asked in a second session every ``survey_s``: whether the publication still has all of our
-  tables. So long, at most, a follower goes on without noticing that an operator has taken one out of it.
+* What a stream does not tell is asked in a second session. Every ``survey_s``: whether the publication still has all of our
+  tables. So long, at most, a follower goes on without noticing that an operator has taken one out of it. And every ``look_s``:
+  how long the log is. When the stream has come as far, it shows all that was committed before that look (`caught_up_at`).
 """
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -33,6 +35,7 @@ from bbs.store.changes.pgoutput import BadMessage, decode
 from bbs.store.changes.publication import (
     PUBLICATION,
     Survey,
+    end_of_log,
     ensure_published,
     must_be_followable,
     no_replication,
@@ -58,6 +61,12 @@ LOAD_MAX_S: Final = 600.0
 BUSY_MAX_S: Final = 30.0
 SURVEY_S: Final = 10.0
 
+LOOK_S: Final = 0.25
+"""Pause between two looks at the end of the log: how late a follower that is not behind may say so."""
+
+LOOKS_MAX: Final = 10_000
+"""Looks remembered that the stream has not reached, forty minutes of them. Later ones are left out until it has."""
+
 MESSAGES_IN_A_TURN: Final = 100
 """Messages that are decoded before others get a turn: about a millisecond."""
 
@@ -71,13 +80,14 @@ class Start:
 
     ``snapshot`` is a name for ``SET TRANSACTION SNAPSHOT``, in a ``REPEATABLE READ`` transaction of another session. It can be
     taken until the first transaction is asked for. ``system`` and ``timeline`` are the server's; a later primary has a greater
-    timeline.
+    timeline. ``server`` is where to load from: another server of the connection string has another log.
     """
 
     position: int
     snapshot: str
     system: str
     timeline: int
+    server: DSN
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +95,12 @@ class Progress:
     """How far a stream has come. Positions are bytes of the server's log.
 
     All that was committed before ``position`` has been handed out. The server had decoded its log up to ``decoded`` when it
-    said so last, and written it up to ``written`` at the last survey, which was at ``surveyed_at`` by Trio's clock.
+    said so last, and written it up to ``written`` at the last look.
     """
 
     position: int
     decoded: int
     written: int
-    surveyed_at: float
 
     @property
     def behind_bytes(self) -> int:
@@ -110,15 +119,25 @@ class ChangeStream:
     """
 
     def __init__(
-        self, replication: Replication, slot: Slot, start: Start, found: Survey, *, close: Callable[[], None]
+        self,
+        replication: Replication,
+        slot: Slot,
+        start: Start,
+        found: Survey,
+        *,
+        began_at: float,
+        close: Callable[[], None],
     ) -> None:
         self.start = start
+        self.on_moved: Callable[[], None] = lambda: None
+        """Called when `position` has moved on without a transaction for us."""
         self._replication = replication
         self._slot = slot
         self._close = close
         self._found = found
-        self._surveyed_at = trio.current_time()
-        self._decoded = start.position
+        self._decoded = self._written = start.position
+        self._caught_up_at = began_at
+        self._looks: deque[tuple[float, int]] = deque()  # when, and how long the log was
         self._assembler = Assembler(found.by_oid, found.schemas, start.position)
         self._has_begun = trio.Event()
         self._busy_since: float | None = trio.current_time()  # None while we are waited for
@@ -130,7 +149,22 @@ class ChangeStream:
         return self._assembler.position
 
     def progress(self) -> Progress:
-        return Progress(self.position, self._decoded, self._found.position, self._surveyed_at)
+        return Progress(self.position, self._decoded, self._written)
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether the consumer has done with all that was handed out."""
+        return self._busy_since is None
+
+    def caught_up_at(self, position: int) -> float:
+        """The last moment, by Trio's clock, of which is known that all that was committed before it is before ``position``."""
+        while self._looks and self._looks[0][1] <= position:
+            self._caught_up_at, _ = self._looks.popleft()
+        return self._caught_up_at
+
+    def ask(self) -> None:
+        """Have `position` move on to where the server is, also if it has nothing for us."""
+        self._replication.ask()
 
     def __aiter__(self) -> "ChangeStream":
         return self
@@ -183,20 +217,30 @@ class ChangeStream:
                         await trio.sleep_forever()
                     await self._has_begun.wait()
 
-    async def watch_publication(self, side: Session, *, survey_s: float) -> None:
-        """End the stream when it does not show all changes of our tables any more."""
+    async def watch_server(self, side: Session, *, survey_s: float, look_s: float) -> None:
+        """Look how long the log is, and end the stream when it does not show all changes of our tables any more."""
+        survey_at = trio.current_time() + survey_s
         while self._end is None:
-            await trio.sleep(survey_s)
+            await trio.sleep(min(look_s, survey_s))
             try:
-                found = await survey(side, self._found.publication)
-                must_be_followable(found)
+                now = trio.current_time()
+                if now >= survey_at:
+                    found = await survey(side, self._found.publication)
+                    must_be_followable(found)
+                    if found != self._found:
+                        self.end(StreamLost("the publication or its tables are not those that they were"))
+                    survey_at = trio.current_time() + survey_s
+                else:
+                    self._look_came(now, await end_of_log(side))
             except (BackendUnavailable, CannotFollow) as error:
                 self.end(error)
-                return
-            if found != self._found:
-                self.end(StreamLost("the publication or its tables are not those that they were"))
-                return
-            self._found, self._surveyed_at = found, trio.current_time()
+
+    def _look_came(self, when: float, length: int) -> None:
+        self._written = max(self._written, length)
+        if len(self._looks) < LOOKS_MAX:
+            self._looks.append((when, length))
+        if self._has_begun.is_set() and length > self.position:
+            self.ask()
 
     async def _next(self) -> Transaction:
         await trio.lowlevel.checkpoint()
@@ -227,6 +271,7 @@ class ChangeStream:
             case Keepalive(position=position):
                 self._decoded = max(self._decoded, position)
                 self._assembler.quiet_at(position)
+                self.on_moved()
         # What has been received whole is not asked for again.
         self._replication.received = self._assembler.position
         return transaction
@@ -241,12 +286,13 @@ async def follow_changes(
     load_max_s: float = LOAD_MAX_S,
     busy_max_s: float = BUSY_MAX_S,
     survey_s: float = SURVEY_S,
+    look_s: float = LOOK_S,
 ) -> AsyncIterator[ChangeStream]:
     """Follow the changes of our four tables from now on, for as long as the context is entered.
 
     Takes two of the server's sessions, one of its ``max_wal_senders`` and one of its ``max_replication_slots``. All times are in
-    seconds: for an attempt to connect, for the load, for what the consumer does between two transactions, and between two
-    looks at the publication.
+    seconds: for an attempt to connect, for the load, for what the consumer does between two transactions, between two
+    looks at the publication, and between two at the end of the log.
 
     Raises:
       CannotFollow: it can't be done here; what to do.
@@ -265,14 +311,14 @@ async def follow_changes(
         except BackendUnavailable as refusal:
             raise no_replication(await survey(side, publication), refusal) from refusal
         try:
-            stream = await _opened(session, found)
+            stream = await _opened(session, found, replace(dsn, attempts=tuple(server)))
             failure: Exception | None = None
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(stream.keep_alive)
                 nursery.start_soon(
                     partial(stream.watch_consumer, load_max_s=load_max_s, busy_max_s=busy_max_s)
                 )
-                nursery.start_soon(partial(stream.watch_publication, side, survey_s=survey_s))
+                nursery.start_soon(partial(stream.watch_server, side, survey_s=survey_s, look_s=look_s))
                 try:
                     yield stream
                 except Exception as error:
@@ -287,17 +333,18 @@ async def follow_changes(
         side.close()
 
 
-async def _opened(session: Session, found: Survey) -> ChangeStream:
+async def _opened(session: Session, found: Survey, server: DSN) -> ChangeStream:
     report_s = REPORT_S
     if found.wal_sender_timeout_s:
         report_s = min(report_s, found.wal_sender_timeout_s / REPORTS_IN_TIMEOUT)
     replication = Replication(session, report_s=report_s)
     try:
         identity = await replication.identify()
+        began_at = trio.current_time()
         slot = await replication.create_slot()
     except Refused as refusal:
         raise slot_refused(refusal) from refusal
-    start = Start(slot.position, slot.snapshot, identity.system, identity.timeline)
-    stream = ChangeStream(replication, slot, start, found, close=session.close)
+    start = Start(slot.position, slot.snapshot, identity.system, identity.timeline, server)
+    stream = ChangeStream(replication, slot, start, found, began_at=began_at, close=session.close)
     session.on_notice = stream.heard
     return stream

@@ -68,12 +68,13 @@ Change: TypeAlias = Put | Delete | Clear
 class Transaction:
     """Changes in the order in which they were made.
 
-    Everything that was committed before ``position`` has come when this has. ``committed_at_ns`` is Unix time by the server's
-    clock. ``goes_on``: this is a piece of a large transaction, and the next one is of the same; its position is that of the
+    Everything that was committed before ``position`` has come when this has. ``number`` is the transaction's, as rows remember
+    it in ``xmin``. ``committed_at_ns`` is Unix time by the server's clock. ``goes_on``: this is a piece of a large transaction, and the next one is of the same; its position is that of the
     transaction before.
     """
 
     position: int
+    number: int
     committed_at_ns: int
     changes: Sequence[Change]
     goes_on: bool = False
@@ -220,7 +221,9 @@ class Assembler:
         assert self._begin is not None
         changes, self._changes, self._bytes = self._changes, [], 0
         self._goes_on = goes_on
-        return Transaction(position, unix_ns(self._begin.committed_us), changes, goes_on)
+        return Transaction(
+            position, self._begin.transaction, unix_ns(self._begin.committed_us), changes, goes_on
+        )
 
 
 def _changes(layout: _Layout, message: Insert | Update | DeleteMessage) -> Sequence[Change]:

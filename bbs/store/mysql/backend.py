@@ -142,6 +142,9 @@ class MySQLBackend(SQLBackend):
 
         await self._cross(ask)
 
+    async def end_of_log(self) -> None:
+        """There is no log that anybody here could follow."""
+
     async def follow(self, seen: Seen) -> AsyncGenerator[list[Row], None]:
         """Nothing: what has changed can't be asked for, so a standby reads when it becomes master."""
         for rows in seen.forget():

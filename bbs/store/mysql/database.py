@@ -42,6 +42,9 @@ class MySQLDatabase:
             statement_s=self.statement_s,
         )
 
+    def changes(self, keyring: Keyring) -> None:
+        """MySQL's log can't be followed here."""
+
     def audit(self) -> MySQLAudit:
         return MySQLAudit(self.dsn, connect_s=self.connect_s, statement_s=self.statement_s)
 

@@ -410,7 +410,7 @@ async def test_what_has_come_is_confirmed(dsn: DSN, postgres: PostgresWorld, wri
 
 
 async def test_how_far_behind_it_is(dsn: DSN, postgres: PostgresWorld, writer: PostgresBackend) -> None:
-    async with follow_changes(dsn, survey_s=0.1) as stream:
+    async with follow_changes(dsn, look_s=0.1) as stream:
         await postgres.execute("INSERT INTO domains SELECT 'd' || n, n FROM generate_series(1, 5000) AS n")
         end = await end_of_log(postgres)
         await wait_until(

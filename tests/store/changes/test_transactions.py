@@ -66,6 +66,7 @@ def test_a_transaction_has_its_changes_in_their_order() -> None:
     ) == [
         Transaction(
             120,
+            7,
             946_684_805 * 10**9,
             [
                 Put(Domain, ("a", 1)),
@@ -149,7 +150,7 @@ def test_a_large_transaction_comes_in_pieces() -> None:
     assert assembler.position == 10
 
     [end] = fed(messages.commit(100, 120), assembler=assembler)
-    assert end == Transaction(120, first.committed_at_ns, [])
+    assert end == Transaction(120, first.number, first.committed_at_ns, [])
     assert fed(messages.begin(), messages.commit(130, 140), assembler=assembler) == []
     assert assembler.position == 140
 
