@@ -33,12 +33,12 @@ PLACES = {
     "a member that only the master has": "from bbs.metrics.metrics import Metrics; Metrics.run_requests = fail_when_told",
     "the committer": "from bbs.store.store import Store; Store._wait_for_work = fail_when_told",
     "a task beside all members": """
-import bbs.commands.daemon
-obey_signals = bbs.commands.daemon._obey_signals
+import bbs.commands.configured
+obey_signals = bbs.commands.configured._obey_signals
 async def obey_and_fail(*args, task_status):
     task_status.started()
     await fail_when_told()
-bbs.commands.daemon._obey_signals = obey_and_fail
+bbs.commands.configured._obey_signals = obey_and_fail
 """,
 }
 

@@ -1,4 +1,4 @@
-"""The subcommands of ``bbs`` that are our own: ``serve``, ``check-config``, ``migrate-database`` and
+"""The subcommands of ``bbs`` that are our own: ``serve``, ``follow``, ``check-config``, ``migrate-database`` and
 ``certs``. Upstream's server is `daemon`."""
 
 import argparse
@@ -14,6 +14,7 @@ import trio
 
 from bbs import __version__
 from bbs.commands.check_config import check_config
+from bbs.commands.follow import FollowSettings, follow
 from bbs.commands.last_words import dump_stacks_on_quit, exited_with_failure, unraisable_errors_told
 from bbs.commands.migrate_database import migrate_database
 from bbs.commands.serve import DatabaseFailed, serve
@@ -58,6 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return check_config(arguments.file)
     if command == "migrate-database":
         return migrate_database(arguments.source, arguments.target)
+    if command == "follow":
+        settings = FollowSettings(
+            staleness_max_s=arguments.staleness_max_s, at_least_max_s=arguments.at_least_max_s
+        )
+        return follow(arguments.config, settings)
     with standard_streams(log="stderr") as streams:
         return _serve(arguments, streams)
 
@@ -133,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(run.add_argument_group("tasks and the calls they cause"), TaskSettings)
     _add_settings(run.add_argument_group("limits of the HTTP server"), Limits)
 
+    _add_follow(commands)
     check = commands.add_parser("check-config", help="say what is wrong with a configuration of upstream's")
     check.add_argument("file", metavar="FILE", help="the file that `bbs -config FILE` is to be started with")
     migrate = commands.add_parser(
@@ -145,6 +152,36 @@ def _parser() -> argparse.ArgumentParser:
     certs = commands.add_parser("certs", help="make a development CA, a server and a client certificate")
     certs.add_argument("directory", metavar="DIR", type=Path)
     return parser
+
+
+def _add_follow(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    defaults = FollowSettings()
+    follow_ = commands.add_parser(
+        "follow",
+        help="serve reads and event streams from a master's database",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    follow_.add_argument(
+        "-config",
+        "--config",
+        metavar="FILE",
+        required=True,
+        help="configuration as for `bbs -config FILE`, with this follower's own addresses and certificate",
+    )
+    follow_.add_argument(
+        "--staleness-max-s",
+        metavar="S",
+        type=_number(float, may_be_zero=False),
+        default=defaults.staleness_max_s,
+        help="seconds that its copy may be behind; beyond, it answers 503",
+    )
+    follow_.add_argument(
+        "--at-least-max-s",
+        metavar="S",
+        type=_number(float, may_be_zero=False),
+        default=defaults.at_least_max_s,
+        help="seconds that a request may wait for what its header X-Bbs-At-Least asks for",
+    )
 
 
 def _add_settings(group: "argparse._ArgumentGroup", settings: type[Limits] | type[TaskSettings]) -> None:

@@ -1,7 +1,13 @@
-"""What the server's parts tell of themselves beyond upstream's metrics: queues, subscribers, connections."""
+"""What the server's parts tell of themselves beyond upstream's metrics: queues, subscribers, connections, changes followed.
+
+Each function gives gauges by their names for Prometheus, without the prefix ``bbs_``. A gauge is asked when the page is made, and
+not before, so it costs nothing while nobody looks.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import partial
+
+import trio
 
 from bbs.acts.effects import Effects
 from bbs.convergence.audit import AuditStatistics
@@ -10,32 +16,17 @@ from bbs.log import LineStatistics
 from bbs.metrics.metrics import Gauge
 from bbs.models.events import Hub
 from bbs.peers.interfaces import TaskCallbacks
+from bbs.store.following import Following
 from bbs.store.store import Store
 from bbs.sync.hubs.hub import EventHubs
 
 
-def gauges(
-    *,
-    store: Store,
-    audit: Callable[[], AuditStatistics],
-    effects: Effects,
-    http: HTTPServer,
-    hubs: EventHubs,
-    callbacks: TaskCallbacks,
-    lines: Callable[[], Mapping[str, LineStatistics]],
+def gauges_of_writing(
+    *, store: Store, audit: Callable[[], AuditStatistics], effects: Effects, callbacks: TaskCallbacks
 ) -> dict[str, Gauge]:
-    """The gauges by their names for Prometheus, without the prefix ``bbs_``. Each is asked when the page is made, and not
-    before, so they cost nothing while nobody looks.
-
-    ``lines`` gives the log's streams by name; those that exist at this call get gauges.
-    """
-    in_store, in_effects, in_http, in_hubs = (
-        store.statistics,
-        effects.statistics,
-        http.statistics,
-        hubs.statistics,
-    )
-    found: dict[str, Gauge] = {
+    """What only a master has."""
+    in_store, in_effects = store.statistics, effects.statistics
+    return {
         "staged_rows": ("Rows waiting for the database", lambda: in_store().staged_rows),
         "failed_writes": (
             "Decisions that could not be written, since the start",
@@ -54,15 +45,26 @@ def gauges(
             "What the last comparison with the database took",
             lambda: audit().seconds,
         ),
+        "queued_rep_calls": ("Calls to reps that wait", lambda: in_effects().queued),
+        "dropped_rep_calls": ("Calls to reps dropped, since the start", lambda: in_effects().dropped),
+        "failed_peer_calls": ("Calls to peers that failed, since the start", lambda: in_effects().failed),
+        "queued_callbacks": ("Task callbacks that wait", lambda: callbacks.statistics().queued),
+    }
+
+
+def gauges_of_serving(
+    *, http: HTTPServer, hubs: EventHubs, lines: Callable[[], Mapping[str, LineStatistics]]
+) -> dict[str, Gauge]:
+    """What everybody has who answers requests. ``lines`` gives the log's streams by name; those that exist at this call get
+    gauges.
+    """
+    in_http, in_hubs = http.statistics, hubs.statistics
+    found: dict[str, Gauge] = {
         "connections": ("Open connections", lambda: in_http().connections),
         "streams": ("Open event streams", lambda: in_http().streams),
         "refused_connections": ("Connections over the limit, since the start", lambda: in_http().turned_away),
         "events_published": ("Events that had a receiver, since the start", lambda: in_hubs().published),
         "subscribers_cut_off": ("Subscribers that were too slow, since the start", lambda: in_hubs().cut_off),
-        "queued_rep_calls": ("Calls to reps that wait", lambda: in_effects().queued),
-        "dropped_rep_calls": ("Calls to reps dropped, since the start", lambda: in_effects().dropped),
-        "failed_peer_calls": ("Calls to peers that failed, since the start", lambda: in_effects().failed),
-        "queued_callbacks": ("Task callbacks that wait", lambda: callbacks.statistics().queued),
     }
     for hub in Hub:
         text = f"Subscribers of the {hub.name.lower()} events"
@@ -70,6 +72,35 @@ def gauges(
     for stream in lines():
         found |= _of_lines(stream, partial(_lines_of, lines, stream))
     return found
+
+
+def gauges_of_following(following: Following, *, is_master: Callable[[], bool]) -> dict[str, Gauge]:
+    """What a follower has, and a standby. A master's memory is never late."""
+    of = following.statistics
+    return {
+        "following_staleness_seconds": (
+            "How long ago memory was last known to be what the database is; infinite if it never was",
+            lambda: 0.0 if is_master() else trio.current_time() - following.as_of,
+        ),
+        "following_streams_changes": (
+            "Whether changes come as they are committed; if not, tables are looked through again and again",
+            lambda: of().is_streaming,
+        ),
+        "following_behind_bytes": (
+            "Bytes of the database's log that are still to come",
+            lambda: of().behind_bytes,
+        ),
+        "following_streams": ("Streams of changes that were begun, since the start", lambda: of().streams),
+        "following_transactions": (
+            "Transactions that were taken over, since the start",
+            lambda: of().transactions,
+        ),
+        "following_rows": ("Rows that were taken over, since the start", lambda: of().rows),
+        "following_unreadable_rows": (
+            "Rows in the database that can't be read; should stay at zero",
+            lambda: of().unreadable,
+        ),
+    }
 
 
 def _of_lines(stream: str, of: Callable[[], LineStatistics]) -> dict[str, Gauge]:

@@ -7,7 +7,7 @@ master has, of convergence and the database, is counted from when its member sta
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NoReturn
 
 import trio
@@ -35,15 +35,14 @@ Gauge = tuple[str, Callable[[], float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Functions that give the values of others. A call of ``database`` starts its maxima anew, so only `run_database` may
-    make it. ``gauges`` are for Prometheus only, by name.
+    """Functions that give the values of a master's parts. A call of ``database`` starts its maxima anew, so only `run_database`
+    may make it.
     """
 
     lrps: Callable[[], LRPConvergenceStatistics]
     tasks: Callable[[], TaskConvergenceStatistics]
     task_counts: Callable[[], TaskCountStatistics]
     database: Callable[[], QueryStatistics]
-    gauges: Mapping[str, Gauge] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ the server's own have no namesake upstream.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -22,7 +22,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from bbs.metrics.histogram import Histogram
-from bbs.metrics.metrics import Metrics, Sources, lrp_values, task_values
+from bbs.metrics.metrics import Gauge, Metrics, Sources, lrp_values, task_values
 from bbs.metrics.own_process import open_file_descriptors, resident_bytes
 
 _WORDS: Final = re.compile(r"(LRPs?|DB|BBS|[A-Z][a-z]*)")
@@ -33,19 +33,24 @@ def snake(name: str) -> str:
     return "_".join(word.lower() for word in _WORDS.findall(name))
 
 
-def page(metrics: Metrics, sources: Sources | None, *, version: str) -> Callable[[], tuple[str, bytes]]:
+def page(
+    metrics: Metrics, sources: Sources | None, gauges: Mapping[str, Gauge], *, version: str
+) -> Callable[[], tuple[str, bytes]]:
     """A function that makes the page: its content type and its text. Without ``sources`` the page has only what `Metrics`
-    itself counts.
+    itself counts, and the ``gauges``, by name.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(metrics, sources, version))
+    registry.register(_Collector(metrics, sources, gauges, version))
     return lambda: (CONTENT_TYPE_PLAIN_0_0_4, generate_latest(registry))
 
 
 class _Collector(Collector):
-    def __init__(self, metrics: Metrics, sources: Sources | None, version: str) -> None:
+    def __init__(
+        self, metrics: Metrics, sources: Sources | None, gauges: Mapping[str, Gauge], version: str
+    ) -> None:
         self._metrics = metrics
         self._sources = sources
+        self._gauges = gauges
         self._version = version
 
     def collect(self) -> Iterable[Metric]:
@@ -77,6 +82,8 @@ class _Collector(Collector):
         )
         if self._sources is not None:
             yield from self._of_others(self._sources)
+        for name, (text, value_of) in self._gauges.items():
+            yield _gauge(f"bbs_{name}", text, value_of())
 
     def _of_others(self, sources: Sources) -> Iterable[Metric]:
         lrps, tasks = sources.lrps(), sources.tasks()
@@ -103,8 +110,6 @@ class _Collector(Collector):
             for cell_id, count in sorted(by_cell.items()):
                 counter.add_metric([cell_id], count)
             yield counter
-        for name, (text, value_of) in sources.gauges.items():
-            yield _gauge(f"bbs_{name}", text, value_of())
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -17,17 +17,16 @@ import trio
 from bbs import __version__
 from bbs.concurrency.members import Member
 from bbs.convergence.audit import Audit
-from bbs.http.listener import HTTPServer
 from bbs.log import LagerSink, LineStatistics, Logger
-from bbs.metrics.gauges import gauges
-from bbs.metrics.metrics import Metrics, Sources
+from bbs.metrics.gauges import gauges_of_following, gauges_of_serving, gauges_of_writing
+from bbs.metrics.metrics import Gauge, Metrics, Sources
 from bbs.metrics.prometheus import page
 from bbs.models.errors import Unrecoverable
 from bbs.peers.interfaces import Peers
 from bbs.ports.debug import serve_debug
 from bbs.ports.health import serve_health
-from bbs.ports.listen import take
 from bbs.process import garbage, notifiers
+from bbs.process.api_port import APIPort
 from bbs.process.http_hooks import http_hooks
 from bbs.process.key_rotation import KeyRotation
 from bbs.process.mastership import LocketMastership, WriterLockMastership
@@ -78,7 +77,6 @@ class Process:
         self._metrics = metrics
         self._until_stopped = until_stopped
         self._database = database
-        self._port: int | None = None
         # Made first, since sessions are numbered as they are made, and upstream's first one is this.
         migration_log = log.session("migration-manager")
         # The lambdas here and below name parts that are made further down. Nothing calls them before `members` run.
@@ -105,18 +103,10 @@ class Process:
         # A standby reads on a connection of its own, which is closed when it becomes master. Rows that it cannot decode are
         # the master's to tell of and to delete.
         source = database.backend(keyring)
-        following = Following(
+        self._following = Following(
             service.store, source, database.changes(keyring), loading=garbage.loading, log=log
         )
-        self._standby = Standby(service.store, following, source=source, writer=self._backend)
-        self._http = HTTPServer(
-            service.routes,
-            tls=tls,
-            gate=self._may_answer,
-            hooks=http_hooks(RequestLog(log, access_log=access_log), metrics.requests, log=log),
-            limits=settings.limits,
-            fast_lane=settings.fast_lane,
-        )
+        self._standby = Standby(service.store, self._following, source=source, writer=self._backend)
         self._database_audit = database.audit()
         self.audit = Audit(
             service.store,
@@ -142,6 +132,15 @@ class Process:
             log=log,
             migration_log=migration_log,
         )
+        self._api = APIPort(
+            service,
+            service.routes,
+            settings,
+            tls=tls,
+            gate=self._may_answer,
+            hooks=http_hooks(RequestLog(log, access_log=access_log), metrics.requests, log=log),
+            may_listen=self._takeover.may_listen,
+        )
 
     def _may_answer(self) -> bool:
         """Whether memory is the truth: all rows are loaded, and nobody else can be master yet.
@@ -161,14 +160,14 @@ class Process:
     @property
     def port(self) -> int | None:
         """Where requests are answered; ``None`` while they are not."""
-        return self._port if self._takeover.is_loaded.is_set() else None
+        return self._api.port if self._takeover.is_loaded.is_set() else None
 
     def members(self) -> list[Member]:
         """All members, in the order in which they start. They are stopped in the opposite order, each when the one after it
         has ended, so each may rely on those above it: see the comments in the list.
         """
         settings, log, metrics, sources = self._settings, self._log, self._metrics, self._sources()
-        metrics_page = page(metrics, sources, version=__version__)
+        metrics_page = page(metrics, sources, self._gauges(), version=__version__)
         members = [Member("metrics", metrics.run_runtime)]
         if settings.debug_address is not None:
             debug = partial(
@@ -189,7 +188,7 @@ class Process:
             *members,
             notifiers.file_descriptors(metrics, log),
             notifiers.lock_held(metrics, log),
-            Member("connections", self._keep_connections),
+            Member("connections", self._api.run_connections),
             # From here on there is only one such process. Those above run in a standby, too, and say that it lives.
             Member("lock", mastership.run),
             notifiers.set_lock_held(metrics, log),
@@ -197,11 +196,11 @@ class Process:
             Member("store", self._write),
             Member("workpool", told(call_back, workpool, Words())),
             # Before the rows are loaded: a port in use ends this process before it has changed anything.
-            Member("server", self._serve),
+            Member("server", self._api.run_server),
             Member("migration-manager", self._takeover.run),
             Member("encryptor", told(partial(self._key_rotation.run, encryptor), encryptor, ENCRYPTOR)),
             # After the server, so that it closes the streams before the server waits for its last request.
-            Member("hub-maintainer", told(self._keep_hubs, log.session("hub-maintainer"))),
+            Member("hub-maintainer", told(self._api.run_hubs, log.session("hub-maintainer"))),
             notifiers.election(metrics, log),
             notifiers.requests(metrics, log),
             Member("converger", told(self._converge, log.session("converger-process"), CONVERGER)),
@@ -210,6 +209,18 @@ class Process:
             notifiers.database(metrics, sources, log),
         ]
 
+    def _gauges(self) -> dict[str, Gauge]:
+        service = self.service
+        writing = gauges_of_writing(
+            store=service.store,
+            audit=self.audit.statistics,
+            effects=service.effects,
+            callbacks=service.callbacks,
+        )
+        serving = gauges_of_serving(http=self._api.http, hubs=service.hubs, lines=self._lines)
+        following = gauges_of_following(self._following, is_master=self._takeover.is_loaded.is_set)
+        return {**writing, **serving, **following}
+
     def _sources(self) -> Sources:
         service = self.service
         return Sources(
@@ -217,25 +228,7 @@ class Process:
             tasks=service.task_convergence.statistics,
             task_counts=service.context.task_counts.statistics,
             database=self._backend.query_statistics,
-            gauges=gauges(
-                store=service.store,
-                audit=self.audit.statistics,
-                effects=service.effects,
-                http=self._http,
-                hubs=service.hubs,
-                callbacks=service.callbacks,
-                lines=self._lines,
-            ),
         )
-
-    async def _keep_connections(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """From before the lock to the end; and so are lists kept ready, most of all while a standby waits."""
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self.service.ready_lists.run)
-            try:
-                await self._http.keep_connections(task_status=task_status)
-            finally:
-                nursery.cancel_scope.cancel()
 
     async def _write(self, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
         """Make decisions durable and ask peers for what they want of them, until nobody is left to decide anything.
@@ -256,26 +249,6 @@ class Process:
         finally:
             await self._backend.aclose()
 
-    async def _serve(self, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
-        """Answer requests, and when stopped, those that are under way.
-
-        The address is taken at once, so that one in use ends this process before anything is loaded. But it listens only when
-        there is something to say: clients that are refused a connection try again, and give a 503 back to their user.
-
-        Raises:
-          AddressInvalid, PortUnknown, ListenFailed: there is no such address, or it can't be had.
-        """
-        taken = await take(self._settings.listen_address)
-        try:
-            self._port = taken.port
-            with trio.CancelScope() as until_stopped:
-                task_status.started(until_stopped)
-                await self._takeover.may_listen.wait()
-                await self._http.accept(taken.listen())
-            await self._http.finish()
-        finally:
-            taken.close()
-
     async def _check_database(self, *, task_status: trio.TaskStatus[None]) -> None:
         # It waits for the migration, during which the database may be slow to answer others: a new master would give up over
         # its own work. A standby, which never gets so far, checks nothing.
@@ -286,13 +259,6 @@ class Process:
             await check.run(self._takeover.is_migrated, task_status=task_status)
         finally:
             await probe.aclose()
-
-    async def _keep_hubs(self, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
-        with trio.CancelScope() as until_stopped:
-            task_status.started(until_stopped)
-            await trio.sleep_forever()
-        # A stream is a request in flight that would never end by itself.
-        self.service.hubs.close()
 
     async def _converge(self, *, task_status: trio.TaskStatus[None]) -> None:
         try:

@@ -3,7 +3,7 @@
 import pytest
 
 from bbs.commands.cli import _config, _parser
-from bbs.commands.daemon import _settings
+from bbs.commands.configured_parts import settings_of
 from bbs.config.upstream import decode
 from bbs.lifecycle.desired_lrps import INSTANCES_MAX
 
@@ -20,7 +20,7 @@ def test_the_key_in_the_file(file: str, expected: int) -> None:
     decoded = decode(file.encode())
 
     assert decoded.unknown == ()
-    assert _settings(decoded.config).desired_lrp_instances_max == expected
+    assert settings_of(decoded.config).desired_lrp_instances_max == expected
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,6 @@ class Bench:
             tasks=lambda: self.tasks,
             task_counts=lambda: TaskCountStatistics({"c1": 4, "c0": 1}, {"c1": 2}, {"c1": 1}),
             database=lambda: self.database,
-            gauges={"staged_rows": ("rows", lambda: 5.0)},
         )
 
     async def run(self, work: Callable[[], Awaitable[object]], *, for_s: float) -> list[tuple[float, str]]:
@@ -243,7 +242,9 @@ async def test_both_outputs_agree(autojump_clock: MockClock) -> None:
 
 def read_page(bench: Bench) -> dict[tuple[str, str], float]:
     """Samples by name and the value of their label, if they have one."""
-    content_type, text = page(bench.metrics, bench.sources, version="1.2.3")()
+    content_type, text = page(
+        bench.metrics, bench.sources, {"staged_rows": ("rows", lambda: 5.0)}, version="1.2.3"
+    )()
     assert content_type.startswith("text/plain; version=0.0.4")
     return {
         (sample.name, next(iter(sample.labels.values()), "")): sample.value

@@ -279,8 +279,15 @@ class EventHubs:
 
     def close_feed(self, hub: Hub) -> None:
         """End all streams that this feed is part of; nobody can subscribe to it again. Closing twice is harmless."""
-        feed = self._feeds[hub]
-        feed.closed = True
+        self._feeds[hub].closed = True
+        self._end_streams_of(self._feeds[hub])
+
+    def end_streams(self) -> None:
+        """End all streams. Clients may subscribe again."""
+        for feed in self._feeds.values():
+            self._end_streams_of(feed)
+
+    def _end_streams_of(self, feed: _Feed) -> None:
         for subscription in list(feed.everybody()):
             subscription._end()
 

@@ -108,8 +108,9 @@ class Resource:
     type_code: int
 
     @classmethod
-    def lock(cls, key: str, *, owner: str) -> Self:
-        return cls(key=key, owner=owner, type=TYPE_NAMES[TypeCode.LOCK], type_code=TypeCode.LOCK)
+    def lock(cls, key: str, *, owner: str, value: str = "") -> Self:
+        name = TYPE_NAMES[TypeCode.LOCK]
+        return cls(key=key, owner=owner, value=value, type=name, type_code=TypeCode.LOCK)
 
     @classmethod
     def presence(cls, key: str, *, owner: str, value: str) -> Self:

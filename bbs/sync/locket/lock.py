@@ -30,7 +30,8 @@ class LockLost(Exception):
 
 
 class Lock:
-    """``owner`` is this server's uuid, which no other's may be. ``ttl_s`` is in whole seconds, as Locket takes it.
+    """``owner`` is this server's uuid, which no other's may be, and ``value`` what others read there: its URL. ``ttl_s`` is in
+    whole seconds, as Locket takes it.
 
     ``stop_signal`` tells which signal the process is stopping by; it only appears in the log. ``now_s`` is a clock that
     goes on while the process is stopped.
@@ -41,6 +42,7 @@ class Lock:
         locket: Locket,
         *,
         owner: str,
+        value: str = "",
         ttl_s: int,
         retry_interval_s: float,
         log: Logger,
@@ -48,7 +50,7 @@ class Lock:
         now_s: Callable[[], float] = trio.current_time,
     ) -> None:
         self._locket = locket
-        self._resource = Resource.lock(KEY, owner=owner)
+        self._resource = Resource.lock(KEY, owner=owner, value=value)
         self._ttl_s = ttl_s
         self._retry_interval_s = retry_interval_s
         self._log = log.session("locket-lock", lock=_described(self._resource), ttl_in_seconds=ttl_s)
