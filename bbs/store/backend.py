@@ -74,9 +74,32 @@ class Seen:
     versions: dict[type[Record], dict[Values, int]] = field(
         default_factory=lambda: {record_class: {} for record_class in CODECS}
     )
+    server: str = ""
+    """Where they were read. On another server, or on one that was restored from a backup, a transaction of the same number has
+    written something else."""
+    elsewhere: dict[type[Record], frozenset[Values]] = field(default_factory=dict)
+    """Keys that were read on another server, by the tables that have not been read whole since."""
+
+    def read_on(self, server: str) -> None:
+        """What is read from now on comes from this server. If that is another one than before, all rows have to be read."""
+        if self.server not in ("", server):
+            for record_class, versions in self.versions.items():
+                known = self.elsewhere.get(record_class, frozenset())
+                self.elsewhere[record_class] = known.union(versions)
+                versions.clear()
+        self.server = server
+
+    def gone_since_elsewhere(self, record_class: type[Record]) -> list[Row]:
+        """Rows that were read on another server and that this one does not have: its table has been read whole by now."""
+        versions = self.versions[record_class]
+        keys = self.elsewhere.pop(record_class, frozenset())
+        return [Row(row_key(record_class, key), None) for key in keys if key not in versions]
 
     def forget(self) -> Iterator[list[Row]]:
         """Forget that anything was seen. Yields the rows to drop from memory, in slices."""
+        while self.elsewhere:
+            record_class, known = self.elsewhere.popitem()
+            self.versions[record_class] |= dict.fromkeys(known - self.versions[record_class].keys(), 0)
         for record_class, versions in self.versions.items():
             while keys := list(islice(versions, FORGOTTEN_ROWS)):
                 yield [self.gone(record_class, key) for key in keys]

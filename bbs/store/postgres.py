@@ -41,6 +41,7 @@ from bbs.store.driver_errors import meaning
 from bbs.store.dsn import DSN
 from bbs.store.kept_sessions import session_must_be_kept
 from bbs.store.primaries import Primaries
+from bbs.store.server_identity import server_identity
 from bbs.store.sql_backend import CLOSE_S, SQLBackend, in_order
 from bbs.store.statements import TableWrite, batch_statement, page_statement, rows_statement
 from bbs.store.unseen import Coming, Reading, unseen
@@ -172,6 +173,7 @@ class PostgresBackend(SQLBackend):
         assert not self._holds_lock, "whoever holds the lock loads"
 
         if await self._cross(self._schema_is_ours):
+            seen.read_on(await self._cross(self._server_identity))
             reading = PostgresReading(partial(self._cross.begin, self._fetch_unlocked))
             async with aclosing(unseen(reading, self._keyring, seen)) as slices:
                 async for _, rows, _ in slices:
@@ -340,6 +342,9 @@ class PostgresBackend(SQLBackend):
         assert row is not None
         system, timeline, position = row
         return LogEnd(str(system), int(timeline, 16), position_of(position))
+
+    async def _server_identity(self) -> str:
+        return await server_identity(await self._connected())
 
     async def _stored_key_label(self) -> str:
         return await schema.stored_key_label(await self._writer())

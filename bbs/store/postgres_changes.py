@@ -20,6 +20,7 @@ from bbs.store.driver_errors import meaning
 from bbs.store.dsn import DSN
 from bbs.store.key_check import check_keys
 from bbs.store.postgres import SCHEMA_IS_NOT_OURS, PostgresReading
+from bbs.store.server_identity import server_identity
 from bbs.store.unseen import unseen
 
 CONNECT_S: Final = 5.0
@@ -74,6 +75,7 @@ class PostgresSnapshot:
             return await self._cross(self._fetch, statement)
 
         await check_keys(fetch, self._keyring)
+        seen.read_on(await self._cross(self._server_identity))
         reading = PostgresReading(partial(self._cross.begin, self._fetch))
         async with aclosing(unseen(reading, self._keyring, seen)) as slices:
             async for _, rows, unreadable in slices:
@@ -101,6 +103,10 @@ class PostgresSnapshot:
     async def _schema_is_ours(self) -> bool:
         assert self._connection is not None
         return await schema.is_current(self._connection)
+
+    async def _server_identity(self) -> str:
+        assert self._connection is not None
+        return await server_identity(self._connection)
 
     async def _fetch(self, statement: str, *parameters: object) -> list[Any]:
         if self._connection is None:

@@ -66,6 +66,7 @@ class SQLBackend(ABC):
             return await self._cross(self._fetch, statement)
 
         await check_keys(fetch, self._keyring)
+        seen.read_on(await self._cross(self._server_identity))
         async with aclosing(unseen(self._reading(), self._keyring, seen)) as slices:
             async for codec, rows, undecodable in slices:
                 yield rows
@@ -144,6 +145,10 @@ class SQLBackend(ABC):
 
     @abstractmethod
     async def _stored_key_label(self) -> str: ...
+
+    @abstractmethod
+    async def _server_identity(self) -> str:
+        """As `Seen.read_on` wants it."""
 
     @abstractmethod
     async def _fetch(self, statement: str) -> list[Any]:

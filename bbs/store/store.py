@@ -187,10 +187,11 @@ class Store:
         return count
 
     def take_over(self, rows: Sequence[Row], announce: Announce) -> None:
-        """Make rows visible that somebody else has written, and tell of them."""
+        """Make rows visible that somebody else has written, and tell of them. Those that memory has just so are passed over."""
+        differing = [row for row in rows if self.committed.get(row.key) != row.record]
         # Before `apply`: the announcements compare with what memory had.
-        announcements = announce(rows)
-        self.committed.apply(rows)
+        announcements = announce(differing)
+        self.committed.apply(differing)
         self._publish(announcements)
 
     def process(self, process_guid: str) -> ProcessScope:

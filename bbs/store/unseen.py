@@ -60,11 +60,13 @@ async def unseen(reading: Reading, keyring: Keyring, seen: Seen) -> AsyncGenerat
     """
     for record_class, codec in CODECS.items():
         versions = seen.versions[record_class]
-        if not versions:
+        if not versions or record_class in seen.elsewhere:
             async with aclosing(_pages(reading, codec, PAGE_ROWS, whole=True)) as pages:
                 async for page in pages:
                     for slice_ in sliced(page, SLICE_ROWS):
                         yield _read(record_class, slice_, keyring, seen)
+            for rows_gone in sliced(seen.gone_since_elsewhere(record_class), SLICE_ROWS):
+                yield codec, list(rows_gone), []
             continue
         # What was seen before and does not come up while all keys are gone through has been deleted.
         gone = dict.fromkeys(versions)

@@ -182,6 +182,9 @@ class MySQLBackend(SQLBackend):
     async def _prepare(self) -> None:
         await schema.ensure_configurations(await self._connected())
 
+    async def _server_identity(self) -> str:
+        return ""  # rows have no versions that could mean something else elsewhere
+
     async def _stored_key_label(self) -> str:
         return await schema.stored_key_label(await self._writer())
 
