@@ -4,7 +4,10 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from http import HTTPStatus
 from typing import Final, Protocol
+
+from bbs.http.header_lines import checked_pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,25 @@ Answer = bytes | Sequence[bytes] | LatePieces
 
 class CannotOpenStream(Exception):
     """The request cannot be turned into an event stream: answered 500 without a body (spec: events.md 1)."""
+
+
+class Refusal(Exception):
+    """What an endpoint raises to answer with a status that says no: ``text``, with a line end behind it, as plain text.
+
+    ``headers`` are names and values; in a value, which may come from elsewhere, whatever is not printable ASCII becomes
+    ``?``. The request is otherwise like any other: the connection stays open, and observers are told.
+
+    Raises:
+      ValueError: the status says yes, or a header is HTTP's own or not spelt like ``Retry-After``.
+    """
+
+    def __init__(self, status: HTTPStatus, text: str, *headers: tuple[str, str]) -> None:
+        super().__init__(status, text)
+        if status < HTTPStatus.BAD_REQUEST:
+            raise ValueError(f"{status} is no refusal")
+        self.status: Final = status
+        self.text: Final = text
+        self.headers: Final = tuple(checked_pair(name, value) for name, value in headers)
 
 
 class StreamSource(Protocol):
@@ -79,6 +101,9 @@ class Call:
     target: str
     """Path, and ``?query`` if there was one: what the access log calls ``request``."""
     peer: Peer
+    at_least: str = ""
+    """``X-Bbs-At-Least`` verbatim, '' if absent: the answer is to know of this. If a client sends
+    several, they are joined by commas."""
     session: int = 0
     """The number of its session in the log; 0 unless ``Hooks.on_request_begin`` gives it one."""
     access_session: int = 0
@@ -101,9 +126,9 @@ EventStreamEndpoint = Callable[[Call], Awaitable[StreamSource]]
 
 @dataclass(frozen=True, slots=True)
 class Unary:
-    """One request, one answer: 200 with ``Content-Type: application/x-protobuf``, errors included.
+    """One request, one answer: 200 with ``Content-Type: application/x-protobuf``, errors included, or a `Refusal`.
 
-    An exception from ``handle`` is a bug of ours: it is reported, and the connection is closed without a
+    Any other exception from ``handle`` is a bug of ours: it is reported, and the connection is closed without a
     response, which clients take for a lost connection (spec: api.md 3.2).
     """
 
@@ -115,7 +140,7 @@ class EventStream:
     """One request, then events until either side ends it (spec: events.md 2)."""
 
     open: EventStreamEndpoint
-    """Raises ``CannotOpenStream``. The response head is sent as soon as this returns."""
+    """Raises ``CannotOpenStream`` or `Refusal`. The response head is sent as soon as this returns."""
 
 
 @dataclass(frozen=True, slots=True)

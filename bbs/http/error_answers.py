@@ -6,7 +6,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
 
-from bbs.http.endpoints import Answer, LatePieces
+from bbs.http.endpoints import Answer, LatePieces, Refusal
 from bbs.http.reasons import go_reason
 
 PROTOBUF: Final = "application/x-protobuf"
@@ -61,6 +61,10 @@ PLAIN_HTTP_ON_TLS_PORT: Final = (
 
 def wrong_method(allow: str) -> ErrorAnswer:
     return _text(HTTPStatus.METHOD_NOT_ALLOWED, "Method Not Allowed\n", ("Allow", allow))
+
+
+def refused(refusal: Refusal) -> ErrorAnswer:
+    return _text(refusal.status, f"{refusal.text}\n", *refusal.headers)
 
 
 def http_date() -> bytes:

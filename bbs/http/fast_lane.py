@@ -27,6 +27,7 @@ from bbs.http.endpoints import (
     Call,
     CannotOpenStream,
     Peer,
+    Refusal,
     RouteTable,
     StreamSource,
     Unary,
@@ -43,6 +44,7 @@ from bbs.http.error_answers import (
     ErrorAnswer,
     answer_bytes,
     http_date,
+    refused,
     slices,
 )
 from bbs.http.limits import Limits
@@ -99,11 +101,13 @@ class FastLane:
         gate: Callable[[], bool],
         on_bug: Callable[[Exception, Call], None],
         hand_over: HandOver,
+        answer_head: Callable[[], bytes] | None = None,
     ) -> None:
         self.limits: Final = limits
         self.gate: Final = gate
         self.on_bug: Final = on_bug
         self.hand_over: Final = hand_over
+        self.answer_head: Final = answer_head
         self.read_head: Final = head_reader(table.by_request_line, lines_max=limits.header_lines_max)
         self.stopping = False
         self.requests = 0
@@ -161,12 +165,13 @@ class FastLane:
             if connection.deadline < now:
                 connection.cut_off()
         self.date = http_date()
-        # To be completed with the length of the body.
+        # To be completed with the length of the body and, if there are any, lines of `answer_head`.
+        more = b"" if self.answer_head is None else b"%b"
         self.unary_head = (
-            b"HTTP/1.1 200 OK\r\nContent-Length: %%d\r\nContent-Type: %b\r\nDate: %b\r\n\r\n"
-            % (PROTOBUF.encode(), self.date)
+            b"HTTP/1.1 200 OK\r\nContent-Length: %%d\r\nContent-Type: %b\r\n%bDate: %b\r\n\r\n"
+            % (PROTOBUF.encode(), more, self.date)
         )
-        self.last_unary_head = self.unary_head.replace(b"\r\nDate", b"\r\nConnection: close\r\nDate")
+        self.last_unary_head = self.unary_head.replace(b"Date", b"Connection: close\r\nDate")
 
 
 class _Connection:
@@ -255,7 +260,7 @@ class _Connection:
             else:
                 body, unread = unread[head_end:body_end], unread[body_end:]
 
-            call = Call(body, head.trace_id, head.route.path, self._peer)
+            call = Call(body, head.trace_id, head.route.path, self._peer, head.at_least)
             # Nothing of the request may be kept here for longer than the call needs it: the connection may be a stream for days
             # then, or idle for a quarter of an hour, and thousands of them would keep megabytes each.
             del body
@@ -363,6 +368,8 @@ class _Connection:
                 source = await endpoint.open(call)
         except CannotOpenStream:
             return await self._answer_error(CANNOT_OPEN_STREAM, close=head.close)
+        except Refusal as refusal:
+            return await self._answer_error(refused(refusal), close=head.close)
         except Exception as bug:
             # One request's end, not the server's: state is changed by commits only, and they are whole or not at all.
             lane.on_bug(bug, call)
@@ -385,7 +392,10 @@ class _Connection:
         lane = self._lane
         close = close or lane.stopping
         head = lane.last_unary_head if close else lane.unary_head
-        head %= answer_bytes(answer)
+        if lane.answer_head is None:
+            head %= answer_bytes(answer)
+        else:
+            head %= (answer_bytes(answer), lane.answer_head())
         if type(answer) is bytes and len(answer) <= lane.limits.send_slice_bytes:
             await self._send(head + answer)
         else:
@@ -408,10 +418,11 @@ class _Connection:
         lane.sources.add(source)
         if lane.stopping:
             source.close()
-        lines = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in STREAM_HEADERS)]
+        lines = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in STREAM_HEADERS), ""]
         head = "\r\n".join(lines).encode("ascii")
         try:
-            await self._send(head + b"\r\nDate: " + lane.date + b"\r\nTransfer-Encoding: chunked\r\n\r\n")
+            more = b"" if lane.answer_head is None else lane.answer_head()
+            await self._send(head + more + b"Date: " + lane.date + b"\r\nTransfer-Encoding: chunked\r\n\r\n")
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._close_when_peer_ends, source)
                 whole = await self._forward(source, call)

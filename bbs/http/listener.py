@@ -24,6 +24,7 @@ from bbs.http.error_answers import NOT_READY, PLAIN_HTTP_ON_TLS_PORT, http_date
 from bbs.http.fast_lane import FastLane
 from bbs.http.handshake_turns import HandshakeTurns
 from bbs.http.handshakes import PLAIN_HTTP, go_words
+from bbs.http.header_lines import checked_lines
 from bbs.http.limits import DEFAULT_LIMITS, Limits
 from bbs.http.observed import RequestBegin, RequestEnd, observed
 from bbs.http.quart_app import build_app
@@ -80,7 +81,8 @@ class HTTPServer:
     """Both lanes behind one listener. To be made inside a Trio run.
 
     ``tls`` is a context, or a function that is asked for one at each new connection; ``None`` is plain HTTP. While
-    ``gate()`` is false every request is answered 503.
+    ``gate()`` is false every request is answered 503. ``answer_head`` is asked for more header lines, ``Name: value\\r\\n``
+    each, whenever a route's 200 answer or event stream begins to be sent. It must neither block nor raise.
 
     Connections beyond ``Limits.connections_max`` are turned away; with ``makes_room``, which needs ``fast_lane=False``,
     the one that has been idle longest is closed instead. That is for ports with few clients, who come back: to close an
@@ -97,11 +99,19 @@ class HTTPServer:
         limits: Limits = DEFAULT_LIMITS,
         fast_lane: bool = True,
         makes_room: bool = False,
+        answer_head: Callable[[], bytes] | None = None,
     ) -> None:
         assert not (makes_room and fast_lane)
         table = observed(table, begin=hooks.on_request_begin, end=hooks.on_request_end)
+        if answer_head is not None:
+            answer_head = checked_lines(answer_head)
         self.app: Final = build_app(
-            table, limits=limits, gate=gate, on_bug=hooks.on_bug, on_request=self._count_request
+            table,
+            limits=limits,
+            gate=gate,
+            on_bug=hooks.on_bug,
+            on_request=self._count_request,
+            answer_head=answer_head,
         )
         """The slow lane's application: pages that are no RPC are added to it."""
         self._tls = (lambda: tls) if isinstance(tls, ssl.SSLContext) else tls
@@ -113,7 +123,12 @@ class HTTPServer:
             keep_alive_requests_max=limits.slow_lane_requests_max if fast_lane else UNLIMITED_REQUESTS,
         )
         self._fast_lane = FastLane(
-            table, limits=limits, gate=gate, on_bug=hooks.on_bug, hand_over=self._slow_lane.serve
+            table,
+            limits=limits,
+            gate=gate,
+            on_bug=hooks.on_bug,
+            hand_over=self._slow_lane.serve,
+            answer_head=answer_head,
         )
         self._serve_in_lane = self._fast_lane.serve if fast_lane else self._slow_lane.serve
         self._makes_room = makes_room

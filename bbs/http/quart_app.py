@@ -14,6 +14,7 @@ from bbs.http.endpoints import (
     Call,
     CannotOpenStream,
     EventStream,
+    Refusal,
     Route,
     RouteTable,
     StreamSource,
@@ -30,13 +31,18 @@ from bbs.http.error_answers import (
     STREAM_HEADERS,
     ErrorAnswer,
     answer_bytes,
+    refused,
     slices,
     wrong_method,
 )
+from bbs.http.header_lines import pairs
 from bbs.http.limits import Limits
 from bbs.http.slow_lane import STATE_KEY, SlowConnection
 
 TRACE_ID_HEADER: Final = "X-Vcap-Request-Id"
+AT_LEAST_HEADER: Final = "X-Bbs-At-Least"
+
+Headers = tuple[tuple[str, str], ...]
 
 
 def build_app(
@@ -46,17 +52,21 @@ def build_app(
     gate: Callable[[], bool],
     on_bug: Callable[[Exception, Call], None],
     on_request: Callable[[], None] = lambda: None,
+    answer_head: Callable[[], bytes] | None = None,
 ) -> QuartTrio:
     """Make the application. Pages may be added to it with ``app.route``; the table's paths come first.
 
     Must run under `slow_lane.SlowLane`, whose connections it needs. ``on_request`` is called for each request to a route
-    of the table.
+    of the table, and ``answer_head`` for each that is answered 200, by these routes alone.
     """
     app = QuartTrio(__name__, static_folder=None)
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = limits.body_bytes_max
     app.config["BODY_TIMEOUT"] = None  # bounds the whole body; ours bounds its pauses
     app.config["RESPONSE_TIMEOUT"] = None
+
+    def more_headers() -> Headers:
+        return () if answer_head is None else pairs(answer_head())
 
     # Runs before Quart looks at its own routes, with the path as the client wrote it.
     @app.before_request
@@ -87,18 +97,27 @@ def build_app(
         connection = _connection()
         query = request.scope["query_string"]
         target = route.path + (f"?{query.decode('latin-1')}" if query else "")
-        call = Call(body, request.headers.get(TRACE_ID_HEADER, ""), target, connection.peer)
+        call = Call(
+            body,
+            request.headers.get(TRACE_ID_HEADER, ""),
+            target,
+            connection.peer,
+            # The first of several would promise less than was asked for.
+            ", ".join(request.headers.getlist(AT_LEAST_HEADER)),
+        )
         try:
             match route.endpoint:
                 case Unary(handle):
                     answer = await handle(call)
                     if not gate():  # shut meanwhile: what the handler read may not be the truth any more
                         return _answer_error(NOT_READY, close=True)
-                    return _unary(answer, limits)
+                    return _unary(answer, limits, more_headers())
                 case EventStream(open_stream):
                     return _event_stream(await open_stream(call), call)
         except CannotOpenStream:
             return _answer_error(CANNOT_OPEN_STREAM)
+        except Refusal as refusal:
+            return _answer_error(refused(refusal))
         except Exception as bug:
             # As in the fast lane: one request's end, and no answer.
             on_bug(bug, call)
@@ -124,7 +143,7 @@ def build_app(
             finally:
                 connection.end_stream(source)
 
-        return _response(200, STREAM_HEADERS, frames())
+        return _response(200, (*STREAM_HEADERS, *more_headers()), frames())
 
     return app
 
@@ -158,12 +177,13 @@ async def _read_body(limits: Limits) -> bytes:
     return bytes(body)
 
 
-def _unary(answer: Answer, limits: Limits) -> Response:
+def _unary(answer: Answer, limits: Limits, more_headers: Headers) -> Response:
     async def body() -> AsyncIterator[bytes]:
         for data in slices(answer, limits.send_slice_bytes):
             yield bytes(data)
 
-    return _response(200, (("Content-Length", str(answer_bytes(answer))), ("Content-Type", PROTOBUF)), body())
+    headers = (("Content-Length", str(answer_bytes(answer))), ("Content-Type", PROTOBUF), *more_headers)
+    return _response(200, headers, body())
 
 
 def _answer_error(error: ErrorAnswer, *, close: bool = False) -> Response:
@@ -173,7 +193,7 @@ def _answer_error(error: ErrorAnswer, *, close: bool = False) -> Response:
     return _response(error.status, headers, error.body)
 
 
-def _response(status: int, headers: tuple[tuple[str, str], ...], body: Any) -> Response:
+def _response(status: int, headers: Headers, body: Any) -> Response:
     """A response with exactly these headers: Quart adds a content type and a length of its own."""
     response = QuartTrio.response_class(body, status)
     response.headers.clear()

@@ -7,7 +7,8 @@ Hypercorn, whose h11 accepts or rejects it. So the two can't disagree about a re
 lives on; and this module need not be a complete parser, which is why it can be fast.
 
 Measured against httptools with callbacks, the usual Go client's head: 2.9 µs there, 4.6 µs here, and 1.0 µs when the
-same head was seen before. Clients repeat theirs but for the trace id, so the results are cached. Besides, httptools
+same head was seen before. Clients repeat theirs but for the trace id and what they have seen of, so the results are cached; the
+cache has a bound, so a client whose heads all differ pays the 4.6 µs and leaves those of others that repeat theirs. Besides, httptools
 does not say where a pipelined request starts, and whoever hands a connection over has to know.
 """
 
@@ -37,7 +38,7 @@ END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 _TOKEN: Final = rb"[-!#$%&'*+.^_`|~0-9a-zA-Z]++"
 _PLAIN_FIELDS: Final = re.compile(rb"(?:\r\n" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+)*+")
 _FIELDS_THAT_MATTER: Final = re.compile(
-    rb"\r\n(host|content-length|transfer-encoding|connection|expect|upgrade|x-vcap-request-id)"
+    rb"\r\n(host|content-length|transfer-encoding|connection|expect|upgrade|x-vcap-request-id|x-bbs-at-least)"
     rb":([^\r]*+)",
     re.IGNORECASE,
 )
@@ -58,6 +59,7 @@ class RequestHead:
     """The client wants the connection closed after the answer."""
     expects_continue: bool
     trace_id: str
+    at_least: str
 
 
 def read_head(block: bytes, routes: Mapping[bytes, Route], *, lines_max: int) -> RequestHead | None:
@@ -104,6 +106,7 @@ def read_head(block: bytes, routes: Mapping[bytes, Route], *, lines_max: int) ->
         close=connection == b"close",
         expects_continue=bool(expect),
         trace_id=values.get(b"x-vcap-request-id", b"").decode("latin-1"),
+        at_least=values.get(b"x-bbs-at-least", b"").decode("latin-1"),
     )
 
 

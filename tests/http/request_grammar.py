@@ -62,6 +62,7 @@ OTHER_FIELDS = [
     b"Connection: close, keep-alive\r\n", b"Connection: Transfer-Encoding\r\n", b"Connection: Content-Length\r\n",
     b"Connection: upgrade\r\nUpgrade: h2c\r\n", b"Host: b\r\n", b"Trailer: Content-Length\r\n", b"TE: trailers\r\n",
     b"X-HTTP-Method-Override: GET\r\n", b"\xff: b\r\n", b"A: \x0b\r\n", b"A: " + b"x" * 320 + b"\r\n", b"Proxy-Connection: close\r\n",
+    b"X-Bbs-At-Least: 1:0/1\r\n", b"x-bbs-AT-least:\t 1:0/2 \r\n", b"X-Bbs-At-Least: 1:0/1\r\nX-Bbs-At-Least:\r\n",
     b"X-Vcap-Request-Id: \xe4\r\n", b"X-Vcap-Request-Id: u\r\nX-Vcap-Request-Id: v\r\n",
 ]  # fmt: skip
 HOSTS = [b"Host: a\r\n", b"Host: a:8889\r\n", b"", b"Host:\r\n", b"Host: a\r\nHost: b\r\n", b"Host: a/b\r\n", b"Host : a\r\n", b"Host: \xc3\xa4\r\n", b"host:a\r\n"]  # fmt: skip

@@ -17,6 +17,7 @@ from bbs.http.endpoints import (
     CannotOpenStream,
     EventStream,
     Peer,
+    Refusal,
     Route,
     RouteTable,
     Unary,
@@ -88,6 +89,10 @@ class World:
     handler_entered: trio.Event = field(default_factory=trio.Event)
     handler_may_go_on: trio.Event = field(default_factory=trio.Event)
     pieces: Iterable[bytes] = ()
+    refusal: Refusal | None = None
+    answer_head: Callable[[], bytes] | None = None
+    begun: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
 
     def table(self) -> RouteTable:
         return RouteTable(
@@ -106,10 +111,14 @@ class World:
             on_bug=lambda bug, call: self.bugs.append(bug),
             on_connection_failed=lambda failure, peer: self.failures.append(failure),
             on_accept_failed=self.accept_failures.append,
+            on_request_begin=lambda route, call: self.begun.append(route.name),
+            on_request_end=lambda route, call, duration_ns: self.ended.append(route.name),
         )
 
     async def _echo(self, call: Call) -> Answer:
         self.calls.append(call)
+        if self.refusal is not None:
+            raise self.refusal
         return call.body
 
     async def _slow(self, call: Call) -> Answer:
@@ -127,6 +136,8 @@ class World:
     async def _open(self, call: Call) -> QueuedEvents:
         if call.body == b"undecodable":
             raise CannotOpenStream
+        if self.refusal is not None:
+            raise self.refusal
         self.stream_asked_for.set()
         await self.stream_may_open.wait()
         source = QueuedEvents()
@@ -268,6 +279,7 @@ async def serving(
         hooks=world.hooks(),
         limits=limits,
         fast_lane=fast_lane,
+        answer_head=world.answer_head,
     )
     until_stopped = trio.CancelScope()
     async with trio.open_nursery() as nursery:

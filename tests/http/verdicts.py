@@ -12,8 +12,8 @@ from tests.http.serving import PATIENCE_S, Served
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    served: tuple[tuple[str, bytes, str], ...]
-    """Target, body and trace id of each request that a handler was called for."""
+    served: tuple[tuple[str, bytes, str, str], ...]
+    """Target, body, trace id and ``at_least`` of each request that a handler was called for."""
     statuses: tuple[int, ...]
     """Of all answers but ``100 Continue``."""
     kept: bool
@@ -54,7 +54,9 @@ async def verdict(served: Served, pieces: Sequence[bytes]) -> Verdict:
                 await wire.send_eof()
         await wire.stream.aclose()
         await wait_all_tasks_blocked()
-    calls = tuple((call.target, call.body, call.trace_id) for call in served.world.calls[before:])
+    calls = tuple(
+        (call.target, call.body, call.trace_id, call.at_least) for call in served.world.calls[before:]
+    )
     return Verdict(calls, tuple(status for status, _ in split_answers(bytes(received.data))), kept)
 
 
