@@ -28,6 +28,7 @@ from bbs.ports.debug import serve_debug
 from bbs.ports.health import serve_health
 from bbs.ports.listen import take
 from bbs.process import notifiers
+from bbs.process.at_least import at_least_line
 from bbs.process.http_hooks import http_hooks
 from bbs.process.key_rotation import KeyRotation
 from bbs.process.mastership import LocketMastership, WriterLockMastership
@@ -111,6 +112,7 @@ class Process:
             hooks=http_hooks(RequestLog(log, access_log=access_log), metrics.requests, log=log),
             limits=settings.limits,
             fast_lane=settings.fast_lane,
+            answer_head=at_least_line(lambda: self._backend.token),
         )
         self._database_audit = database.audit()
         self.audit = Audit(

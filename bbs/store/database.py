@@ -22,6 +22,7 @@ from bbs.store.postgres_tables import PostgresTables
 from bbs.store.primaries import Primaries
 from bbs.store.query_statistics import QueryStatistics
 from bbs.store.schema import OnMigration
+from bbs.store.tokens import Token
 
 DRIVERS: Final = ("postgres", "mysql")
 
@@ -71,6 +72,12 @@ class WriterBackend(Backend, Source, Protocol):
 
     def query_statistics(self) -> QueryStatistics:
         """Counts and durations of calls to the database. The maxima are since the last call of this."""
+
+    @property
+    def token(self) -> Token | None:
+        """A place in the database's log: whoever has come to it knows of all that `write` has returned from, and all that was
+        there when the writer lock was taken. None where nobody can follow the log.
+        """
 
     @property
     def connects(self) -> int:

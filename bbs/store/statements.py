@@ -30,14 +30,17 @@ class TableWrite(NamedTuple):
 @cache
 def batch_statement(writes: tuple[TableWrite, ...]) -> str:
     """One statement for all ``writes``. Its parameters are theirs, one after another; its result is the
-    id of its transaction.
+    id of its transaction, and whether that is going to be answered before it is written to disk.
     """
     numbers = count(1)
     changes = (
         (_delete if write.deletes else _upsert)(write.codec, _arrays(write.parameters, numbers))
         for write in writes
     )
-    return f"WITH {', '.join(f's{i} AS ({sql})' for i, sql in enumerate(changes))} SELECT txid_current()"
+    return (
+        f"WITH {', '.join(f's{i} AS ({sql})' for i, sql in enumerate(changes))} "
+        "SELECT txid_current(), current_setting('synchronous_commit') = 'off'"
+    )
 
 
 @cache
