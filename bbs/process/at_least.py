@@ -7,7 +7,7 @@ from bbs.store.tokens import Token
 
 
 def at_least_line(token: Callable[[], Token | None]) -> Callable[[], bytes]:
-    """A function that gives the header's line for the present token; none without one.
+    """A function that gives the header's line for the present token; nothing without one.
 
     An answer carries the newest token there is, which may be of a later write than its own: the two are a commit apart, and
     one line for all answers between two commits costs a request next to nothing.

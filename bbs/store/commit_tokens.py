@@ -6,7 +6,9 @@ at least so far, so the end of the log just then is a place that nobody can have
 That may take longer to come to: others may have inserted what is not written before somebody commits, up to the 15 seconds
 after which Postgres writes by itself.
 
-It has to be asked in a statement of its own, after the commit. Turned down: several statements in one text, whose last result
+It has to be asked in a statement of its own, after the commit, which costs a batch a third of its CPU again. So it is not asked
+while nobody follows, as the batch itself finds out. Nothing is lost by that: whoever begins to follow after it has looked waits
+for the transactions that run, so the batch is in what he begins with. Turned down: several statements in one text, whose last result
 alone the driver gives, and which takes no parameters; a procedure that commits and then looks, since the database may be
 shared with upstream's server and has no procedures of ours; the end of the log when the next batch begins, since the
 answer to the write is out by then.
@@ -19,6 +21,7 @@ import asyncpg
 from bbs.store.backend import StatementRejected
 from bbs.store.driver_errors import meaning
 from bbs.store.primaries import timeline_of
+from bbs.store.statements import IS_FOLLOWED
 from bbs.store.tokens import Token
 
 PAGE_BYTES: Final = 8192
@@ -37,24 +40,35 @@ class CommitTokens:
 
     def __init__(self) -> None:
         self.latest: Token | None = None
-        """Of the last commit that was answered, or a later place; None where nobody can follow the log."""
+        """Of the last commit that was answered, or a later place; None while nobody follows the log."""
         self._timeline: int | None = None
+
+    @property
+    def can_be_told(self) -> bool:
+        """Whether batches are to look whether somebody follows, and `committed` is to be called."""
+        return self._timeline is not None
 
     async def begin(self, connection: "asyncpg.Connection[Any]") -> None:
         """Look at a session that is the writer's from now on. What it finds in the database is behind `latest`, too."""
         self._timeline = self.latest = None
         if await connection.fetchval(_IS_LOGICAL):
             self._timeline = await timeline_of(connection)
-            await self.committed(connection, asynchronously=False)
+            is_followed = await connection.fetchval(f"SELECT {IS_FOLLOWED}")
+            if self._timeline is not None:
+                await self.committed(connection, asynchronously=False, is_followed=is_followed)
 
-    async def committed(self, connection: "asyncpg.Connection[Any]", *, asynchronously: bool) -> None:
+    async def committed(
+        self, connection: "asyncpg.Connection[Any]", *, asynchronously: bool, is_followed: bool
+    ) -> None:
         """Bring `latest` up to date: the session has just committed, ``asynchronously`` if it was told so before it was written.
 
         Raises:
           Exception: the session is broken, so the commit had better be done again: without a token it would be no use to
             clients that wait for one.
         """
-        if self._timeline is None:
+        assert self._timeline is not None, "it can't be told"
+        if not is_followed:
+            self.latest = None
             return
         try:
             row = await connection.fetchrow(_POSITIONS)

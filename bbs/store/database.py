@@ -76,7 +76,7 @@ class WriterBackend(Backend, Source, Protocol):
     @property
     def token(self) -> Token | None:
         """A place in the database's log: whoever has come to it knows of all that `write` has returned from, and all that was
-        there when the writer lock was taken. None where nobody can follow the log.
+        there when the writer lock was taken. None while nobody follows the log, or can.
         """
 
     @property

@@ -340,11 +340,17 @@ class PostgresBackend(SQLBackend):
             return 0
         connection = await self._writer()
         arrays = [column for _, rows in ordered for column in zip(*rows, strict=True)]
-        row = await connection.fetchrow(batch_statement(tuple(write for write, _ in ordered)), *arrays)
+        statement = batch_statement(
+            tuple(write for write, _ in ordered), for_followers=self._commit_tokens.can_be_told
+        )
+        row = await connection.fetchrow(statement, *arrays)
         assert row is not None
-        transaction: int
-        transaction, asynchronously = row
-        await self._commit_tokens.committed(connection, asynchronously=asynchronously)
+        transaction: int = row[0]
+        if self._commit_tokens.can_be_told:
+            _, asynchronously, is_followed = row
+            await self._commit_tokens.committed(
+                connection, asynchronously=asynchronously, is_followed=is_followed
+            )
         return transaction
 
     async def _end_sessions(self, pid: int | None) -> bool:

@@ -85,10 +85,13 @@ class Server:
         self.timeline = "0000000B"
         self.written, self.inserted = 1000, 2000
         self.is_asynchronous = False
+        self.is_followed = True
         self.failure: Exception | None = None
 
     async def fetchval(self, statement: str, **_: object) -> Any:
-        return self.timeline if "walfile" in statement else self.level == "logical"
+        if "walfile" in statement:
+            return self.timeline
+        return self.is_followed if "slots" in statement else self.level == "logical"
 
     async def fetchrow(self, statement: str) -> tuple[int, int, bool]:
         if self.failure is not None:
@@ -113,7 +116,7 @@ async def test_only_what_was_committed_synchronously_is_surely_written(
     assert tokens.latest == Token(11, 1000)
 
     server.is_asynchronous = since
-    await tokens.committed(cast(Any, server), asynchronously=before)
+    await tokens.committed(cast(Any, server), asynchronously=before, is_followed=True)
 
     assert tokens.latest == Token(11, position)
 
@@ -124,19 +127,31 @@ async def test_where_nobody_can_follow_there_is_no_token(level: str | None) -> N
     server.level = level
     server.failure = AssertionError("it is not to be asked")
     tokens = await begun(server)
-    await tokens.committed(cast(Any, server), asynchronously=False)
 
+    assert not tokens.can_be_told
+    assert tokens.latest is None
+
+
+async def test_while_nobody_follows_there_is_no_token_and_nothing_is_asked() -> None:
+    server = Server()
+    server.is_followed = False
+    server.failure = AssertionError("it is not to be asked")
+    assert (await begun(server)).latest is None
+
+    tokens = await begun(Server())
+    assert tokens.latest is not None
+    server.failure = AssertionError("it is not to be asked")
+    await tokens.committed(cast(Any, server), asynchronously=False, is_followed=False)
     assert tokens.latest is None
 
 
 async def test_a_server_that_does_not_say_where_has_committed_all_the_same() -> None:
     tokens = await begun(server := Server())
     server.failure = asyncpg.InsufficientPrivilegeError("permission denied")
-    await tokens.committed(cast(Any, server), asynchronously=False)
-    assert tokens.latest is None
+    await tokens.committed(cast(Any, server), asynchronously=False, is_followed=True)
 
-    server.failure = AssertionError("it is not asked again")
-    await tokens.committed(cast(Any, server), asynchronously=False)
+    assert tokens.latest is None
+    assert not tokens.can_be_told
 
 
 @pytest.mark.parametrize("failure", [asyncpg.AdminShutdownError("bye"), ConnectionResetError()])
@@ -145,7 +160,7 @@ async def test_a_commit_whose_session_breaks_behind_it_is_done_again(failure: Ex
     server.failure = failure
 
     with pytest.raises(type(failure)):
-        await tokens.committed(cast(Any, server), asynchronously=False)
+        await tokens.committed(cast(Any, server), asynchronously=False, is_followed=True)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from bbs.store.mysql.backend import MySQLBackend
 from bbs.store.postgres import PostgresBackend
 from bbs.store.tokens import Token
 from tests.processes import RunningBBS, running_bbs
-from tests.store.changes.follower import WITHIN_S
+from tests.store.changes.follower import WITHIN_S, loaded, no_slot_is_left
 from tests.store.worlds import KEYRING, MySQLWorld, PostgresWorld
 from tests.waiting import wait_until
 
@@ -26,6 +26,7 @@ pytestmark = pytest.mark.postgres
 
 WRITERS = 20
 WRITES = 10
+FOLLOWERS = 5
 
 
 @asynccontextmanager
@@ -103,15 +104,52 @@ async def test_a_follower_that_has_come_to_a_writes_token_has_the_write(
 async def test_a_new_master_has_a_token_of_what_it_found(
     dsn: DSN, postgres: PostgresWorld, writer: PostgresBackend
 ) -> None:
-    await writer.write([put(Domain(name="found", expire_time_ns=1))])
-    before = writer.token
-    await writer.aclose()
+    async with follow_changes(dsn):
+        await writer.write([put(Domain(name="found", expire_time_ns=1))])
+        before = writer.token
+        await writer.aclose()
 
-    master: PostgresBackend = await postgres.open_writer()
+        master: PostgresBackend = await postgres.open_writer()
 
-    assert before is not None
-    assert master.token is not None
-    assert before.is_reached_by(master.token.timeline, master.token.position)
+        assert before is not None
+        assert master.token is not None
+        assert before.is_reached_by(master.token.timeline, master.token.position)
+
+
+async def test_what_was_written_while_nobody_followed_is_in_what_a_follower_begins_with(
+    dsn: DSN, database_url: str, postgres: PostgresWorld, writer: PostgresBackend
+) -> None:
+    """Writes go on while one begins to follow. Those that had no token need none."""
+    told: dict[str, Token | None] = {}
+
+    async def write() -> None:
+        number = 0
+        while True:
+            name = f"{number}"
+            await writer.write([put(Domain(name=name, expire_time_ns=1))])
+            told[name] = writer.token
+            number += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write)
+        for _ in range(FOLLOWERS):
+            await wait_until(
+                lambda: bool(told) and next(reversed(told.values())) is None,
+                within_s=WITHIN_S,
+                what="a write without a token",
+            )
+            async with follow_changes(dsn) as stream:
+                await wait_until(
+                    lambda: next(reversed(told.values())) is not None, within_s=WITHIN_S, what="a token"
+                )
+                rows = await loaded(database_url, stream.start.snapshot)
+
+                missing = {name for name, token in told.items() if token is None} - {
+                    key[0] for _, key in rows
+                }
+                assert not missing
+            await no_slot_is_left(postgres)
+        nursery.cancel_scope.cancel()
 
 
 async def test_where_nobody_can_follow_there_is_no_token(
@@ -155,11 +193,15 @@ async def test_answers_say_what_a_follower_must_have_come_to(
             with trio.fail_after(WITHIN_S):
                 of_first, of_second = await anext(stream), await anext(stream)
 
-        async with client.stream("GET", f"{bbs.url}/v1/events") as events:
-            assert events.headers["X-Bbs-At-Least"] == second
+            async with client.stream("GET", f"{bbs.url}/v1/events") as events:
+                in_stream = events.headers["X-Bbs-At-Least"]
+
+        await no_slot_is_left(postgres)
+        assert await upsert_domain(client, bbs, "third") is None
 
     assert first is not None
     assert second is not None
     assert of_first.position <= Token.parse(first).position < of_second.position
     assert of_second.position <= Token.parse(second).position
     assert read.headers["X-Bbs-At-Least"] == second
+    assert in_stream == second
