@@ -9,6 +9,9 @@ from typing import Final, Protocol
 
 from bbs.http.header_lines import checked_pair
 
+AT_LEAST_HEADER: Final = "X-Bbs-At-Least"
+"""In a request: see `Call.at_least`."""
+
 
 @dataclass(frozen=True, slots=True)
 class LatePieces:

@@ -10,6 +10,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from bbs.http.endpoints import (
+    AT_LEAST_HEADER,
     Answer,
     Call,
     CannotOpenStream,
@@ -40,7 +41,8 @@ from bbs.http.limits import Limits
 from bbs.http.slow_lane import STATE_KEY, SlowConnection
 
 TRACE_ID_HEADER: Final = "X-Vcap-Request-Id"
-AT_LEAST_HEADER: Final = "X-Bbs-At-Least"
+
+Headers = tuple[tuple[str, str], ...]
 
 Headers = tuple[tuple[str, str], ...]
 

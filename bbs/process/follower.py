@@ -24,6 +24,7 @@ from bbs.ports.debug import serve_debug
 from bbs.ports.health import serve_health
 from bbs.process import garbage, notifiers
 from bbs.process.api_port import APIPort
+from bbs.process.at_least import at_least_line
 from bbs.process.http_hooks import http_hooks
 from bbs.process.notifiers import told
 from bbs.process.settings import Settings
@@ -33,6 +34,7 @@ from bbs.service import Service
 from bbs.store.crypto import Keyring
 from bbs.store.database import Database
 from bbs.store.following import Following
+from bbs.store.tokens import Token
 from bbs.sync.locket.master import MasterLookup
 
 STALENESS_MAX_S: Final = 10.0
@@ -100,6 +102,7 @@ class Follower:
             may_listen=self.following.has_loaded,
             answer_head=self._answer_head,
         )
+        self._at_least = at_least_line(self._token)
         gauges = {
             **gauges_of_serving(http=self._api.http, hubs=service.hubs, lines=lines),
             **gauges_of_following(self.following, is_master=lambda: False),
@@ -159,11 +162,13 @@ class Follower:
             was_current = is_current
             await trio.sleep(CURRENT_CHECK_S)
 
+    def _token(self) -> Token | None:
+        position = self.following.position
+        return position if position.timeline else None
+
     def _answer_head(self) -> bytes:
         staleness_ms = 1e3 * (trio.current_time() - self.following.as_of)
-        head = b"X-Bbs-Staleness-Ms: %d\r\n" % max(0, staleness_ms)
-        position = self.following.position
-        return head + b"X-Bbs-At-Least: %b\r\n" % str(position).encode() if position.timeline else head
+        return self._at_least() + b"X-Bbs-Staleness-Ms: %d\r\n" % max(0, staleness_ms)
 
 
 def _never(error: Unrecoverable) -> None:

@@ -27,6 +27,7 @@ from bbs.ports.debug import serve_debug
 from bbs.ports.health import serve_health
 from bbs.process import garbage, notifiers
 from bbs.process.api_port import APIPort
+from bbs.process.at_least import at_least_line
 from bbs.process.http_hooks import http_hooks
 from bbs.process.key_rotation import KeyRotation
 from bbs.process.mastership import LocketMastership, WriterLockMastership
@@ -140,6 +141,7 @@ class Process:
             gate=self._may_answer,
             hooks=http_hooks(RequestLog(log, access_log=access_log), metrics.requests, log=log),
             may_listen=self._takeover.may_listen,
+            answer_head=at_least_line(lambda: self._backend.token),
         )
 
     def _may_answer(self) -> bool:

@@ -11,9 +11,19 @@ from typing import Final, NoReturn
 
 import trio
 
-from bbs.http.endpoints import Answer, Call, EventStream, Refusal, Route, RouteTable, StreamSource, Unary
-from bbs.store.changes.tokens import Token
+from bbs.http.endpoints import (
+    AT_LEAST_HEADER,
+    Answer,
+    Call,
+    EventStream,
+    Refusal,
+    Route,
+    RouteTable,
+    StreamSource,
+    Unary,
+)
 from bbs.store.following import Following
+from bbs.store.tokens import Token
 from bbs.sync.locket.master import MasterLookup
 
 AT_LEAST_MAX_S: Final = 10.0
@@ -48,7 +58,7 @@ def followed(
         try:
             token = Token.parse(at_least)
         except ValueError as error:
-            raise Refusal(HTTPStatus.BAD_REQUEST, f"X-Bbs-At-Least: {error}") from error
+            raise Refusal(HTTPStatus.BAD_REQUEST, f"{AT_LEAST_HEADER}: {error}") from error
         with trio.move_on_after(at_least_max_s):
             await following.wait_for(token)
             return

@@ -23,6 +23,7 @@ from bbs.store.postgres_tables import PostgresTables
 from bbs.store.primaries import Primaries
 from bbs.store.query_statistics import QueryStatistics
 from bbs.store.schema import OnMigration
+from bbs.store.tokens import Token
 
 DRIVERS: Final = ("postgres", "mysql")
 
@@ -80,6 +81,12 @@ class WriterBackend(Backend, Source, Protocol):
         Raises:
           BackendUnavailable: try again.
           WriterLockLost: somebody else is the writer.
+        """
+
+    @property
+    def token(self) -> Token | None:
+        """A place in the database's log: whoever has come to it knows of all that `write` has returned from, and all that was
+        there when the writer lock was taken. None while nobody follows the log, or can.
         """
 
     @property

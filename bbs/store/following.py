@@ -32,7 +32,6 @@ from bbs.store.changes import (
     Transaction,
     decode_changes,
 )
-from bbs.store.changes.tokens import Token
 from bbs.store.codecs import CODECS
 from bbs.store.codecs.codec import Undecodable
 from bbs.store.codecs.columns import Values
@@ -41,6 +40,7 @@ from bbs.store.key_check import KeysDoNotFit
 from bbs.store.postgres_changes import PostgresChanges
 from bbs.store.schema import SchemaError
 from bbs.store.store import LANDED_IN_A_TURN, Store
+from bbs.store.tokens import Token
 
 LOOK_INTERVAL_S: Final = 10.0
 """Pause between two looks through the database, where its changes can't be followed."""
@@ -145,7 +145,7 @@ class Following:
 
     async def wait_for(self, token: Token) -> None:
         """Wait until what ``token`` stands for is in memory. For ever, maybe: bring a deadline."""
-        while not token.is_reached_by(self.position):
+        while not token.is_reached_by(self.position.timeline, self.position.position):
             self._moved.clear()
             if self._stream is not None:
                 self._stream.ask()

@@ -33,17 +33,19 @@ import trio
 from bbs.models.outcome import Row
 from bbs.store import schema
 from bbs.store.backend import BackendUnavailable, DroppedRow, LogEnd, Seen, WriterLockLost
-from bbs.store.changes.positions import position_of
 from bbs.store.codecs.codec import Codec
 from bbs.store.codecs.columns import Values
+from bbs.store.commit_tokens import CommitTokens
 from bbs.store.crypto import Keyring
 from bbs.store.driver_errors import meaning
 from bbs.store.dsn import DSN
 from bbs.store.kept_sessions import session_must_be_kept
+from bbs.store.positions import position_of
 from bbs.store.primaries import Primaries
 from bbs.store.server_identity import server_identity
 from bbs.store.sql_backend import CLOSE_S, SQLBackend, in_order
 from bbs.store.statements import TableWrite, batch_statement, page_statement, rows_statement
+from bbs.store.tokens import Token
 from bbs.store.unseen import Coming, Reading, unseen
 
 WRITER_LOCK: Final = 0x62627377_72697465
@@ -128,6 +130,7 @@ class PostgresBackend(SQLBackend):
         self._on_migration = on_migration
         self._primaries = Primaries(dsn) if primaries is None else primaries
         self._is_unreplicated = False
+        self._commit_tokens: Final = CommitTokens()
 
     # What follows runs under Trio, up to the next such line.
 
@@ -202,6 +205,10 @@ class PostgresBackend(SQLBackend):
         return PostgresStatistics(
             connects=self._connects, connected=self._is_connected() and self._holds_lock
         )
+
+    @property
+    def token(self) -> Token | None:
+        return self._commit_tokens.latest
 
     def _reading(self) -> Reading:
         return PostgresReading(partial(self._cross.begin, self._fetch))
@@ -294,6 +301,7 @@ class PostgresBackend(SQLBackend):
             await schema.configure(connection, WRITER_TOKEN_ID, self._token)
             self._must_be_replicated()
             self._token_written = True
+        await self._commit_tokens.begin(connection)
         self._holds_lock = True
         return True
 
@@ -364,9 +372,17 @@ class PostgresBackend(SQLBackend):
             return 0
         connection = await self._writer()
         arrays = [column for _, rows in ordered for column in zip(*rows, strict=True)]
-        transaction: int = await connection.fetchval(
-            batch_statement(tuple(write for write, _ in ordered)), *arrays
+        statement = batch_statement(
+            tuple(write for write, _ in ordered), for_followers=self._commit_tokens.can_be_told
         )
+        row = await connection.fetchrow(statement, *arrays)
+        assert row is not None
+        transaction: int = row[0]
+        if self._commit_tokens.can_be_told:
+            _, asynchronously, is_followed = row
+            await self._commit_tokens.committed(
+                connection, asynchronously=asynchronously, is_followed=is_followed
+            )
         return transaction
 
     async def _end_sessions(self, pid: int | None) -> bool:

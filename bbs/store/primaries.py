@@ -51,7 +51,7 @@ class Primaries:
         """
         if not self._dsn.has_standbys:
             return
-        timeline = await self._timeline_of(connection)
+        timeline = await self._admitted_timeline(connection)
         if timeline is not None:
             self._timeline = timeline
 
@@ -63,10 +63,10 @@ class Primaries:
           Superseded: as `admit`.
         """
         if self._dsn.has_standbys:
-            await self._timeline_of(connection)
+            await self._admitted_timeline(connection)
 
-    async def _timeline_of(self, connection: "asyncpg.Connection[Any]") -> int | None:
-        timeline = await _timeline(connection)
+    async def _admitted_timeline(self, connection: "asyncpg.Connection[Any]") -> int | None:
+        timeline = await timeline_of(connection)
         if timeline is not None and timeline < self._timeline:
             raise Superseded(
                 f"this server was the primary on timeline {timeline}; there has been one on {self._timeline} since"
@@ -117,13 +117,13 @@ class Primaries:
             await asyncio.sleep(LOOK_S)
 
     async def _must_be_later(self, connection: "asyncpg.Connection[Any]") -> None:
-        timeline = await _timeline(connection)
+        timeline = await timeline_of(connection)
         if timeline is None or timeline <= self._timeline:
             raise ConnectionError("this is no later primary")
 
 
-async def _timeline(connection: "asyncpg.Connection[Any]") -> int | None:
-    """None if the server does not say: not every service that speaks Postgres has a log of this kind."""
+async def timeline_of(connection: "asyncpg.Connection[Any]") -> int | None:
+    """The timeline of a session's server. None if the server does not say: not every service that speaks Postgres has a log of this kind."""
     try:
         return int(await connection.fetchval(_TIMELINE, timeout=TIMELINE_S), 16)
     except asyncpg.PostgresError:

@@ -27,17 +27,25 @@ class TableWrite(NamedTuple):
         return self.codec.key if self.deletes else self.codec.columns
 
 
+IS_FOLLOWED = "EXISTS (SELECT FROM pg_get_replication_slots() WHERE slot_type = 'logical')"
+"""Whether somebody follows the server's log, or has just begun to."""
+
+
 @cache
-def batch_statement(writes: tuple[TableWrite, ...]) -> str:
+def batch_statement(writes: tuple[TableWrite, ...], *, for_followers: bool = False) -> str:
     """One statement for all ``writes``. Its parameters are theirs, one after another; its result is the
-    id of its transaction.
+    id of its transaction and, ``for_followers``, whether that is going to be answered before it is written to disk, and
+    whether there are any.
     """
     numbers = count(1)
     changes = (
         (_delete if write.deletes else _upsert)(write.codec, _arrays(write.parameters, numbers))
         for write in writes
     )
-    return f"WITH {', '.join(f's{i} AS ({sql})' for i, sql in enumerate(changes))} SELECT txid_current()"
+    result = "txid_current()"
+    if for_followers:
+        result += f", current_setting('synchronous_commit') = 'off', {IS_FOLLOWED}"
+    return f"WITH {', '.join(f's{i} AS ({sql})' for i, sql in enumerate(changes))} SELECT {result}"
 
 
 @cache

@@ -16,9 +16,9 @@ from bbs.models.outcome import Record
 from bbs.store.backend import BackendUnavailable
 from bbs.store.changes.connecting import APPLICATION_NAME
 from bbs.store.changes.errors import CannotFollow
-from bbs.store.changes.positions import position_of
 from bbs.store.changes.session import Refused, Session
 from bbs.store.codecs import CODECS
+from bbs.store.positions import position_of
 from bbs.store.schema import VERSION_ID
 
 PUBLICATION: Final = "bbs"

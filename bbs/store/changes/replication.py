@@ -21,8 +21,8 @@ from typing import Final, NamedTuple, NoReturn, TypeAlias
 import trio
 
 from bbs.concurrency.clearable_event import ClearableEvent
-from bbs.store.changes.positions import position_of, postgres_us
 from bbs.store.changes.session import Session
+from bbs.store.positions import position_of, postgres_us
 
 COMMAND_S: Final = 10.0
 

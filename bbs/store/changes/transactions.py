@@ -26,9 +26,9 @@ from bbs.store.changes.pgoutput import (
     Update,
 )
 from bbs.store.changes.pgoutput import Delete as DeleteMessage
-from bbs.store.changes.positions import unix_ns
 from bbs.store.codecs import CODECS
 from bbs.store.codecs.columns import SQLType, Values
+from bbs.store.positions import unix_ns
 
 PIECE_ROWS: Final = 1_000
 PIECE_BYTES: Final = 4 * 1024 * 1024

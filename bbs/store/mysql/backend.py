@@ -150,6 +150,11 @@ class MySQLBackend(SQLBackend):
         for rows in seen.forget():
             yield rows
 
+    @property
+    def token(self) -> None:
+        """Nobody follows the log of a MySQL server."""
+        return None
+
     def _reading(self) -> Reading:
         return _Reading(partial(self._cross.begin, self._fetch_rows), self._bytewise)
 

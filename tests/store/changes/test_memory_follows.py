@@ -16,13 +16,13 @@ from bbs.models.events import Hub
 from bbs.models.outcome import Announcement, Record, Row, RowKey, delete, put
 from bbs.models.task import Task
 from bbs.store.backend import LogEnd
-from bbs.store.changes.tokens import Token
 from bbs.store.codecs import CODECS
 from bbs.store.dsn import DSN, parse_dsn
 from bbs.store.following import Following
 from bbs.store.postgres import PostgresBackend
 from bbs.store.postgres_changes import PostgresChanges
 from bbs.store.store import Store
+from bbs.store.tokens import Token
 from tests.log_lines import Lines
 from tests.records import actual_lrp, desired_lrp, task
 from tests.store.changes.follower import all_records, end_of_log

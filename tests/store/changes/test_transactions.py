@@ -8,10 +8,10 @@ from bbs.models.outcome import Record
 from bbs.models.task import Task
 from bbs.store.changes.errors import StreamLost
 from bbs.store.changes.pgoutput import UNCHANGED, BadMessage, decode
-from bbs.store.changes.positions import position_of, position_text, postgres_us, unix_ns
 from bbs.store.changes.transactions import PIECE_ROWS, Assembler, Change, Clear, Delete, Put, Transaction
 from bbs.store.codecs import CODECS
 from bbs.store.codecs.columns import SQLType
+from bbs.store.positions import position_of, position_text, postgres_us, unix_ns
 from tests.store.changes import messages
 from tests.store.worlds import KEYRING, RUNNING
 
