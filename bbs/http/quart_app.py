@@ -44,8 +44,6 @@ TRACE_ID_HEADER: Final = "X-Vcap-Request-Id"
 
 Headers = tuple[tuple[str, str], ...]
 
-Headers = tuple[tuple[str, str], ...]
-
 
 def build_app(
     table: RouteTable,
