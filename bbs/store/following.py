@@ -112,6 +112,7 @@ class Following:
         self._stream: ChangeStream | None = None  # once all rows are loaded
         self._applied = Token(0, 0)
         self._as_of = -inf
+        self._timeline = 0  # the latest that was seen
         self._moved = ClearableEvent()
         self._unreadable: set[tuple[type[Record], Values]] = set()
         self._told = ""
@@ -195,7 +196,8 @@ class Following:
     async def _follow(self, changes: PostgresChanges) -> NoReturn:
         """Follow one stream to its end, which it raises."""
         began = trio.current_time()
-        async with changes.stream() as stream:
+        async with changes.stream(timeline_min=self._timeline) as stream:
+            self._timeline = max(self._timeline, stream.start.timeline)
             self._unreadable.clear()
             snapshot = changes.snapshot(stream.start, on_unreadable=self._cannot_read)
             try:
@@ -212,7 +214,14 @@ class Following:
                     "following-changes", rows=rows, duration=int((trio.current_time() - began) * 1e9)
                 )
                 self.has_loaded.set()
-                await self._take_all(stream, changes, read_again_at=began + READ_AGAIN_S)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._watch_primaries, stream, changes)
+                    try:
+                        await self._take_all(stream, changes, read_again_at=began + READ_AGAIN_S)
+                    except TROUBLE as trouble:
+                        end = trouble  # raised behind the nursery, which would make a group of it
+                    nursery.cancel_scope.cancel()
+            raise end
 
     @contextmanager
     def _streaming(self, stream: ChangeStream) -> Iterator[None]:
@@ -224,6 +233,10 @@ class Following:
             self._as_of = self.as_of
             self._stream = None
             self._moved.set()
+
+    async def _watch_primaries(self, stream: ChangeStream, changes: PostgresChanges) -> None:
+        self._timeline = await changes.later_primary(self._timeline)
+        stream.end(StreamLost(f"another server is the primary now, on timeline {self._timeline}"))
 
     async def _take_all(
         self, stream: ChangeStream, changes: PostgresChanges, *, read_again_at: float

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import asyncpg
 import trio
+from trio_asyncio import aio_as_trio
 
 from bbs.models.outcome import Row
 from bbs.store import schema
@@ -20,6 +21,7 @@ from bbs.store.driver_errors import meaning
 from bbs.store.dsn import DSN
 from bbs.store.key_check import check_keys
 from bbs.store.postgres import SCHEMA_IS_NOT_OURS, PostgresReading
+from bbs.store.primaries import later_primary
 from bbs.store.server_identity import server_identity
 from bbs.store.unseen import unseen
 
@@ -34,9 +36,18 @@ class PostgresChanges:
     dsn: DSN
     keyring: Keyring
 
-    def stream(self) -> AbstractAsyncContextManager[ChangeStream]:
+    def stream(self, *, timeline_min: int) -> AbstractAsyncContextManager[ChangeStream]:
         """As `bbs.store.changes.follow_changes`."""
-        return follow_changes(self.dsn)
+        return follow_changes(self.dsn, timeline_min=timeline_min)
+
+    async def later_primary(self, timeline: int) -> int:
+        """Wait until another server of the connection string is the primary on a later timeline; returns that. The one that is
+        followed may go on as if nothing had happened, and would have nothing more to tell.
+        """
+        if not self.dsn.has_standbys:
+            await trio.sleep_forever()
+        found: int = await aio_as_trio(later_primary)(self.dsn, timeline)
+        return found
 
     def snapshot(self, start: Start, *, on_unreadable: Callable[[Undecodable], None]) -> "PostgresSnapshot":
         """All rows as they were at the start of a stream, until its first transaction is asked for."""

@@ -24,6 +24,9 @@ PATIENCE_S: Final = 0.5
 LOOK_S: Final = 1.0
 """How long a server may take to answer then, and the pause between two looks."""
 
+FOLLOWED_LOOK_S: Final = 2.0
+"""The pause where nothing is slow: whoever follows a server's log asks all the time."""
+
 TIMELINE_S: Final = 3.0
 
 T = TypeVar("T")
@@ -120,6 +123,28 @@ class Primaries:
         timeline = await timeline_of(connection)
         if timeline is None or timeline <= self._timeline:
             raise ConnectionError("this is no later primary")
+
+
+async def later_primary(dsn: DSN, timeline: int) -> int:
+    """Wait until one of the servers is the primary on a later timeline; returns that. Runs under asyncio, for ever maybe."""
+
+    found = 0
+
+    async def must_be_later(connection: "asyncpg.Connection[Any]") -> None:
+        nonlocal found
+        found = await timeline_of(connection) or 0
+        if found <= timeline:
+            raise ConnectionError("this is no later primary")
+
+    while True:
+        try:
+            connection = await dsn.open_session(timeout_s=LOOK_S, admit=must_be_later)
+        except Exception:
+            # Whatever keeps us from asking; the server that we know is all that we have.
+            await asyncio.sleep(FOLLOWED_LOOK_S)
+        else:
+            connection.terminate()
+            return found
 
 
 async def timeline_of(connection: "asyncpg.Connection[Any]") -> int | None:

@@ -44,6 +44,7 @@ PATRONI_SETTINGS: Final[dict[str, Any]] = {
             "max_connections": 60,
             "shared_buffers": "16MB",
             "wal_keep_size": "256MB",
+            "wal_level": "logical",
             "wal_sender_timeout": "5s",
             "wal_receiver_timeout": "5s",
             "tcp_user_timeout": "5s",

@@ -5,6 +5,7 @@
   acknowledged has to be among them.
 * The server is the same process as before, and its clients needed nothing but patience.
 * Writes go on as soon as the cluster has a primary that commits, which somebody finds out who asks every node all the time.
+* A follower has what the database has, soon after each failure, and is the same process as before.
 * No former master writes once a new one has written. The trigger notes as well on which timeline of Postgres' a row was
   written, and whose token stood in the database; read in order, neither may ever come back. On a former primary that goes on
   nobody of ours holds the writer lock.
@@ -22,15 +23,16 @@ import asyncpg
 import trio
 from trio_asyncio import aio_as_trio
 
-from bbs.client import InternalBBSClient
+from bbs.client import InternalBBSClient, TransportError
 from bbs.log import null_logger
+from bbs.models.wire import encode
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.crypto import Keyring
 from bbs.store.postgres import WRITER_LOCK
 from tests.acknowledged_writes import Watcher, Writer, look
 from tests.cluster.failures import Failure
 from tests.cluster.nodes import Cluster, Node, running_cluster
-from tests.daemons import Surroundings, daemon, surroundings
+from tests.daemons import Daemon, Surroundings, daemon, surroundings
 from tests.databases import SomeDatabase
 from tests.waiting import wait_until
 
@@ -123,8 +125,13 @@ async def run_rounds(
         daemon(around, _config(around, "first")) as first,
     ):
         await first.logs("started")
-        async with daemon(around, _config(around, "second")) as second, trio.open_nursery() as nursery:
+        async with (
+            daemon(around, _config(around, "second")) as second,
+            daemon(around, _config(around, "follower"), program=("-m", "bbs", "follow")) as follower,
+            trio.open_nursery() as nursery,
+        ):
             await second.logs("locket-lock.failed-to-acquire-lock")
+            await follower.logs("current")
             await _run(_execute, (await cluster.primary()).url, WATCHED)
             async with first.client() as client:
                 await nursery.start(watcher.watch, client)
@@ -134,9 +141,11 @@ async def run_rounds(
                     assert not first.ended, f"a failover has ended the server: {first.messages()[-10:]}"
                     assert not second.ended, f"a failover has ended the standby: {second.messages()[-10:]}"
                     await look(client, writers, watcher, around.database, KEYRING)
+                    await _follower_must_have_all(follower, client)
                     await _history_must_be_one(cluster, said)
                     if settle_last or number < len(failures):
                         await cluster.wait_settled()
+            assert await follower.stop() == 0
             assert await first.stop() == 0
             # What another one reads, that has followed the database through all this.
             await second.logs("started")
@@ -217,6 +226,25 @@ async def _first_commit(cluster: Cluster, *, besides: Node | None) -> float:
             if node is not besides:
                 nursery.start_soon(ask, node)
     return committed_at_s[0]
+
+
+async def _follower_must_have_all(follower: Daemon, client: InternalBBSClient) -> None:
+    """It lists what the master does, within the time that a new stream takes: while it can't, it answers 503."""
+    assert not follower.ended, f"a failover has ended the follower: {follower.messages()[-10:]}"
+    async with follower.client() as reader:
+
+        async def has_all() -> bool:
+            try:
+                return bool(await _everything(reader) == await _everything(client))
+            except TransportError:
+                return False
+
+        await wait_until(has_all, within_s=ROUND_MAX_S, what="the follower has what the master has")
+
+
+async def _everything(client: InternalBBSClient) -> list[bytes]:
+    lists = (await client.desired_lrps(), await client.actual_lrps(), await client.tasks())
+    return sorted(encode(message) for found in lists for message in found)
 
 
 async def _history_must_be_one(cluster: Cluster, said: set[tuple[str, str]]) -> None:

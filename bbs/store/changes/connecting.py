@@ -5,7 +5,7 @@ addresses: left to itself it would block the event loop for as long as the looku
 """
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -29,11 +29,22 @@ _KEEPALIVES: Final = {"keepalives_idle": "10", "keepalives_interval": "5", "keep
 _OURS: Final = frozenset(("options", "application_name", "client_encoding", "replication"))
 
 
-async def connect(dsn: DSN, *, replication: bool, attempt_s: float) -> tuple[Session, Sequence[Attempt]]:
+async def anybody(session: Session) -> None:
+    """Admits each server that lets us in."""
+
+
+async def connect(
+    dsn: DSN,
+    *,
+    replication: bool,
+    attempt_s: float,
+    admit: Callable[[Session], Awaitable[None]] = anybody,
+) -> tuple[Session, Sequence[Attempt]]:
     """A session with the first server that lets us, and which server that is.
 
     Servers are asked in the order of the connection string, the next one when the last one has refused or has not answered
-    for `bbs.store.connecting.NEXT_S`. ``attempt_s`` is the most for one attempt.
+    for `bbs.store.connecting.NEXT_S`. ``attempt_s`` is the most for one attempt. ``admit`` looks at a new session and raises
+    `BackendUnavailable` if its server will not do, which is as if it had refused us.
 
     Raises:
       BackendUnavailable: none lets us; what the last one to answer said.
@@ -48,6 +59,11 @@ async def connect(dsn: DSN, *, replication: bool, attempt_s: float) -> tuple[Ses
     async def ask(server: Sequence[Attempt], has_failed: trio.Event, attempts: trio.CancelScope) -> None:
         try:
             session = await _connect_to(dsn, server, replication=replication, attempt_s=attempt_s)
+            try:
+                await admit(session)
+            except BaseException:
+                session.close()
+                raise
         except BackendUnavailable as failure:
             failures.append(failure)
             has_failed.set()

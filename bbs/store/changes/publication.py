@@ -97,6 +97,9 @@ _SCHEMA: Final = f"SELECT value FROM configurations WHERE id = '{VERSION_ID}'"
 NOT_TO_BE_READ: Final = ("42P01", "42501")
 """No such table; no permission. Whoever loads the rows finds out."""
 
+_TIMELINE: Final = """
+SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END"""
+
 _END_OF_LOG: Final = """
 SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
   WHEN current_setting('synchronous_commit') = 'off' THEN pg_current_wal_insert_lsn() ELSE pg_current_wal_flush_lsn() END"""
@@ -197,6 +200,23 @@ async def _schema(session: Session) -> str | None:
             f"the database can't be asked of which version it is: {refusal}"
         ) from refusal
     return rows[0][0] if rows else None
+
+
+async def must_not_be_before(session: Session, timeline: int) -> None:
+    """Whether the server is on this timeline or a later one: it may have been the primary before another one that we have seen,
+    and go on as if it still were.
+
+    Raises:
+      BackendUnavailable: it is on an earlier one, or does not answer.
+    """
+    try:
+        [(name,)] = await session.fetch(_TIMELINE, within_s=SURVEY_S)
+    except Refused as refusal:
+        raise BackendUnavailable(f"the database can't be asked for its timeline: {refusal}") from refusal
+    if name is not None and int(name, 16) < timeline:
+        raise BackendUnavailable(
+            f"this server was the primary on timeline {int(name, 16)}; there has been one on {timeline} since"
+        )
 
 
 async def end_of_log(session: Session) -> int:

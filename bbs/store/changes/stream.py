@@ -29,7 +29,7 @@ from typing import Final
 import trio
 
 from bbs.store.backend import BackendUnavailable
-from bbs.store.changes.connecting import connect
+from bbs.store.changes.connecting import anybody, connect
 from bbs.store.changes.errors import CannotFollow, StreamLost
 from bbs.store.changes.pgoutput import BadMessage, decode
 from bbs.store.changes.publication import (
@@ -38,6 +38,7 @@ from bbs.store.changes.publication import (
     end_of_log,
     ensure_published,
     must_be_followable,
+    must_not_be_before,
     no_replication,
     slot_refused,
     survey,
@@ -282,6 +283,7 @@ async def follow_changes(
     dsn: DSN,
     *,
     publication: str = PUBLICATION,
+    timeline_min: int = 0,
     connect_s: float = CONNECT_S,
     load_max_s: float = LOAD_MAX_S,
     busy_max_s: float = BUSY_MAX_S,
@@ -292,7 +294,8 @@ async def follow_changes(
 
     Takes two of the server's sessions, one of its ``max_wal_senders`` and one of its ``max_replication_slots``. All times are in
     seconds: for an attempt to connect, for the load, for what the consumer does between two transactions, between two
-    looks at the publication, and between two at the end of the log.
+    looks at the publication, and between two at the end of the log. A server on a timeline before ``timeline_min`` is not
+    followed: another one has been the primary since.
 
     Raises:
       CannotFollow: it can't be done here; what to do.
@@ -300,7 +303,8 @@ async def follow_changes(
     Cancellation:
       Closes both sessions at once. The server then drops the slot.
     """
-    side, server = await connect(dsn, replication=False, attempt_s=connect_s)
+    admit = partial(must_not_be_before, timeline=timeline_min) if timeline_min else anybody
+    side, server = await connect(dsn, replication=False, attempt_s=connect_s, admit=admit)
     try:
         found = await ensure_published(side, publication)
         try:
