@@ -25,6 +25,7 @@ from trio_asyncio import aio_as_trio
 
 from bbs.client import InternalBBSClient, TransportError
 from bbs.log import null_logger
+from bbs.models.errors import BBSError
 from bbs.models.wire import encode
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.crypto import Keyring
@@ -236,7 +237,7 @@ async def _follower_must_have_all(follower: Daemon, client: InternalBBSClient) -
         async def has_all() -> bool:
             try:
                 return bool(await _everything(reader) == await _everything(client))
-            except TransportError:
+            except (BBSError, TransportError):
                 return False
 
         await wait_until(has_all, within_s=ROUND_MAX_S, what="the follower has what the master has")
