@@ -17,8 +17,9 @@ import trio
 
 from bbs.client import ClientConfig, InternalBBSClient
 from bbs.tls.contexts import TLSFiles
-from bbs.tls.development import DevelopmentCerts, make_development_certs
+from bbs.tls.development import DevelopmentCerts
 from tests.databases import SomeDatabase
+from tests.made_once import copied_certs
 from tests.peers.peer_server import peer_server
 
 WAIT_MAX_S = 60.0
@@ -230,7 +231,7 @@ class Daemon:
 
 @asynccontextmanager
 async def surroundings(tmp_path: Path, database: SomeDatabase) -> AsyncIterator[Surroundings]:
-    certs = make_development_certs(tmp_path / "certs")
+    certs = copied_certs(tmp_path / "certs")
     process, address = await start_locket(certs)
     async with peer_server() as auctioneer:
         around = Surroundings(tmp_path, certs, database, address, auctioneer.address, process)

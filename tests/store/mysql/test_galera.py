@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import pytest
@@ -24,6 +22,7 @@ from bbs.store.mysql.statements import fence
 from bbs.store.schema import SchemaError
 from perf.mariadb import MariaDB
 from tests.records import actual_lrp
+from tests.scratch import scratch_directory
 from tests.store.mysql.galera import running_galera
 from tests.store.worlds import KEYRING, load
 from tests.waiting import wait_until
@@ -38,8 +37,8 @@ WAIT_S: Final = 30.0
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[list[MariaDB]]:
     with (
-        TemporaryDirectory(prefix="bbs-tests-") as directory,
-        running_galera(Path(directory), nodes=2) as cluster,
+        scratch_directory() as directory,
+        running_galera(directory, nodes=2) as cluster,
     ):
         cluster[0].execute(f"CREATE DATABASE {DATABASE}")
         yield cluster
