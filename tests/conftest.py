@@ -67,7 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--every-byte",
         action="store_true",
-        help="cut TLS connections at every byte, not at some",
+        help="cut requests and TLS connections at every byte, not at some",
     )
     group.addoption(
         "--subscribers", type=int, default=2000, help="of a process that is stopped, over plain HTTP"
