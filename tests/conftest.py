@@ -24,6 +24,7 @@ from tests.databases import (
     on_postgres,
     require_mariadb,
 )
+from tests.forked_starts import ForkedStarts, forked_starts
 from tests.fuzzing import choose_profile
 from tests.log_lines import Lines
 from tests.made_once import copied_certs, copy_cluster, copy_mariadb_data
@@ -245,6 +246,13 @@ def some_databases(
     """Eight of a kind, for a test that mostly waits and does so in all of them at once."""
     with ExitStack() as stack:
         yield [stack.enter_context(fresh_database()) for _ in range(8)]
+
+
+@pytest.fixture(scope="module")
+def starts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedStarts]:
+    """For starts that end by themselves."""
+    with forked_starts(tmp_path_factory.mktemp("starts")) as starts:
+        yield starts
 
 
 @pytest.fixture
