@@ -1,7 +1,7 @@
 """Where the databases of the suite keep their files: in memory, if there is room.
 
-A database that is made and dropped for a test writes some 20 MB to the disk, and waits for them however little it syncs.
-That was a third of what the suite took. No test cuts the power, so none can tell the difference.
+To make and drop a database for a test took 1 s and 0.26 s of CPU time on the disk of a busy machine, however little it
+syncs, and in memory 0.2 s and 0.05 s. No test cuts the power, so none can tell the difference.
 """
 
 import os
