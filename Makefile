@@ -17,7 +17,8 @@ FAILURES ?= 20
 ONLY ?=
 SCHEDULES ?=
 SCHEDULE ?=
-JOBS ?= 2
+# How many at a time. Tests wait for other processes and clocks a third of their time, so three keep two cores busy.
+JOBS ?= 3
 # Whatever is installed is in a lock, with the hash of each of its files. `--only-binary`: a package that had to be built
 # here would fetch what it is built with, which no lock names.
 INSTALL := -m pip install --quiet --quiet --no-input --disable-pip-version-check --root-user-action=ignore

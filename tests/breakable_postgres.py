@@ -10,7 +10,6 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import asyncpg
@@ -20,6 +19,8 @@ from trio_asyncio import aio_as_trio
 from bbs.embedded_postgres.postmaster import PORT, SUPERUSER, Postmaster, Waits
 from bbs.log import null_logger
 from bbs.store.asyncio_loop import open_asyncio_loop
+from tests.made_once import copy_cluster
+from tests.scratch import scratch_directory
 
 DISK_MB: Final = 256
 """A fresh data directory takes 40, its log up to 80."""
@@ -105,9 +106,8 @@ class BreakablePostgres:
 
 @asynccontextmanager
 async def breakable_postgres() -> AsyncIterator[BreakablePostgres]:
-    """Not in pytest's own directory, which another session on this machine would close to Postgres' user."""
-    with TemporaryDirectory(prefix="bbs-breakable-") as directory, _small_disk(Path(directory)) as is_small:
-        home = Path(directory)
+    with scratch_directory("bbs-breakable-") as home, _small_disk(home) as is_small:
+        copy_cluster(home)
         postmaster = Postmaster(home, SETTINGS)
         try:
             await _wait(postmaster.start())

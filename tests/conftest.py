@@ -7,14 +7,13 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
 from bbs.embedded_postgres import EmbeddedPostgres, embedded_postgres_blocking
 from bbs.log import LagerSink, Level, Logger, root_logger
 from bbs.tls.contexts import client_context, server_context
-from bbs.tls.development import DevelopmentCerts, make_development_certs
+from bbs.tls.development import DevelopmentCerts
 from perf.mariadb import MariaDB, running_mariadb
 from tests.daemons import Surroundings, surroundings
 from tests.databases import (
@@ -25,8 +24,11 @@ from tests.databases import (
     on_postgres,
     require_mariadb,
 )
+from tests.forked_starts import ForkedStarts, forked_starts
 from tests.fuzzing import choose_profile
 from tests.log_lines import Lines
+from tests.made_once import copied_certs, copy_cluster, copy_mariadb_data
+from tests.scratch import scratch_directory
 
 _database_numbers = count(1)
 
@@ -64,7 +66,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--cluster-seed", type=int, default=None, help="what clients of a failing cluster choose")
     group.addoption(
-        "--every-byte", action="store_true", help="cut TLS connections at every byte, not at some"
+        "--every-byte",
+        action="store_true",
+        help="cut requests and TLS connections at every byte, not at some",
     )
     group.addoption(
         "--subscribers", type=int, default=2000, help="of a process that is stopped, over plain HTTP"
@@ -140,16 +144,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[EmbeddedPostgres]:
-    """One Postgres for the whole session. It does not sync: no test cuts the power.
-
-    Not in pytest's own directory, which another session on this machine would close to Postgres' user.
-    """
+    """One Postgres for the whole session. It does not sync: no test cuts the power."""
     settings = {"fsync": "off", "full_page_writes": "off"}
-    with (
-        TemporaryDirectory(prefix="bbs-tests-") as directory,
-        embedded_postgres_blocking(Path(directory), settings=settings) as server,
-    ):
-        yield server
+    with scratch_directory() as directory:
+        copy_cluster(directory)
+        with embedded_postgres_blocking(directory, settings=settings) as server:
+            yield server
 
 
 @contextmanager
@@ -173,8 +173,10 @@ def database_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
 def mariadb_server() -> Iterator[MariaDB]:
     """One MariaDB for the whole session. Skips, by name, where there is none."""
     require_mariadb()
-    with TemporaryDirectory(prefix="bbs-tests-") as directory, running_mariadb(Path(directory)) as server:
-        yield server
+    with scratch_directory() as directory:
+        copy_mariadb_data(directory)
+        with running_mariadb(directory) as server:
+            yield server
 
 
 @pytest.fixture
@@ -200,7 +202,7 @@ def log(lines: Lines) -> Logger:
 
 @pytest.fixture(scope="session")
 def certs(tmp_path_factory: pytest.TempPathFactory) -> DevelopmentCerts:
-    return make_development_certs(tmp_path_factory.mktemp("certs"))
+    return copied_certs(tmp_path_factory.mktemp("certs") / "copied")
 
 
 @pytest.fixture(scope="session")
@@ -244,6 +246,13 @@ def some_databases(
     """Eight of a kind, for a test that mostly waits and does so in all of them at once."""
     with ExitStack() as stack:
         yield [stack.enter_context(fresh_database()) for _ in range(8)]
+
+
+@pytest.fixture(scope="module")
+def starts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedStarts]:
+    """For starts that end by themselves."""
+    with forked_starts(tmp_path_factory.mktemp("starts")) as starts:
+        yield starts
 
 
 @pytest.fixture

@@ -17,8 +17,10 @@ import trio
 
 from bbs.client import ClientConfig, InternalBBSClient
 from bbs.tls.contexts import TLSFiles
-from bbs.tls.development import DevelopmentCerts, make_development_certs
+from bbs.tls.development import DevelopmentCerts
 from tests.databases import SomeDatabase
+from tests.forked_starts import ForkedStarts
+from tests.made_once import copied_certs
 from tests.peers.peer_server import peer_server
 
 WAIT_MAX_S = 60.0
@@ -120,18 +122,18 @@ class Surroundings(Neighbours):
     locket: trio.Process
 
 
-@dataclass
-class Daemon:
-    """A process and its log. Lines are read as they come; those that are no JSON stay as text in ``other``."""
+@dataclass(kw_only=True)
+class DaemonLog:
+    """What a daemon has written. What is no JSON stays as text in ``other``."""
 
-    process: trio.Process
-    config: dict[str, Any]
-    certs: DevelopmentCerts
     lines: list[dict[str, Any]] = field(default_factory=list)
     other: list[str] = field(default_factory=list)
-    _news: trio.Event = field(default_factory=trio.Event)
-    _may_read: trio.Event = field(default_factory=trio.Event)
-    ended: bool = False
+
+    def take(self, line: bytes) -> None:
+        try:
+            self.lines.append(json.loads(line))
+        except ValueError:
+            self.other.append(line.decode(errors="replace"))
 
     def messages(self) -> list[str]:
         return [line["message"].removeprefix("bbs.") for line in self.lines]
@@ -142,6 +144,18 @@ class Daemon:
             line["data"] for line in self.lines if line["message"].removeprefix("bbs.") == message
         )
         return found
+
+
+@dataclass
+class Daemon(DaemonLog):
+    """A process and its log. Lines are read as they come."""
+
+    process: trio.Process
+    config: dict[str, Any]
+    certs: DevelopmentCerts
+    _news: trio.Event = field(default_factory=trio.Event)
+    _may_read: trio.Event = field(default_factory=trio.Event)
+    ended: bool = False
 
     async def logs(self, message: str) -> dict[str, Any]:
         """Wait for that message; its data."""
@@ -212,10 +226,7 @@ class Daemon:
             await self._may_read.wait()
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
-                try:
-                    self.lines.append(json.loads(line))
-                except ValueError:
-                    self.other.append(line.decode(errors="replace"))
+                self.take(line)
             self._tell()
         self.ended = True
         self._tell()
@@ -230,7 +241,7 @@ class Daemon:
 
 @asynccontextmanager
 async def surroundings(tmp_path: Path, database: SomeDatabase) -> AsyncIterator[Surroundings]:
-    certs = make_development_certs(tmp_path / "certs")
+    certs = copied_certs(tmp_path / "certs")
     process, address = await start_locket(certs)
     async with peer_server() as auctioneer:
         around = Surroundings(tmp_path, certs, database, address, auctioneer.address, process)
@@ -286,6 +297,19 @@ async def daemon(
             nursery.cancel_scope.cancel()
     finally:
         await end(process)
+
+
+def start_that_ends(
+    starts: ForkedStarts, around: Neighbours, config: dict[str, Any]
+) -> tuple[int, DaemonLog]:
+    """``bbs -config FILE`` until it has ended by itself: its exit code and its log."""
+    file = around.tmp_path / "ends.json"
+    file.write_text(json.dumps(config))
+    ended = starts.start("-config", str(file))
+    log = DaemonLog()
+    for line in [*ended.stdout.splitlines(), *ended.stderr.splitlines()]:
+        log.take(line.encode())
+    return ended.exit_code, log
 
 
 async def end(process: trio.Process) -> None:

@@ -31,6 +31,7 @@ from bbs.store.mysql.dsn import parse_mysql_url
 from bbs.store.postgres import WRITER_LOCK, PostgresBackend
 from perf.mariadb import NO_MARIADB, MariaDB, running_mariadb
 from perf.programs import program
+from tests.made_once import copy_cluster, copy_mariadb_data
 
 KINDS: Final = ("postgres", "mariadb")
 ON_BOTH: Final = pytest.mark.parametrize("database_kind", KINDS, indirect=True)
@@ -219,6 +220,8 @@ def on_mariadb(server: MariaDB, name: str, *, user: str) -> SomeDatabase:
 @contextmanager
 def running_postgres(directory: Path) -> Iterator[SomeDatabase]:
     """The same database in ``directory`` whenever it is entered, under one URL."""
+    if not (directory / "postgres").exists():
+        copy_cluster(directory)
     with embedded_postgres_blocking(directory) as server:
         # The symlink names the socket's directory of the day.
         url = f"postgresql://postgres@/postgres?host={directory / 'postgres.socket'}"
@@ -229,6 +232,8 @@ def running_postgres(directory: Path) -> Iterator[SomeDatabase]:
 def running_mysql(directory: Path) -> Iterator[SomeDatabase]:
     """The same on MariaDB."""
     require_mariadb()
+    if not (directory / "data").exists():
+        copy_mariadb_data(directory)
     with running_mariadb(directory) as server:
         server.execute("CREATE DATABASE IF NOT EXISTS d")
         yield on_mariadb(server, "d", user="root")

@@ -16,8 +16,8 @@ from bbs.commands.cli import main
 from bbs.config.upstream import KNOWN_KEYS, decode
 from bbs.store.dsn import parse_dsn
 from bbs.store.mysql.dsn import parse_mysql_dsn
-from bbs.tls.development import make_development_certs
 from tests.daemons import CERT_NAMES
+from tests.made_once import copied_certs
 
 JOB = Path(__file__).parent.parent / "packaging/bosh"
 RENDER = Path(__file__).parent / "render_job.rb"
@@ -198,7 +198,7 @@ def render(template: str, properties: dict[str, Any]) -> "subprocess.CompletedPr
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """As the manifests of Cloud Foundry give them."""
-    paths = make_development_certs(tmp_path_factory.mktemp("certs")).paths()
+    paths = copied_certs(tmp_path_factory.mktemp("certs") / "copied").paths()
     pem = {name: path.read_text() for name, path in zip(CERT_NAMES, paths, strict=True)}
     properties: dict[str, Any] = {
         "diego.bbs.active_key_label": "key-0",

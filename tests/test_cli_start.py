@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked_starts import ForkedStarts
+
 
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "says"),
@@ -23,21 +25,14 @@ import pytest
     ],
 )
 def test_a_start_that_must_fail_says_nothing_on_stdout(
-    arguments: tuple[str, ...], exit_code: int, says: str, tmp_path: Path
+    starts: ForkedStarts, arguments: tuple[str, ...], exit_code: int, says: str, tmp_path: Path
 ) -> None:
     for name, content in (("truncated", '{"uuid":'), ("typed", '{"uuid":1}'), ("empty", "{}")):
         (tmp_path / name).write_text(content)
 
-    result = subprocess.run(
-        [sys.executable, "-m", "bbs", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=tmp_path,
-    )
+    result = starts.start(*arguments, cwd=tmp_path)
 
-    assert result.returncode == exit_code
+    assert result.exit_code == exit_code
     assert says in result.stderr
     assert not result.stdout
     assert "Traceback" not in result.stderr

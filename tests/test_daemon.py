@@ -15,6 +15,7 @@ from bbs.tls.development import make_development_certs
 from tests.daemons import Daemon, Surroundings, daemon, end, free_port, start_locket
 from tests.databases import ON_BOTH
 from tests.listening import connections_with_something_unread
+from tests.made_once import copied_certs
 from tests.metrics.agent import agent
 from tests.records import desired_message
 from tests.waiting import wait_until
@@ -349,7 +350,7 @@ async def test_certificates_are_replaced_on_a_hangup(around: Surroundings) -> No
         old.load_cert_chain(around.certs.client_cert, around.certs.client_key)
         async with bbs.client() as client:
             await client.ping()
-            others = make_development_certs(around.tmp_path / "others")
+            others = copied_certs(around.tmp_path / "others", of="strangers")
             for ours, theirs in zip(around.certs.paths(), others.paths(), strict=True):
                 ours.write_bytes(theirs.read_bytes())
             bbs.process.send_signal(signal.SIGHUP)

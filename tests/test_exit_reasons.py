@@ -19,8 +19,9 @@ import trustme
 from bbs.client import TransportError
 from bbs.models.errors import BBSError
 from bbs.tls.development import DevelopmentCerts
-from tests.daemons import Neighbours, Surroundings, daemon, end, locket_command
+from tests.daemons import Neighbours, Surroundings, daemon, end, locket_command, start_that_ends
 from tests.databases import ON_BOTH, SomeDatabase
+from tests.forked_starts import ForkedStarts
 from tests.test_daemon import assert_order, upsert
 
 pytestmark = pytest.mark.slow
@@ -82,8 +83,8 @@ PHASE_A = [
     ("changes", "exit_code", "message"),
     [pytest.param(*case[2:], id=f"step {case[0]}: {case[1]}") for case in PHASE_A],
 )
-async def test_a_start_that_fails_says_why(
-    neighbours: Neighbours, changes: dict[str, Any], exit_code: int, message: str
+def test_a_start_that_fails_says_why(
+    starts: ForkedStarts, neighbours: Neighbours, changes: dict[str, Any], exit_code: int, message: str
 ) -> None:
     if EXPIRED in changes.values():
         expired = str(neighbours.tmp_path / EXPIRED)
@@ -91,15 +92,15 @@ async def test_a_start_that_fails_says_why(
         pair = trustme.CA().issue_cert("bbs", not_before=ended - timedelta(days=1), not_after=ended)
         pair.private_key_and_cert_chain_pem.write_to_path(expired)
         changes = dict.fromkeys(changes, expired)
-    async with daemon(neighbours, {**neighbours.config("a"), **changes}) as bbs:
-        assert await bbs.exit_code() == exit_code
+    code, log = start_that_ends(starts, neighbours, {**neighbours.config("a"), **changes})
 
-    assert bbs.messages()[-1] == message
+    assert code == exit_code
+    assert log.messages()[-1] == message
     if EXPIRED in "".join(map(str, changes.values())):
-        assert "certificate has expired: validity ended at " in bbs.data_of(message)["error"]
-    assert "started" not in bbs.messages()
-    said = str(bbs.lines) + str(bbs.other)
-    assert "Traceback" not in "".join(bbs.other)
+        assert "certificate has expired: validity ended at " in log.data_of(message)["error"]
+    assert "started" not in log.messages()
+    said = str(log.lines) + str(log.other)
+    assert "Traceback" not in "".join(log.other)
     assert "secret" not in said
 
 
@@ -114,14 +115,14 @@ async def test_a_start_that_fails_says_why(
         pytest.param(changed(report_interval="0s"), "non-positive interval", id="step 15: report interval"),
     ],
 )
-async def test_a_start_that_cannot_even_log_panics(
-    neighbours: Neighbours, changes: dict[str, Any], text: str
+def test_a_start_that_cannot_even_log_panics(
+    starts: ForkedStarts, neighbours: Neighbours, changes: dict[str, Any], text: str
 ) -> None:
-    async with daemon(neighbours, {**neighbours.config("a"), **changes}) as bbs:
-        assert await bbs.exit_code() == 2
+    code, log = start_that_ends(starts, neighbours, {**neighbours.config("a"), **changes})
 
-    assert text in "\n".join(bbs.other)
-    assert "started" not in bbs.messages()
+    assert code == 2
+    assert text in "\n".join(log.other)
+    assert "started" not in log.messages()
 
 
 @ON_BOTH

@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 import trio
 
 from perf.mariadb import MariaDB, running_mariadb
 from tests.databases import SomeDatabase, on_mariadb, require_mariadb
+from tests.made_once import copy_mariadb_data
+from tests.scratch import scratch_directory
 from tests.writes_through_faults import WRITERS, Load, write_through
 
 pytestmark = [pytest.mark.mariadb, pytest.mark.slow]
@@ -59,8 +60,9 @@ class BreakableMariaDB:
 @contextmanager
 def breakable_mariadb() -> Iterator[BreakableMariaDB]:
     require_mariadb()
-    with TemporaryDirectory(prefix="bbs-tests-") as directory:
-        mariadb = BreakableMariaDB(Path(directory))
+    with scratch_directory() as directory:
+        copy_mariadb_data(directory)
+        mariadb = BreakableMariaDB(directory)
         try:
             yield mariadb
         finally:

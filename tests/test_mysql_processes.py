@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -14,12 +13,14 @@ from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import BackendUnavailable
 from bbs.store.database import Database, MySQLOptions, database_of
 from bbs.store.mysql.session import Session
-from bbs.tls.development import DevelopmentCerts, make_development_certs
+from bbs.tls.development import DevelopmentCerts
 from perf.mariadb import MariaDB, running_mariadb
 from tests.daemons import Surroundings, daemon, free_port
 from tests.databases import SomeDatabase
+from tests.made_once import copied_certs, copy_mariadb_data
 from tests.processes import running_bbs
 from tests.records import desired_message
+from tests.scratch import scratch_directory
 from tests.test_daemon import upsert
 from tests.waiting import wait_until
 
@@ -109,22 +110,16 @@ async def test_tags_that_fit_no_column_are_refused(tmp_path: Path, some_database
 def tls_server(certs: DevelopmentCerts) -> Iterator[tuple[MariaDB, int]]:
     """A MariaDB with TLS, and its port."""
     port = free_port()
-    with (
-        TemporaryDirectory(prefix="bbs-tls-") as directory,
-        running_mariadb(
-            Path(directory),
-            f"--ssl-ca={certs.ca_cert}",
-            f"--ssl-cert={certs.server_cert}",
-            f"--ssl-key={certs.server_key}",
-            port=port,
-        ) as maria,
-    ):
-        maria.execute(
-            "CREATE DATABASE d; CREATE USER 'u'@'127.0.0.1' IDENTIFIED BY 'p@/:?(x)';"
-            " GRANT ALL ON d.* TO 'u'@'127.0.0.1'; CREATE USER 'u'@'localhost' IDENTIFIED BY 'p@/:?(x)';"
-            " GRANT ALL ON d.* TO 'u'@'localhost'"
-        )
-        yield maria, port
+    tls = [f"--ssl-ca={certs.ca_cert}", f"--ssl-cert={certs.server_cert}", f"--ssl-key={certs.server_key}"]
+    with scratch_directory("bbs-tls-") as directory:
+        copy_mariadb_data(directory)
+        with running_mariadb(directory, *tls, port=port) as maria:
+            maria.execute(
+                "CREATE DATABASE d; CREATE USER 'u'@'127.0.0.1' IDENTIFIED BY 'p@/:?(x)';"
+                " GRANT ALL ON d.* TO 'u'@'127.0.0.1'; CREATE USER 'u'@'localhost' IDENTIFIED BY 'p@/:?(x)';"
+                " GRANT ALL ON d.* TO 'u'@'localhost'"
+            )
+            yield maria, port
 
 
 async def connected(database: Database) -> tuple[bool | None, str]:
@@ -164,7 +159,7 @@ async def test_tls_is_as_the_configuration_says(
     is_encrypted: bool | None,
 ) -> None:
     """``None`` is refused."""
-    wrong = make_development_certs(tmp_path / "wrong") if ca == "wrong" else None
+    wrong = copied_certs(tmp_path / "wrong", of="strangers") if ca == "wrong" else None
     options = MySQLOptions(
         ca_file=None if ca is None else str((wrong or certs).ca_cert), verify_identity=verify_identity
     )
@@ -201,12 +196,11 @@ async def test_a_server_without_tls_is_used_only_where_that_is_allowed(
 def mariadb_port() -> Iterator[int]:
     """The port of a MariaDB without TLS."""
     port = free_port()
-    with (
-        TemporaryDirectory(prefix="bbs-plain-") as directory,
-        running_mariadb(Path(directory), "--skip-ssl", port=port) as maria,
-    ):
-        maria.execute(
-            "CREATE DATABASE d; CREATE USER 'u'@'127.0.0.1'; GRANT ALL ON d.* TO 'u'@'127.0.0.1';"
-            " CREATE USER 'u'@'localhost'; GRANT ALL ON d.* TO 'u'@'localhost'"
-        )
-        yield port
+    with scratch_directory("bbs-plain-") as directory:
+        copy_mariadb_data(directory)
+        with running_mariadb(directory, "--skip-ssl", port=port) as maria:
+            maria.execute(
+                "CREATE DATABASE d; CREATE USER 'u'@'127.0.0.1'; GRANT ALL ON d.* TO 'u'@'127.0.0.1';"
+                " CREATE USER 'u'@'localhost'; GRANT ALL ON d.* TO 'u'@'localhost'"
+            )
+            yield port

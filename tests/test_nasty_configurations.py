@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from bbs.config import checks
-from tests.daemons import Daemon, daemon, surroundings
+from tests.daemons import Daemon, daemon, start_that_ends, surroundings
 from tests.databases import SomeDatabase
+from tests.forked_starts import ForkedStarts
 
 pytestmark = pytest.mark.slow
 
@@ -123,14 +125,13 @@ async def test_it_works_with(changes: dict[str, Any], tmp_path: Path, some_datab
     ],
 )  # fmt: skip
 async def test_it_says_why_not(
-    changes: dict[str, Any], says: str, tmp_path: Path, some_database: SomeDatabase
+    changes: dict[str, Any], says: str, starts: ForkedStarts, tmp_path: Path, some_database: SomeDatabase
 ) -> None:
-    async with (
-        surroundings(tmp_path, some_database) as around,
-        daemon(around, {**around.config("nasty"), **changes}) as bbs,
-    ):
-        assert await bbs.exit_code() in (checks.EXIT_FAILED, checks.EXIT_FATAL)
+    async with surroundings(tmp_path, some_database) as around:
+        config = {**around.config("nasty"), **changes}
+        code, log = await trio.to_thread.run_sync(start_that_ends, starts, around, config)
 
-        told = "\n".join([*(str(line["data"].get("error")) for line in bbs.lines), *bbs.other])
-        assert says in told
-        assert "Traceback" not in told
+    assert code in (checks.EXIT_FAILED, checks.EXIT_FATAL)
+    told = "\n".join([*(str(line["data"].get("error")) for line in log.lines), *log.other])
+    assert says in told
+    assert "Traceback" not in told

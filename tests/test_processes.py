@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, AsyncExitStack
 from functools import partial
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import asyncpg
 import pytest
@@ -25,9 +24,11 @@ from bbs.models import pb
 from bbs.models.errors import InvalidRequest, UnknownError
 from bbs.store.asyncio_loop import open_asyncio_loop
 from tests.databases import ON_BOTH, SomeDatabase, running_mysql, running_postgres
+from tests.made_once import copy_cluster
 from tests.peers.peer_server import peer_server
 from tests.processes import first_line, running_bbs, spawn
 from tests.records import desired_message
+from tests.scratch import scratch_directory
 from tests.waiting import wait_until
 
 LARGE = 5_000
@@ -152,8 +153,7 @@ async def test_a_missing_table_is_told_and_ends_the_process(
 async def test_a_database_that_is_away_stops_no_read_and_loses_no_write(
     tmp_path: Path, running: Callable[[Path], AbstractContextManager[SomeDatabase]]
 ) -> None:
-    with TemporaryDirectory(prefix="bbs-away-") as directory:
-        home = Path(directory)
+    with scratch_directory("bbs-away-") as home:
         async with AsyncExitStack() as stack:
             with running(home) as database:
                 bbs = await stack.enter_async_context(
@@ -179,9 +179,10 @@ async def test_a_database_that_is_away_stops_no_read_and_loses_no_write(
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """Not in pytest's own directory, which another session on this machine would close to Postgres' user."""
-    with TemporaryDirectory(prefix="bbs-home-") as directory:
-        yield Path(directory)
+    """Has an empty database in ``data``."""
+    with scratch_directory("bbs-home-") as directory:
+        copy_cluster(directory / "data")
+        yield directory
 
 
 def kill_postmaster(data_dir: Path) -> None:

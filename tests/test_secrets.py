@@ -28,6 +28,7 @@ from bbs.tls.development import make_development_certs
 from tests.canaries import Canary, found, told
 from tests.daemons import Daemon, Surroundings, daemon, free_port
 from tests.databases import ON_BOTH, ON_POSTGRES, SomeDatabase
+from tests.made_once import copied_certs
 from tests.metrics.agent import agent
 from tests.peers.peer_server import peer_server
 from tests.records import desired_message, task_definition
@@ -79,7 +80,7 @@ def test_whatever_form_a_secret_has_it_is_found() -> None:
 
 
 def test_a_private_key_is_found_in_its_file(tmp_path: Path) -> None:
-    certs = make_development_certs(tmp_path)
+    certs = copied_certs(tmp_path / "certs")
     server, client = Canary.of_key(certs.server_key), Canary.of_key(certs.client_key)
 
     assert found([server, client], certs.server_key.read_bytes()) == {"server.key"}
@@ -471,7 +472,7 @@ BROKEN_CONFIGURATIONS: dict[str, Callable[[dict[str, Any]], Any]] = {
 def test_a_check_of_a_configuration_tells_no_secret(
     broken: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    certs = make_development_certs(tmp_path / "certs")
+    certs = copied_certs(tmp_path / "certs")
     services = tmp_path / "services"
     services.write_text(f"password={DATABASE_PASSWORD.text}\n")
     password = quote(DATABASE_PASSWORD.text, safe="")

@@ -5,9 +5,11 @@ argument), and nothing else (spec: config.md §1). Other modules are imported wh
 handler of SIGINT has been taken out: an interrupt during a long import would end in a traceback.
 """
 
+import gc
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 USAGE: Final = """Usage of bbs:
@@ -32,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or not arguments[0].startswith("-") or arguments[0] in OURS:
-        from bbs.commands.cli import main as serve_or_else
-
+        with _importing():
+            from bbs.commands.cli import main as serve_or_else
         return serve_or_else(arguments)
     # Until the server is up, a signal simply ends the process, as it does upstream's (spec: config.md §6).
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -45,9 +47,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FlagWrong as wrong:
         sys.stderr.write(f"{wrong}\n{USAGE}")
         return EXIT_USAGE
-    from bbs.commands.daemon import run
-
+    with _importing():
+        from bbs.commands.daemon import run
     return run(path)
+
+
+@contextmanager
+def _importing() -> Iterator[None]:
+    """Imports make 150,000 objects that stay. The garbage collector would go through them several times, which is
+    a tenth of the time to start.
+    """
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def config_path(arguments: Sequence[str]) -> str:

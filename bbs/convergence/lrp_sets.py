@@ -137,7 +137,8 @@ class Finder:
 
         # One count for all, so that processes large and small together make turns of one size.
         turns = CountedTurns(LOOKED_AT_IN_A_TURN)
-        for process_guid in self._attention.surplus.keys() | self._attention.beyond.keys():
+        # In the order in which they came to need it, so that the same events lead to the same pass in each process of Python.
+        for process_guid in dict.fromkeys((*self._attention.surplus, *self._attention.beyond)):
             desired = self._desired.get(process_guid)
             if desired is not None:
                 await self._compare(desired, sets, turns, is_fresh=desired.domain in fresh)

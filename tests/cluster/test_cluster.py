@@ -4,14 +4,13 @@
 """
 
 import random
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests.cluster.failures import FAILURES
 from tests.cluster.packages import missing_for_a_cluster
 from tests.cluster.rounds import run_rounds
+from tests.scratch import scratch_directory
 
 MISSING = missing_for_a_cluster()
 
@@ -23,10 +22,9 @@ async def test_nothing_acknowledged_is_lost_and_writes_go_on_when_the_primary_ch
 ) -> None:
     seed = random.randrange(1_000_000) if cluster_seed is None else cluster_seed
     print(f"--cluster-seed {seed}")  # pytest shows it if the test fails
-    # Not in pytest's own folder, which is closed to Postgres' user.
-    with TemporaryDirectory(prefix="bbs-cluster-") as folder:
+    with scratch_directory("bbs-cluster-") as folder:
         rounds = await run_rounds(
-            Path(folder),
+            folder,
             [FAILURES[name] for name in ("switchover", "kill-postgres", "split")],
             seed=seed,
             settle_last=False,

@@ -10,15 +10,15 @@ from bbs.commands.cli import main
 from bbs.commands.entry import FlagWrong, HelpWanted, config_path
 from bbs.config import checks
 from bbs.config.upstream import decode
-from bbs.tls.development import make_development_certs
 from tests.daemons import CERT_NAMES
+from tests.made_once import copied_certs
 
 Changes = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Changes:
-    paths = make_development_certs(tmp_path_factory.mktemp("certs")).paths()
+    paths = copied_certs(tmp_path_factory.mktemp("certs") / "copied").paths()
     certs = dict(zip(CERT_NAMES, map(str, paths), strict=True))
     return {
         "health_address": "127.0.0.1:8890", "debug_address": "127.0.0.1:17017", "uuid": "a", "log_level": "info",

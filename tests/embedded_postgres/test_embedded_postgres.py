@@ -29,6 +29,8 @@ from bbs.embedded_postgres import (
 )
 from bbs.log import null_logger
 from tests.log_lines import Lines
+from tests.made_once import copy_cluster
+from tests.scratch import scratch_directory
 
 pytestmark = pytest.mark.postgres
 
@@ -48,10 +50,16 @@ with embedded_postgres_blocking(Path(sys.argv[1]), settings={"fsync": "off"}) as
 
 
 @pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """Not in pytest's own directory, which another session on this machine would close to Postgres' user."""
-    with tempfile.TemporaryDirectory(prefix="bbs-embedded-") as directory:
-        yield Path(directory)
+def empty_path() -> Iterator[Path]:
+    with scratch_directory("bbs-embedded-") as directory:
+        yield directory
+
+
+@pytest.fixture
+def tmp_path(empty_path: Path) -> Path:
+    """With data that were made before, which saves a second of computing."""
+    copy_cluster(empty_path)
+    return empty_path
 
 
 def query(dsn: str, statement: str) -> object:
@@ -74,8 +82,8 @@ def is_running(pid: int) -> bool:
     return state != "Z"
 
 
-async def test_it_runs_while_the_context_is_entered(tmp_path: Path) -> None:
-    async with embedded_postgres(tmp_path, settings=UNSYNCED) as postgres:
+async def test_it_runs_while_the_context_is_entered(empty_path: Path) -> None:
+    async with embedded_postgres(empty_path, settings=UNSYNCED) as postgres:
         answer = await trio.to_thread.run_sync(query, postgres.dsn, "SELECT 40 + 2")
 
         assert answer == 42
@@ -83,7 +91,7 @@ async def test_it_runs_while_the_context_is_entered(tmp_path: Path) -> None:
 
     assert not is_running(postgres.pid)
     assert not postgres.socket_directory.exists()
-    assert sorted(os.listdir(tmp_path)) == ["postgres", "postgres.log"]
+    assert sorted(os.listdir(empty_path)) == ["postgres", "postgres.log"]
 
 
 def test_data_survives_a_restart(tmp_path: Path) -> None:
@@ -94,8 +102,8 @@ def test_data_survives_a_restart(tmp_path: Path) -> None:
         assert query(postgres.dsn, "SELECT n FROM kept") == 7
 
 
-def test_it_syncs_unless_told_otherwise_and_has_neither_tcp_nor_locale(tmp_path: Path) -> None:
-    with embedded_postgres_blocking(tmp_path) as postgres:
+def test_it_syncs_unless_told_otherwise_and_has_neither_tcp_nor_locale(empty_path: Path) -> None:
+    with embedded_postgres_blocking(empty_path) as postgres:
         assert query(postgres.dsn, "SHOW fsync") == "on"
         assert query(postgres.dsn, "SHOW listen_addresses") == ""
         assert query(postgres.dsn, "SHOW server_encoding") == "UTF8"
@@ -107,8 +115,8 @@ def test_nobody_else_can_enter_the_socket_directory(tmp_path: Path) -> None:
         assert stat.S_IMODE(postgres.socket_directory.stat().st_mode) == 0o700
 
 
-def test_private_and_very_long_parents_do_not_matter(tmp_path: Path) -> None:
-    private = Path(tempfile.mkdtemp(dir=tmp_path))
+def test_private_and_very_long_parents_do_not_matter(empty_path: Path) -> None:
+    private = Path(tempfile.mkdtemp(dir=empty_path))
     data_dir = private / ("long-" * 30) / "data"
 
     with embedded_postgres_blocking(data_dir, settings=UNSYNCED) as postgres:
@@ -190,26 +198,28 @@ def test_data_of_another_major_version_is_told_apart(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_an_unfit_directory_is_refused(tmp_path: Path, prepare: Callable[[Path], object], says: str) -> None:
-    data_dir = tmp_path / "data"
+def test_an_unfit_directory_is_refused(
+    empty_path: Path, prepare: Callable[[Path], object], says: str
+) -> None:
+    data_dir = empty_path / "data"
     prepare(data_dir)
 
     with pytest.raises(EmbeddedPostgresFailed, match=says), embedded_postgres_blocking(data_dir):
         pytest.fail("started on it")
 
 
-async def test_a_start_that_is_cancelled_leaves_no_process(tmp_path: Path) -> None:
+async def test_a_start_that_is_cancelled_leaves_no_process(empty_path: Path) -> None:
     with trio.move_on_after(0.1) as scope:
-        async with embedded_postgres(tmp_path, settings=UNSYNCED):
+        async with embedded_postgres(empty_path, settings=UNSYNCED):
             await trio.sleep_forever()
 
     assert scope.cancelled_caught
-    assert postmaster.postgres_pids_in(tmp_path / "postgres.new") == []
-    assert postmaster.postgres_pids_in(tmp_path / "postgres") == []
+    assert postmaster.postgres_pids_in(empty_path / "postgres.new") == []
+    assert postmaster.postgres_pids_in(empty_path / "postgres") == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the other tests run as an ordinary user already")
-def test_it_runs_as_an_ordinary_user(tmp_path: Path) -> None:
+def test_it_runs_as_an_ordinary_user(empty_path: Path) -> None:
     # In a user namespace we are that user and still own the interpreter's files, wherever they lie.
     as_user = ["unshare", "--user", f"--map-user={account.postgres_user().pw_uid}"]
     if (
@@ -219,14 +229,14 @@ def test_it_runs_as_an_ordinary_user(tmp_path: Path) -> None:
         pytest.skip("no user namespaces here")
 
     done = subprocess.run(
-        [*as_user, sys.executable, "-c", PARENT, str(tmp_path)],
+        [*as_user, sys.executable, "-c", PARENT, str(empty_path)],
         input=b"",
         capture_output=True,
         cwd=CHECKOUT,
     )
 
     assert (done.returncode, done.stderr) == (0, b"")
-    assert (tmp_path / "postgres" / "PG_VERSION").exists()
+    assert (empty_path / "postgres" / "PG_VERSION").exists()
 
 
 async def test_each_test_has_an_empty_database(database_url: str) -> None:
@@ -413,10 +423,10 @@ async def test_a_restart_that_is_cancelled_leaves_no_process(tmp_path: Path) -> 
     assert postmaster.postgres_pids_in(tmp_path / "postgres") == []
 
 
-def test_an_initdb_that_is_killed_can_be_followed_at_once(tmp_path: Path) -> None:
-    making = postmaster.Postmaster(tmp_path, UNSYNCED)
+def test_an_initdb_that_is_killed_can_be_followed_at_once(empty_path: Path) -> None:
+    making = postmaster.Postmaster(empty_path, UNSYNCED)
     waits = making.start()
-    while not (tmp_path / "postgres.new" / "PG_VERSION").exists():
+    while not (empty_path / "postgres.new" / "PG_VERSION").exists():
         next(waits)
     kill(making.pid)
     with pytest.raises(EmbeddedPostgresFailed, match="cannot make a Postgres data directory"):
@@ -425,5 +435,5 @@ def test_an_initdb_that_is_killed_can_be_followed_at_once(tmp_path: Path) -> Non
     for _ in making.stop():
         pass
 
-    with embedded_postgres_blocking(tmp_path, settings=UNSYNCED) as postgres:
+    with embedded_postgres_blocking(empty_path, settings=UNSYNCED) as postgres:
         assert query(postgres.dsn, "SELECT 1") == 1

@@ -25,3 +25,9 @@ async def served(lane: str, world: World, contexts: Contexts) -> AsyncIterator[S
     """A server to be tested through either lane, with and without TLS."""
     async with serving_lane(world, lane, contexts) as it:
         yield it
+
+
+@pytest.fixture
+def every_byte(request: pytest.FixtureRequest) -> bool:
+    """Whether to try every place to cut at, and not those that differ most and some between them."""
+    return bool(request.config.getoption("--every-byte"))

@@ -130,11 +130,6 @@ class Cutter:
         return {call.body for call in self.served.world.calls} - {b"witness", b"before it"}
 
 
-@pytest.fixture
-def every_byte(request: pytest.FixtureRequest) -> bool:
-    return bool(request.config.getoption("--every-byte"))
-
-
 @asynccontextmanager
 async def cutting(world: World, lane: str, contexts: Contexts) -> AsyncIterator[Cutter]:
     """In the end everything must be as it was before."""

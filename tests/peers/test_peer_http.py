@@ -23,7 +23,7 @@ from bbs.peers.http import (
     URLInvalid,
 )
 from bbs.tls.contexts import client_context
-from bbs.tls.development import make_development_certs
+from tests.made_once import copied_certs
 from tests.peers.peer_server import (
     ACCEPTED,
     Do,
@@ -248,7 +248,7 @@ async def test_a_connection_is_closed_if_its_tls_handshake_takes_too_long(
 
 
 async def test_a_server_of_another_authority_is_no_response(tls_server: PeerServer, tmp_path: Path) -> None:
-    foreign = make_development_certs(tmp_path / "foreign")
+    foreign = copied_certs(tmp_path / "foreign", of="strangers")
     tls = client_context(ca_file=foreign.ca_cert, cert_file=foreign.client_cert, key_file=foreign.client_key)
     client = HTTPClient(tls=tls, timeout_s=10)
 

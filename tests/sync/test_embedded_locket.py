@@ -26,8 +26,8 @@ from bbs.sync.locket.presences import Presences
 from bbs.sync.locket.server import embedded_locket
 from bbs.sync.locket.table import LocketTable
 from bbs.tls.contexts import TLSFiles
-from bbs.tls.development import make_development_certs
 from tests.daemons import free_port
+from tests.made_once import copied_certs
 from tests.processes import first_line, running_bbs
 from tests.waiting import wait_until
 
@@ -94,7 +94,7 @@ async def fetch_until_refused(locket: Locket) -> None:
 
 
 async def test_mutual_tls_and_who_is_not_trusted(tmp_path: Path) -> None:
-    certs, others = (make_development_certs(tmp_path / name) for name in ("certs", "others"))
+    certs, others = copied_certs(tmp_path / "certs"), copied_certs(tmp_path / "others", of="strangers")
     server = TLSFiles(ca_file=certs.ca_cert, cert_file=certs.server_cert, key_file=certs.server_key)
     client = TLSFiles(ca_file=certs.ca_cert, cert_file=certs.client_cert, key_file=certs.client_key)
     table = LocketTable(trio.current_time)

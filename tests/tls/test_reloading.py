@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from bbs.tls.contexts import TLSFiles, TLSFilesInvalid
-from bbs.tls.development import DevelopmentCerts, make_development_certs
+from bbs.tls.development import DevelopmentCerts
 from bbs.tls.reloading import (
     LOOK_INTERVAL_S,
     Certificate,
@@ -17,11 +17,12 @@ from bbs.tls.reloading import (
     server_certificate,
 )
 from tests.log_lines import Lines
+from tests.made_once import copied_certs
 
 
 @pytest.fixture
 def certs(tmp_path: Path) -> DevelopmentCerts:
-    return make_development_certs(tmp_path / "certs")
+    return copied_certs(tmp_path / "certs")
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def files(certs: DevelopmentCerts) -> TLSFiles:
 
 
 def replace_with_others(certs: DevelopmentCerts, tmp_path: Path) -> None:
-    others = make_development_certs(tmp_path / "others")
+    others = copied_certs(tmp_path / "others", of="strangers")
     for ours, theirs in zip(certs.paths(), others.paths(), strict=True):
         ours.write_bytes(theirs.read_bytes())
 

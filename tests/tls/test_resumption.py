@@ -8,7 +8,8 @@ import trio
 
 from bbs.http.tls_stream import TLSStream
 from bbs.tls.contexts import client_context, server_context
-from bbs.tls.development import DevelopmentCerts, make_development_certs
+from bbs.tls.development import DevelopmentCerts
+from tests.made_once import copied_certs
 
 WAIT_S = 10
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -16,7 +17,7 @@ VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 @pytest.fixture(scope="module")
 def certs(tmp_path_factory: pytest.TempPathFactory) -> DevelopmentCerts:
-    return make_development_certs(tmp_path_factory.mktemp("certs"))
+    return copied_certs(tmp_path_factory.mktemp("certs") / "copied")
 
 
 def server_of(certs: DevelopmentCerts) -> ssl.SSLContext:

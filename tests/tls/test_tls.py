@@ -23,8 +23,8 @@ from bbs.tls.development import (
     _key_pem,
     _name,
     _new_key,
-    make_development_certs,
 )
+from tests.made_once import copied_certs
 
 PEM = serialization.Encoding.PEM
 WAIT_S = 10
@@ -32,12 +32,12 @@ WAIT_S = 10
 
 @pytest.fixture(scope="module")
 def certs(tmp_path_factory: pytest.TempPathFactory) -> DevelopmentCerts:
-    return make_development_certs(tmp_path_factory.mktemp("certs"))
+    return copied_certs(tmp_path_factory.mktemp("certs") / "copied")
 
 
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> DevelopmentCerts:
-    return make_development_certs(tmp_path_factory.mktemp("foreign"))
+    return copied_certs(tmp_path_factory.mktemp("foreign") / "copied", of="strangers")
 
 
 def server_of(certs: DevelopmentCerts) -> ssl.SSLContext:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pytest
@@ -11,6 +10,8 @@ from bbs.embedded_postgres import embedded_postgres_blocking
 from bbs.store.dsn import DSN, parse_dsn
 from bbs.store.postgres import PostgresBackend
 from tests.daemons import free_port
+from tests.made_once import copy_cluster
+from tests.scratch import scratch_directory
 from tests.store.worlds import PostgresWorld
 
 
@@ -34,24 +35,22 @@ def small_server() -> Iterator[OwnServer]:
         "max_wal_senders": "1",
         "max_replication_slots": "1",
     }
-    with (
-        TemporaryDirectory(prefix="bbs-tests-") as directory,
-        embedded_postgres_blocking(Path(directory), settings=settings) as server,
-    ):
-        url = f"postgresql://postgres@/postgres?host={server.socket_directory}&port={port}"
-        socket = server.socket_directory / f".s.PGSQL.{port}"
-        yield OwnServer(url, socket, port, Path(directory) / "postgres")
+    with scratch_directory() as directory:
+        copy_cluster(directory)
+        with embedded_postgres_blocking(directory, settings=settings) as server:
+            url = f"postgresql://postgres@/postgres?host={server.socket_directory}&port={port}"
+            socket = server.socket_directory / f".s.PGSQL.{port}"
+            yield OwnServer(url, socket, port, directory / "postgres")
 
 
 @pytest.fixture(scope="session")
 def physical_server() -> Iterator[str]:
     """Its log is not for followers."""
     settings = {"fsync": "off", "wal_level": "replica"}
-    with (
-        TemporaryDirectory(prefix="bbs-tests-") as directory,
-        embedded_postgres_blocking(Path(directory), settings=settings) as server,
-    ):
-        yield server.dsn
+    with scratch_directory() as directory:
+        copy_cluster(directory)
+        with embedded_postgres_blocking(directory, settings=settings) as server:
+            yield server.dsn
 
 
 @pytest.fixture

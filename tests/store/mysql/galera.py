@@ -9,11 +9,12 @@ from typing import Final
 
 import pytest
 
-from perf.mariadb import MariaDB, make_data, running_mariadb
+from perf.mariadb import MariaDB, running_mariadb
 from perf.programs import program
 from tests.daemons import free_port
 from tests.databases import require_mariadb
 from tests.debian_packages import GALERA
+from tests.made_once import copy_mariadb_data
 from tests.waiting import wait_until_blocking
 
 JOIN_S: Final = 120.0
@@ -35,7 +36,7 @@ def running_galera(directory: Path, *, nodes: int) -> Iterator[list[MariaDB]]:
         cluster: list[MariaDB] = []
         for number, port in enumerate(ports):
             home = directory / f"node-{number}"
-            make_data(home / "data")
+            copy_mariadb_data(home)
             if is_root:
                 _give_away(home)
             others = ",".join(f"127.0.0.1:{each}" for each in ports[:number])  # none: a new cluster
