@@ -7,9 +7,12 @@
             async for event in events:
                 print(event.name, event.key)
 
+`BBSClient.watch` keeps a copy of the fleet up to date: a snapshot, then each change once.
+
 Requests and results are the messages of `bbs.models.pb`; refusals are raised as the classes of `bbs.models.errors`.
 """
 
+from bbs.client._changes import Added, Change, Changed, Removed
 from bbs.client._client import ActualLRPFilter, BBSClient, DesiredLRPFilter, TaskFilter
 from bbs.client._config import ClientConfig
 from bbs.client._connector import Connector
@@ -25,17 +28,23 @@ from bbs.client._errors import (
     SourceClosed,
     TransportError,
     TransportTimeout,
+    UnexpectedStatus,
     UnrecognizedEventType,
+    WatchFailed,
 )
 from bbs.client._events import Event, EventMessage, EventSource
+from bbs.client._fleet import Fleet, FleetStatistics
 from bbs.client._internal_client import InternalBBSClient, RunningReport
 from bbs.client._log import Log
 from bbs.client._trace import new_trace_id
 
 __all__ = [
     "ActualLRPFilter",
+    "Added",
     "BBSClient",
     "BadEventSourceResponse",
+    "Change",
+    "Changed",
     "ClientConfig",
     "Connector",
     "DesiredLRPFilter",
@@ -46,16 +55,21 @@ __all__ = [
     "EventMessage",
     "EventSource",
     "EventSourceError",
+    "Fleet",
+    "FleetStatistics",
     "InternalBBSClient",
     "InvalidClientConfig",
     "InvalidEventPayload",
     "Log",
     "RawSourceError",
+    "Removed",
     "RunningReport",
     "SourceClosed",
     "TaskFilter",
     "TransportError",
     "TransportTimeout",
+    "UnexpectedStatus",
     "UnrecognizedEventType",
+    "WatchFailed",
     "new_trace_id",
 ]

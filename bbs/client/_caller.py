@@ -2,15 +2,17 @@
 
 import math
 import time
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import trio
 from google.protobuf.message import DecodeError, Message
 
-from bbs.client._errors import EndpointNotFound, TransportError, TransportTimeout
-from bbs.client._http import Request, Response, Transport
+from bbs.client._errors import EndpointNotFound, TransportError, TransportTimeout, UnexpectedStatus
+from bbs.client._http import Headers, Request, Response, Transport
 from bbs.client._log import Log
 from bbs.client._routes import Route
+from bbs.models import pb
 from bbs.models.errors import BBSError, InvalidProtobufMessage, InvalidResponse, RequestTimeout, RouterError
 from bbs.models.wire import encode
 
@@ -30,7 +32,7 @@ class Caller:
         self.base_url = base_url
         self._attempts = attempts
         self._timeout_s = request_timeout_s or math.inf
-        self._log = log
+        self.log = log
 
     async def exchange(self, route: Route[R], message: Message | None, *, trace_id: str) -> R:
         """The server's response, which may well be a refusal.
@@ -42,20 +44,15 @@ class Caller:
         Cancellation:
           The server may or may not have acted on the call.
         """
-        log = self._log.session("do-request")
-        request = Request(
-            method="POST",
-            url=self.base_url + route.path,
-            headers=(("Content-Type", PROTOBUF), ("X-Vcap-Request-Id", trace_id)),
-            body=b"" if message is None else encode(message),
-        )
+        log = self.log.session("do-request")
+        request = self._request(route, message, trace_id=trace_id)
         failure: BBSError | TransportError | None = None
         for attempt in range(1, self._attempts + 1):
             log.debug("creating-request", {"attempt": attempt, "request_name": route.name})
             log.debug("doing-request", {"attempt": attempt, "request_path": route.path})
             began_ns = time.perf_counter_ns()
             try:
-                response = await self._attempt(route, request)
+                response, _ = await self._attempt(route, request)
             except (BBSError, TransportError) as error:
                 log.error("failed-doing-request", error=error)
                 failure = error
@@ -68,7 +65,26 @@ class Caller:
         assert failure is not None
         raise failure
 
-    async def _attempt(self, route: Route[R], request: Request) -> R:
+    async def ask_once(
+        self, route: Route[R], message: Message | None, *, headers: Headers
+    ) -> tuple[R, Response]:
+        """The server's message, which may well be a refusal, and the response that it came in. One attempt, with ``headers``
+        beside those of every call.
+
+        Raises, and is cancelled, as `exchange`.
+        """
+        request = self._request(route, message, trace_id="")
+        return await self._attempt(route, replace(request, headers=(*request.headers, *headers)))
+
+    def _request(self, route: Route[R], message: Message | None, *, trace_id: str) -> Request:
+        return Request(
+            method="POST",
+            url=self.base_url + route.path,
+            headers=(("Content-Type", PROTOBUF), ("X-Vcap-Request-Id", trace_id)),
+            body=b"" if message is None else encode(message),
+        )
+
+    async def _attempt(self, route: Route[R], request: Request) -> tuple[R, Response]:
         head_arrived = False
         with trio.move_on_after(self._timeout_s):
             try:
@@ -79,7 +95,7 @@ class Caller:
             try:
                 message = await _understand(route, response)
                 await lease.release()
-                return message
+                return message, response
             finally:
                 await lease.discard()  # nothing to do if it was released
         if head_arrived:
@@ -110,6 +126,15 @@ async def _understand(route: Route[R], response: Response) -> R:
     if response.status == 404:
         raise EndpointNotFound
     if response.status > 299:
-        raise InvalidResponse(f"Invalid Response with status code: {response.status}")
+        raise UnexpectedStatus(response.status)
     # Whatever this is, upstream's clients take it for a success that says nothing.
     return route.response()
+
+
+def raise_refusal(response: Message) -> None:
+    """Raise the refusal that ``response`` carries, if it does. An error whose fields are all zero is one too: it takes no
+    bytes beyond its presence.
+    """
+    if response.HasField("error"):
+        error: pb.Error = response.error  # type: ignore[attr-defined]  # every response but ping's has it
+        raise BBSError.from_wire(error)

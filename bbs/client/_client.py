@@ -9,21 +9,25 @@ import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from random import Random
 from typing import Self, TypeVar
 
 import trio
 from google.protobuf.message import Message
 
 from bbs.client import _routes as routes
-from bbs.client._caller import Caller
+from bbs.client._caller import Caller, raise_refusal
 from bbs.client._config import RETRIES_DEFAULT, RETRY_INTERVAL_DEFAULT_S, ClientConfig
 from bbs.client._connector import Connector, tcp_connector
 from bbs.client._errors import TransportError
 from bbs.client._events import EventSource
+from bbs.client._fleet import Fleet
 from bbs.client._http import Request, Transport
 from bbs.client._log import Log, NoLog
 from bbs.client._raw_events import RawEventSource
 from bbs.client._routes import Route, StreamRoute
+from bbs.client._watch import CELL_RELIST_S, watching
+from bbs.client._watched_server import WatchedServer
 from bbs.models import pb
 from bbs.models.errors import BBSError
 from bbs.models.wire import encode
@@ -289,6 +293,60 @@ class BBSClient:
         """Events of tasks. Subscribed when this returns."""
         return await self._subscribe(routes.TASK_EVENTS, "")
 
+    # Everything at once
+
+    @asynccontextmanager
+    async def watch(
+        self,
+        *,
+        cell_id: str = "",
+        tasks: bool = False,
+        relist_every_s: float | None = None,
+        start_within_s: float = math.inf,
+        random: Random | None = None,
+    ) -> AsyncIterator[Fleet]:
+        """What runs and what should, kept up to date as long as the block runs: a snapshot, then changes.
+
+            async with client.watch() as fleet:
+                print(len(fleet.actual_lrps))
+                async for change in fleet:
+                    match change:
+                        case Added(after=pb.ActualLRP() as lrp): ...
+
+        No change is missed and none comes twice, whatever happens to connections and servers meanwhile: each change follows
+        from what the fleet showed before. When a stream ends or breaks, or the server has cut it off, the watch subscribes
+        and lists again, and tells the difference as changes; `Fleet.is_current` is False until then. A follower that is
+        behind takes it back no step. What is not taken in time is merged, change by change of one record (`Fleet`), so
+        a slow consumer costs the memory of the fleet, once, and never the connection.
+
+        Entering the block takes until the first snapshot is there.
+
+        Args:
+          cell_id: watch only the ActualLRPs of this cell, with the server's filter. DesiredLRPs and tasks are not filtered.
+          tasks: watch tasks, too.
+          relist_every_s: list again so often, as a check; 0 or more. None: every minute with a ``cell_id``, since there is
+            one change that the server's filter hides (an instance claimed here and started elsewhere), else never.
+          start_within_s: how long to wait for the first snapshot.
+          random: draws the pauses between connections.
+
+        Raises:
+          WatchFailed: on entering, or by ``async for``: the server does not offer what is watched, or a certificate is not
+            accepted. Anything else is tried again for as long as it takes, and told to the client's log.
+          TransportTimeout: there was no snapshot within ``start_within_s``; the text has the last reason.
+        """
+        log = self._caller.log.session("watch", {"cell_id": cell_id} if cell_id else {})
+        if relist_every_s is None:
+            relist_every_s = CELL_RELIST_S if cell_id else math.inf
+        async with watching(
+            WatchedServer(self._caller, self._streams, cell_id=cell_id, log=log),
+            tasks=tasks,
+            relist_every_s=relist_every_s,
+            start_within_s=start_within_s,
+            random=random or Random(),
+            log=log,
+        ) as fleet:
+            yield fleet
+
     async def _call(self, route: Route[R], request: Message | None, trace_id: str) -> R:
         response = await self._caller.exchange(route, request, trace_id=trace_id)
         raise_refusal(response)
@@ -308,12 +366,3 @@ class BBSClient:
         )
         await raw.open()
         return EventSource(raw)
-
-
-def raise_refusal(response: Message) -> None:
-    """Raise the refusal that ``response`` carries, if it does. An error whose fields are all zero is one too: it takes no
-    bytes beyond its presence.
-    """
-    if response.HasField("error"):
-        error: pb.Error = response.error  # type: ignore[attr-defined]  # every response but ping's has it
-        raise BBSError.from_wire(error)

@@ -4,6 +4,7 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
 
 import trio
 import trio.abc
@@ -38,6 +39,30 @@ def reason(error: BaseException) -> str:
             return cause.strerror if isinstance(cause, socket.gaierror) else os.strerror(cause.errno).lower()
     *_, deepest = _causes(error)
     return str(deepest) or type(deepest).__name__
+
+
+def is_about_a_certificate(error: BaseException) -> bool:
+    """Whether one side does not accept the other's certificate."""
+    return any(
+        isinstance(cause, ssl.SSLCertVerificationError)
+        or (isinstance(cause, ssl.SSLError) and cause.reason in CERTIFICATE_ALERTS)
+        for cause in _causes(error)
+    )
+
+
+CERTIFICATE_ALERTS: Final = frozenset(
+    {
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+        "SSLV3_ALERT_CERTIFICATE_REVOKED",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+        "TLSV1_ALERT_ACCESS_DENIED",
+        "TLSV1_ALERT_UNKNOWN_CA",
+        "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+    }
+)
+"""What OpenSSL calls the reasons for which a server turns a client's certificate down."""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -74,3 +74,17 @@ class BadEventSourceResponse(Exception):
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(f"bad response from event source: {status} {reason}".rstrip())
         self.status = status
+
+
+class UnexpectedStatus(InvalidResponse):
+    """The server, or somebody before it, answered a call with nothing but ``status``."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"Invalid Response with status code: {status}")
+        self.status = status
+
+
+class WatchFailed(Exception):
+    """A watch can't go on: its cause does not go away by waiting. The server does not offer what is watched, say, or one
+    side does not accept the other's certificate. There will be no further change.
+    """

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bbs.client import _routes as routes
-from bbs.client._client import BBSClient, raise_refusal
+from bbs.client._caller import raise_refusal
+from bbs.client._client import BBSClient
 from bbs.client._errors import EndpointNotFound, EvacuationFailed, TransportError
 from bbs.models import pb
 from bbs.models.errors import BBSError

@@ -12,6 +12,7 @@ from bbs.client import (
     EndpointNotFound,
     InternalBBSClient,
     TransportError,
+    UnexpectedStatus,
     new_trace_id,
 )
 from bbs.log import Level
@@ -75,13 +76,13 @@ CUT_SHORT = answer(DOMAINS).text[:-1]
         ),
         pytest.param(
             answer(status="503 Service Unavailable", content_type=TEXT),
-            InvalidResponse,
+            UnexpectedStatus,
             "Invalid Response with status code: 503",
             id="503",
         ),
         pytest.param(
             answer(status="304 Not Modified", content_type=TEXT),
-            InvalidResponse,
+            UnexpectedStatus,
             "Invalid Response with status code: 304",
             id="300 and up",
         ),

@@ -16,6 +16,7 @@ client. Nothing in here uses real time, sockets, threads or chance that is not d
     cloud_controller.py, task_client.py     what is desired, which domain is fresh; who is told that a task is over
     ledger.py, reader.py    what DesiredLRPs may be, going by what was acknowledged; who reads them meanwhile
     route_emitter.py   a mirror of the server's rows made of events alone, and the promises that events keep
+    watcher.py         who watches the fleet with the client's `watch`, and what that promises
     invariants.py      what has to be true at every second, and what at quiet moments
     watches.py         what some scenarios want besides
     seeds.py           which seeds a scenario runs with

@@ -1,4 +1,4 @@
-"""Faults put into the server by hand, and which promise catches each: a check of the checks.
+"""Faults put into the server, and one into the client, by hand, and which promise catches each: a check of the checks.
 
 A `Mutant` replaces one thing in `bbs` for the time of a run. ``caught_by`` is the invariant (`promises.INVARIANTS`) that has
 to break, with the schedule named by ``schedule``: a seed, or one of `WRITTEN`. `test_simulated_mutants.py` goes through the
@@ -6,6 +6,7 @@ list, and `python -m tests.simulation --mutants` shows what else catches them. A
 nothing, so each of them is named here at least once.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -15,6 +16,7 @@ import pytest
 import trio
 
 from bbs.acts.effects import Effects
+from bbs.client._watch import Watch
 from bbs.convergence import lrp_pass
 from bbs.convergence import tasks as task_pass
 from bbs.lifecycle import actual_lrps, evacuation, rows
@@ -181,12 +183,15 @@ def _forgets_to_renew_its_lock(patch: Patch) -> None:
 
 
 def _drops_an_event(patch: Patch) -> None:
-    offer, offered = Subscription._offer, count(1)
-    patch.setattr(
-        Subscription,
-        "_offer",
-        lambda self, tail: True if next(offered) % 20 == 0 else offer(self, tail),
-    )
+    offer = Subscription._offer
+    # Each subscriber loses some: in which order they are offered an event is left to chance.
+    offered: Counter[int] = Counter()
+
+    def mutated(self: Subscription, tail: Any) -> Any:
+        offered[id(self)] += 1
+        return True if offered[id(self)] % 5 == 0 else offer(self, tail)
+
+    patch.setattr(Subscription, "_offer", mutated)
 
 
 def _tells_twice(patch: Patch) -> None:
@@ -216,6 +221,21 @@ def _tells_nobody_of_some(patch: Patch) -> None:
         publish(self, () if next(told) % 10 == 0 else announcements)
 
     patch.setattr(Service, "_publish", mutated)
+
+
+# Whoever watches
+
+
+def _watches_without_listing_again(patch: Patch) -> None:
+    follow = Watch._list_when_needed
+
+    async def mutated(self: Watch) -> None:
+        if self.fleet.connections == 1:
+            await follow(self)
+        self.fleet.caught_up()
+        await trio.sleep_forever()
+
+    patch.setattr(Watch, "_list_when_needed", mutated)
 
 
 # Instances
@@ -411,7 +431,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         schedule="master dies",
     ),
     "drops-an-event": Mutant(
-        what="One event in twenty does not reach one subscriber, whose stream goes on.",
+        what="One event in five does not reach its subscriber, whose stream goes on.",
         apply=_drops_an_event,
         caught_by="streams",
         schedule="cell leaves",
@@ -433,6 +453,12 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         apply=_tells_nobody_of_some,
         caught_by="events",
         schedule="cell leaves",
+    ),
+    "watches-without-listing-again": Mutant(
+        what="A watch subscribes again and goes on, as if nothing had happened meanwhile.",
+        apply=_watches_without_listing_again,
+        caught_by="watches",
+        schedule="master dies",
     ),
     "keeps-the-tag": Mutant(
         what="A changed record keeps its modification tag: clients take it for what they have.",

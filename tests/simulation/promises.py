@@ -54,6 +54,7 @@ INVARIANTS: Final = {
     "task moves": "a task's state moves along the arrows, and a task goes only when it is over",
     "events": "each visible change is told of, in its order, and nothing that is not durable",
     "streams": "a stream has all events, none twice and none that contradicts the rows, or it ends",
+    "watches": "who watches is told no change twice and none that does not follow, and comes to know what the server has",
     "one writer": "after a process' first transaction no earlier one makes another",
     "reads": "a read finds what was acknowledged before it was asked for",
     "callbacks": "who desired a task is told how it ended, as its cell was acknowledged, before it goes",

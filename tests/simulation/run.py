@@ -15,6 +15,8 @@ SETTLES_WITHIN_S: Final = 300
 LASTING_S: Final = 35
 """What is quiet must stay so for as long as a pass of convergence and a rep's bulk loop take to come round."""
 RECOVERS_WITHIN_S: Final = 30
+WATCHES_SETTLE_WITHIN_S: Final = 90
+"""The longest pause between two connections of a watch, twice, and what its consumer may sleep."""
 PROBLEMS_SHOWN: Final = 8
 CREATION_S: Final = (0.5, 6.0)
 
@@ -76,11 +78,13 @@ async def _carry_out(schedule: Schedule, world: World) -> None:
     await _heal(schedule, world)
     world.well_since_s = trio.current_time()
     await _settle(world)
+    await world.watches_settle(within_s=WATCHES_SETTLE_WITHIN_S)
     world.well_since_s = None
     for machine in world.machines:
         machine.kill()
     await trio.sleep(RECOVERS_WITHIN_S)
     await world.settle(within_s=SETTLES_WITHIN_S, lasting_s=0)
+    await world.watches_settle(within_s=WATCHES_SETTLE_WITHIN_S)
     world.check()
 
 

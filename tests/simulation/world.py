@@ -32,6 +32,7 @@ from tests.simulation.reader import Reader
 from tests.simulation.route_emitter import GroupListener, RouteEmitter
 from tests.simulation.server import BBS, Observer, Surroundings
 from tests.simulation.task_client import TaskClient
+from tests.simulation.watcher import Watcher
 
 EPOCH_NS: Final = 1_700_000_000_000_000_000
 TRACE_SHOWN: Final = 60
@@ -101,6 +102,9 @@ class World:
             for n in range(emitters)
         ]
         self.listener = GroupListener(self.network)
+        self.fleet_watchers = (
+            [Watcher("watcher", self.network, generator(seed, "watcher"), self.tell)] if machines else []
+        )
         self.well_since_s: float | None = None
         """When all that was wrong had been put right, if nothing more is to go wrong."""
         self.booting: set[str] = set()
@@ -157,6 +161,8 @@ class World:
         for emitter in self.emitters:
             start(emitter.run)
         start(self.listener.run)
+        for watcher in self.fleet_watchers:
+            start(watcher.run)
         for cell_id in self.cells:
             await self.boot(cell_id)
         start(self._look_all_the_time)
@@ -297,6 +303,20 @@ class World:
                     raise Broken("convergence", _text("it did not last", problems))
         return took
 
+    async def watches_settle(self, *, within_s: float) -> None:
+        """Wait until who watches knows what the server has. To be called when all is at rest.
+
+        Raises:
+          Broken: it takes longer than that.
+        """
+        deadline_s = trio.current_time() + within_s
+        while problems := [
+            problem for watcher in self.fleet_watchers for problem in watcher.differences(self.tables)
+        ]:
+            if trio.current_time() > deadline_s:
+                raise Broken("watches", _text(f"not caught up within {within_s} s", problems))
+            await trio.sleep(1)
+
     async def until(
         self, holds: Callable[[], bool], *, within_s: float, what: str, every_s: float = 1.0
     ) -> None:
@@ -319,6 +339,9 @@ class World:
         for emitter in self.emitters:
             if emitter.violations:
                 raise Broken("streams", _text("broken", emitter.violations))
+        for watcher in self.fleet_watchers:
+            if watcher.violations:
+                raise Broken("watches", _text("broken", watcher.violations))
         for watch in self.watchers:
             wrong += watch()
         assert not wrong, _text("broken", wrong)
