@@ -28,6 +28,7 @@ from bbs.client._errors import (
     UnrecognizedEventType,
 )
 from bbs.client._events import Event, EventMessage, EventSource
+from bbs.client._http_get import http_get
 from bbs.client._internal_client import InternalBBSClient, RunningReport
 from bbs.client._log import Log
 from bbs.client._trace import new_trace_id
@@ -57,5 +58,6 @@ __all__ = [
     "TransportError",
     "TransportTimeout",
     "UnrecognizedEventType",
+    "http_get",
     "new_trace_id",
 ]

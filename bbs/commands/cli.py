@@ -13,6 +13,7 @@ from typing import Final
 import trio
 
 from bbs import __version__
+from bbs.cfdot.table import BY_NAME
 from bbs.commands.check_config import check_config
 from bbs.commands.last_words import dump_stacks_on_quit, exited_with_failure, unraisable_errors_told
 from bbs.commands.migrate_database import migrate_database
@@ -63,7 +64,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bbs", description="The BBS of Cloud Foundry's Diego.")
+    parser = argparse.ArgumentParser(
+        prog="bbs",
+        description="The BBS of Cloud Foundry's Diego.",
+        epilog=f"The commands of upstream's cfdot do here what they do there: {', '.join(BY_NAME)}."
+        " See: bbs COMMAND --help",
+    )
     parser.add_argument("--version", action="version", version=f"bbs {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 

@@ -54,6 +54,12 @@ def forms(descriptor: Descriptor) -> tuple[Form, ...]:
     return tuple(_form(field) for field in descriptor.fields)
 
 
+def is_routes(field: FieldDescriptor) -> bool:
+    """Whether JSON shows the field as an object of raw JSON documents."""
+    shown_raw: bool = option(field, wire_options_pb2.json_routes)
+    return shown_raw
+
+
 def _form(field: FieldDescriptor) -> Form:
     tag = option(field, wire_options_pb2.json) or f"{field.name},omitempty"
     in_oneof = option(field, wire_options_pb2.json_in_oneof)
@@ -64,6 +70,6 @@ def _form(field: FieldDescriptor) -> Form:
         is_always_written=is_always_written(field),
         is_flattened=option(field, wire_options_pb2.json_flattened),
         is_map=is_map(field),
-        is_routes=option(field, wire_options_pb2.json_routes),
+        is_routes=is_routes(field),
         shows_empty_map=option(field, wire_options_pb2.json_empty_map),
     )
