@@ -235,8 +235,7 @@ def type_error(message_class: type[Message], wrong: FieldWrong, document: str) -
         is_element = step["key"] is None
         if step["key"] is not None:
             if field is not None:
-                assert field.message_type is not None
-                descriptor = field.message_type
+                descriptor = _element(field).message_type  # type: ignore[assignment]  # it has fields, so it is a message
             field = field_of_key(descriptor, step["key"])
             assert field is not None  # our reader found it by the same key
     if kind == "" and isinstance(value, _Number):
@@ -290,17 +289,17 @@ def _go_name(descriptor: Descriptor) -> str:
 
 def _go_type(field: FieldDescriptor, *, is_element: bool) -> str:
     """Of an element of a list or a map, the element's type."""
-    if is_map(field):
-        assert field.message_type is not None
-        value = field.message_type.fields_by_name["value"]
-        return (
-            _element_type(value, pointed=not is_element)
-            if is_element
-            else f"map[string]{_element_type(value, pointed=True)}"
-        )
-    if field.is_repeated and not is_element:
-        return f"[]{_element_type(field, pointed=True)}"
-    return _element_type(field, pointed=False)
+    if is_element or not field.is_repeated:
+        return _element_type(_element(field), pointed=False)
+    return f"{'map[string]' if is_map(field) else '[]'}{_element_type(_element(field), pointed=True)}"
+
+
+def _element(field: FieldDescriptor) -> FieldDescriptor:
+    """What describes one value: the field itself, or the values of a map."""
+    if not is_map(field):
+        return field
+    assert field.message_type is not None
+    return field.message_type.fields_by_name["value"]
 
 
 def _element_type(field: FieldDescriptor, *, pointed: bool) -> str:

@@ -4,6 +4,7 @@
 import argparse
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial
@@ -63,12 +64,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _serve(arguments, streams)
 
 
+CFDOTS_COMMANDS: Final = textwrap.fill(
+    f"Upstream's cfdot is here, too, for its commands as they are: {', '.join(BY_NAME)}. See: bbs COMMAND --help",
+    width=79,
+    break_on_hyphens=False,
+)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bbs",
         description="The BBS of Cloud Foundry's Diego.",
-        epilog=f"The commands of upstream's cfdot do here what they do there: {', '.join(BY_NAME)}."
-        " See: bbs COMMAND --help",
+        epilog=CFDOTS_COMMANDS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"bbs {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
