@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bbs.cfdot.rendering import Renderer
 
 PROGRAM: Final = "cfdot"
+STDOUT: Final = 1
+STDERR: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +56,14 @@ def main(argv: Sequence[str] | None = None, *, program: str = PROGRAM) -> int:
     An interrupt ends the process by its signal, as it does a Go program; and so does an output that nobody reads any more.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Of their own, so that what could not be written is not tried once more when Python ends.
+    out, err = _stream(STDOUT), _stream(STDERR)
     surroundings = Surroundings(
         program=program,
         words=sys.argv if argv is None else [program, *argv],
         environment=os.environ,
-        out=sys.stdout.buffer,
-        err=sys.stderr.buffer,
+        out=out,
+        err=err,
     )
     try:
         return carry_out(surroundings)
@@ -67,6 +71,14 @@ def main(argv: Sequence[str] | None = None, *, program: str = PROGRAM) -> int:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGPIPE)
         raise
+
+
+def _stream(descriptor: int) -> BinaryIO:
+    """A standard stream; of one that was closed before we began, a place where everything vanishes."""
+    try:
+        return open(descriptor, "wb", closefd=False)
+    except OSError:
+        return open(os.devnull, "wb")
 
 
 def carry_out(surroundings: Surroundings) -> int:

@@ -1,10 +1,14 @@
 """How results are shown. Commands hand over what they were answered, and a renderer makes lines of it."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, TypeAlias
 
 from google.protobuf.message import Message
 
+from bbs.cfdot.errors import CommandFailed
 from bbs.client import Event
 from bbs.models.go_json import quote, to_json
 
@@ -22,7 +26,7 @@ Result: TypeAlias = Message | Event | CellState | str
 
 
 class Renderer(Protocol):
-    """Both raise BrokenPipeError if nobody reads any more."""
+    """All raise BrokenPipeError if nobody reads any more, and CommandFailed if there is no place for what is shown."""
 
     def show(self, result: Result) -> None:
         """Show one result. It may be held back until `flush`."""
@@ -42,14 +46,28 @@ class JSONLines:
         self._err = err
 
     def show(self, result: Result) -> None:
-        self._out.write(json_of(result).encode() + b"\n")
+        with written():
+            self._out.write(json_of(result).encode() + b"\n")
 
     def flush(self) -> None:
-        self._out.flush()
+        with written():
+            self._out.flush()
 
     def warn(self, text: str) -> None:
         self._err.write(text.encode() + b"\n")
         self._err.flush()
+
+
+@contextmanager
+def written() -> Iterator[None]:
+    """A failure to write ends a command, other than upstream's lists, which lose what could not be written and say nothing."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise CommandFailed(f"write /dev/stdout: {reason}") from error
 
 
 def json_of(result: Result) -> str:

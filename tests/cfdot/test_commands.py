@@ -193,6 +193,18 @@ def test_locks_and_presences(server: Server) -> None:
     assert server.run("release-lock", "-k", "p-1", "-o", "another").code == 4
 
 
+def test_a_locket_that_nobody_vouches_for(server: Server, certs: DevelopmentCerts) -> None:
+    """Trust is looked at, unless the flag says not to."""
+    server.tell("claim-presence", "-k", "p-2", "-o", "p-2", "-t", "60")
+
+    unchecked = server.run("presences", "--skipCertVerify", CA_CERT_FILE="/nonexistent")
+    assert (unchecked.code, unchecked.err) == (0, "")
+    assert '{"key":"p-2","owner":"p-2","type":"presence","type_code":2}' in unchecked.lines
+    assert server.run("release-lock", "--skipCertVerify", "-k", "p-2", "-o", "another").err.startswith(
+        "Error: rpc error: code = "
+    )
+
+
 class Rep(BaseHTTPRequestHandler):
     """Answers with what its server is told to, and keeps the trace ids."""
 
@@ -292,8 +304,9 @@ def test_what_goes_wrong_on_the_way(server: Server, certs: DevelopmentCerts, tmp
         5,
         "Error: failed to load keypair: tls: failed to find any PEM data in certificate input\n",
     )
-    at_lockets = server.run("locks", "--clientCertFile", str(tmp_path / "empty"))
-    assert (at_lockets.code, at_lockets.err) == (4, unusable.err)
+    for words in (["locks"], ["locks", "--skipCertVerify"]):
+        at_lockets = server.run(*words, "--clientCertFile", str(tmp_path / "empty"))
+        assert (at_lockets.code, at_lockets.err) == (4, unusable.err)
 
     another = server.run("domains", "--caCertFile", str(certs.client_cert))
     assert (another.code, another.out) == (5, "")

@@ -79,6 +79,14 @@ def test_a_reader_that_leaves_ends_the_command_quietly(server: Server) -> None:
     assert (process.returncode, err) == (-signal.SIGPIPE, "")
 
 
+def test_an_output_without_room_is_told(server: Server) -> None:
+    server.tell("set-domain", "d")
+    with open("/dev/full", "wb") as full, popen(server, "domains", stdout=full.fileno()) as process:
+        err = process.communicate(timeout=WAIT_MAX_S)[1]
+
+    assert (process.returncode, err) == (5, "Error: write /dev/stdout: no space left on device\n")
+
+
 @contextmanager
 def stream(server: Server, *words: str) -> Iterator[Process]:
     """A command that follows events; killed in the end, if it has not ended by then."""
