@@ -48,10 +48,7 @@ def _words_without_flags(words: Sequence[str]) -> list[str]:
         if word == "--":
             break
         if _takes_value(word):
-            # The last word of the line is not looked at if it might be a flag's value.
-            if len(rest) <= 1:
-                break
-            rest.pop(0)
+            del rest[:1]
         elif word and not word.startswith("-"):
             names.append(word)
     return names

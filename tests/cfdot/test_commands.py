@@ -172,6 +172,7 @@ def test_tasks(server: Server, tmp_path: Path) -> None:
 def test_a_task_of_nothing_names_all_that_is_missing(server: Server) -> None:
     ended = server.run("create-task", "{}")
 
+    assert ended == server.run("create-task", "null")
     assert (ended.code, ended.out) == (4, "")
     assert ended.err.endswith(
         "Message: Invalid field: task_guid, Invalid field: domain, Invalid field: task_definition\n"
