@@ -311,7 +311,14 @@ def test_what_goes_wrong_on_the_way(server: Server, certs: DevelopmentCerts, tmp
 
     another = server.run("domains", "--caCertFile", str(certs.client_cert))
     assert (another.code, another.out) == (5, "")
-    assert "tls: failed to verify certificate" in another.err
+    assert another.err == (
+        f'Error: Post "{server.url}/v1/domains/list":'
+        " tls: failed to verify certificate: x509: certificate signed by unknown authority\n"
+    )
+    unknown = server.run("domains", "--bbsURL", "https://nowhere.invalid:1")
+    assert unknown.err.startswith(
+        'Error: Post "https://nowhere.invalid:1/v1/domains/list": dial tcp: lookup nowhere.invalid: '
+    )
     assert server.run("domains", "--skipCertVerify", CA_CERT_FILE="/nonexistent").code == 0
 
 
