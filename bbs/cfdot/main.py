@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from bbs.cfdot import flags as flag_reading
 from bbs.cfdot import usage
-from bbs.cfdot.errors import CommandFailed, Invalid, UnknownCommand
+from bbs.cfdot.errors import EXIT_FAILED, CommandFailed, Invalid, UnknownCommand
 from bbs.cfdot.finding import Found, find
 from bbs.cfdot.flags import Flags
 from bbs.cfdot.given import Given
@@ -36,18 +36,26 @@ class Surroundings:
 
     def tell(self, text: str) -> None:
         """Write to standard error."""
-        self.err.write(encoded(text))
-        self.err.flush()
+        _write(self.err, text)
 
     def show(self, text: str) -> None:
         """Write a help text to standard output."""
-        self.out.write(encoded(text))
-        self.out.flush()
+        _write(self.out, text)
 
 
-def encoded(text: str) -> bytes:
-    """The bytes of a text, in which arguments that are no UTF-8 are what they were."""
-    return text.encode("utf-8", "surrogateescape")
+class NowhereToWrite(Exception):
+    """Help, or the text of an error, could not be written, and so there is no way to say that."""
+
+
+def _write(stream: BinaryIO, text: str) -> None:
+    """Arguments in the text that are no UTF-8 are written as they were."""
+    try:
+        stream.write(text.encode("utf-8", "surrogateescape"))
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise NowhereToWrite from error
 
 
 def main(argv: Sequence[str] | None = None, *, program: str = PROGRAM) -> int:
@@ -71,6 +79,8 @@ def main(argv: Sequence[str] | None = None, *, program: str = PROGRAM) -> int:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGPIPE)
         raise
+    except NowhereToWrite:
+        return EXIT_FAILED
 
 
 def _stream(descriptor: int) -> BinaryIO:
@@ -85,7 +95,8 @@ def carry_out(surroundings: Surroundings) -> int:
     """Do what the command line says; returns the exit code.
 
     Raises:
-      BrokenPipeError: nobody reads the output any more.
+      NowhereToWrite: what there is to say could not be written.
+      BrokenPipeError: nobody reads it any more.
     """
     program, command = surroundings.program, None
     try:

@@ -83,8 +83,11 @@ def test_an_output_without_room_is_told(server: Server) -> None:
     server.tell("set-domain", "d")
     with open("/dev/full", "wb") as full, popen(server, "domains", stdout=full.fileno()) as process:
         err = process.communicate(timeout=WAIT_MAX_S)[1]
+    with open("/dev/full", "wb") as full, popen(server, "--help", stdout=full.fileno()) as help_:
+        help_err = help_.communicate(timeout=WAIT_MAX_S)[1]
 
     assert (process.returncode, err) == (5, "Error: write /dev/stdout: no space left on device\n")
+    assert (help_.returncode, help_err) == (5, "")
 
 
 @contextmanager
