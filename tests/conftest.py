@@ -153,7 +153,7 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
 
 
 @contextmanager
-def _fresh_database(server: EmbeddedPostgres) -> Iterator[SomeDatabase]:
+def fresh_postgres_database(server: EmbeddedPostgres) -> Iterator[SomeDatabase]:
     name = f"test_{next(_database_numbers)}"
     execute_on_postgres(server.dsn, f'CREATE DATABASE "{name}" TEMPLATE template0')
     try:
@@ -165,7 +165,7 @@ def _fresh_database(server: EmbeddedPostgres) -> Iterator[SomeDatabase]:
 @pytest.fixture
 def database_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
     """The URL of an empty database of the test's own, which is dropped whoever is still connected."""
-    with _fresh_database(postgres_server) as database:
+    with fresh_postgres_database(postgres_server) as database:
         yield database.url
 
 
@@ -227,7 +227,7 @@ def fresh_database(
 ) -> Callable[[], AbstractContextManager[SomeDatabase]]:
     """Makes an empty database, which is dropped in the end whoever is still connected."""
     if database_kind == "postgres":
-        return partial(_fresh_database, request.getfixturevalue("postgres_server"))
+        return partial(fresh_postgres_database, request.getfixturevalue("postgres_server"))
     return partial(_fresh_mysql_database, request.getfixturevalue("mariadb_server"))
 
 

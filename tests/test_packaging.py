@@ -51,6 +51,7 @@ def test_the_wheel_made_from_the_sdist_installs_and_runs(tmp_path: Path) -> None
 
     bbs = tmp_path / "venv/bin/bbs"
     assert run(bbs, "--version", cwd=tmp_path).strip() == f"bbs {__version__}"
+    assert "Available Commands:" in run(tmp_path / "venv/bin/cfdot", cwd=tmp_path)
     where = run(python, "-c", "import bbs; print(bbs.__file__)", cwd=tmp_path).strip()
     assert Path(where).is_relative_to(site_packages)
     (tmp_path / "empty.json").write_text("{}")

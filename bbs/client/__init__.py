@@ -34,6 +34,7 @@ from bbs.client._errors import (
 )
 from bbs.client._events import Event, EventMessage, EventSource
 from bbs.client._fleet import Fleet, FleetStatistics
+from bbs.client._http_get import http_get
 from bbs.client._internal_client import InternalBBSClient, RunningReport
 from bbs.client._log import Log
 from bbs.client._trace import new_trace_id
@@ -71,5 +72,6 @@ __all__ = [
     "UnexpectedStatus",
     "UnrecognizedEventType",
     "WatchFailed",
+    "http_get",
     "new_trace_id",
 ]

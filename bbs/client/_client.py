@@ -240,8 +240,9 @@ class BBSClient:
     # Tasks
 
     async def desire_task(
-        self, *, task_guid: str, domain: str, definition: pb.TaskDefinition, trace_id: str = ""
+        self, *, task_guid: str, domain: str, definition: pb.TaskDefinition | None, trace_id: str = ""
     ) -> None:
+        """Without a definition the server says that it is missing."""
         request = pb.DesireTaskRequest(task_guid=task_guid, domain=domain, task_definition=definition)
         await self._call(routes.DESIRE_TASK, request, trace_id)
 

@@ -27,11 +27,27 @@ def tcp_connector(*, keep_alive_s: int) -> Connector:
     return connect
 
 
+UNTRUSTED: Final = frozenset((18, 19, 20, 21))
+"""OpenSSL's numbers for a chain that does not lead to a CA of ours. Go has one text for them, which operators search for."""
+
+UNKNOWN_AUTHORITY: Final = "certificate signed by unknown authority"
+
+# Not every system has both.
+NO_SUCH_HOST: Final = frozenset(getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA"))
+
+
+def unresolved(host: str, error: socket.gaierror) -> str:
+    """Why a name could not be resolved, in Go's words where they are known."""
+    why = "no such host" if error.errno in NO_SUCH_HOST else (error.strerror or "failed").lower()
+    return f"lookup {host}: {why}"
+
+
 def reason(error: BaseException) -> str:
     """Why something failed, in a few words. Trio and ssl wrap the error that says it, so its causes are searched."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"tls: failed to verify certificate: {cause.verify_message}"
+            why = UNKNOWN_AUTHORITY if cause.verify_code in UNTRUSTED else cause.verify_message
+            return f"tls: failed to verify certificate: x509: {why}"
         if isinstance(cause, ssl.SSLError):  # an OSError whose number is not the system's
             return f"tls: {cause.reason or cause}"
         if isinstance(cause, OSError) and cause.errno is not None and cause.strerror:

@@ -6,6 +6,7 @@ closed when its pool is next used.
 """
 
 import select
+import socket
 import ssl
 import zlib
 from collections import deque
@@ -17,7 +18,7 @@ import h11
 import trio
 import trio.abc
 
-from bbs.client._connector import Connector, reason
+from bbs.client._connector import Connector, reason, unresolved
 from bbs.client._errors import TransportError, TransportTimeout
 
 DIAL_TIMEOUT_S: Final = 5.0
@@ -241,6 +242,8 @@ class Transport:
                 stream = await self._connector(origin.host, origin.port)
         except trio.TooSlowError as error:
             raise TransportTimeout(f"dial tcp {address}: i/o timeout") from error
+        except socket.gaierror as error:
+            raise TransportError(f"dial tcp: {unresolved(origin.host, error)}") from error
         except (OSError, trio.BrokenResourceError) as error:
             raise TransportError(f"dial tcp {address}: connect: {reason(error)}") from error
         return await self._with_tls(stream, origin.host) if origin.is_tls else stream

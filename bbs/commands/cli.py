@@ -4,6 +4,7 @@
 import argparse
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Final
 import trio
 
 from bbs import __version__
+from bbs.cfdot.table import BY_NAME
 from bbs.commands.check_config import check_config
 from bbs.commands.follow import FollowSettings, follow
 from bbs.commands.last_words import dump_stacks_on_quit, exited_with_failure, unraisable_errors_told
@@ -68,8 +70,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _serve(arguments, streams)
 
 
+CFDOTS_COMMANDS: Final = textwrap.fill(
+    f"Upstream's cfdot is here, too, for its commands as they are: {', '.join(BY_NAME)}. See: bbs COMMAND --help",
+    width=79,
+    break_on_hyphens=False,
+)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bbs", description="The BBS of Cloud Foundry's Diego.")
+    parser = argparse.ArgumentParser(
+        prog="bbs",
+        description="The BBS of Cloud Foundry's Diego.",
+        epilog=CFDOTS_COMMANDS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"bbs {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 

@@ -33,6 +33,10 @@ class HelpWanted(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if _is_cfdots(arguments):
+        from bbs.cfdot.main import main as cfdot
+
+        return cfdot(argv, program="bbs")
     if not arguments or not arguments[0].startswith("-") or arguments[0] in OURS:
         with _importing():
             from bbs.commands.cli import main as serve_or_else
@@ -63,6 +67,21 @@ def _importing() -> Iterator[None]:
         gc.freeze()
     finally:
         gc.enable()
+
+
+def _is_cfdots(arguments: Sequence[str]) -> bool:
+    """Whether this is a command line of upstream's ``cfdot``: a command of that name and none of ours. Flags may stand before
+    it, as in ``--bbsURL URL domains``, but not upstream's flag for its server.
+    """
+    if not arguments or arguments[0].lstrip("-").partition("=")[0] == "config":
+        return False
+    from bbs.cfdot.errors import UnknownCommand
+    from bbs.cfdot.finding import find
+
+    try:
+        return find(arguments, "bbs").command is not None
+    except UnknownCommand:
+        return False
 
 
 def config_path(arguments: Sequence[str]) -> str:

@@ -47,10 +47,7 @@ def cautions(config: UpstreamConfig, *, unknown: Iterable[str], repeated: Iterab
         yield Caution(f"{len(unknown) - UNKNOWN_TOLD_MAX} more keys", "are unknown and ignored")
     for key in repeated:
         yield Caution(key, "stands there more than once: the last one counts")
-    for key, given in (
-        ("advertise_url", config.advertise_url),
-        ("desired_lrp_creation_timeout", config.desired_lrp_creation_timeout_ns),
-    ):
+    for key, given in (("desired_lrp_creation_timeout", config.desired_lrp_creation_timeout_ns),):
         if given:
             yield Caution(key, "has no effect, here as upstream")
     yield from _database(config)

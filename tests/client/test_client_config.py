@@ -1,5 +1,6 @@
 """Making a client: its settings, its errors, and TLS over real sockets (spec: client.md §1, §2)."""
 
+import socket
 import ssl
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import trio
 import trustme
 
 from bbs.client import BBSClient, ClientConfig, InvalidClientConfig, TransportError
+from bbs.client._connector import unresolved
 from tests.client.scripted_server import ScriptedServer, answer, stream
 
 
@@ -139,3 +141,14 @@ async def test_a_refused_connection_says_so(nursery: trio.Nursery) -> None:
     async with BBSClient.connect(config) as client:
         with pytest.raises(TransportError, match=rf"dial tcp 127.0.0.1:{port}: connect: connection refused$"):
             await client.domains()
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "lookup h: no such host"),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), "lookup h: temporary failure"),
+    ],
+)
+def test_why_a_name_is_not_resolved(error: socket.gaierror, text: str) -> None:
+    assert unresolved("h", error) == text

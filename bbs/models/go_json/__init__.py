@@ -5,8 +5,9 @@ parent, and each enum has its own idea (spec: wire-messages.json). The .proto fi
 is what the code here goes by.
 """
 
-from bbs.models.go_json._decode import from_json
+from bbs.models.go_json._decode import FieldWrong, field_of_key, from_json
 from bbs.models.go_json._encode import to_json
-from bbs.models.go_json._raw import compact_raw_json
+from bbs.models.go_json._forms import is_routes
+from bbs.models.go_json._raw import compact_raw_json, quote
 
-__all__ = ["compact_raw_json", "from_json", "to_json"]
+__all__ = ["FieldWrong", "compact_raw_json", "field_of_key", "from_json", "is_routes", "quote", "to_json"]

@@ -85,6 +85,13 @@ def _places(descriptor: Descriptor) -> dict[str, Place]:
     return folded | exact
 
 
+def field_of_key(descriptor: Descriptor, key: str) -> FieldDescriptor | None:
+    """The field that a key of a message's JSON object stands for; ``None`` if it stands for none."""
+    places = _places(descriptor)
+    place = places.get(key) or places.get(key.lower())
+    return None if place is None else place.form.field
+
+
 def _walk(descriptor: Descriptor, path: tuple[str, ...]) -> Iterator[Place]:
     for form in forms(descriptor):
         if form.is_flattened:

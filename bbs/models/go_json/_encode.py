@@ -2,7 +2,8 @@
 
 from base64 import b64encode
 from collections.abc import Iterator
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -11,6 +12,9 @@ from bbs.models.go_json._forms import Form, forms
 from bbs.models.go_json._raw import compact_raw_json, quote
 from bbs.models.pb import wire_options_pb2
 from bbs.models.wire import option
+
+ENUM_VALUES_REMEMBERED_MAX: Final = 1024
+"""There are some dozens; the wire may bring any number."""
 
 
 def to_json(message: Message) -> str:
@@ -30,7 +34,7 @@ def _members(message: Message) -> Iterator[str]:
         else:
             shown = _shown(form, message)
             if shown is not None:
-                yield f"{quote(form.tag.key)}:{shown}"
+                yield form.tag.member + shown
 
 
 def _shown(form: Form, message: Message) -> str | None:
@@ -40,9 +44,9 @@ def _shown(form: Form, message: Message) -> str | None:
     if form.is_map:
         entries = (f"{quote(key)}:{_value(form.element, value[key])}" for key in sorted(value))
         return "{" + ",".join(entries) + "}" if value else "{}" if form.shows_empty_map else nothing
-    if form.field.is_repeated:
+    if form.is_repeated:
         return "[" + ",".join(_value(form.field, element) for element in value) + "]" if value else nothing
-    if form.field.has_presence:
+    if form.has_presence:
         return _with_presence(form, message, value) if message.HasField(form.name) else _absent(form, value)
     if form.tag.omit_empty and not value:
         return None
@@ -55,7 +59,7 @@ def _with_presence(form: Form, message: Message, value: Any) -> str:
     if form.in_oneof is not None:
         if form.in_oneof.omit_empty and not value:
             return "{}"
-        return f"{{{quote(form.in_oneof.key)}:{_value(form.field, value)}}}"
+        return f"{{{form.in_oneof.member}{_value(form.field, value)}}}"
     return _value(form.field, value)
 
 
@@ -96,6 +100,7 @@ def _value(field: FieldDescriptor, value: Any) -> str:
             return str(value)
 
 
+@lru_cache(ENUM_VALUES_REMEMBERED_MAX)
 def _enum(enum: EnumDescriptor, number: int) -> str:
     lenient = option(enum, wire_options_pb2.json_enum_lenient)
     if not lenient and not option(enum, wire_options_pb2.json_enum_noun):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from json.encoder import encode_basestring
 from typing import Any, Final, NoReturn
 
 
@@ -38,7 +39,7 @@ def _is_nested_too_deeply(data: bytes) -> bool:
 
 def quote(text: str) -> str:
     """``text`` as a JSON string, with the characters escaped that Go escapes: those that HTML or JavaScript could trip over."""
-    quoted = json.dumps(text, ensure_ascii=False)
+    quoted = encode_basestring(text)
     if MAY_NEED_ESCAPES.search(quoted):
         for character, escape in ESCAPED:
             quoted = quoted.replace(character, escape)

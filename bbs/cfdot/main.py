@@ -1,0 +1,167 @@
+"""The ``cfdot`` command line: finds the command, reads its flags, checks what it was given, and has it carried out."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from bbs.cfdot import flags as flag_reading
+from bbs.cfdot import usage
+from bbs.cfdot.errors import EXIT_FAILED, CommandFailed, Invalid, UnknownCommand
+from bbs.cfdot.finding import Found, find
+from bbs.cfdot.flags import Flags
+from bbs.cfdot.given import Given
+from bbs.cfdot.table import BY_NAME, Command, Peer
+from bbs.cfdot.target import bbs_target, locket_target
+
+if TYPE_CHECKING:
+    from bbs.cfdot.rendering import Renderer
+
+PROGRAM: Final = "cfdot"
+STDOUT: Final = 1
+STDERR: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """Where a command is carried out. ``program`` is what usage texts call it, ``words`` the whole command line with its name."""
+
+    program: str
+    words: Sequence[str]
+    environment: Mapping[str, str]
+    out: BinaryIO
+    err: BinaryIO
+
+    def tell(self, text: str) -> None:
+        """Write to standard error."""
+        _write(self.err, text)
+
+    def show(self, text: str) -> None:
+        """Write a help text to standard output."""
+        _write(self.out, text)
+
+
+class NowhereToWrite(Exception):
+    """Help, or the text of an error, could not be written, and so there is no way to say that."""
+
+
+def _write(stream: BinaryIO, text: str) -> None:
+    """Arguments in the text that are no UTF-8 are written as they were."""
+    try:
+        stream.write(text.encode("utf-8", "surrogateescape"))
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise NowhereToWrite from error
+
+
+def main(argv: Sequence[str] | None = None, *, program: str = PROGRAM) -> int:
+    """Carry out the command line of this process; returns the exit code.
+
+    An interrupt ends the process by its signal, as it does a Go program; and so does an output that nobody reads any more.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Of their own, so that what could not be written is not tried once more when Python ends.
+    out, err = _stream(STDOUT), _stream(STDERR)
+    surroundings = Surroundings(
+        program=program,
+        words=sys.argv if argv is None else [program, *argv],
+        environment=os.environ,
+        out=out,
+        err=err,
+    )
+    try:
+        return carry_out(surroundings)
+    except BrokenPipeError:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGPIPE)
+        raise
+    except NowhereToWrite:
+        return EXIT_FAILED
+
+
+def _stream(descriptor: int) -> BinaryIO:
+    """A standard stream; of one that was closed before we began, a place where everything vanishes."""
+    try:
+        return open(descriptor, "wb", closefd=False)
+    except OSError:
+        return open(os.devnull, "wb")
+
+
+def carry_out(surroundings: Surroundings) -> int:
+    """Do what the command line says; returns the exit code.
+
+    Raises:
+      NowhereToWrite: what there is to say could not be written.
+      BrokenPipeError: nobody reads it any more.
+    """
+    program, command = surroundings.program, None
+    try:
+        found = find(surroundings.words[1:], program)
+        command = found.command
+        _execute(found, surroundings)
+    except UnknownCommand as unknown:
+        surroundings.tell(f"Error: {unknown}\nRun '{program} --help' for usage.\n")
+        return unknown.exit_code
+    except CommandFailed as failed:
+        surroundings.tell(f"Error: {failed}\n")
+        if failed.shows_usage:
+            text = usage.command_usage(command, program) if command else usage.root_usage(program)
+            surroundings.tell(f"{text}\n")
+        return failed.exit_code
+    return 0
+
+
+def _execute(found: Found, surroundings: Surroundings) -> None:
+    command, program = found.command, surroundings.program
+    if command is None:
+        flag_reading.parse(usage.root_flags(program), found.words)
+        surroundings.show(usage.root_help(program))
+        return
+    if command.deprecated:
+        surroundings.tell(f'Command "{command.name}" is deprecated, {command.deprecated}\n')
+    flags = flag_reading.parse(command.flags, found.words)
+    if flags.switch("help"):
+        surroundings.show(usage.command_help(command, program, with_help_flag=True))
+    elif command.peer is Peer.NOBODY:
+        _help(command, flags, surroundings)
+    else:
+        _call(command, flags, surroundings)
+
+
+def _help(command: Command, flags: Flags, surroundings: Surroundings) -> None:
+    name, program = next(iter(flags.arguments), ""), surroundings.program
+    if not name:
+        surroundings.show(usage.command_help(command, program, with_help_flag=True))
+    elif name == usage.HELP:
+        surroundings.show(usage.help_about_help(program))
+    elif name in BY_NAME:
+        surroundings.show(usage.command_help(BY_NAME[name], program, with_help_flag=False))
+    else:
+        raise Invalid(f"'{name}' is not a valid command")
+
+
+def _call(command: Command, flags: Flags, surroundings: Surroundings) -> None:
+    """Flags and environment are checked first, then the arguments (spec: client.md §5.1)."""
+    is_lockets = command.peer is Peer.LOCKET
+    target = (locket_target if is_lockets else bbs_target)(flags, surroundings.environment)
+    given = Given(flags, surroundings.words)
+    command.check(given)
+    # From here on it takes Trio, the client and the messages, which are most of the time that a short command takes.
+    if is_lockets:
+        from bbs.cfdot.locket_calls import call_locket
+
+        call_locket(command.name, given, target, _renderer(surroundings))
+    else:
+        from bbs.cfdot.bbs_calls import call_bbs
+
+        call_bbs(command.name, given, target, _renderer(surroundings))
+
+
+def _renderer(surroundings: Surroundings) -> "Renderer":
+    from bbs.cfdot.rendering import JSONLines
+
+    return JSONLines(surroundings.out, surroundings.err)
