@@ -25,7 +25,7 @@ from bbs.http.limits import Limits
 from bbs.log import LagerSink, Logger, StandardStreams
 from bbs.peers.opened import AuctioneerSettings, open_peers
 from bbs.ports import descriptors
-from bbs.ports.advertised import advertised_url
+from bbs.ports.advertised import advertised_url, is_url
 from bbs.process.process import Process
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import BackendUnavailable, StatementRejected
@@ -121,7 +121,8 @@ async def _assembled(
                 locket,
                 owner=config.uuid,
                 value=config.advertise_url
-                or await advertised_url(
+                if is_url(config.advertise_url)
+                else await advertised_url(
                     config.listen_address or ":0", tls=True, seen_by=config.locket_address
                 ),
                 ttl_s=config.lock_ttl_ns // SECOND_NS,

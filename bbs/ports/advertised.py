@@ -1,5 +1,6 @@
 """The URL at which others find a server, as far as it can say that itself."""
 
+import re
 from typing import Final
 
 import trio
@@ -8,6 +9,13 @@ from bbs.http.sockets import EVERY_INTERFACE
 from bbs.ports.listen import AddressInvalid, PortUnknown, split_address
 
 LOOKUP_S: Final = 2.0
+
+_URL: Final = re.compile(r"https?://[!-~]{1,2000}")
+
+
+def is_url(text: str) -> bool:
+    """Whether others could be told this. Locket has room for 4,096 characters."""
+    return _URL.fullmatch(text) is not None
 
 
 async def advertised_url(listen_address: str, *, tls: bool, seen_by: str) -> str:
