@@ -174,3 +174,31 @@ class Routes:
 
 def _endpoint(row: ActualLRP, holder: ActualLRP) -> Endpoint:
     return holder.instance.instance_guid, row.presence is Presence.EVACUATING
+
+
+def misled(before: Rows, after: Rows) -> str | None:
+    """How the events of a transaction, maybe of several decisions, mislead a subscriber: it has to know the rows after them, and
+    never in between to lack an instance that runs throughout. ``None``: not at all.
+    """
+    present = before.present() or after.present()
+    if not present:
+        return None
+    at = (present[0].process_guid, present[0].index)
+    runs = all(any(row.state is ActualLRPState.RUNNING for row in rows.present()) for rows in (before, after))
+    subscriber, routes = Subscriber(before.present()), Routes(before.present())
+    events = InstanceChanged(before, after).events(Hub.INSTANCE)
+    for event in events:
+        subscriber.apply(event)
+        routes.apply(event)
+        if runs and not (subscriber.runs(at) and routes.runs(at)):
+            return f"{at} runs, and is missing after {event.name}, in {events}"
+    if before.evacuating is not None and after.evacuating is not None:
+        # As upstream, nobody is told of the end of an evacuating row that another instance takes over (spec: evacuation.md
+        # 8.3): by its key it is overwritten.
+        routes.endpoints.pop(_endpoint(before.evacuating, before.evacuating), None)
+        routes.endpoints.update(Routes.of([after.evacuating]))
+    if subscriber.rows == {row.key: row for row in after.present()} and routes.endpoints == dict(
+        Routes.of(after.present())
+    ):
+        return None
+    return f"{at} has {after}, and subscribers know {subscriber.rows} and {routes.endpoints}, from {events}"

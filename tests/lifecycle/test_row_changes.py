@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bbs.lifecycle import desired_lrps, task_convergence, tasks
 from bbs.lifecycle.row_changes import InstanceChanged, desired_lrp_changed, task_changed
 from bbs.models import pb
-from bbs.models.actual_lrp import ActualLRPState, ModificationTag, Rows
+from bbs.models.actual_lrp import ModificationTag, Rows
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.errors import BBSError
 from bbs.models.events import (
@@ -27,7 +27,7 @@ from bbs.models.events import (
 from bbs.models.outcome import Announcement, Outcome
 from bbs.models.task import Task, TaskState
 from tests.records import desired_lrp, desired_message, task, task_definition
-from tests.told_of_rows import CRASH, MASKED, SHARED_KEY, TOLD_BEFORE, Routes, Subscriber, difference
+from tests.told_of_rows import CRASH, MASKED, SHARED_KEY, TOLD_BEFORE, difference, misled
 
 from .notation import SECOND_NS, N, Vector, read_instance, read_row, show_outcome, vectors
 from .operations import OPERATIONS, Asked, asked
@@ -136,27 +136,7 @@ def test_events_of_a_transaction_leave_subscribers_with_its_rows(
         about = Asked(who=read_instance(who), now_ns=now_ns, epoch=f"n{number}", address=address)
         after = rows_after(after, asked(OPERATIONS[name], after, about))
 
-    must_lead(before, after)
-
-
-def must_lead(before: Rows, after: Rows) -> None:
-    """The events lead a subscriber from the rows before to those after, and in between it never lacks what runs throughout."""
-    at, running = ("p", 0), ActualLRPState.RUNNING
-    runs = all(any(row.state is running for row in rows.present()) for rows in (before, after))
-    events = InstanceChanged(before, after).events(Hub.INSTANCE)
-    by_key, by_guid = Subscriber(before.present()), Routes(before.present())
-    for event in events:
-        by_key.apply(event)
-        by_guid.apply(event)
-        assert not runs or by_key.runs(at), events
-        assert not runs or by_guid.runs(at), events
-    assert by_key.rows == {row.key: row for row in after.present()}, events
-    if before.evacuating is not None and after.evacuating is not None:
-        # As upstream, nobody is told of the end of an evacuating row that another instance takes over (spec: evacuation.md
-        # 8.3): by its key it is overwritten.
-        by_guid.endpoints.pop((before.evacuating.instance.instance_guid, True), None)
-        by_guid.endpoints.update(Routes.of([after.evacuating]))
-    assert by_guid.endpoints == dict(Routes.of(after.present())), events
+    assert misled(before, after) is None
 
 
 # DesiredLRPs and tasks
