@@ -45,6 +45,7 @@ def test_what_is_told_of_rows(vector: Vector) -> None:
 
     assert show_outcome(Outcome(announcements=(told,))) == vector.events
     assert told.events(Hub.DESIRED) == told.events(Hub.TASK) == ()
+    assert misled(vector.given, vector.after) is None
 
 
 # Whatever the rows are, and whatever is asked
