@@ -16,7 +16,7 @@ both whichever has changed (`bbs.lifecycle.announcements.recorded`), so what sta
 by itself.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -111,21 +111,24 @@ class InstanceChanged:
 
 def _announcements(before: Rows, after: Rows) -> Sequence[Announcement]:
     """By what has changed. Decisions leave few shapes; whatever has none of them was several decisions, or somebody's hand."""
-    told: Sequence[Announcement] = ()
-    match [old is not new and old != new for old, new in zip(before, after, strict=True)]:
-        case True, False, False:
-            told = _ordinary_changed(before, after)
-        case False, True, False:
-            told = _evacuated_again(before, after)
-        case True, False, True:
-            told = _suspected(before, after) or _promoted(before, after)
-        case True, True, False:
-            told = _evacuated(before, after)
-        case False, True, True:
-            told = _suspect_evacuated(before, after)
-    return told or (
-        _step_by_step(before, after) if _is_several(before, after) else _row_by_row(before, after)
+    old_ordinary, old_evacuating, old_suspect = before
+    ordinary, evacuating, suspect = after
+    has_changed = (
+        old_ordinary is not ordinary and old_ordinary != ordinary,
+        old_evacuating is not evacuating and old_evacuating != evacuating,
+        old_suspect is not suspect and old_suspect != suspect,
     )
+    recognise = _SHAPES.get(has_changed)
+    if recognise is not None and (told := recognise(before, after)):
+        return told
+    if (
+        _is_another(old_ordinary, ordinary)
+        or _is_another(old_evacuating, evacuating)
+        or _is_another(old_suspect, suspect)
+        or (sum(has_changed) > 1 and _moves(before, after))  # an instance that moves changes two rows
+    ):
+        return _step_by_step(before, after)
+    return _row_by_row(before, after)
 
 
 # What one decision leaves behind. Each of these gives nothing if it was not that.
@@ -182,6 +185,10 @@ def _evacuated_again(before: Rows, after: Rows) -> Sequence[Announcement]:
     )
 
 
+def _suspected_or_promoted(before: Rows, after: Rows) -> Sequence[Announcement]:
+    return _suspected(before, after) or _promoted(before, after)
+
+
 def _suspected(before: Rows, after: Rows) -> Sequence[Announcement]:
     """The cell of the ordinary row is missing. The group hub is told nothing: the suspect stands for the instance there."""
     old, suspect, replacement = before.ordinary, after.suspect, after.ordinary
@@ -228,6 +235,16 @@ def _goes_on_as(old: ActualLRP, new: ActualLRP | None) -> bool:
     return new is not None and old.instance == new.instance != NO_INSTANCE
 
 
+_SHAPES: Final[Mapping[tuple[bool, bool, bool], Callable[[Rows, Rows], Sequence[Announcement]]]] = {
+    (True, False, False): _ordinary_changed,
+    (False, True, False): _evacuated_again,
+    (True, False, True): _suspected_or_promoted,
+    (True, True, False): _evacuated,
+    (False, True, True): _suspect_evacuated,
+}
+"""What a change of these rows may have been: the ordinary, the evacuating, the suspect one."""
+
+
 # Everything else
 
 
@@ -251,13 +268,6 @@ def _crash(before: Rows, after: Rows) -> Sequence[Told]:
     if group_of(before.present()).instance is not old:
         return (told,)  # a suspect row stands for the instance in the group, and has not crashed
     return Told(Hub.GROUP, ActualLRPCrashed(old, new)), told
-
-
-def _is_several(before: Rows, after: Rows) -> bool:
-    """Whether an instance has moved to another row, or a row is another one than before. No single decision that is not
-    recognised does either.
-    """
-    return bool(_moves(before, after)) or any(map(_is_another, before, after))
 
 
 def _moves(before: Rows, after: Rows) -> dict[Presence, Presence]:

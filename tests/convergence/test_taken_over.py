@@ -64,7 +64,12 @@ def test_each_hub_hears_of_a_process_as_of_its_request(before: list[Record], out
 
 
 def test_a_domain_is_told_to_nobody_and_a_row_that_is_as_it_was_neither() -> None:
-    records: list[Record] = [Domain(name="d", expire_time_ns=5), desired_lrp(), task(state=TaskState.Running), *ROWS]
+    records: list[Record] = [
+        Domain(name="d", expire_time_ns=5),
+        desired_lrp(),
+        task(state=TaskState.Running),
+        *ROWS,
+    ]
 
     told = announcements_of(tables_of(records))(
         [put(Domain(name="d", expire_time_ns=6)), put(Domain(name="new", expire_time_ns=6))]
