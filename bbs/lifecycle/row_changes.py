@@ -254,7 +254,7 @@ def _row_by_row(before: Rows, after: Rows) -> Sequence[Announcement]:
     kept = (after[row.presence] for row in present)
     new = (row for row in after.present() if before[row.presence] is None)
     changed = RowsChanged(present, (*kept, *new))
-    if after.ordinary is not None and after.ordinary.state is _CRASHED:
+    if _is_crashed(after):
         return (changed,)  # which tells a crash by itself
     return (*_crash(before, after), changed)
 
@@ -268,6 +268,10 @@ def _crash(before: Rows, after: Rows) -> Sequence[Told]:
     if group_of(before.present()).instance is not old:
         return (told,)  # a suspect row stands for the instance in the group, and has not crashed
     return Told(Hub.GROUP, ActualLRPCrashed(old, new)), told
+
+
+def _is_crashed(rows: Rows) -> bool:
+    return rows.ordinary is not None and rows.ordinary.state is _CRASHED
 
 
 def _moves(before: Rows, after: Rows) -> dict[Presence, Presence]:
@@ -331,8 +335,10 @@ def _step_by_step(before: Rows, after: Rows) -> Sequence[Announcement]:
     steps += sorted(came, key=_runs, reverse=True)
     steps += (ActualLRPInstanceRemoved(row, "") for row, last in zip(gone, serves, strict=True) if last)
     group = RowsChanged(before.present(), (*(None for _ in before.present()), *after.present()))
+    # To the group hub a row that is CRASHED tells its crash by itself, here as above.
+    crash = (told for told in _crash(before, after) if told.hub is Hub.INSTANCE or not _is_crashed(after))
     return (
-        *_crash(before, after),
+        *crash,
         *(Told(Hub.INSTANCE, event) for event in steps),
         *(Told(Hub.GROUP, event) for event in group.events(Hub.GROUP)),
     )
