@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from bbs.config.go_json_values import folded
 from bbs.config.upstream import KNOWN_KEYS, UpstreamConfig
+from bbs.ports.advertised import is_url
 from bbs.store.database import STATEMENT_S
 from bbs.store.dsn import BadConnectionString
 from bbs.store.mysql.dsn import parse_mysql_dsn
@@ -47,9 +48,10 @@ def cautions(config: UpstreamConfig, *, unknown: Iterable[str], repeated: Iterab
         yield Caution(f"{len(unknown) - UNKNOWN_TOLD_MAX} more keys", "are unknown and ignored")
     for key in repeated:
         yield Caution(key, "stands there more than once: the last one counts")
-    for key, given in (("desired_lrp_creation_timeout", config.desired_lrp_creation_timeout_ns),):
-        if given:
-            yield Caution(key, "has no effect, here as upstream")
+    if config.advertise_url and not is_url(config.advertise_url):
+        yield Caution("advertise_url", "is no URL: followers are told of listen_address")
+    if config.desired_lrp_creation_timeout_ns:
+        yield Caution("desired_lrp_creation_timeout", "has no effect, here as upstream")
     yield from _database(config)
     for key, given in (
         ("max_open_database_connections", config.max_open_database_connections),

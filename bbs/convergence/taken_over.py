@@ -1,68 +1,43 @@
-"""The events of rows that somebody else has changed in the database: much as if a request had changed them."""
+"""The announcements of rows that somebody else has changed in the database: what a request that changed them would have told."""
 
 from collections.abc import Callable, Sequence
 
-from bbs.lifecycle.announcements import RowsChanged
-from bbs.models.actual_lrp import ActualLRP, ActualLRPKey
+from bbs.lifecycle.row_changes import InstanceChanged, desired_lrp_changed, task_changed
+from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, Rows
 from bbs.models.desired_lrp import DesiredLRP
-from bbs.models.events import (
-    DesiredLRPChanged,
-    DesiredLRPCreated,
-    DesiredLRPRemoved,
-    Event,
-    Hub,
-    TaskChanged,
-    TaskCreated,
-    TaskRemoved,
-)
-from bbs.models.outcome import Announcement, Record, Row, Told
+from bbs.models.outcome import Announcement, Row
 from bbs.models.task import Task
 from bbs.store.tables import Tables
 
 
 def announcements_of(committed: Tables) -> Callable[[Sequence[Row]], tuple[Announcement, ...]]:
-    """For `Store.reconcile`: given rows as the database has them, while ``committed`` still has what was before."""
+    """For `Store.take_over` and `Store.reconcile`: given rows as the database has them, while ``committed`` still has what was
+    before. All changed rows of an instance, of one transaction, have to be among those of one call.
+    """
+    desired_lrps, tasks = committed.desired_lrps.rows, committed.tasks.rows
 
     def announcements(rows: Sequence[Row]) -> tuple[Announcement, ...]:
         instances: dict[tuple[str, int], dict[ActualLRPKey, ActualLRP | None]] = {}
         told: list[Announcement] = []
-        for row in rows:
-            before = committed.get(row.key)
-            if isinstance(row.key.key, ActualLRPKey):
-                assert row.record is None or isinstance(row.record, ActualLRP)
-                key = row.key.key
-                instances.setdefault((key.process_guid, key.instance_index), {})[key] = row.record
-            elif (event := _event(before, row.record)) is not None:
-                told.append(event)
-        # All rows of an instance in one announcement, and with the rows that did not change: the group hub shows the three
-        # of them as one, and could not tell what a change of one row means for that without the others.
-        for (process_guid, index), changed in instances.items():
-            present = committed.actual_lrps.rows_at(process_guid, index).present()
-            known = {lrp.key for lrp in present}
-            new = (changed[key] for key in sorted(changed) if key not in known)
-            after = (*(changed.get(lrp.key, lrp) for lrp in present), *new)
-            told.append(RowsChanged(present, after))
+        for (table, key), record in rows:
+            if table is ActualLRP:
+                assert isinstance(key, ActualLRPKey)
+                assert record is None or isinstance(record, ActualLRP)
+                instances.setdefault((key.process_guid, key.instance_index), {})[key] = record
+            elif table is DesiredLRP:
+                assert record is None or isinstance(record, DesiredLRP)
+                told += desired_lrp_changed(desired_lrps.get(key), record)
+            elif table is Task:
+                assert record is None or isinstance(record, Task)
+                told += task_changed(tasks.get(str(key)), record)
+            # Of domains no event tells.
+        # In the order of indices, as requests tell of them, in whatever order the database wrote them.
+        for (process_guid, index), changed in sorted(instances.items()):
+            before = committed.actual_lrps.rows_at(process_guid, index)
+            after = list(before)
+            for key, record in changed.items():
+                after[key.presence] = record
+            told.append(InstanceChanged(before, Rows(*after)))
         return tuple(told)
 
     return announcements
-
-
-def _event(before: Record | None, after: Record | None) -> Told | None:
-    """The event of a change to a DesiredLRP or a task; ``None`` for a domain, of which no event tells."""
-    event: Event
-    match before, after:
-        case None, DesiredLRP():
-            event = DesiredLRPCreated(after, "")
-        case DesiredLRP(), DesiredLRP():
-            event = DesiredLRPChanged(before, after, "")
-        case DesiredLRP(), None:
-            event = DesiredLRPRemoved(before, "")
-        case None, Task():
-            event = TaskCreated(after)
-        case Task(), Task():
-            event = TaskChanged(before, after)
-        case Task(), None:
-            event = TaskRemoved(before)
-        case _:
-            return None
-    return Told(Hub.TASK if isinstance(before or after, Task) else Hub.DESIRED, event)

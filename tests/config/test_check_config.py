@@ -225,7 +225,7 @@ def mysql(parameters: str = "", **changes: Any) -> Changes:
     [
         ({"lock_tll": "1s"}, "lock_tll is unknown and ignored; did you mean lock_ttl?"),
         ({"consul_cluster": "x"}, "consul_cluster is of an older release and ignored"),
-        ({"advertise_url": "x"}, "advertise_url has no effect"),
+        ({"advertise_url": "x"}, "advertise_url is no URL"),
         ({"lock_ttl": "500ms"}, "never becomes master"),
         ({"lock_retry_interval": "20s"}, "is not below lock_ttl"),
         ({"db_connection_timeout": "0"}, "no cell is ever found"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bbs.ports.advertised import advertised_url
+from bbs.ports.advertised import advertised_url, is_url
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,19 @@ async def test_where_a_server_is_found(listens_at: str, tls: bool, url: str) -> 
 
 async def test_nobody_knows_the_way_to_an_address_that_is_none() -> None:
     assert await advertised_url("0.0.0.0:8889", tls=True, seen_by="not an address") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://bbs.service.cf.internal:8889", True),
+        ("http://10.0.16.5:8889", True),
+        ("", False),
+        ("bbs.service.cf.internal:8889", False),
+        ("https://bbs\0", False),
+        ("https://bbs\r\nX: y", False),
+        ("https://" + "b" * 5000, False),
+    ],
+)
+def test_what_others_could_be_told(text: str, expected: bool) -> None:
+    assert is_url(text) is expected

@@ -19,7 +19,7 @@ from bbs.acts.effects import Effects
 from bbs.client._watch import Watch
 from bbs.convergence import lrp_pass
 from bbs.convergence import tasks as task_pass
-from bbs.lifecycle import actual_lrps, evacuation, rows
+from bbs.lifecycle import actual_lrps, evacuation, row_changes, rows
 from bbs.lifecycle import tasks as task_lifecycle
 from bbs.lifecycle.announcements import RowsChanged
 from bbs.lifecycle.tasks import changed, readable, removed
@@ -221,6 +221,10 @@ def _tells_nobody_of_some(patch: Patch) -> None:
         publish(self, () if next(told) % 10 == 0 else announcements)
 
     patch.setattr(Service, "_publish", mutated)
+
+
+def _tells_rows_by_their_keys(patch: Patch) -> None:
+    patch.setattr(row_changes, "_announcements", row_changes._row_by_row)
 
 
 # Whoever watches
@@ -459,6 +463,12 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
         apply=_watches_without_listing_again,
         caught_by="watches",
         schedule="master dies",
+    ),
+    "tells-rows-by-their-keys": Mutant(
+        what="A follower tells of an instance whose cell is missing as gone: route-emitters drop what may still serve.",
+        apply=_tells_rows_by_their_keys,
+        caught_by="followers",
+        schedule="cell leaves",
     ),
     "keeps-the-tag": Mutant(
         what="A changed record keeps its modification tag: clients take it for what they have.",

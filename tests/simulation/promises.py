@@ -10,6 +10,7 @@ the server has in memory, shows and acknowledges can be compared with what a suc
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Any, Final
 
 import trio
@@ -38,6 +39,7 @@ from bbs.store.memory_backend import MemoryBackend
 from bbs.store.tables import Tables
 from tests.simulation import invariants
 from tests.simulation.container import Container
+from tests.simulation.follower import Follower
 from tests.simulation.ledger import Ledger, Version
 from tests.simulation.server import BBS, Observer
 from tests.simulation.task_client import TaskClient
@@ -53,6 +55,7 @@ INVARIANTS: Final = {
     "crash counts": "a crash counts one more, or is the first after five minutes of running",
     "task moves": "a task's state moves along the arrows, and a task goes only when it is over",
     "events": "each visible change is told of, in its order, and nothing that is not durable",
+    "followers": "of rows alone a follower tells what the master told, and its subscribers lack nothing that runs",
     "streams": "a stream has all events, none twice and none that contradicts the rows, or it ends",
     "watches": "who watches is told no change twice and none that does not follow, and comes to know what the server has",
     "one writer": "after a process' first transaction no earlier one makes another",
@@ -143,6 +146,8 @@ class Promises(Observer):
         self._master: BBS | None = None
         self._visible: dict[RowKey, Record] = {}
         self._told_gone: set[object] = set()
+        # One that hears of each transaction, and one that hears of each outcome as the master makes it visible.
+        self._follower, self._close_follower = Follower(()), Follower(())
         self._transactions = 0
         self._looked_at: object = None
 
@@ -158,6 +163,8 @@ class Promises(Observer):
             self._writer = writer
         self._unknown.clear()
         self._last_batch = frozenset(row.key for row in rows)
+        for difference in self._follower.misled(rows):
+            self._note("followers", difference)
         for key, record in rows:
             before = self.durable.get(key)
             if record is None:
@@ -180,6 +187,7 @@ class Promises(Observer):
         for difference in self._differences(bbs.store.committed):
             self._note("restart", difference)
         self._visible = dict(_rows(bbs.store.committed))
+        self._close_follower = Follower(starmap(Row, self._visible.items()))
         self.on_loaded(bbs)
 
     def published(self, bbs: BBS, announcements: tuple[Announcement, ...]) -> None:
@@ -194,10 +202,15 @@ class Promises(Observer):
                         self._told_gone.add((event.actual_lrp.key, event.actual_lrp.tag))
                     self._look_at_event(event)
         visible = dict(_rows(bbs.store.committed))
+        changed: list[Row] = []
         for key in visible.keys() | self._visible.keys():
             before, after = self._visible.get(key), visible.get(key)
             if before is not after:
                 self._look_at_change(key, before, after, told)
+                changed.append(Row(key, after))
+        if changed:
+            for difference in self._close_follower.differences(changed, announcements):
+                self._note("followers", difference)
         self._visible = visible
 
     def acknowledged_to_cell(self, what: str, container: Container) -> None:
