@@ -30,6 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "acts": {"lifecycle", "log", "models", "peers", "store"},
     "config": {"log", "ports", "store", "tls"},
     "sync": {"concurrency", "log", "models", "peers", "tls"},
+    "shadow": {"client", "concurrency", "log", "models"},
     # What acts: requests, and passes.
     "convergence": {"acts", "concurrency", "lifecycle", "log", "models", "peers", "store"},
     "routes": {"acts", "concurrency", "http", "lifecycle", "log", "models", "peers", "store", "sync"},
@@ -43,8 +44,8 @@ ARROWS: dict[str, set[str]] = {
         "routes", "service", "store", "sync",
     },
     "commands": {
-        "concurrency", "config", "embedded_postgres", "http", "lifecycle", "log", "metrics", "models", "peers",
-        "ports", "process", "routes", "store", "sync", "tls",
+        "client", "concurrency", "config", "embedded_postgres", "http", "lifecycle", "log", "metrics", "models",
+        "peers", "ports", "process", "routes", "shadow", "store", "sync", "tls",
     },
     "__main__": {"commands"},
 }  # fmt: skip

@@ -12,7 +12,8 @@ Requests and results are the messages of `bbs.models.pb`; refusals are raised as
 
 from bbs.client._client import ActualLRPFilter, BBSClient, DesiredLRPFilter, TaskFilter
 from bbs.client._config import ClientConfig
-from bbs.client._connector import Connector
+from bbs.client._connector import Connector, tcp_connector
+from bbs.client._encoded_rows import RowsOf
 from bbs.client._errors import (
     BadEventSourceResponse,
     EndOfStream,
@@ -51,6 +52,7 @@ __all__ = [
     "InvalidEventPayload",
     "Log",
     "RawSourceError",
+    "RowsOf",
     "RunningReport",
     "SourceClosed",
     "TaskFilter",
@@ -58,4 +60,5 @@ __all__ = [
     "TransportTimeout",
     "UnrecognizedEventType",
     "new_trace_id",
+    "tcp_connector",
 ]
