@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from bbs.lifecycle.announcements import RowsChanged
-from bbs.models.actual_lrp import ActualLRP, ActualLRPKey
+from bbs.lifecycle.announcements import After, Before, RowsChanged, RowsChangedByCrash
+from bbs.models.actual_lrp import ActualLRP, ActualLRPKey, ActualLRPState
 from bbs.models.desired_lrp import DesiredLRP
 from bbs.models.events import (
     DesiredLRPChanged,
@@ -41,10 +41,32 @@ def announcements_of(committed: Tables) -> Callable[[Sequence[Row]], tuple[Annou
             known = {lrp.key for lrp in present}
             new = (changed[key] for key in sorted(changed) if key not in known)
             after = (*(changed.get(lrp.key, lrp) for lrp in present), *new)
-            told.append(RowsChanged(present, after))
+            told.append(_of_instance(present, after))
         return tuple(told)
 
     return announcements
+
+
+def _of_instance(before: Before, after: After) -> Announcement:
+    """What has become of the rows of one instance.
+
+    A crash after which the instance is placed again at once leaves no row that is CRASHED. It shows in what the row keeps of
+    it, unless that is as it was before, to the letter: then nobody can tell it from an instance that was put up for auction
+    for another reason.
+    """
+    changed = [(old, new) for old, new in zip(before, after, strict=False) if old is not new]
+    if len(before) == len(after) and len(changed) == 1:
+        [(old, new)] = changed
+        if new is not None and old.state.is_held and _has_crashed(old, new):
+            return RowsChangedByCrash(before, after)
+    return RowsChanged(before, after)
+
+
+def _has_crashed(old: ActualLRP, new: ActualLRP) -> bool:
+    if new.state is ActualLRPState.CRASHED:
+        return True
+    is_noted = (new.crash_count, new.crash_reason) != (old.crash_count, old.crash_reason)
+    return new.state is ActualLRPState.UNCLAIMED and new.crash_count > 0 and is_noted
 
 
 def _event(before: Record | None, after: Record | None) -> Told | None:
