@@ -31,6 +31,7 @@ ARROWS: dict[str, set[str]] = {
     "config": {"log", "ports", "store", "tls"},
     "sync": {"concurrency", "log", "models", "peers", "tls"},
     "cfdot": {"client", "config", "log", "models", "sync", "tls"},
+    "shadow": {"client", "concurrency", "log", "models"},
     # What acts: requests, and passes.
     "convergence": {"acts", "concurrency", "lifecycle", "log", "models", "peers", "store"},
     "routes": {"acts", "concurrency", "http", "lifecycle", "log", "models", "peers", "store", "sync"},
@@ -44,8 +45,8 @@ ARROWS: dict[str, set[str]] = {
         "routes", "service", "store", "sync",
     },
     "commands": {
-        "cfdot", "concurrency", "config", "embedded_postgres", "http", "lifecycle", "log", "metrics", "models", "peers",
-        "ports", "process", "routes", "store", "sync", "tls",
+        "cfdot", "client", "concurrency", "config", "embedded_postgres", "http", "lifecycle", "log", "metrics",
+        "models", "peers", "ports", "process", "routes", "shadow", "store", "sync", "tls",
     },
     "__main__": {"commands"},
 }  # fmt: skip

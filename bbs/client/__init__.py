@@ -15,7 +15,8 @@ Requests and results are the messages of `bbs.models.pb`; refusals are raised as
 from bbs.client._changes import Added, Change, Changed, Removed
 from bbs.client._client import ActualLRPFilter, BBSClient, DesiredLRPFilter, TaskFilter
 from bbs.client._config import ClientConfig
-from bbs.client._connector import Connector
+from bbs.client._connector import Connector, tcp_connector
+from bbs.client._encoded_rows import RowsOf
 from bbs.client._errors import (
     BadEventSourceResponse,
     EndOfStream,
@@ -64,6 +65,7 @@ __all__ = [
     "Log",
     "RawSourceError",
     "Removed",
+    "RowsOf",
     "RunningReport",
     "SourceClosed",
     "TaskFilter",
@@ -74,4 +76,5 @@ __all__ = [
     "WatchFailed",
     "http_get",
     "new_trace_id",
+    "tcp_connector",
 ]

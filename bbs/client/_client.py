@@ -19,6 +19,7 @@ from bbs.client import _routes as routes
 from bbs.client._caller import Caller, raise_refusal
 from bbs.client._config import RETRIES_DEFAULT, RETRY_INTERVAL_DEFAULT_S, ClientConfig
 from bbs.client._connector import Connector, tcp_connector
+from bbs.client._encoded_rows import ROUTES, RowsOf
 from bbs.client._errors import TransportError
 from bbs.client._events import EventSource
 from bbs.client._fleet import Fleet
@@ -143,6 +144,14 @@ class BBSClient:
         await self._call(
             routes.UPSERT_DOMAIN, pb.UpsertDomainRequest(domain=domain, ttl=math.floor(ttl_s)), trace_id
         )
+
+    async def encoded_rows(self, which: RowsOf, *, trace_id: str = "") -> Sequence[bytes]:
+        """All rows of a list as they came, not decoded: messages of the class that the list's own method returns, and of
+        domains their names in UTF-8.
+        """
+        response = await self._call(ROUTES[which], None, trace_id)
+        rows: Sequence[bytes] = response.rows
+        return rows
 
     # ActualLRPs
 

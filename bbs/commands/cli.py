@@ -1,4 +1,4 @@
-"""The subcommands of ``bbs`` that are our own: ``serve``, ``follow``, ``check-config``, ``migrate-database`` and
+"""The subcommands of ``bbs`` that are our own: ``serve``, ``follow``, ``shadow``, ``check-config``, ``migrate-database`` and
 ``certs``. Upstream's server is `daemon`."""
 
 import argparse
@@ -21,6 +21,7 @@ from bbs.commands.last_words import dump_stacks_on_quit, exited_with_failure, un
 from bbs.commands.migrate_database import migrate_database
 from bbs.commands.serve import DatabaseFailed, serve
 from bbs.commands.serve_config import ServeConfig
+from bbs.commands.shadow import ShadowCommand, shadow
 from bbs.concurrency.causes import root_cause
 from bbs.config.checks.addresses import url_error
 from bbs.config.checks.values import CALLBACK_WORKERS_MAX
@@ -31,6 +32,7 @@ from bbs.log import LagerSink, Level, LineWriters, Logger, StandardStreams, root
 from bbs.peers.opened import AuctioneerSettings
 from bbs.ports.listen import AddressInvalid, PortUnknown, split_address
 from bbs.process.settings import Settings, TaskSettings
+from bbs.shadow.shadow import ShadowSettings
 from bbs.store.backend import BackendUnavailable, WriterLockLost
 from bbs.store.dsn import BadConnectionString
 from bbs.store.schema import SchemaError
@@ -66,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             staleness_max_s=arguments.staleness_max_s, at_least_max_s=arguments.at_least_max_s
         )
         return follow(arguments.config, settings)
+    if command == "shadow":
+        return shadow(arguments.config, _shadow_command(arguments))
     with standard_streams(log="stderr") as streams:
         return _serve(arguments, streams)
 
@@ -154,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(run.add_argument_group("limits of the HTTP server"), Limits)
 
     _add_follow(commands)
+    _add_shadow(commands)
     check = commands.add_parser("check-config", help="say what is wrong with a configuration of upstream's")
     check.add_argument("file", metavar="FILE", help="the file that `bbs -config FILE` is to be started with")
     migrate = commands.add_parser(
@@ -195,6 +200,86 @@ def _add_follow(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         type=_number(float, may_be_zero=False),
         default=defaults.at_least_max_s,
         help="seconds that a request may wait for what its header X-Bbs-At-Least asks for",
+    )
+
+
+def _add_shadow(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    defaults = ShadowSettings()
+    shadow_ = commands.add_parser(
+        "shadow",
+        help="follow a master's database, and compare what it tells with what the master tells",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    shadow_.add_argument(
+        "-config",
+        "--config",
+        metavar="FILE",
+        required=True,
+        help="configuration as for `bbs follow -config FILE`",
+    )
+    shadow_.add_argument(
+        "--compare",
+        metavar="URL",
+        required=True,
+        help="the master, for example https://bbs.service.cf.internal:8889",
+    )
+    shadow_.add_argument(
+        "--ca-file",
+        metavar="F",
+        default="",
+        help="CA of the master's certificate, if not the configuration's",
+    )
+    shadow_.add_argument(
+        "--cert-file", metavar="F", default="", help="shown to the master, if not what is shown to Locket"
+    )
+    shadow_.add_argument("--key-file", metavar="F", default="", help="its key")
+    shadow_.add_argument(
+        "--interval-s",
+        metavar="S",
+        type=_number(float, may_be_zero=True),
+        default=defaults.interval_s,
+        help="pause between two rounds",
+    )
+    shadow_.add_argument(
+        "--rounds",
+        metavar="N",
+        type=_number(int, may_be_zero=False),
+        help="end after so many; else at a signal",
+    )
+    shadow_.add_argument(
+        "--for-s", metavar="S", type=_number(float, may_be_zero=False), help="end after so many seconds"
+    )
+    shadow_.add_argument(
+        "--events-grace-s",
+        metavar="S",
+        type=_number(float, may_be_zero=False),
+        default=defaults.events_grace_s,
+        help="how long an event may be told by one of the two only",
+    )
+    shadow_.add_argument(
+        "--list-timeout-s",
+        metavar="S",
+        type=_number(float, may_be_zero=False),
+        default=defaults.list_timeout_s,
+        help="how long a list may take",
+    )
+    shadow_.add_argument(
+        "--report", metavar="FILE", type=Path, help="where the report goes, if not to standard output"
+    )
+    shadow_.add_argument("--json", action="store_true", help="the report as JSON")
+
+
+def _shadow_command(arguments: argparse.Namespace) -> ShadowCommand:
+    return ShadowCommand(
+        master_url=arguments.compare,
+        ca_file=arguments.ca_file,
+        cert_file=arguments.cert_file,
+        key_file=arguments.key_file,
+        report=arguments.report,
+        as_json=arguments.json,
+        settings=ShadowSettings(
+            **{setting.name: getattr(arguments, setting.name) for setting in fields(ShadowSettings)}
+        ),
     )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Final, NoReturn, Protocol, TypeAlias
+from typing import Final, Literal, NoReturn, Protocol, TypeAlias
 
 import trio
 
@@ -99,11 +99,13 @@ Raises:
 """
 
 
-def run(path: str, assemble: Assemble, *, name: str) -> int:
-    """Be a server with the configuration at ``path``; returns the exit code. ``name`` is what ``ps`` calls the process."""
+def run(path: str, assemble: Assemble, *, name: str, log: Literal["stdout", "stderr"] = "stdout") -> int:
+    """Be a server with the configuration at ``path``; returns the exit code. ``name`` is what ``ps`` calls the process, and
+    ``log`` is where it logs.
+    """
     _name_process(name)
     dump_stacks_on_quit()
-    with standard_streams(log="stdout") as streams:
+    with standard_streams(log=log) as streams:
         return _run_beside(streams, path, assemble)
 
 

@@ -10,6 +10,7 @@ and `HTTPServer.finish` returns when no handler runs any more: from then on no r
 """
 
 import errno
+import os
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
@@ -320,6 +321,31 @@ class HTTPServer:
             yield
         finally:
             self._handshakes.discard(scope)
+
+    def connect(self, name: str) -> trio.SocketStream:
+        """A connection of this process to itself: no port, no TLS, and otherwise served as any other. The log calls the client
+        ``name``. `keep_connections` must have started.
+
+        Raises:
+          OSError: the server stops.
+        """
+        if self._stop.is_set() or self._connection_nursery is None:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        ours, theirs = (trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in socket.socketpair())
+        self._connections += 1
+        self._connection_nursery.start_soon(self._serve_own, theirs, Peer(name))
+        return ours
+
+    async def _serve_own(self, stream: trio.SocketStream, peer: Peer) -> None:
+        try:
+            await self._serve_in_lane(stream, peer)
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            pass  # the client has left
+        except* Exception as failure:
+            self._hooks.on_connection_failed(failure, peer)
+        finally:
+            self._connections -= 1
+            await trio.aclose_forcefully(stream)
 
     def _tell_of_handshake(self, peer: Peer, reason: str) -> None:
         if self._hooks.on_handshake_failed is not None:

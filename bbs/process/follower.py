@@ -117,6 +117,16 @@ class Follower:
     def port(self) -> int | None:
         return self._api.port
 
+    async def connect(self, host: str, port: int) -> trio.abc.Stream:
+        """For clients in this process: a connection to this server, whatever the host and port, without TLS. It is served as
+        those at the port are.
+
+        Raises:
+          OSError: the server does not run.
+        """
+        await trio.lowlevel.checkpoint()
+        return self._api.http.connect("this process")
+
     def members(self) -> list[Member]:
         """All members, in the order in which they start; see `bbs.process.process.Process.members`."""
         settings, log = self._settings, self._log

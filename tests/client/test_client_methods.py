@@ -13,6 +13,7 @@ from bbs.client import (
     DesiredLRPFilter,
     EvacuationFailed,
     InternalBBSClient,
+    RowsOf,
     RunningReport,
     TaskFilter,
 )
@@ -46,6 +47,7 @@ DEFINITION = pb.TaskDefinition(root_fs="preloaded:x")
 FILTERED: dict[str, Any] = {"domain": "domain", "process_guids": ["p1", "p2"], "app_guids": ["a"]}
 DESIRED_FILTER = DesiredLRPFilter(domain="domain", process_guids=["p1", "p2"], app_guids=["a"])
 ACTUAL = pb.ActualLRP(state="RUNNING")
+KEYED = pb.ActualLRP(actual_lrp_key=KEY, state="CLAIMED", metric_tags={"k": "v"})
 GROUP = pb.ActualLRPGroup(instance=ACTUAL)
 TASK = pb.Task(task_guid="task")
 INFO = pb.DesiredLRPSchedulingInfo(instances=1)
@@ -80,6 +82,61 @@ CASES = [
         lambda c: c.upsert_domain("d", ttl_s=0.9),
         "/v1/domains/upsert",
         pb.UpsertDomainRequest(domain="d", ttl=0),
+    ),
+    *(
+        Case(
+            "encoded_rows",
+            lambda c, which=which: c.encoded_rows(which),  # type: ignore[misc]
+            path,
+            None,
+            response,
+            rows,
+        )
+        for which, path, response, rows in (
+            (
+                RowsOf.ACTUAL_LRPS,
+                "/v1/actual_lrps/list",
+                pb.ActualLRPsResponse(actual_lrps=[ACTUAL, KEYED]),
+                [ACTUAL.SerializeToString(deterministic=True), KEYED.SerializeToString(deterministic=True)],
+            ),
+            (
+                RowsOf.ACTUAL_LRP_GROUPS,
+                "/v1/actual_lrp_groups/list",
+                pb.ActualLRPGroupsResponse(actual_lrp_groups=[GROUP]),
+                [GROUP.SerializeToString(deterministic=True)],
+            ),
+            (
+                RowsOf.DESIRED_LRPS,
+                "/v1/desired_lrps/list.r3",
+                pb.DesiredLRPsResponse(desired_lrps=[LRP]),
+                [LRP.SerializeToString(deterministic=True)],
+            ),
+            (
+                RowsOf.DESIRED_LRP_SCHEDULING_INFOS,
+                "/v1/desired_lrp_scheduling_infos/list",
+                pb.DesiredLRPSchedulingInfosResponse(desired_lrp_scheduling_infos=[INFO]),
+                [INFO.SerializeToString(deterministic=True)],
+            ),
+            (
+                RowsOf.DESIRED_LRP_ROUTING_INFOS,
+                "/v1/desired_lrp_routing_infos/list",
+                pb.DesiredLRPsResponse(desired_lrps=[LRP]),
+                [LRP.SerializeToString(deterministic=True)],
+            ),
+            (
+                RowsOf.TASKS,
+                "/v1/tasks/list.r3",
+                pb.TasksResponse(tasks=[TASK]),
+                [TASK.SerializeToString(deterministic=True)],
+            ),
+            (
+                RowsOf.DOMAINS,
+                "/v1/domains/list",
+                pb.DomainsResponse(domains=["d", "é"]),
+                [b"d", "é".encode()],
+            ),
+            (RowsOf.CELLS, "/v1/cells/list.r1", pb.CellsResponse(cells=[]), []),
+        )
     ),
     Case(
         "actual_lrps",
