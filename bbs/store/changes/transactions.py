@@ -31,8 +31,9 @@ from bbs.store.codecs.columns import SQLType, Values
 from bbs.store.positions import unix_ns
 
 PIECE_ROWS: Final = 1_000
-PIECE_BYTES: Final = 4 * 1024 * 1024
-"""How much of a transaction is handed out at once: rows, and bytes of their columns, the last row whatever its size."""
+PIECE_BYTES: Final = 32 * 1024 * 1024
+"""How much of a transaction is handed out at once: rows, and bytes of their columns, the last row whatever its size. Both are more
+than a batch of ours has, whose rows belong together: who hears of it hears of an instance's rows at once."""
 
 
 class Put(NamedTuple):
