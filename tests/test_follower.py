@@ -13,7 +13,7 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 from trio_asyncio import aio_as_trio
 
-from bbs.client import BBSClient, EndOfStream, EventSource, TransportError
+from bbs.client import Added, BBSClient, EndOfStream, EventSource, Fleet, Removed, TransportError
 from bbs.log import null_logger
 from bbs.models import pb
 from bbs.models.errors import BBSError
@@ -275,6 +275,52 @@ async def test_it_names_the_master_that_has_taken_over(around: Surroundings) -> 
 
             await wait_until(knows_nobody, within_s=WITHIN_S, what="it can't say who is master")
             assert (await post(follower, "/v1/ping")).status_code == 200
+
+
+@ON_POSTGRES
+async def test_a_watch_of_it_misses_nothing_when_the_master_and_it_are_killed(around: Surroundings) -> None:
+    config = around.config("follower")
+    known: set[str] = set()
+
+    async def keep(fleet: Fleet) -> None:
+        async for change in fleet:
+            match change:
+                case Added(after=pb.DesiredLRP() as lrp):
+                    assert lrp.process_guid not in known
+                    known.add(lrp.process_guid)
+                case Removed(before=pb.DesiredLRP() as lrp):
+                    known.remove(lrp.process_guid)
+
+    async with daemon(around, around.config("first")) as first:
+        await first.logs("started")
+        async with (
+            daemon(around, around.config("second")) as second,
+            daemon(around, config, program=FOLLOW) as follower,
+        ):
+            await second.logs("read-ahead")
+            await follower.logs("current")
+            async with (
+                first.client() as client,
+                second.client() as successor,
+                follower.client() as reader,
+                reader.watch() as fleet,
+                trio.open_nursery() as nursery,
+            ):
+                nursery.start_soon(keep, fleet)
+                for number in range(10):
+                    await client.desire_lrp(desired_message(f"p{number}"))
+                first.process.kill()
+                follower.process.kill()
+                await second.logs("started")
+                await follower.wait_ended()
+                await successor.desire_lrp(desired_message("meanwhile"))
+                await successor.remove_desired_lrp("p3")
+                async with daemon(around, config, program=FOLLOW) as again:
+                    await again.logs("current")
+                    await successor.desire_lrp(desired_message("later"))
+                    expected = {f"p{number}" for number in range(10)} - {"p3"} | {"meanwhile", "later"}
+                    await wait_until(lambda: known == expected, within_s=60.0, what=f"{expected} are known")
+                nursery.cancel_scope.cancel()
 
 
 @pytest.mark.mariadb

@@ -187,6 +187,65 @@ async def test_without_a_stream_what_it_knows_grows_old(
         assert not follow.following.statistics().is_streaming
 
 
+async def test_a_column_that_upstreams_next_migration_adds_changes_nothing(
+    dsn: DSN, postgres: PostgresWorld, writer: PostgresBackend
+) -> None:
+    async with follower(postgres, dsn) as follow:
+        await follow.logs("following-changes")
+        await postgres.execute("ALTER TABLE domains ADD COLUMN colour text DEFAULT 'green'")
+        await writer.write([put(Domain(name="d", expire_time_ns=1))])
+        await follow.has(Domain(name="d", expire_time_ns=1))
+        assert follow.lines.messages == ["bbs.following-changes"]
+
+
+async def test_a_schema_of_another_version_is_not_followed_until_it_is_ours_again(
+    dsn: DSN, postgres: PostgresWorld, writer: PostgresBackend
+) -> None:
+    """As when upstream's next release migrates: what its rows mean nobody here can know."""
+    version = await postgres.fetchval("SELECT value FROM configurations WHERE id = 'version'")
+    set_version = "UPDATE configurations SET value = $1 WHERE id = 'version'"
+    async with follower(postgres, dsn) as follow:
+        await follow.logs("following-changes")
+        await postgres.execute(set_version, '{"CurrentVersion":9000000000}')
+        await writer.write([put(Domain(name="theirs", expire_time_ns=1))])
+        lost = await follow.logs("lost-changes", 2)
+        assert lost["error"] == "the tables are not of this version; a master makes them so when it starts"
+        as_of = follow.following.as_of
+
+        await postgres.execute(set_version, version)
+        await follow.logs("following-changes", 2)
+        await follow.has(Domain(name="theirs", expire_time_ns=1))
+        assert follow.following.as_of > as_of
+
+
+async def test_what_is_stored_apart_and_did_not_change_is_kept(
+    dsn: DSN, postgres: PostgresWorld, writer: PostgresBackend
+) -> None:
+    """Upstream updates the columns that change; the others, if they are large, do not come."""
+    large = "".join(Random(1).choices("0123456789abcdef", k=20_000))  # not to be compressed away
+    lrp = desired_lrp("p", annotation=large)
+    await writer.write([put(lrp)])
+    async with follower(postgres, dsn) as follow:
+        await follow.logs("following-changes")
+        await postgres.execute("UPDATE desired_lrps SET instances = 7 WHERE process_guid = 'p'")
+        await follow.has(replace(lrp, instances=7))
+        assert follow.following.statistics().unreadable == 0
+
+
+async def test_a_row_that_can_be_read_again_is_read(
+    dsn: DSN, postgres: PostgresWorld, writer: PostgresBackend
+) -> None:
+    await writer.write([put(record) for record in RECORDS])
+    await postgres.spoil(RECORDS[0], net_info="02AAAA")
+    async with follower(postgres, dsn) as follow:
+        assert (await follow.logs("left-out-row"))["table"] == "actual_lrps"
+        await follow.has(*RECORDS[1:])
+        assert follow.following.statistics().unreadable == 1
+        await writer.write([put(RECORDS[0])])
+        await follow.has(*RECORDS)
+        assert follow.following.statistics().unreadable == 0
+
+
 async def test_who_has_a_token_waits_for_it(
     dsn: DSN, postgres: PostgresWorld, writer: PostgresBackend
 ) -> None:

@@ -28,7 +28,7 @@ from bbs.store.changes import (
     decode_changes,
     follow_changes,
 )
-from bbs.store.changes.transactions import PIECE_ROWS
+from bbs.store.changes.transactions import PIECE_BYTES, PIECE_ROWS
 from bbs.store.codecs import CODECS
 from bbs.store.dsn import DSN
 from bbs.store.postgres import PostgresBackend
@@ -186,9 +186,9 @@ async def test_a_transaction_of_any_size_comes_in_pieces(
 async def test_large_rows_come_in_pieces_by_their_bytes(
     dsn: DSN, postgres: PostgresWorld, writer: PostgresBackend
 ) -> None:
+    size = PIECE_BYTES // 3 + 1
     async with follow_changes(dsn) as stream:
-        lrps = [desired_lrp(f"p{number}", annotation="a" * 1_500_000) for number in range(5)]
-        await writer.write([put(lrp) for lrp in lrps])
+        await writer.write([put(desired_lrp(f"p{number}", annotation="a" * size)) for number in range(5)])
         first, second = await next_of(stream), await next_of(stream)
 
     assert (len(first.changes), first.goes_on) == (3, True)
