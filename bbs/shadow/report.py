@@ -192,7 +192,7 @@ class Report:
             yield f"### {_count(self.findings, name):,} in {name}"
             yield ""
             if gone:
-                yield f"{gone:,} of them were gone in a later round."
+                yield f"{gone:,} gone in a later round."
             if len(examples) < _count(self.findings, name):
                 yield f"The first {len(examples)}:"
             yield ""
