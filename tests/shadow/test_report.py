@@ -1,6 +1,7 @@
 """What is remembered of all rounds, and what is told in the end."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -132,6 +133,13 @@ def test_without_a_complete_round_nothing_is_said() -> None:
     assert page.exit_code == 2
     assert "**Nothing could be said:**" in page.as_markdown()
     assert "- actual LRPs: not in 3 rounds, since `the master: EOF`" in page.as_markdown()
+
+
+def test_a_shadow_that_was_stopped_before_it_began_says_so() -> None:
+    page = replace(report(Findings(Shower()), complete_rounds=0), rounds=0)
+
+    assert page.exit_code == 2
+    assert "- No round was made." in page.as_markdown()
 
 
 def test_differences_are_shown_with_their_fields() -> None:
