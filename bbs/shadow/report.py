@@ -192,7 +192,7 @@ class Report:
             yield f"### {_count(self.findings, name):,} in {name}"
             yield ""
             if gone:
-                yield f"{gone:,} of them were gone in a later round."
+                yield f"{gone:,} gone in a later round."
             if len(examples) < _count(self.findings, name):
                 yield f"The first {len(examples)}:"
             yield ""
@@ -206,6 +206,8 @@ class Report:
         yield from lines or ["Everything could."]
 
     def _gaps(self) -> Iterator[str]:
+        if not self.rounds:
+            yield "- No round was made. If the follower had not read the database by then, its log says why."
         for kind in self.kinds:
             for reason, count in kind.not_compared.items():
                 yield f"- {kind.name}: not in {count:,} rounds, since {_code(reason)}"

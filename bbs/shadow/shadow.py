@@ -198,6 +198,7 @@ class Shadow:
         server = self._sides[side]
         # A connection for each list: between two rounds none is held.
         async with server.client() as client:
+            await client.ping()  # which connects, so that only the list is timed
             began = trio.current_time()
             with server.failures_named():
                 try:

@@ -345,3 +345,21 @@ async def test_a_request_in_flight_outlives_the_cancellation_of_serve(world: Wor
 
         assert (await wire.read_response()).body == b"at last"
     await wire.stream.aclose()
+
+
+async def test_the_process_may_be_a_client_of_its_own_without_port_and_tls(world: World) -> None:
+    server_tls, _ = tls_contexts()
+    for fast_lane in (True, False):
+        async with serving(world, fast_lane=fast_lane, server_tls=server_tls) as served:
+            wire = Wire(served.server.connect("this process"))
+            await wire.send(post("/v1/echo", b"hello"))
+
+            assert (await wire.read_response()).body == b"hello"
+            assert world.calls[-1].remote_addr == "this process"
+            assert served.server.statistics().connections == 1
+
+            await wire.stream.aclose()
+            await until_there_are(served, connections=0)
+
+        with pytest.raises(ConnectionRefusedError):
+            served.server.connect("this process")

@@ -14,10 +14,11 @@ import trio
 
 from bbs.client import BBSClient, Event, EventSource, EventSourceError, RowsOf
 from bbs.client._encoded_rows import ROUTES
-from bbs.client._routes import EVENTS, INSTANCE_EVENTS, TASK_EVENTS
+from bbs.client._routes import EVENTS, INSTANCE_EVENTS, PING, TASK_EVENTS
 from bbs.http.endpoints import Answer, Call, EventStream, Route, RouteTable, Unary
 from bbs.http.listener import Hooks, HTTPServer
 from bbs.http.sockets import open_listeners
+from bbs.models import pb
 from bbs.models.wire import frame
 from bbs.sync.hubs.sse import event_tail, numbered
 
@@ -88,9 +89,15 @@ async def falsifying(master: BBSClient, lies: Lies) -> AsyncIterator[str]:
             nursery.start_soon(source.run)
             return source
 
+        async def ping(call: Call) -> Answer:
+            return pb.PingResponse(available=True).SerializeToString()
+
         routes: list[Route] = [
-            Route(which.value, "POST", route.path, Unary(partial(list_, which)))
-            for which, route in ROUTES.items()
+            Route(PING.name, "POST", PING.path, Unary(ping)),
+            *(
+                Route(which.value, "POST", route.path, Unary(partial(list_, which)))
+                for which, route in ROUTES.items()
+            ),
         ]
         for stream, subscribe in (
             (EVENTS, master.subscribe_to_events),

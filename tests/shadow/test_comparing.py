@@ -102,7 +102,8 @@ def test_the_order_of_a_map_makes_no_difference() -> None:
         tags = b"".join(pb.ActualLRP(metric_tags={name: "v"}).SerializeToString() for name in names)
         return pb.ActualLRP(state="RUNNING").SerializeToString() + tags
 
-    result = compared([lrp("a", "b")], [lrp("b", "a")], [lrp("a", "b")])
+    names = list("abcdefghijklmnopqrstuvwxyz")
+    result = compared([lrp(*names)], [lrp(*reversed(names))], [lrp(*names)])
 
     assert found(result) == {}
     assert result.rows == 1
