@@ -10,6 +10,9 @@ from bbs.store.database import WriterBackend
 from bbs.store.following import Following
 from bbs.store.store import Store
 
+BEGIN_AFTER_S: Final = 0.5
+"""A process that becomes master at once has nobody to follow, and perhaps no tables yet."""
+
 CATCH_UP_S: Final = 2.0
 """How long a new master waits for the last changes, which are milliseconds old. To load all rows takes about as long."""
 
@@ -36,6 +39,7 @@ class Standby:
         async def read_ahead() -> None:
             try:
                 with self._reading:
+                    await trio.sleep(BEGIN_AFTER_S)
                     await self._following.run()
             finally:
                 await self._source.aclose()
