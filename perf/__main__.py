@@ -200,8 +200,8 @@ def _parser() -> argparse.ArgumentParser:
         if name == "takeover":
             inside.add_argument("--mariadb", action="store_true", help="on MariaDB instead of Postgres")
         if name == "followers":
-            kind: Callable[[str], float]
-            for option, kind, value, text in (
+            parse: Callable[[str], float]
+            for option, parse, value, text in (
                 ("--rate", _positive_int, 5_000, "rows per second that are written"),
                 ("--subscribers", _positive_int, 4_000, "of events"),
                 (
@@ -211,7 +211,7 @@ def _parser() -> argparse.ArgumentParser:
                     "that are written at that rate, with one follower and with two",
                 ),
             ):
-                inside.add_argument(option, type=kind, default=value, help=f"{text} (default: {value:,})")
+                inside.add_argument(option, type=parse, default=value, help=f"{text} (default: {value:,})")
     return parser
 
 

@@ -7,14 +7,13 @@ is told beside how long it takes: that is what followers cost a master on a mach
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Final
 
 from bbs.embedded_postgres import EmbeddedPostgres
 from perf.figures import JSON, number, per_request_us, table
 from perf.followers.lateness import LATE_MAX_S, Used
-from perf.followers.processes import Followed, running_followers
+from perf.followers.processes import Followers
 from perf.followers.writer import Writer, Written
 
 ROUNDS: Final = 3
@@ -97,9 +96,8 @@ class Cost:
 
 def measure_cost(
     writer: Writer,
-    followed: Followed,
+    pool: Followers,
     postgres: EmbeddedPostgres,
-    home: Path,
     *,
     for_s: float,
     rounds: int = ROUNDS,
@@ -108,13 +106,13 @@ def measure_cost(
     """Every leg lasts ``for_s``; every other round goes backwards. Each leg ends when its followers have caught up."""
     legs: dict[str, list[Leg]] = {name: [] for name in LEGS}
     for round_ in range(rounds):
-        for name in list(LEGS)[:: -1 if round_ % 2 else 1]:
+        for name in list(LEGS)[:: 1 if round_ % 2 else -1]:
             say(f"round {round_ + 1} of {rounds}: the writer beside {name}")
-            with running_followers(followed, home, LEGS[name]) as followers:
-                with followers[0].stopped() if name == STOPPED else nullcontext():
-                    before = Used.now(followers, postgres)
-                    written = writer.write(for_s=for_s, rows_per_s=None).result(for_s + LATE_MAX_S)
-                    legs[name].append(Leg(written=written, used=Used.now(followers, postgres) - before))
-                for each in followers:
-                    each.wait_until_current(written.token)
+            followers = pool.exactly(LEGS[name])
+            with followers[0].stopped() if name == STOPPED else nullcontext():
+                before = Used.now(followers, postgres)
+                written = writer.write(for_s=for_s, rows_per_s=None).result(for_s + LATE_MAX_S)
+                legs[name].append(Leg(written=written, used=Used.now(followers, postgres) - before))
+            for each in followers:
+                each.wait_until_current(written.token)
     return Cost(legs=legs)

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from threading import Event, Thread
 from typing import Final
@@ -14,7 +13,7 @@ from perf import room
 from perf.beds import Bed
 from perf.beside import paused
 from perf.figures import JSON, Sample, merged, number, table
-from perf.followers.processes import Followed, Follower, running_followers
+from perf.followers.processes import Follower, Followers
 from perf.load import LoadGenerator
 from perf.server import ServerFailed, cpu_of, walsenders_cpu_s
 from perf.streams import Delivered, Streams
@@ -152,9 +151,8 @@ def expect_room(subscribers: int) -> None:
 
 def measure_fan_out(
     bed: Bed,
-    followed: Followed,
+    pool: Followers,
     postgres: EmbeddedPostgres,
-    home: Path,
     *,
     subscribers: int,
     rounds: int = ROUNDS,
@@ -176,9 +174,8 @@ def measure_fan_out(
                 desired = generator.run(fleet.desires_of(numbers), max_s=SEND_MAX_S)
                 if not desired.good:
                     raise ServerFailed(f"desire: {desired.trouble()}")
-                with running_followers(followed, home, FOLLOWERS if name == FOLLOWED else 0) as followers:
-                    leg = _measure(bed, postgres, fleet, numbers, generator, followers, subscribers)
-                legs[name].append(leg)
+                followers = pool.exactly(FOLLOWERS if name == FOLLOWED else 0)
+                legs[name].append(_measure(bed, postgres, fleet, numbers, generator, followers, subscribers))
     return FanOut(subscribers=subscribers, lrps=lrps, legs=legs)
 
 

@@ -48,6 +48,7 @@ class Lateness:
     """Of so many followers. ``staleness_ms`` is what `X-Bbs-Staleness-Ms` said to pings that came at any time, ``pings_s`` how
     long these took; ``reached_s`` is from the answer to a commit to an answer that knows of it. ``caught_up_s`` is how long
     after the last commit everybody knew of it. ``refused`` are answers that it is too late, or did not come to know in time.
+    ``resident_bytes`` is the memory of the largest of them.
     """
 
     followers: int
@@ -59,6 +60,7 @@ class Lateness:
     caught_up_s: float
     used: Used
     refused: int
+    resident_bytes: int
 
     def as_json(self) -> dict[str, JSON]:
         def at(values: Sequence[float], factor: float) -> dict[str, JSON]:
@@ -78,6 +80,7 @@ class Lateness:
             "token_reached_ms": at(self.reached_s, 1e3),
             "caught_up_ms": round(1e3 * self.caught_up_s, 1),
             "refused": self.refused,
+            "follower_resident_bytes": self.resident_bytes,
             "follower_cpu_us_per_row": round(per_request_us(self.used.followers_s, rows * self.followers), 1),
             "walsender_cpu_us_per_row": round(
                 per_request_us(self.used.walsenders_s, rows * self.followers), 1
@@ -101,7 +104,14 @@ def lateness_table(measured: Sequence[Lateness]) -> str:
         "longest",
     ]
     head += ["ping ms p50", "all of it after ms"]
-    head += ["follower us/row", "% of a core", "walsender us/row", "rest of Postgres us/row", "writer us/row"]
+    head += [
+        "follower MB",
+        "follower us/row",
+        "% of a core",
+        "walsender us/row",
+        "rest of Postgres us/row",
+        "writer us/row",
+    ]
     rows = []
     for each in measured:
         written, used = each.written, each.used
@@ -114,6 +124,7 @@ def lateness_table(measured: Sequence[Lateness]) -> str:
                 *(number(1e3 * percentile(sorted(each.reached_s), share), digits=1) for share in PERCENTILES),
                 number(1e3 * percentile(sorted(each.pings_s), 0.5), digits=1),
                 number(1e3 * each.caught_up_s),
+                number(each.resident_bytes / 1e6),
                 number(per_request_us(used.followers_s, per)),
                 number(100 * used.followers_s / each.followers / written.elapsed_s),
                 number(per_request_us(used.walsenders_s, per)),
@@ -149,6 +160,7 @@ def measure_lateness(
         ask_all(askers, written.token)
         caught_up_s = time.monotonic() - ended_s
         used = Used.now(followers, postgres) - before
+        resident_bytes = max(each.resident_bytes() for each in followers)
     return Lateness(
         followers=len(followers),
         wanted_rows_per_s=rows_per_s,
@@ -159,6 +171,7 @@ def measure_lateness(
         caught_up_s=caught_up_s,
         used=used,
         refused=refused + refused_tokens,
+        resident_bytes=resident_bytes,
     )
 
 

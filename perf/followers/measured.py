@@ -1,24 +1,28 @@
 """``python -m perf followers``: lateness, cost and fan-out, one after the other, on databases of their own."""
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from bbs.commands.local_keyring import KEYS_FILE
-from bbs.embedded_postgres import embedded_postgres_blocking
+from bbs.embedded_postgres import EmbeddedPostgres, embedded_postgres_blocking
 from perf.beds import Bed, ServerSpec, laid_bed
 from perf.figures import JSON
 from perf.followers.cost import Cost, measure_cost
 from perf.followers.fan_out import FanOut, expect_room, measure_fan_out
 from perf.followers.lateness import Lateness, lateness_table, measure_lateness
-from perf.followers.processes import Followed, running_followers
+from perf.followers.processes import Followed, Followers
 from perf.followers.writer import BATCH_ROWS, KEYS, Writer
 from perf.machine import Moment, load_average
-from perf.server import fresh_home
+from perf.server import fresh_home, own_postgres
 
 COST_SHARE: Final = 0.25
 """Of the seconds of a leg at a rate, how long each of the many legs without one lasts."""
+
+WRITTEN_DATABASE: Final = "written"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +93,17 @@ def measure_followers(
     expect_room(subscribers)
     some_rounds = {} if rounds is None else {"rounds": rounds}
     load, before = load_average(), Moment.now()
-    lateness, cost = _measure_writes(lrps=lrps, rate=rate, seconds=seconds, some_rounds=some_rounds, say=say)
     with (
         fresh_home() as home,
         embedded_postgres_blocking(home / "postgres") as postgres,
         laid_bed(ServerSpec(flags=("--database-url", postgres.dsn))) as bed,
     ):
-        followed = _followed(bed, postgres.dsn, _keys_of(bed))
-        fan_out = measure_fan_out(
-            bed, followed, postgres, home, subscribers=subscribers, **some_rounds, say=say
+        asyncio.run(_make_database(postgres))
+        lateness, cost = _measure_writes(
+            bed, postgres, home, lrps=lrps, rate=rate, seconds=seconds, some_rounds=some_rounds, say=say
         )
+        with Followers(_followed(bed, postgres.dsn, _keys_of(bed)), home) as pool:
+            fan_out = measure_fan_out(bed, pool, postgres, subscribers=subscribers, **some_rounds, say=say)
     others = Moment.now().others_since(before)
     return FollowersAccount(
         lrps=lrps,
@@ -110,28 +115,35 @@ def measure_followers(
 
 
 def _measure_writes(
-    *, lrps: int, rate: float, seconds: float, some_rounds: dict[str, int], say: Callable[[str], None]
+    bed: Bed,
+    postgres: EmbeddedPostgres,
+    home: Path,
+    *,
+    lrps: int,
+    rate: float,
+    seconds: float,
+    some_rounds: dict[str, int],
+    say: Callable[[str], None],
 ) -> tuple[list[Lateness], Cost]:
-    """The server of the bed is there for its Locket alone, with a database of its own."""
-    with (
-        fresh_home() as home,
-        embedded_postgres_blocking(home / "postgres") as postgres,
-        laid_bed(ServerSpec()) as bed,
-        Writer(postgres.dsn, lrps) as writer,
-    ):
+    """In a database beside that of the master of ``bed``, which has nothing to do meanwhile but to be the followers' Locket."""
+    dsn = postgres.dsn_of(WRITTEN_DATABASE)
+    with Writer(dsn, lrps) as writer:
         say(f"writing {lrps:,} LRPs")
         writer.fill()
-        followed = _followed(bed, postgres.dsn, KEYS)
-        lateness = []
-        for count in (1, 2):
-            with running_followers(followed, home, count) as followers:
-                lateness.append(
-                    measure_lateness(writer, followers, postgres, rows_per_s=rate, for_s=seconds, say=say)
+        with Followers(_followed(bed, dsn, KEYS), home) as pool:
+            lateness = [
+                measure_lateness(
+                    writer, pool.exactly(count), postgres, rows_per_s=rate, for_s=seconds, say=say
                 )
-        cost = measure_cost(
-            writer, followed, postgres, home, for_s=COST_SHARE * seconds, **some_rounds, say=say
-        )
+                for count in (1, 2)
+            ]
+            cost = measure_cost(writer, pool, postgres, for_s=COST_SHARE * seconds, **some_rounds, say=say)
     return lateness, cost
+
+
+async def _make_database(postgres: EmbeddedPostgres) -> None:
+    async with own_postgres(postgres.socket_directory) as connection:
+        await connection.execute(f"CREATE DATABASE {WRITTEN_DATABASE}")
 
 
 def _followed(bed: Bed, dsn: str, keys: dict[str, Any]) -> Followed:

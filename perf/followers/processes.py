@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 from perf.beds import free_port
 from perf.followers.asker import Asker, AskFailed
@@ -108,14 +109,39 @@ class Follower:
         raise ServerFailed(f"{self.name} is not current after {CURRENT_MAX_S:.0f} s:\n{tail_of(self.log)}")
 
 
-@contextmanager
-def running_followers(followed: Followed, home: Path, count: int) -> Iterator[list[Follower]]:
-    """So many, which all have what the database has, for as long as the context is entered. ``home`` gets their files."""
-    with ExitStack() as stack:
-        followers = [stack.enter_context(_spawned(followed, home, f"follower-{i}")) for i in range(count)]
+class Followers:
+    """A context manager: as many followers as are wanted at the moment; all end with it. ``home`` gets their files."""
+
+    def __init__(self, followed: Followed, home: Path) -> None:
+        self._followed = followed
+        self._home = home
+        self._running: list[tuple[ExitStack, Follower]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.exactly(0)
+
+    def exactly(self, count: int) -> list[Follower]:
+        """Start or stop some, until there are so many, which all have what the database has.
+
+        Raises:
+          ServerFailed: one does not come so far.
+        """
+        while len(self._running) > count:
+            stack, _ = self._running.pop()
+            stack.close()
+        while len(self._running) < count:
+            stack, name = ExitStack(), f"follower-{len(self._running)}"
+            follower = stack.enter_context(_spawned(self._followed, self._home, name))
+            self._running.append((stack, follower))
+        followers = [follower for _, follower in self._running]
         for each in followers:
             each.wait_until_current()
-        yield followers
+        return followers
 
 
 @contextmanager

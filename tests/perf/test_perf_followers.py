@@ -9,7 +9,7 @@ from perf.followers.fan_out import ALONE, FOLLOWED
 from perf.followers.measured import FollowersAccount, measure_followers
 from perf.followers.writer import BATCH_ROWS
 
-RATE = 2_000
+RATE = 3_000
 SUBSCRIBERS = 6
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def account() -> FollowersAccount:
     return measure_followers(
-        lrps=100, rate=RATE, subscribers=SUBSCRIBERS, seconds=2.0, rounds=1, say=lambda text: None
+        lrps=100, rate=RATE, subscribers=SUBSCRIBERS, seconds=1.0, rounds=1, say=lambda text: None
     )
 
 
@@ -31,6 +31,7 @@ def test_one_follower_and_two_say_how_late_they_are(account: FollowersAccount) -
         assert each.reached_s
         assert min(each.reached_s) > 0
         assert each.used.followers_s > 0
+        assert each.resident_bytes > 20_000_000
     assert sum(each.used.walsenders_s for each in account.lateness) > 0
     assert all(each.used.walsenders_s < each.used.postgres_s for each in account.lateness)
 
