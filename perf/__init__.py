@@ -6,9 +6,9 @@
 fleets straight into the database. `perf.readings` are figures as data, with what `perf.probe` reads of the server
 beside them and `perf.machine` of the machine; `perf.report` and `perf.page` tell them.
 
-``convergence``, ``lists``, ``audit`` and ``takeover`` look inside, where no request can: each is a module. They share
-`perf.figures` (statistics and tables), `perf.server` (a BBS of our own as a subprocess) and `perf.stalls` (how long others
-wait for a turn).
+``convergence``, ``lists``, ``audit``, ``takeover`` and ``followers`` look inside, where no request can: each is a module, or
+a package. They share `perf.figures` (statistics and tables), `perf.server` (a BBS of our own as a subprocess) and
+`perf.stalls` (how long others wait for a turn).
 
 ``soak`` (`perf.soak`) loads a server of ours for an hour and finds what it has not let go.
 

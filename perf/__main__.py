@@ -15,6 +15,7 @@ from perf.cells import CellsFailed
 from perf.changes import measure_changes
 from perf.convergence import measure_convergence
 from perf.figures import JSON
+from perf.followers.measured import measure_followers
 from perf.interruption import heed_interruptions
 from perf.lists import measure_lists
 from perf.machine import facts
@@ -186,6 +187,11 @@ def _parser() -> argparse.ArgumentParser:
         ),
         ("memory", 20_000, "in this process: what an LRP takes, part by part"),
         ("takeover", 100_000, "how long nobody answers while a standby becomes master"),
+        (
+            "followers",
+            20_000,
+            "how late followers are, what they cost their master, and fan-out over two of them beside the master alone",
+        ),
     ):
         inside = commands.add_parser(name, parents=[common], help=what)
         inside.add_argument("--lrps", type=_positive_int, default=lrps, help=f"(default: {lrps:,})")
@@ -193,6 +199,19 @@ def _parser() -> argparse.ArgumentParser:
             inside.add_argument("--idle-s", type=float, default=0.0, help="from the load to the first list")
         if name == "takeover":
             inside.add_argument("--mariadb", action="store_true", help="on MariaDB instead of Postgres")
+        if name == "followers":
+            parse: Callable[[str], float]
+            for option, parse, value, text in (
+                ("--rate", _positive_int, 5_000, "rows per second that are written"),
+                ("--subscribers", _positive_int, 4_000, "of events"),
+                (
+                    "--seconds",
+                    _seconds,
+                    20.0,
+                    "that are written at that rate, with one follower and with two",
+                ),
+            ):
+                inside.add_argument(option, type=parse, default=value, help=f"{text} (default: {value:,})")
     return parser
 
 
@@ -212,6 +231,13 @@ def _minutes(text: str) -> float:
     value = float(text)
     if not 0.1 <= value <= 10_000:
         raise argparse.ArgumentTypeError("0.1 to 10,000")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0.5 <= value <= 3_600:
+        raise argparse.ArgumentTypeError("0.5 to 3,600")
     return value
 
 
@@ -313,6 +339,17 @@ def _takeover(options: argparse.Namespace) -> tuple[Result, int]:
     return measure_takeovers(lrps=options.lrps, on_mariadb=options.mariadb, say=_say), 0
 
 
+def _followers(options: argparse.Namespace) -> tuple[Result, int]:
+    account = measure_followers(
+        lrps=options.lrps,
+        rate=options.rate,
+        subscribers=options.subscribers,
+        seconds=options.seconds,
+        say=_say,
+    )
+    return account, EXIT_TROUBLE if account.troubles else 0
+
+
 def _soak(options: argparse.Namespace) -> tuple[Result, int]:
     if options.html is not None:
         require_plots()
@@ -341,6 +378,7 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], tuple[Result, int]]]] 
     "lists": _lists,
     "memory": _memory,
     "takeover": _takeover,
+    "followers": _followers,
     "soak": _soak,
 }
 

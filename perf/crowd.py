@@ -10,7 +10,6 @@ handshakes costs nearly as much CPU as the server's, so on a small machine it ta
 """
 
 import contextlib
-import resource
 import select
 import socket
 import ssl
@@ -20,18 +19,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final
 
+from perf import room
 from perf.beside import OtherProcess
 from perf.load import Credentials, Target
 from perf.workloads import Fleet
 
 GATHER_MAX_S: Final = 180.0
 RECEIVE_BYTES: Final = 64 * 1024
-DESCRIPTORS_BESIDE: Final = 100
-"""That a process has open beside its connections, at most."""
-
-
-class TooFewDescriptors(ValueError):
-    """This machine does not let a process have so many connections."""
 
 
 class _Gone(Exception):
@@ -59,13 +53,9 @@ def connections_of(clients: int) -> int:
 
 def expect_descriptors(clients: int) -> None:
     """Raises TooFewDescriptors if a process may not have the connections of so many clients."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = connections_of(clients) + DESCRIPTORS_BESIDE
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        raise TooFewDescriptors(
-            f"{clients:,} clients need {needed:,} file descriptors, here and in the server, and a process may have {hard:,}:"
-            " raise the hard limit (ulimit -Hn), or ask for fewer clients (--points)"
-        )
+    room.expect_descriptors(
+        connections_of(clients), of=f"{clients:,} clients", instead="fewer clients (--points)"
+    )
 
 
 class Crowd(OtherProcess):
@@ -137,8 +127,7 @@ _clients: _Clients
 def _begin(credentials: Credentials, lrps: int) -> None:
     global _clients
     _clients = _Clients(credentials, lrps)
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    room.take_all_descriptors()
 
 
 def _gather(clients: int, resume: bool) -> Gathered:

@@ -112,6 +112,23 @@ def tree_cpu_s(pid: int) -> float:
     return sum(each.cpu_s + each.dead_children_cpu_s for each in found if each is not None)
 
 
+def walsenders_cpu_s(postmaster_pid: int) -> dict[int, float]:
+    """What the processes of a Postgres that send its log have used since they started, in seconds, by pid: one for each follower
+    and standby.
+    """
+    found = {}
+    for pid, parent in _parents().items():
+        if parent != postmaster_pid:
+            continue
+        try:
+            title = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if b" walsender " in title and (stat := _stat(pid)) is not None:
+            found[pid] = stat.cpu_s
+    return found
+
+
 def resident_bytes_of(pid: int) -> int:
     """Memory of a process, without its children.
 
@@ -162,7 +179,7 @@ class Spawned:
     def expect_alive(self) -> None:
         """Raises ServerFailed if it has ended."""
         if self.process.poll() is not None:
-            raise ServerFailed(f"the server ended with code {self.process.returncode}:\n{_tail(self.log)}")
+            raise ServerFailed(f"the server ended with code {self.process.returncode}:\n{tail_of(self.log)}")
 
 
 BBS: Final = (sys.executable, "-m", "bbs")
@@ -203,7 +220,7 @@ def spawned_server(
     try:
         yield Spawned(process=process, home=home, printed=printed, log=log)
     finally:
-        _stop(process)
+        stop(process)
 
 
 def _run(*arguments: str) -> None:
@@ -226,12 +243,13 @@ def _wait_until_listening(process: "subprocess.Popen[bytes]", printed: Path, com
         if found is not None:
             return found[1]
         if process.poll() is not None:
-            raise ServerFailed(f"the server ended with code {process.returncode}:\n{_tail(complaints)}")
+            raise ServerFailed(f"the server ended with code {process.returncode}:\n{tail_of(complaints)}")
         time.sleep(POLL_S)
-    raise ServerFailed(f"the server does not answer after {START_MAX_S:.0f} s:\n{_tail(complaints)}")
+    raise ServerFailed(f"the server does not answer after {START_MAX_S:.0f} s:\n{tail_of(complaints)}")
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """End a server that we started, if it has not ended."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:
@@ -241,7 +259,8 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
             process.wait()
 
 
-def _tail(file: Path) -> str:
+def tail_of(file: Path) -> str:
+    """The last lines of a log."""
     return "\n".join(file.read_text(errors="replace").splitlines()[-20:])
 
 

@@ -17,6 +17,7 @@ from typing import Final, Self
 
 from perf.beside import leave_interrupts_to_the_harness
 from perf.load import Credentials, Target
+from perf.room import take_all_descriptors
 
 OPEN_MAX_S: Final = 300.0
 ANSWER_MAX_S: Final = 60.0
@@ -201,6 +202,7 @@ class _Follower:
 def _follow(credentials: Credentials, harness: "Connection[object, tuple[str, Sequence[bytes]]]") -> None:
     """The process: read streams until the harness closes its end of the pipe."""
     leave_interrupts_to_the_harness()
+    take_all_descriptors()
     follower = _Follower(credentials.target())
     follower.poll.register(harness.fileno(), select.EPOLLIN)
     while True:

@@ -4,7 +4,8 @@ import resource
 
 import pytest
 
-from perf.crowd import DESCRIPTORS_BESIDE, TooFewDescriptors, connections_of, expect_descriptors
+from perf.crowd import connections_of, expect_descriptors
+from perf.room import DESCRIPTORS_BESIDE, TooFewDescriptors
 
 
 @pytest.mark.parametrize(("clients", "connections"), [(1, 1), (2, 3), (3, 4), (4_000, 6_000)])
