@@ -146,7 +146,10 @@ class Following:
 
     async def wait_for(self, token: Token) -> None:
         """Wait until what ``token`` stands for is in memory. For ever, maybe: bring a deadline."""
+        asked_at = trio.current_time()
         while not token.is_reached_by(self.position.timeline, self.position.position):
+            if self._has_come_to(token.position, since=asked_at) and token.timeline == self.position.timeline:
+                return
             self._moved.clear()
             if self._stream is not None:
                 self._stream.ask()
@@ -158,16 +161,23 @@ class Following:
 
         There is no deadline as long as the stream goes on: bring one.
         """
-        stream = self._stream
+        asked_at, stream = trio.current_time(), self._stream
         if stream is None or (stream.start.system, stream.start.timeline) != (end.system, end.timeline):
             return False
         while self._stream is stream:
-            if self.position.position >= end.position:
+            if self.position.position >= end.position or self._has_come_to(end.position, since=asked_at):
                 return not self._unreadable
             self._moved.clear()
             stream.ask()
             await self._moved.wait()
         return False
+
+    def _has_come_to(self, position: int, *, since: float) -> bool:
+        """Whether all is in memory that was committed before ``position``, which was the end of the log before ``since``: it may be
+        in the middle of a record, to which no stream comes before somebody commits the next time.
+        """
+        stream = self._stream
+        return stream is not None and position <= stream.progress().written and self.as_of > since
 
     async def run(self) -> NoReturn:
         """Follow until cancelled."""

@@ -68,6 +68,9 @@ LOOK_S: Final = 0.25
 LOOKS_MAX: Final = 10_000
 """Looks remembered that the stream has not reached, forty minutes of them. Later ones are left out until it has."""
 
+ANSWERS_ALIKE: Final = 3
+"""So often the server says that it is at the same place before it is believed to have nothing more."""
+
 MESSAGES_IN_A_TURN: Final = 100
 """Messages that are decoded before others get a turn: about a millisecond."""
 
@@ -139,6 +142,9 @@ class ChangeStream:
         self._decoded = self._written = start.position
         self._caught_up_at = began_at
         self._looks: deque[tuple[float, int]] = deque()  # when, and how long the log was
+        self._asked_at: float | None = None  # since the server said last where it is
+        self._was_at = -1  # where it said it was
+        self._said_so: deque[float] = deque(maxlen=ANSWERS_ALIKE)  # and when it was asked, each time
         self._assembler = Assembler(found.by_oid, found.schemas, start.position)
         self._has_begun = trio.Event()
         self._busy_since: float | None = trio.current_time()  # None while we are waited for
@@ -165,6 +171,8 @@ class ChangeStream:
 
     def ask(self) -> None:
         """Have `position` move on to where the server is, also if it has nothing for us."""
+        if self._asked_at is None:
+            self._asked_at = trio.current_time()
         self._replication.ask()
 
     def __aiter__(self) -> "ChangeStream":
@@ -243,6 +251,26 @@ class ChangeStream:
         if self._has_begun.is_set() and length > self.position:
             self.ask()
 
+    def _server_is_at(self, position: int) -> None:
+        """Note when the server has nothing more to decode, though its log is longer: the log may have been written up to the middle
+        of a record, which is whole only when somebody commits the next time. A commit is whole before anybody hears of it.
+
+        So it is if it says again and again that it is at the same place, was asked in between each time, and has sent nothing else: it
+        has looked for the next record then. Twice would do if it spoke only when it is asked.
+        """
+        if self._asked_at is None:
+            return
+        if position != self._was_at:
+            self._said_so.clear()
+        self._was_at = position
+        self._said_so.append(self._asked_at)
+        self._asked_at = None
+        if len(self._said_so) == ANSWERS_ALIKE:
+            known_at = self._said_so[0]
+            while self._looks and self._looks[0][0] <= known_at:
+                self._looks.popleft()
+            self._looks.appendleft((known_at, position))
+
     async def _next(self) -> Transaction:
         await trio.lowlevel.checkpoint()
         if self._end is None and not self._has_begun.is_set():
@@ -268,10 +296,12 @@ class ChangeStream:
         transaction = None
         match received:
             case Data(payload=payload):
+                self._said_so.clear()
                 transaction = self._assembler.feed(decode(payload), len(payload))
             case Keepalive(position=position):
                 self._decoded = max(self._decoded, position)
                 self._assembler.quiet_at(position)
+                self._server_is_at(position)
                 self.on_moved()
         # What has been received whole is not asked for again.
         self._replication.received = self._assembler.position

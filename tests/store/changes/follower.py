@@ -82,7 +82,10 @@ async def loaded(database_url: str, snapshot: str) -> Rows:
 
 
 async def end_of_log(postgres: PostgresWorld) -> int:
-    """A position behind the last commit: when a stream is there, all has come."""
+    """A position behind the last commit: when a stream is there, all has come. By a commit all that others have left of the log
+    is written: a log that ends in the middle of a record ends where no stream comes to.
+    """
+    await postgres.execute("SELECT pg_current_xact_id()")
     return int(await postgres.fetchval("SELECT pg_current_wal_flush_lsn() - '0/0'"))
 
 
