@@ -147,13 +147,15 @@ class Following:
     async def wait_for(self, token: Token) -> None:
         """Wait until what ``token`` stands for is in memory. For ever, maybe: bring a deadline."""
         asked_at = trio.current_time()
-        while not token.is_reached_by(self.position.timeline, self.position.position):
-            if self._has_come_to(token.position, since=asked_at) and token.timeline == self.position.timeline:
-                return
-            self._moved.clear()
-            if self._stream is not None:
-                self._stream.ask()
-            await self._moved.wait()
+
+        def is_there() -> bool:
+            here = self.position
+            return token.is_reached_by(here.timeline, here.position) or (
+                token.timeline == here.timeline and self._has_come_to(token.position, since=asked_at)
+            )
+
+        while not is_there():
+            await self._wait_moved()
 
     async def has_come_to(self, end: LogEnd) -> bool:
         """Wait until all that was committed before ``end`` is in memory. False, maybe after a while, if that can't be said, or if
@@ -167,10 +169,15 @@ class Following:
         while self._stream is stream:
             if self.position.position >= end.position or self._has_come_to(end.position, since=asked_at):
                 return not self._unreadable
-            self._moved.clear()
-            stream.ask()
-            await self._moved.wait()
+            await self._wait_moved()
         return False
+
+    async def _wait_moved(self) -> None:
+        """Wait until more is known of where we are, and have the server say where it is."""
+        self._moved.clear()
+        if self._stream is not None:
+            self._stream.ask()
+        await self._moved.wait()
 
     def _has_come_to(self, position: int, *, since: float) -> bool:
         """Whether all is in memory that was committed before ``position``, which was the end of the log before ``since``: it may be

@@ -40,6 +40,7 @@ from bbs.store.crypto import Keyring
 from bbs.store.driver_errors import meaning
 from bbs.store.dsn import DSN
 from bbs.store.kept_sessions import session_must_be_kept
+from bbs.store.log_queries import END_OF_LOG, TIMELINE
 from bbs.store.positions import position_of
 from bbs.store.primaries import Primaries
 from bbs.store.server_identity import server_identity
@@ -72,12 +73,7 @@ WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid()
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND classid = {WRITER_LOCK >> 32} AND objid = {WRITER_LOCK & 0xFFFFFFFF} AND objsubid = 1"""
 
-# The first eight digits of a file of the log are its timeline's. What is asynchronous is flushed a moment later.
-_END_OF_LOG: Final = """
-SELECT system_identifier, substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),
-  (CASE WHEN current_setting('synchronous_commit') = 'off' THEN pg_current_wal_insert_lsn()
-   ELSE pg_current_wal_flush_lsn() END)::text
-FROM pg_control_system()"""
+_END_OF_LOG: Final = f"SELECT system_identifier, {TIMELINE}, ({END_OF_LOG})::text FROM pg_control_system()"
 
 # A master that lost its machine is found out in 10 + 3 * 5 seconds. No effect on Unix sockets.
 _SESSION: Final = """

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 import asyncpg
 
 from bbs.store.dsn import DSN
+from bbs.store.log_queries import TIMELINE
 
 PATIENCE_S: Final = 0.5
 """How long a statement may take before the other servers are asked. It costs nothing but a few connections."""
@@ -30,9 +31,6 @@ FOLLOWED_LOOK_S: Final = 2.0
 TIMELINE_S: Final = 3.0
 
 T = TypeVar("T")
-
-# The first eight digits of the name of the file that the log is written to now.
-_TIMELINE: Final = "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
 
 
 class Superseded(ConnectionError):
@@ -108,48 +106,44 @@ class Primaries:
         """Return when some server is the primary on a later timeline than our session's."""
         while True:
             if in_session() and self._timeline:
-                try:
-                    found = await self._dsn.open_session(timeout_s=LOOK_S, admit=self._must_be_later)
-                except Exception:
-                    # Whatever keeps us from asking, our session is all that we have.
-                    pass
-                else:
-                    found.terminate()
-                    if in_session():
-                        return
+                found = await _look_for_later(self._dsn, lambda: self._timeline)
+                if found is not None and in_session():
+                    return
             await asyncio.sleep(LOOK_S)
-
-    async def _must_be_later(self, connection: "asyncpg.Connection[Any]") -> None:
-        timeline = await timeline_of(connection)
-        if timeline is None or timeline <= self._timeline:
-            raise ConnectionError("this is no later primary")
 
 
 async def later_primary(dsn: DSN, timeline: int) -> int:
     """Wait until one of the servers is the primary on a later timeline; returns that. Runs under asyncio, for ever maybe."""
+    while True:
+        found = await _look_for_later(dsn, lambda: timeline)
+        if found is not None:
+            return found
+        await asyncio.sleep(FOLLOWED_LOOK_S)
 
+
+async def _look_for_later(dsn: DSN, known: Callable[[], int]) -> int | None:
+    """The timeline of a server that is the primary on a later one than the one ``known`` when it answers."""
     found = 0
 
     async def must_be_later(connection: "asyncpg.Connection[Any]") -> None:
         nonlocal found
         found = await timeline_of(connection) or 0
-        if found <= timeline:
+        if found <= known():
             raise ConnectionError("this is no later primary")
 
-    while True:
-        try:
-            connection = await dsn.open_session(timeout_s=LOOK_S, admit=must_be_later)
-        except Exception:
-            # Whatever keeps us from asking; the server that we know is all that we have.
-            await asyncio.sleep(FOLLOWED_LOOK_S)
-        else:
-            connection.terminate()
-            return found
+    try:
+        connection = await dsn.open_session(timeout_s=LOOK_S, admit=must_be_later)
+    except Exception:
+        # Whatever keeps us from asking, the server that we know is all that we have.
+        return None
+    connection.terminate()
+    return found
 
 
 async def timeline_of(connection: "asyncpg.Connection[Any]") -> int | None:
     """The timeline of a session's server. None if the server does not say: not every service that speaks Postgres has a log of this kind."""
     try:
-        return int(await connection.fetchval(_TIMELINE, timeout=TIMELINE_S), 16)
+        timeline = await connection.fetchval(f"SELECT {TIMELINE}", timeout=TIMELINE_S)
     except asyncpg.PostgresError:
         return None
+    return None if timeline is None else int(timeline, 16)

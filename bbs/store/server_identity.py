@@ -4,11 +4,10 @@ from typing import Any, Final
 
 import asyncpg
 
-_WHOLE: Final = """
-SELECT concat_ws(' ', system_identifier,
-  CASE WHEN pg_is_in_recovery() THEN NULL ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END,
-  pg_postmaster_start_time())
-FROM pg_control_system()"""
+from bbs.store.log_queries import TIMELINE
+
+_WHOLE: Final = f"""
+SELECT concat_ws(' ', system_identifier, {TIMELINE}, pg_postmaster_start_time()) FROM pg_control_system()"""
 
 _START: Final = "SELECT pg_postmaster_start_time()::text"
 

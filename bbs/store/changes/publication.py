@@ -18,6 +18,7 @@ from bbs.store.changes.connecting import APPLICATION_NAME
 from bbs.store.changes.errors import CannotFollow
 from bbs.store.changes.session import Refused, Session
 from bbs.store.codecs import CODECS
+from bbs.store.log_queries import END_OF_LOG, TIMELINE
 from bbs.store.positions import position_of
 from bbs.store.schema import VERSION_ID
 
@@ -96,13 +97,6 @@ SELECT current_setting('wal_level'), current_setting('synchronous_standby_names'
 _SCHEMA: Final = f"SELECT value FROM configurations WHERE id = '{VERSION_ID}'"
 NOT_TO_BE_READ: Final = ("42P01", "42501")
 """No such table; no permission. Whoever loads the rows finds out."""
-
-_TIMELINE: Final = """
-SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END"""
-
-_END_OF_LOG: Final = """
-SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
-  WHEN current_setting('synchronous_commit') = 'off' THEN pg_current_wal_insert_lsn() ELSE pg_current_wal_flush_lsn() END"""
 
 _VERSION: Final = """
 SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate,
@@ -210,7 +204,7 @@ async def must_not_be_before(session: Session, timeline: int) -> None:
       BackendUnavailable: it is on an earlier one, or does not answer.
     """
     try:
-        [(name,)] = await session.fetch(_TIMELINE, within_s=SURVEY_S)
+        [(name,)] = await session.fetch(f"SELECT {TIMELINE}", within_s=SURVEY_S)
     except Refused as refusal:
         raise BackendUnavailable(f"the database can't be asked for its timeline: {refusal}") from refusal
     if name is not None and int(name, 16) < timeline:
@@ -226,7 +220,7 @@ async def end_of_log(session: Session) -> int:
       BackendUnavailable: the server does not answer.
     """
     try:
-        [(position,)] = await session.fetch(_END_OF_LOG, within_s=SURVEY_S)
+        [(position,)] = await session.fetch(f"SELECT {END_OF_LOG}", within_s=SURVEY_S)
     except Refused as refusal:
         raise BackendUnavailable(f"the database can't be asked how long its log is: {refusal}") from refusal
     return position_of(position or "0/0")
