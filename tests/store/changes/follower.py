@@ -1,6 +1,7 @@
 """A follower for tests: a copy of the four tables as raw column values, kept by a stream, and what it must be equal to."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -46,7 +47,7 @@ class Copy:
                     self.rows = {name: row for name, row in self.rows.items() if name[0] is not record_class}
 
     async def follow(self, stream: ChangeStream, *, until: int) -> None:
-        """Apply what comes, until all that was committed before a position has."""
+        """Apply what comes, until all that was committed before a position has, which is an `end_for_a_copy`."""
         with trio.fail_after(WITHIN_S):
             while stream.position < until:
                 self.apply(await anext(stream))
@@ -70,23 +71,39 @@ def all_records(tables: Tables) -> list[Record]:
     return [record for table in filed for record in table.rows.values()]
 
 
+@asynccontextmanager
+async def session(database_url: str) -> "AsyncIterator[asyncpg.Connection[Any]]":
+    """A session of one's own, by asyncio."""
+    connection = await aio_as_trio(asyncpg.connect)(database_url)
+    try:
+        yield connection
+    finally:
+        with trio.move_on_after(WITHIN_S, shield=True):
+            await aio_as_trio(connection.close)()
+
+
 async def loaded(database_url: str, snapshot: str) -> Rows:
     """All rows as a snapshot shows them."""
-    connection = await aio_as_trio(asyncpg.connect)(database_url)
-    fetch = aio_as_trio(connection.fetch)
-    await fetch("BEGIN ISOLATION LEVEL REPEATABLE READ")
-    await fetch(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
-    rows = await all_rows(fetch)
-    await aio_as_trio(connection.close)()
-    return rows
+    async with session(database_url) as connection:
+        fetch = aio_as_trio(connection.fetch)
+        await fetch("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        await fetch(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+        return await all_rows(fetch)
 
 
 async def end_of_log(postgres: PostgresWorld) -> int:
-    """A position behind the last commit: when a stream is there, all has come. By a commit all that others have left of the log
-    is written: a log that ends in the middle of a record ends where no stream comes to.
-    """
-    await postgres.execute("SELECT pg_current_xact_id()")
+    """A position behind all that has been committed. No stream may come to it before somebody commits the next time."""
     return int(await postgres.fetchval("SELECT pg_current_wal_flush_lsn() - '0/0'"))
+
+
+async def end_for_a_copy(postgres: PostgresWorld) -> int:
+    """A position behind all that has been committed, and before a transaction on our tables which changes nothing in the end: so
+    a stream hands something out when it comes to that position. It does not when it passes what others have written, and it may
+    never come to the end of the log, which may be in the middle of a record.
+    """
+    end = await postgres.fetchval("SELECT pg_current_wal_insert_lsn() - '0/0'")
+    await postgres.execute("INSERT INTO domains VALUES ('end', 0); DELETE FROM domains WHERE domain = 'end'")
+    return int(end)
 
 
 async def slots(postgres: PostgresWorld) -> int:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -41,9 +42,11 @@ from tests.store.changes.follower import (
     all_records,
     all_rows,
     decoded_all,
+    end_for_a_copy,
     end_of_log,
     loaded,
     no_slot_is_left,
+    session,
     slots,
 )
 from tests.store.worlds import KEYRING, RECORDS, RUNNING, PostgresWorld, by_key, write_until_done
@@ -74,16 +77,26 @@ async def test_what_the_store_writes_comes_as_its_codecs_values(dsn: DSN, writer
     assert abs(written.committed_at_ns - before_ns) < 60e9
 
 
+Execute = Callable[[str], Awaitable[Any]]
+
+
+@pytest.fixture
+async def execute(database_url: str, postgres: PostgresWorld) -> AsyncIterator[Execute]:
+    """For whoever changes rows by hand, in asyncio's loop of ``postgres``. It gives way in a deadlock before the store does."""
+    del postgres
+    async with session(database_url) as connection:
+        execute = aio_as_trio(connection.execute)
+        await execute("SET deadlock_timeout = '10ms'")
+        yield execute
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_a_follower_has_what_the_database_has(
-    dsn: DSN, database_url: str, postgres: PostgresWorld, writer: PostgresBackend, seed: int
+    dsn: DSN, database_url: str, postgres: PostgresWorld, writer: PostgresBackend, execute: Execute, seed: int
 ) -> None:
     """It begins while others write: the store, somebody who repairs rows by hand, and somebody who thinks better of it."""
     chance = random.Random(seed)
     has_begun, hands_are_free = trio.Event(), trio.Event()
-    connection = await aio_as_trio(asyncpg.connect)(database_url)
-    execute = aio_as_trio(connection.execute)
-    await execute("SET deadlock_timeout = '10ms'")  # gives way before the store does
 
     def some_lrp() -> ActualLRP:
         return replace(RUNNING, index=chance.randrange(6), since_ns=chance.randrange(1000))
@@ -145,8 +158,8 @@ async def test_a_follower_has_what_the_database_has(
             before = await loaded(database_url, stream.start.snapshot)
             copy = Copy(before.copy())
             while nursery.child_tasks:
-                await copy.follow(stream, until=await end_of_log(postgres))
-            await copy.follow(stream, until=await end_of_log(postgres))
+                await copy.follow(stream, until=await end_for_a_copy(postgres))
+            await copy.follow(stream, until=await end_for_a_copy(postgres))
 
     rows = await all_rows(postgres.fetch)
     assert copy.rows == rows
@@ -158,7 +171,6 @@ async def test_a_follower_has_what_the_database_has(
     positions = [transaction.position for transaction in copy.transactions]
     assert positions == sorted(set(positions))
     assert len(positions) > 50
-    await aio_as_trio(connection.close)()
 
 
 async def test_a_transaction_of_any_size_comes_in_pieces(
@@ -412,7 +424,7 @@ async def test_what_has_come_is_confirmed(dsn: DSN, postgres: PostgresWorld, wri
 async def test_how_far_behind_it_is(dsn: DSN, postgres: PostgresWorld, writer: PostgresBackend) -> None:
     async with follow_changes(dsn, look_s=0.1) as stream:
         await postgres.execute("INSERT INTO domains SELECT 'd' || n, n FROM generate_series(1, 5000) AS n")
-        end = await end_of_log(postgres)
+        end = await end_for_a_copy(postgres)
         await wait_until(
             lambda: stream.progress().written >= end, within_s=WITHIN_S, what="it was looked at again"
         )
