@@ -105,7 +105,11 @@ def _parser() -> argparse.ArgumentParser:
         default=defaults.locket_listen_address,
         help="where reps register their cells (gRPC, as upstream's Locket)",
     )
-    run.add_argument("--health-listen", metavar="HOST:PORT", help="answers 200 while the process lives")
+    run.add_argument(
+        "--health-listen",
+        metavar="HOST:PORT",
+        help="answers 200 while the process lives; /active, /ready and /live say more",
+    )
     run.add_argument(
         "--debug-listen", metavar="HOST:PORT", help="log level, profiles, metrics; no authentication"
     )
