@@ -4,6 +4,7 @@ import sys
 
 import trio
 
+from bbs.concurrency.causes import root_cause
 from bbs.config.errors import ConfigInvalid
 from bbs.config.upstream import decode, read_file
 from bbs.doctor.asking import Where, find_out
@@ -23,7 +24,10 @@ def doctor(path: str, where: Where, *, as_json: bool) -> int:
         return EXIT_UNREADABLE
     try:
         report = judged(trio.run(find_out, decoded, where))
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+    except BaseException as error:
+        # The end of the process, whatever it was. An interrupt comes in the group of whoever was being asked.
+        if isinstance(root_cause(error), KeyboardInterrupt):
+            return EXIT_INTERRUPTED
+        raise
     print(report.as_json() if as_json else report.as_text(), flush=True)
     return 0 if report.is_healthy else EXIT_NOT_HEALTHY

@@ -1,6 +1,7 @@
 """``bbs doctor`` beside servers that run, and beside what is broken."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from bbs.store.codecs import CODECS
 from bbs.store.database import database_at
 from bbs.store.migrations import SCHEMA_VERSION
 from bbs.store.schema import KEY_LABEL_ID, VERSION_ID
-from tests.daemons import Surroundings, daemon, free_port
+from tests.daemons import Surroundings, daemon, end, free_port
 from tests.databases import ON_BOTH
 from tests.records import desired_message
 
@@ -195,6 +196,31 @@ async def test_a_configuration_that_is_refused_is_told_and_what_it_breaks_left_o
     assert said.of("locket") == said.of("master") == said.of("database") == refused
     assert said.of("process")[0] == "wrong"
     assert said.of("auctioneer")[0] == "ok"
+
+
+async def test_an_interrupt_ends_it_without_a_word(around: Surroundings) -> None:
+    """While it waits for a Locket that takes connections and says nothing."""
+    [silent] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    address = f"127.0.0.1:{silent.socket.getsockname()[1]}"
+    file = around.tmp_path / "silent.json"
+    file.write_text(json.dumps(around.config("a", locket_address=address)))
+    async with silent:
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-m", "bbs", "doctor", "-config", str(file)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            with trio.fail_after(DOCTOR_S):
+                async with await silent.accept():
+                    process.send_signal(signal.SIGINT)
+                    assert process.stdout is not None
+                    said = b""
+                    while piece := await process.stdout.receive_some():
+                        said += piece
+                    assert (await process.wait(), said) == (130, b"")
+        finally:
+            await end(process)
 
 
 @pytest.mark.parametrize("text", [None, "{"], ids=["missing", "no JSON"])
