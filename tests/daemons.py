@@ -207,6 +207,12 @@ class Daemon(DaemonLog):
         async with httpx.AsyncClient(trust_env=False) as http:
             return (await http.get(f"http://{self.config['health_address']}/ping")).status_code
 
+    async def probe(self, path: str) -> tuple[int, dict[str, Any]]:
+        """What the health port answers there."""
+        async with httpx.AsyncClient(trust_env=False, timeout=WAIT_MAX_S) as http:
+            answer = await http.get(f"http://{self.config['health_address']}{path}")
+        return answer.status_code, answer.json()
+
     def api_is_open(self) -> bool:
         host, port = self.config["listen_address"].split(":")
         with socket.socket() as probe:

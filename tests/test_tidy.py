@@ -34,6 +34,9 @@ ARROWS: dict[str, set[str]] = {
     "shadow": {"client", "concurrency", "log", "models"},
     # What acts: requests, and passes.
     "convergence": {"acts", "concurrency", "lifecycle", "log", "models", "peers", "store"},
+    "doctor": {
+        "client", "concurrency", "config", "convergence", "lifecycle", "log", "models", "ports", "store", "sync", "tls",
+    },
     "routes": {"acts", "concurrency", "http", "lifecycle", "log", "models", "peers", "store", "sync"},
     # The whole, what it tells of itself, and what runs it.
     "service": {"acts", "convergence", "lifecycle", "log", "models", "peers", "routes", "store", "sync"},
@@ -45,7 +48,7 @@ ARROWS: dict[str, set[str]] = {
         "routes", "service", "store", "sync",
     },
     "commands": {
-        "cfdot", "client", "concurrency", "config", "embedded_postgres", "http", "lifecycle", "log", "metrics",
+        "cfdot", "client", "concurrency", "config", "doctor", "embedded_postgres", "http", "lifecycle", "log", "metrics",
         "models", "peers", "ports", "process", "routes", "shadow", "store", "sync", "tls",
     },
     "__main__": {"commands"},

@@ -1,5 +1,5 @@
-"""The subcommands of ``bbs`` that are our own: ``serve``, ``follow``, ``shadow``, ``check-config``, ``migrate-database`` and
-``certs``. Upstream's server is `daemon`."""
+"""The subcommands of ``bbs`` that are our own: ``serve``, ``follow``, ``shadow``, ``check-config``, ``doctor``,
+``migrate-database`` and ``certs``. Upstream's server is `daemon`."""
 
 import argparse
 import signal
@@ -16,6 +16,7 @@ import trio
 from bbs import __version__
 from bbs.cfdot.table import BY_NAME
 from bbs.commands.check_config import check_config
+from bbs.commands.doctor import doctor
 from bbs.commands.follow import FollowSettings, follow
 from bbs.commands.last_words import dump_stacks_on_quit, exited_with_failure, unraisable_errors_told
 from bbs.commands.migrate_database import migrate_database
@@ -26,6 +27,7 @@ from bbs.concurrency.causes import root_cause
 from bbs.config.checks.addresses import url_error
 from bbs.config.checks.values import CALLBACK_WORKERS_MAX
 from bbs.config.errors import ConfigInvalid
+from bbs.doctor.asking import Where
 from bbs.embedded_postgres import EmbeddedPostgresFailed, EmbeddedPostgresLost
 from bbs.http.limits import Limits
 from bbs.log import LagerSink, Level, LineWriters, Logger, StandardStreams, root_logger, standard_streams
@@ -61,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _certs(arguments.directory)
     if command == "check-config":
         return check_config(arguments.file)
+    if command == "doctor":
+        where = Where(health=arguments.health, debug=arguments.debug)
+        return doctor(arguments.config, where, as_json=arguments.json)
     if command == "migrate-database":
         return migrate_database(arguments.source, arguments.target)
     if command == "follow":
@@ -105,7 +110,11 @@ def _parser() -> argparse.ArgumentParser:
         default=defaults.locket_listen_address,
         help="where reps register their cells (gRPC, as upstream's Locket)",
     )
-    run.add_argument("--health-listen", metavar="HOST:PORT", help="answers 200 while the process lives")
+    run.add_argument(
+        "--health-listen",
+        metavar="HOST:PORT",
+        help="answers 200 while the process lives; /active, /ready and /live say more",
+    )
     run.add_argument(
         "--debug-listen", metavar="HOST:PORT", help="log level, profiles, metrics; no authentication"
     )
@@ -161,6 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_shadow(commands)
     check = commands.add_parser("check-config", help="say what is wrong with a configuration of upstream's")
     check.add_argument("file", metavar="FILE", help="the file that `bbs -config FILE` is to be started with")
+    _add_doctor(commands)
     migrate = commands.add_parser(
         "migrate-database", help="copy all rows to another database, from Postgres to MySQL or back"
     )
@@ -171,6 +181,22 @@ def _parser() -> argparse.ArgumentParser:
     certs = commands.add_parser("certs", help="make a development CA, a server and a client certificate")
     certs.add_argument("directory", metavar="DIR", type=Path)
     return parser
+
+
+def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    doctor_ = commands.add_parser(
+        "doctor", help="say what is wrong with a deployment now, beside one of its servers; changes nothing"
+    )
+    doctor_.add_argument(
+        "-config", "--config", metavar="FILE", required=True, help="the configuration of that server"
+    )
+    doctor_.add_argument(
+        "--health", metavar="HOST:PORT", default="", help="its health port, if not health_address"
+    )
+    doctor_.add_argument(
+        "--debug", metavar="HOST:PORT", default="", help="its debug port, if not debug_address"
+    )
+    doctor_.add_argument("--json", action="store_true", help="the report as JSON")
 
 
 def _add_follow(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -31,6 +31,7 @@ from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import BackendUnavailable, StatementRejected
 from bbs.store.crypto import Keyring
 from bbs.sync.locket.lock import Lock
+from bbs.sync.locket.master import MasterLookup
 from bbs.sync.locket.presences import Presences
 from bbs.tls.contexts import TLSFiles
 from bbs.tls.reloading import Certificate, Certificates, client_certificate, server_certificate
@@ -131,6 +132,7 @@ async def _assembled(
                 stop_signal=lambda: assembled.stop_signal,
                 now_s=_seconds_since_boot,
             ),
+            master=MasterLookup(locket),
             sink=sink,
             lines=streams.writers.statistics,
             metrics=metrics,

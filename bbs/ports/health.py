@@ -1,6 +1,7 @@
-"""The health port: 200 and nothing else, to whatever is asked (spec: metrics-and-logs.md §6, config.md §5).
+"""The health port: 200 and nothing else, to whatever is asked (spec: metrics-and-logs.md §6, config.md §5), but for the probes
+that it is given, which say more.
 
-It tells that the process lives, and neither how the database is nor who holds the lock. So it must not fail with them:
+That 200 tells that the process lives, and neither how the database is nor who holds the lock. So it must not fail with them:
 it uses neither the server's HTTP lanes nor anything that serves the API, only h11, sockets, and a log that never blocks;
 and nothing that a client does may end it. Each connection is a task with an h11 state machine.
 
@@ -9,10 +10,12 @@ connection that has been silent longest is closed for the new one.
 """
 
 import errno
+import json
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Final, NoReturn
+from dataclasses import dataclass
+from typing import Final, NoReturn, TypeAlias
 
 import h11
 import trio
@@ -38,10 +41,28 @@ ACCEPT_BACKOFF_S: Final = 0.1
 """Pause after a failed accept (no descriptors left, as a rule), so that others can free some."""
 
 
+@dataclass(frozen=True, slots=True)
+class ProbeAnswer:
+    """200 if ``yes``, else 503; ``says`` is the JSON object that goes with either."""
+
+    yes: bool
+    says: Mapping[str, object]
+
+
+Probe: TypeAlias = Callable[[], Awaitable[ProbeAnswer]]
+"""Has a second at most, since whoever asks waits no longer. Never raises."""
+
+
 async def serve_health(
-    address: str, *, log: Logger, task_status: "trio.TaskStatus[int]" = trio.TASK_STATUS_IGNORED
+    address: str,
+    probes: Mapping[str, Probe] | None = None,
+    *,
+    log: Logger,
+    task_status: "trio.TaskStatus[int]" = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
     """Answer until cancelled. Started, with the port, once the socket listens.
+
+    GET and HEAD for a path of ``probes`` are answered by that probe, everything else by 200.
 
     Raises:
       AddressInvalid, PortUnknown, ListenFailed: it cannot listen there.
@@ -49,7 +70,7 @@ async def serve_health(
     listeners = await listen(address)
     try:
         async with trio.open_nursery() as nursery:
-            port = _Port(nursery, log)
+            port = _Port(nursery, probes or {}, log)
             for listener in listeners:
                 nursery.start_soon(port.accept, listener)
             task_status.started(port_of(listeners))
@@ -66,8 +87,9 @@ class _Port:
     be kept out by connections that ask for nothing.
     """
 
-    def __init__(self, nursery: trio.Nursery, log: Logger) -> None:
+    def __init__(self, nursery: trio.Nursery, probes: Mapping[str, Probe], log: Logger) -> None:
         self._nursery = nursery
+        self._probes = probes
         self._log = log
         self._silent: OrderedDict[trio.SocketStream, None] = OrderedDict()
 
@@ -101,7 +123,7 @@ class _Port:
     async def _serve(self, stream: trio.SocketStream) -> None:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADER_BYTES_MAX)
         try:
-            while await _answer(stream, connection, lambda: self._heard(stream)):
+            while await _answer(stream, connection, self._probes, lambda: self._heard(stream)):
                 connection.start_next_cycle()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             pass  # the client is gone, or as good as gone
@@ -116,10 +138,19 @@ class _Port:
             await trio.aclose_forcefully(stream)
 
 
-async def _answer(stream: trio.SocketStream, connection: h11.Connection, heard: Callable[[], None]) -> bool:
+async def _answer(
+    stream: trio.SocketStream,
+    connection: h11.Connection,
+    probes: Mapping[str, Probe],
+    heard: Callable[[], None],
+) -> bool:
     """Read one request to its end, and answer it; False if the connection is done with."""
+    probe: Probe | None = None
+    is_head = False
     while True:
         event = connection.next_event()
+        if isinstance(event, h11.Request):
+            probe, is_head = _probe_of(event, probes), event.method == b"HEAD"
         if event is h11.NEED_DATA:
             if connection.they_are_waiting_for_100_continue:
                 await _send(stream, connection, h11.InformationalResponse(status_code=100, headers=[]))
@@ -130,18 +161,45 @@ async def _answer(stream: trio.SocketStream, connection: h11.Connection, heard: 
             break
     if connection.our_state is not h11.SEND_RESPONSE:
         return False
-    response = h11.Response(status_code=200, reason=b"OK", headers=[("Content-Length", "0")])
-    await _send(stream, connection, response)
+    if probe is None:
+        response = h11.Response(status_code=200, reason=b"OK", headers=[("Content-Length", "0")])
+        await _send(stream, connection, response)
+    else:
+        await _send_probed(stream, connection, await probe(), with_body=not is_head)
     if connection.states[h11.SERVER] is not h11.SEND_BODY:
         return False  # a CONNECT, whose client now expects a tunnel
     await _send(stream, connection, h11.EndOfMessage())
     return connection.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}
 
 
+def _probe_of(request: h11.Request, probes: Mapping[str, Probe]) -> Probe | None:
+    if request.method not in (b"GET", b"HEAD"):
+        return None
+    return probes.get(request.target.partition(b"?")[0].decode("latin-1"))
+
+
+async def _send_probed(
+    stream: trio.SocketStream, connection: h11.Connection, answer: ProbeAnswer, *, with_body: bool
+) -> None:
+    body = json.dumps(answer.says).encode() + b"\n"
+    head = h11.Response(
+        status_code=200 if answer.yes else 503,
+        reason=b"OK" if answer.yes else b"Service Unavailable",
+        headers=[
+            ("Content-Type", "application/json"),
+            ("Cache-Control", "no-store"),
+            ("Content-Length", str(len(body))),
+        ],
+    )
+    await _send(stream, connection, head)
+    if with_body:
+        await _send(stream, connection, h11.Data(data=body))
+
+
 async def _send(
     stream: trio.SocketStream,
     connection: h11.Connection,
-    event: h11.Response | h11.InformationalResponse | h11.EndOfMessage,
+    event: h11.Response | h11.InformationalResponse | h11.Data | h11.EndOfMessage,
 ) -> None:
     data = connection.send(event)
     if data:

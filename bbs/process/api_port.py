@@ -42,6 +42,8 @@ class APIPort:
         )
         self.port: int | None = None
         """Known once the address is taken, which is before anybody is answered."""
+        self.is_open = False
+        """Whether connections are accepted: from when it listens until it is stopped."""
         self._service = service
         self._address = settings.listen_address
         self._may_listen = may_listen
@@ -69,7 +71,12 @@ class APIPort:
             with trio.CancelScope() as until_stopped:
                 task_status.started(until_stopped)
                 await self._may_listen.wait()
-                await self.http.accept(taken.listen())
+                listeners = taken.listen()
+                self.is_open = True
+                try:
+                    await self.http.accept(listeners)
+                finally:
+                    self.is_open = False
             await self.http.finish()
         finally:
             taken.close()

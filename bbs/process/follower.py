@@ -27,6 +27,7 @@ from bbs.process.api_port import APIPort
 from bbs.process.at_least import at_least_line
 from bbs.process.http_hooks import http_hooks
 from bbs.process.notifiers import told
+from bbs.process.probes import Standing, probes_of
 from bbs.process.settings import Settings
 from bbs.routes.followed import AT_LEAST_MAX_S, followed
 from bbs.routes.request_log import AccessLog, RequestLog
@@ -75,6 +76,7 @@ class Follower:
         self._sink = sink
         self._metrics = metrics
         self._staleness_max_s = staleness_max_s
+        self._master = master
         self._backend = database.backend(keyring)  # reads only: it never takes the writer lock
         self.service = service = Service(
             self._backend,
@@ -137,7 +139,9 @@ class Follower:
             )
             members.append(Member("debug-server", debug))
         if settings.health_address is not None:
-            members.append(Member("healthcheck", partial(serve_health, settings.health_address, log=log)))
+            probes = probes_of(self._standing, self._master)
+            health = partial(serve_health, settings.health_address, probes, log=log)
+            members.append(Member("healthcheck", health))
         return [
             *members,
             notifiers.file_descriptors(self._metrics, log),
@@ -147,6 +151,14 @@ class Follower:
             Member("following", self._follow),
             notifiers.requests(self._metrics, log),
         ]
+
+    def _standing(self) -> Standing:
+        if not self.following.has_loaded.is_set():
+            return Standing(not_ready="this follower has not read all rows yet")
+        if not self.is_current():
+            behind_s = trio.current_time() - self.following.as_of
+            return Standing(not_ready=f"this follower is {behind_s:.0f} s behind the database")
+        return Standing() if self._api.is_open else Standing(not_ready="this follower is stopping")
 
     async def _follow(self, *, task_status: trio.TaskStatus[None]) -> NoReturn:
         task_status.started()

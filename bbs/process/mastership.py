@@ -1,6 +1,7 @@
 """How a process becomes the only one that writes, and what it does while another one is: it reads ahead."""
 
 from collections.abc import Awaitable, Callable
+from time import time_ns
 from typing import Final
 
 import trio
@@ -42,6 +43,12 @@ class LocketMastership:
         self._confirm = confirm
         self._lapses_settled = 0
         self._settling = trio.CancelScope()
+        self._since_ns: int | None = None
+
+    @property
+    def since_ns(self) -> int | None:
+        """When this process became master, in Unix nanoseconds; None while it is not `is_certain` that it is."""
+        return self._since_ns if self._lock.is_held and self.is_certain else None
 
     @property
     def is_certain(self) -> bool:
@@ -60,6 +67,7 @@ class LocketMastership:
         async with trio.open_nursery() as nursery, self._standby.reading_ahead():
             until_stopped = await nursery.start(self._hold_lock)
             nursery.start_soon(self._settle_lapses)
+            self._since_ns = time_ns()
             task_status.started(until_stopped)
 
     async def _hold_lock(self, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
@@ -101,6 +109,17 @@ class WriterLockMastership:
         self._backend = backend
         self._standby = standby
         self._log = log
+        self._since_ns: int | None = None
+
+    @property
+    def since_ns(self) -> int | None:
+        """When this process became master, in Unix nanoseconds; None while it is not."""
+        return self._since_ns
+
+    @property
+    def is_certain(self) -> bool:
+        """Always: with the writer lock nobody else can write, and whoever takes it away ends this process."""
+        return True
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Started when the writer lock is held, for which there is no deadline. It is held until the backend is closed.
@@ -114,8 +133,12 @@ class WriterLockMastership:
         async with self._standby.reading_ahead():
             await self._acquire()
             self._log.info("acquired-writer-lock")
-            task_status.started()
-            await trio.sleep_forever()
+            self._since_ns = time_ns()
+            try:
+                task_status.started()
+                await trio.sleep_forever()
+            finally:
+                self._since_ns = None
 
     async def _acquire(self) -> None:
         while True:

@@ -32,6 +32,7 @@ from bbs.process.http_hooks import http_hooks
 from bbs.process.key_rotation import KeyRotation
 from bbs.process.mastership import LocketMastership, WriterLockMastership
 from bbs.process.notifiers import Words, told
+from bbs.process.probes import Standing, probes_of
 from bbs.process.settings import Settings
 from bbs.process.standby import Standby
 from bbs.process.takeover import Takeover
@@ -43,6 +44,7 @@ from bbs.store.database import Database
 from bbs.store.following import Following
 from bbs.store.health_check import HealthCheck
 from bbs.sync.locket.lock import Lock
+from bbs.sync.locket.master import MasterKnown, MasterLookup
 
 CONVERGER: Final = Words(begins="", ends="done")
 ENCRYPTOR: Final = Words(is_ready="", ends="exited")
@@ -51,7 +53,7 @@ ENCRYPTOR: Final = Words(is_ready="", ends="exited")
 class Process:
     """Put together by its caller, who also closes what it brings. Nothing runs until the `members` do.
 
-    Without a ``lock`` the database's writer lock alone decides who is master.
+    Without a ``lock`` the database's writer lock alone decides who is master. ``master`` tells the probes of a standby who is.
     ``until_stopped`` is cancelled when the process is to end by itself.
     """
 
@@ -68,6 +70,7 @@ class Process:
         access_log: AccessLog | None = None,
         peers: Peers,
         lock: Lock | None,
+        master: MasterLookup | None = None,
         log: Logger,
         until_stopped: trio.CancelScope,
     ) -> None:
@@ -77,6 +80,9 @@ class Process:
         self._lines = lines
         self._metrics = metrics
         self._until_stopped = until_stopped
+        self._is_tls = tls is not None
+        self._lock = lock
+        self._master = master
         self._database = database
         # Made first, since sessions are numbered as they are made, and upstream's first one is this.
         migration_log = log.session("migration-manager")
@@ -118,7 +124,7 @@ class Process:
         )
         backend = self._backend
         self._mastership = (
-            None
+            WriterLockMastership(backend, self._standby, log=log)
             if lock is None
             else LocketMastership(lock, backend, self._standby, confirm=self._confirm_mastership)
         )
@@ -152,7 +158,7 @@ class Process:
         Its renewal has not failed yet at that moment, so the clock is asked, and not whether the lock is held. Nor does a
         renewal that is granted then make it certain again: somebody else may have been master, and ended, while it slept.
         """
-        return self._takeover.is_loaded.is_set() and (self._mastership is None or self._mastership.is_certain)
+        return self._takeover.is_loaded.is_set() and self._mastership.is_certain
 
     async def _confirm_mastership(self) -> None:
         """Ask the database whether somebody else has written since the rows were loaded; see `LocketMastership`."""
@@ -179,10 +185,10 @@ class Process:
         if settings.health_check is not None:
             members.append(Member("db-healthcheck", self._check_database))
         if settings.health_address is not None:
-            health = partial(serve_health, settings.health_address, log=log)
+            probes = probes_of(self._standing, self._master)
+            health = partial(serve_health, settings.health_address, probes, log=log)
             members.append(Member("healthcheck", health))
 
-        mastership = self._mastership or WriterLockMastership(self._backend, self._standby, log=log)
         workpool = log.session("task-completion-workpool")
         encryptor = log.session("encryptor")
         call_back = partial(self.service.call_back, log=workpool)
@@ -192,7 +198,7 @@ class Process:
             notifiers.lock_held(metrics, log),
             Member("connections", self._api.run_connections),
             # From here on there is only one such process. Those above run in a standby, too, and say that it lives.
-            Member("lock", mastership.run),
+            Member("lock", self._mastership.run),
             notifiers.set_lock_held(metrics, log),
             # Ends when the last handler, callback and pass has ended, since all of these stage rows.
             Member("store", self._write),
@@ -210,6 +216,25 @@ class Process:
             notifiers.tasks(metrics, sources),
             notifiers.database(metrics, sources, log),
         ]
+
+    def _standing(self) -> Standing:
+        since_ns = self._mastership.since_ns
+        if since_ns is None:
+            not_ready = "this process is not the master, and only the master answers"
+        elif not self._takeover.is_loaded.is_set():
+            not_ready = "this process is the master, and has not read all rows yet"
+        elif not self._api.is_open:
+            not_ready = "this process is stopping"
+        else:
+            not_ready = ""
+        return Standing(active_since_ns=since_ns, itself=self._itself(), not_ready=not_ready)
+
+    def _itself(self) -> MasterKnown:
+        """As Locket knows this process; without Locket, where it listens."""
+        if self._lock is not None:
+            return MasterKnown(self._lock.owner, self._lock.value)
+        host = self._settings.listen_address.rpartition(":")[0]
+        return MasterKnown("", f"{'https' if self._is_tls else 'http'}://{host}:{self._api.port}")
 
     def _gauges(self) -> dict[str, Gauge]:
         service = self.service

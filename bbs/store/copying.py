@@ -43,6 +43,9 @@ class Tables(Protocol):
     name: str
     """What the operator calls it: kind and place, without a password."""
 
+    async def server_version(self) -> str:
+        """What the server calls itself. One round trip, once there is a connection."""
+
     async def others(self) -> list[str]:
         """Who else has a session in this database, as far as we may see."""
 

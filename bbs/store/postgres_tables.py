@@ -29,6 +29,10 @@ class PostgresTables:
         self.name = f"Postgres database {dsn.database} at {dsn.where}"
         self._connection = dsn.side_connection(connect_s=CONNECT_S, statement_s=STATEMENT_S)
 
+    async def server_version(self) -> str:
+        [(version,)] = await self._connection.run(_fetch, "SHOW server_version")
+        return f"Postgres {version}"
+
     async def others(self) -> list[str]:
         rows = await self._connection.run(
             _fetch,

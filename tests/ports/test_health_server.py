@@ -9,7 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from bbs.log import null_logger
-from bbs.ports.health import CONNECTIONS_MAX, serve_health
+from bbs.ports.health import CONNECTIONS_MAX, ProbeAnswer, serve_health
 from bbs.ports.listen import AddressInvalid, ListenFailed, PortUnknown, listen, port_of, split_address
 
 PATIENCE_S = 5
@@ -53,6 +53,51 @@ async def exchange(port: int, *sends: bytes, answer_bytes: int) -> bytes:
 )
 async def test_every_method_and_path_is_healthy_again_and_again(port: int, head: bytes) -> None:
     assert await exchange(port, head, head, answer_bytes=2 * len(OK)) == 2 * OK
+
+
+YES = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: 10\r\n\r\n"
+NO = YES.replace(b"200 OK", b"503 Service Unavailable")
+
+
+@pytest.fixture
+async def probed(nursery: trio.Nursery) -> int:
+    async def yes() -> ProbeAnswer:
+        return ProbeAnswer(True, {"a": 10})
+
+    async def no() -> ProbeAnswer:
+        return ProbeAnswer(False, {"a": 10})
+
+    async def broken() -> ProbeAnswer:
+        raise ValueError("a bug")
+
+    probes = {"/yes": yes, "/no": no, "/broken": broken}
+    port: int = await nursery.start(partial(serve_health, "127.0.0.1:0", probes, log=null_logger()))
+    return port
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        (b"GET /yes", YES + b'{"a": 10}\n'),
+        (b"GET /no?verbose", NO + b'{"a": 10}\n'),
+        (b"HEAD /no", NO),
+        (b"POST /no", OK),
+        (b"GET /no/", OK),
+        (b"GET //no", OK),
+        (b"GET /ping", OK),
+        (b"GET /", OK),
+    ],
+)
+async def test_a_probe_answers_its_path_and_nothing_else(probed: int, line: bytes, answer: bytes) -> None:
+    """Twice on one connection, so that what the first answer leaves behind would be seen."""
+    head = line + b" HTTP/1.1\r\nHost: h\r\n\r\n"
+
+    assert await exchange(probed, head, head, answer_bytes=2 * len(answer)) == 2 * answer
+
+
+async def test_a_probe_with_a_bug_ends_its_connection_and_no_other(probed: int) -> None:
+    assert await exchange(probed, b"GET /broken HTTP/1.1\r\nHost: h\r\n\r\n", answer_bytes=1) == b""
+    assert await exchange(probed, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", answer_bytes=len(OK)) == OK
 
 
 async def test_a_client_that_asks_whether_to_go_on_is_told_so(port: int) -> None:

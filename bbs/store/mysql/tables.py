@@ -33,6 +33,9 @@ class MySQLTables:
         self.name = f"MySQL database {dsn.database} at {place}"
         self._session = side_session(dsn, connect_s=CONNECT_S, statement_s=STATEMENT_S)
 
+    async def server_version(self) -> str:
+        return f"MySQL {await self._session.run(Session.value, 'SELECT VERSION()')}"
+
     async def others(self) -> list[str]:
         rows = await self._session.run(
             Session.fetch,

@@ -62,6 +62,14 @@ class Lock:
         self._lapsed = trio.Event()
 
     @property
+    def owner(self) -> str:
+        return self._resource.owner
+
+    @property
+    def value(self) -> str:
+        return self._resource.value
+
+    @property
     def is_held(self) -> bool:
         """Whether it was granted to us, and has neither been lost nor given back."""
         return self._is_held

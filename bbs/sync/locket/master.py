@@ -41,9 +41,14 @@ class MasterLookup:
         self._locket = locket
         self._known = NOBODY
         self._until = -1.0
+        self._asking = trio.Lock()
 
     async def ask(self) -> MasterKnown:
-        """Who is master, or was a moment ago."""
+        """Who is master, or was a moment ago. Locket is asked once, however many want to know."""
+        async with self._asking:
+            return await self._ask()
+
+    async def _ask(self) -> MasterKnown:
         if trio.current_time() >= self._until:
             try:
                 lock = await self._locket.fetch(KEY, deadline_s=ASK_S)
