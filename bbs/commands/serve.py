@@ -1,9 +1,10 @@
 """`serve`: a server that brings what it needs, a Postgres and a Locket of its own unless it is told otherwise."""
 
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from functools import partial
+from ipaddress import ip_address
 
 import trio
 
@@ -116,10 +117,21 @@ async def serve(
             nonlocal has_started
             if process.port is not None:
                 has_started = True
-                log.info("started")
-                ready(
-                    f"{'https' if tls else 'http'}://{_host(config.settings.listen_address)}:{process.port}"
+                host = _host(config.settings.listen_address)
+                url = f"{'https' if tls else 'http'}://{host}:{process.port}"
+                log.info(
+                    "started",
+                    {
+                        "url": url,
+                        "data-dir": str(config.data_dir),
+                        "database-version": process.database_version,
+                        "embedded": config.database_url is None,
+                        "auctioneer": config.auctioneer.address if config.auctioneer else "",
+                        "tls": tls is not None,
+                        "loopback": _is_loopback(host),
+                    },
                 )
+                ready(url)
 
         exits = await run_members(
             [*postgres, *process.members()], until_stopped=until_stopped, on_started=started
@@ -140,3 +152,9 @@ async def serve(
 
 def _host(address: str) -> str:
     return address.rpartition(":")[0]
+
+
+def _is_loopback(host: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(host.strip("[]")).is_loopback
+    return host == "localhost"
