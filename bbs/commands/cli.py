@@ -1,8 +1,7 @@
-"""The subcommands of ``bbs`` that are our own: ``serve``, ``follow``, ``shadow``, ``check-config``, ``migrate-database`` and
+"""The subcommands of ``bbs`` that are our own: ``serve``, ``demo``, ``follow``, ``shadow``, ``check-config``, ``migrate-database`` and
 ``certs``. Upstream's server is `daemon`."""
 
 import argparse
-import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ import trio
 from bbs import __version__
 from bbs.cfdot.table import BY_NAME
 from bbs.commands.check_config import check_config
+from bbs.commands.demo import add_demo, demo, demo_settings_of
 from bbs.commands.follow import FollowSettings, follow
 from bbs.commands.last_words import dump_stacks_on_quit, exited_with_failure, unraisable_errors_told
 from bbs.commands.migrate_database import migrate_database
@@ -24,6 +24,7 @@ from bbs.commands.serve import DatabaseFailed, serve
 from bbs.commands.serve_config import ServeConfig
 from bbs.commands.serve_flags import add_serve, config_of
 from bbs.commands.shadow import ShadowCommand, shadow
+from bbs.commands.signals import stop_on_signal
 from bbs.commands.terminal_log import TerminalLog, wants_colour, wants_text
 from bbs.concurrency.causes import root_cause
 from bbs.config.errors import ConfigInvalid
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command == "shadow":
         return shadow(arguments.config, _shadow_command(arguments))
     with standard_streams(log="stderr") as streams:
-        return _serve(arguments, streams)
+        return _demo(arguments, streams) if command == "demo" else _serve(arguments, streams)
 
 
 CFDOTS_COMMANDS: Final = textwrap.fill(
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     add_serve(commands)
+    add_demo(commands)
     _add_follow(commands)
     _add_shadow(commands)
     check = commands.add_parser("check-config", help="say what is wrong with a configuration of upstream's")
@@ -229,23 +231,49 @@ def _certs(directory: Path) -> int:
 
 
 def _serve(arguments: argparse.Namespace, streams: StandardStreams) -> int:
-    dump_stacks_on_quit()
     level = Level.ERROR if arguments.quiet else Level[arguments.log_level.upper()]
-    told, stream = None, streams.log
-    if wants_text(arguments.log_format, sys.__stderr__):
-        told = TerminalLog(stream, in_colour=wants_colour(sys.__stderr__), shows_all=level is Level.DEBUG)
-    sink = LagerSink(told or stream, min_level=level)
-    stream.notice = told.dropped_notice if told else partial(sink.dropped_notice, SESSION)
-    log = root_logger(SESSION, sink)
+    sink, log = _log(streams, level, arguments.log_format)
 
-    def ready(url: str) -> None:
-        if told:
-            stream.wait_written(TOLD_BEFORE_S)
+    def ready(url: str, locket: str) -> None:
+        streams.log.wait_written(TOLD_BEFORE_S)
         print(f"listening on {url}", flush=True)
 
+    def run() -> None:
+        trio.run(_serve_until_signalled, config_of(arguments), log, sink, streams.writers, ready)
+
+    return _exit_code_of(run, command="serve", log=log)
+
+
+def _demo(arguments: argparse.Namespace, streams: StandardStreams) -> int:
+    sink, log = _log(streams, Level.ERROR, "auto")
+
+    def run() -> None:
+        trio.run(demo, demo_settings_of(arguments), log, sink, streams.writers)
+
+    return _exit_code_of(run, command="demo", log=log)
+
+
+def _log(streams: StandardStreams, level: Level, log_format: str) -> tuple[LagerSink, Logger]:
+    """The log on standard error, for people or for machines."""
+    told, stream = None, streams.log
+    if wants_text(log_format, sys.__stderr__):
+        told = TerminalLog(
+            stream,
+            in_colour=wants_colour(sys.__stderr__),
+            shows_all=level is Level.DEBUG,
+            tells_address=sys.__stdout__ is None or not sys.__stdout__.isatty(),
+        )
+    sink = LagerSink(told or stream, min_level=level)
+    stream.notice = told.dropped_notice if told else partial(sink.dropped_notice, SESSION)
+    return sink, root_logger(SESSION, sink)
+
+
+def _exit_code_of(run: Callable[[], None], *, command: str, log: Logger) -> int:
+    """Run a server to its end, and tell of a failure on standard error."""
+    dump_stacks_on_quit()
     try:
         with unraisable_errors_told(log):
-            trio.run(_serve_until_signalled, config_of(arguments), log, sink, streams.writers, ready)
+            run()
     except BaseException as error:
         # The end of the process, whatever it was: nothing is left that a failure could leave half done.
         cause = root_cause(error)
@@ -260,17 +288,17 @@ def _serve(arguments: argparse.Namespace, streams: StandardStreams) -> int:
             if isinstance(cause, NO_DATABASE)
             else cause
         )
-        print(f"bbs serve: {what}", file=sys.stderr)
+        print(f"bbs {command}: {what}", file=sys.stderr)
         return EXIT_NOT_STARTED
     return 0
 
 
 async def _serve_until_signalled(
-    config: ServeConfig, log: Logger, sink: LagerSink, writers: LineWriters, ready: Callable[[str], None]
+    config: ServeConfig, log: Logger, sink: LagerSink, writers: LineWriters, ready: Callable[[str, str], None]
 ) -> None:
     until_stopped = trio.CancelScope()
     async with trio.open_nursery() as nursery:
-        await nursery.start(_stop_on_signal, until_stopped, log)
+        await nursery.start(stop_on_signal, until_stopped, log)
         await serve(
             config,
             log=log,
@@ -280,17 +308,3 @@ async def _serve_until_signalled(
             ready=ready,
         )
         nursery.cancel_scope.cancel()
-
-
-async def _stop_on_signal(
-    until_stopped: trio.CancelScope,
-    log: Logger,
-    *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        async for number_ in signals:  # a second signal hurries nothing: what is in flight is being answered
-            if not until_stopped.cancel_called:
-                log.info("stopping", signal=signal.Signals(number_).name)
-            until_stopped.cancel()

@@ -49,11 +49,11 @@ async def serve(
     sink: LagerSink,
     writers: LineWriters,
     until_stopped: trio.CancelScope,
-    ready: Callable[[str], None],
+    ready: Callable[[str, str], None],
 ) -> None:
     """Run a server until ``until_stopped`` is cancelled, then end it cleanly.
 
-    ``ready`` is called once, with the URL, when requests are answered; never, if it does not come to that.
+    ``ready`` is called once, with the URL and Locket's address, when requests are answered; never, if it does not come to that.
 
     Raises:
       ConfigInvalid, TLSFilesInvalid, EmbeddedPostgresFailed, SchemaError, BackendUnavailable: it cannot start.
@@ -105,7 +105,7 @@ async def serve(
         )
         stack.enter_context(table.observed(lambda change: process.service.presence_watch.wake()))
         try:
-            await stack.enter_async_context(
+            locket_address = await stack.enter_async_context(
                 embedded_locket(table, config.locket_listen_address, tls=config.tls, log=log)
             )
         except OSError as error:
@@ -123,6 +123,7 @@ async def serve(
                     "started",
                     {
                         "url": url,
+                        "locket": locket_address,
                         "data-dir": str(config.data_dir),
                         "database-version": process.database_version,
                         "embedded": config.database_url is None,
@@ -131,7 +132,7 @@ async def serve(
                         "loopback": _is_loopback(host),
                     },
                 )
-                ready(url)
+                ready(url, locket_address)
 
         exits = await run_members(
             [*postgres, *process.members()], until_stopped=until_stopped, on_started=started

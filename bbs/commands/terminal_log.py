@@ -45,7 +45,8 @@ def wants_colour(stream: TextIO | None, environment: Mapping[str, str] = os.envi
 class TerminalLog:
     """A `LineStream` that takes lager's lines as JSON and writes what a person reads to ``stream``.
 
-    With ``shows_all``, as at level debug, lines that have no words of their own are shown as they are, and not left out.
+    With ``shows_all``, as at level debug, lines that have no words of their own are shown as they are, and not left out. Without ``tells_address``
+    that of the server is left out, since standard output has it, on the same terminal.
     """
 
     def __init__(
@@ -54,15 +55,16 @@ class TerminalLog:
         *,
         in_colour: bool,
         shows_all: bool = False,
+        tells_address: bool = True,
         now: Callable[[], datetime] = datetime.now,
     ) -> None:
         self._stream = stream
         self._in_colour = in_colour
         self._shows_all = shows_all
+        self._tells_address = tells_address
         self._now = now
         self._migrated_from: int | None = None
         self._steps = 0
-        self._locket = ""
 
     def write(self, line: bytes, /) -> None:
         """Tell what one line of the log says, if a person wants to know."""
@@ -112,9 +114,6 @@ class TerminalLog:
         else:
             self.say("schema", f"made for an empty database: version {version}, in {steps} steps")
 
-    def _locket_serves(self, data: Mapping[str, Any]) -> None:
-        self._locket = data["address"]
-
     def _loaded(self, data: Mapping[str, Any]) -> None:
         self.say("loaded", f"{data['rows']:,} rows in {data['duration'] / 1e9:.2f} s")
 
@@ -123,7 +122,7 @@ class TerminalLog:
         self.say("database", f"{data['database-version'] or 'version unknown'} ({place})")
         if data["embedded"]:
             self.say("logs", f"of the database: {data['data-dir']}/postgres.log")
-        self.say("cells", f"register with Locket at {self._locket}")
+        self.say("cells", f"register with Locket at {data['locket']}")
         if data["auctioneer"]:
             self.say("auctioneer", data["auctioneer"])
         else:
@@ -138,7 +137,8 @@ class TerminalLog:
                 "no TLS: whoever reaches the address may read and change everything; see --ca-file",
                 Colour.YELLOW,
             )
-        self.say("address", data["url"], Colour.GREEN)
+        if self._tells_address:
+            self.say("address", data["url"], Colour.GREEN)
 
     def _stopping(self, data: Mapping[str, Any]) -> None:
         self.say("stopping", f"{data['signal']}: requests in flight are answered, what was staged is written")
@@ -149,7 +149,6 @@ class TerminalLog:
     _WORDS: Final[Mapping[str, Callable[["TerminalLog", Mapping[str, Any]], None]]] = {
         "migration-manager.running-migration": _starts_migrating,
         "migration-manager.completed-migration": _migrated,
-        "locket.serving": _locket_serves,
         "loaded": _loaded,
         "started": _started,
         "stopping": _stopping,
