@@ -83,7 +83,7 @@ async def test_it_can_be_ended_before_it_has_begun(tmp_path: Path) -> None:
         [*command, "--data-dir", str(data)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        # Certificates are made once signals are heard or ended the process, and long before the server is up.
+        # Signals are listened to before the server makes this directory, which it does long before it answers.
         await wait_until((data / "data").exists, within_s=PATIENCE_S, what="the server begins to start")
         process.send_signal(signal.SIGTERM)
         with trio.fail_after(PATIENCE_S):

@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from bbs.commands.cli import _parser
-from bbs.commands.terminal_log import TerminalLog, wants_colour
+from bbs.commands.terminal_log import TerminalLog, wants_colour, wants_text
 from bbs.log import LagerSink, Level, Logger, root_logger
 from tests.processes import START_MAX_S
 
@@ -134,23 +134,6 @@ async def test_json_may_be_asked_for_at_a_terminal(tmp_path: Path) -> None:
     assert COLOUR_BEGINS not in text
 
 
-async def test_text_may_be_asked_for_on_a_pipe_and_has_no_colour(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    command = [
-        *(sys.executable, "-m", "bbs", "serve", "--listen", "127.0.0.1:0", "--locket-listen", "127.0.0.1:0"),
-        *("--data-dir", str(tmp_path / "data"), "--database-url", "postgres://127.0.0.1:1/x"),
-        *("--log-format", "text"),
-    ]
-    with log.open("wb") as stderr, trio.fail_after(START_MAX_S):
-        result = await trio.run_process(command, stderr=stderr, capture_stdout=True, check=False)
-
-    assert result.returncode == 2
-    assert not result.stdout
-    assert "cannot use the database" in log.read_text()
-    assert COLOUR_BEGINS not in log.read_text()
-    assert '"log_level"' not in log.read_text()
-
-
 class Written:
     def __init__(self) -> None:
         self.text = ""
@@ -227,6 +210,23 @@ def test_who_takes_colours(is_tty: bool, environment: dict[str, str], expected: 
             return is_tty
 
     assert wants_colour(Stream(), environment) is expected
+
+
+@pytest.mark.parametrize(
+    ("log_format", "is_tty", "expected"),
+    [
+        ("auto", True, True),
+        ("auto", False, False),
+        ("text", False, True),
+        ("json", True, False),
+    ],
+)
+def test_who_gets_text(log_format: str, is_tty: bool, expected: bool) -> None:
+    class Stream(io.StringIO):
+        def isatty(self) -> bool:
+            return is_tty
+
+    assert wants_text(log_format, Stream()) is expected
 
 
 def test_help_has_what_is_wanted_most_first_and_no_empty_defaults(capsys: pytest.CaptureFixture[str]) -> None:
