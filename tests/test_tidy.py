@@ -32,6 +32,7 @@ ARROWS: dict[str, set[str]] = {
     "sync": {"concurrency", "log", "models", "peers", "tls"},
     "cfdot": {"client", "config", "log", "models", "sync", "tls"},
     "shadow": {"client", "concurrency", "log", "models"},
+    "demo": {"client", "models", "sync"},
     # What acts: requests, and passes.
     "convergence": {"acts", "concurrency", "lifecycle", "log", "models", "peers", "store"},
     "doctor": {
@@ -48,7 +49,7 @@ ARROWS: dict[str, set[str]] = {
         "routes", "service", "store", "sync",
     },
     "commands": {
-        "cfdot", "client", "concurrency", "config", "doctor", "embedded_postgres", "http", "lifecycle", "log", "metrics",
+        "cfdot", "client", "concurrency", "config", "demo", "doctor", "embedded_postgres", "http", "lifecycle", "log", "metrics",
         "models", "peers", "ports", "process", "routes", "shadow", "store", "sync", "tls",
     },
     "__main__": {"commands"},

@@ -1,9 +1,10 @@
 """`serve`: a server that brings what it needs, a Postgres and a Locket of its own unless it is told otherwise."""
 
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from functools import partial
+from ipaddress import ip_address
 
 import trio
 
@@ -48,11 +49,11 @@ async def serve(
     sink: LagerSink,
     writers: LineWriters,
     until_stopped: trio.CancelScope,
-    ready: Callable[[str], None],
+    ready: Callable[[str, str], None],
 ) -> None:
     """Run a server until ``until_stopped`` is cancelled, then end it cleanly.
 
-    ``ready`` is called once, with the URL, when requests are answered; never, if it does not come to that.
+    ``ready`` is called once, with the URL and Locket's address, when requests are answered; never, if it does not come to that.
 
     Raises:
       ConfigInvalid, TLSFilesInvalid, EmbeddedPostgresFailed, SchemaError, BackendUnavailable: it cannot start.
@@ -104,7 +105,7 @@ async def serve(
         )
         stack.enter_context(table.observed(lambda change: process.service.presence_watch.wake()))
         try:
-            await stack.enter_async_context(
+            locket_address = await stack.enter_async_context(
                 embedded_locket(table, config.locket_listen_address, tls=config.tls, log=log)
             )
         except OSError as error:
@@ -116,10 +117,22 @@ async def serve(
             nonlocal has_started
             if process.port is not None:
                 has_started = True
-                log.info("started")
-                ready(
-                    f"{'https' if tls else 'http'}://{_host(config.settings.listen_address)}:{process.port}"
+                host = _host(config.settings.listen_address)
+                url = f"{'https' if tls else 'http'}://{host}:{process.port}"
+                log.info(
+                    "started",
+                    {
+                        "url": url,
+                        "locket": locket_address,
+                        "data-dir": str(config.data_dir),
+                        "database-version": process.database_version,
+                        "embedded": config.database_url is None,
+                        "auctioneer": config.auctioneer.address if config.auctioneer else "",
+                        "tls": tls is not None,
+                        "loopback": _is_loopback(host),
+                    },
                 )
+                ready(url, locket_address)
 
         exits = await run_members(
             [*postgres, *process.members()], until_stopped=until_stopped, on_started=started
@@ -140,3 +153,9 @@ async def serve(
 
 def _host(address: str) -> str:
     return address.rpartition(":")[0]
+
+
+def _is_loopback(host: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(host.strip("[]")).is_loopback
+    return host == "localhost"

@@ -150,6 +150,11 @@ class Process:
             answer_head=at_least_line(lambda: self._backend.token),
         )
 
+    @property
+    def database_version(self) -> str:
+        """Name and version of the database's server; '' before there was a connection."""
+        return self._backend.server_version
+
     def _may_answer(self) -> bool:
         """Whether memory is the truth: all rows are loaded, and nobody else can be master yet.
 

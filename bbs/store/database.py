@@ -90,6 +90,10 @@ class WriterBackend(Backend, Source, Protocol):
         """
 
     @property
+    def server_version(self) -> str:
+        """Name and version of the server, such as ``PostgreSQL 18.0``, as it was at the last connection; '' before any."""
+
+    @property
     def connects(self) -> int:
         """Sessions opened since the start."""
 

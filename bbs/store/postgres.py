@@ -247,6 +247,8 @@ class PostgresBackend(SQLBackend):
         connection.add_termination_listener(self._terminated)
         connection.add_log_listener(self._noticed)
         self._connects += 1
+        version = connection.get_server_version()
+        self._server_version = f"PostgreSQL {version.major}.{version.minor}"
         row = await connection.fetchrow(_SESSION)
         assert row is not None
         self._session_pid = row[-1]

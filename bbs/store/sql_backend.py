@@ -44,6 +44,7 @@ class SQLBackend(ABC):
         self._keyring = keyring
         self._on_dropped = on_dropped
         self._connects = 0
+        self._server_version = ""
         self._cross = Crossing(meaning=meaning, abandon=self._abandon_session, run=run)
         self._on_session_lost: Callable[[], None] = lambda: None
 
@@ -107,6 +108,11 @@ class SQLBackend(ABC):
         self._cross.close()
         with trio.move_on_after(CLOSE_S, shield=True):
             await aio_as_trio(self._close)()
+
+    @property
+    def server_version(self) -> str:
+        """Name and version of the server, such as ``PostgreSQL 18.0``, as it was at the last connection; '' before any."""
+        return self._server_version
 
     @property
     def connects(self) -> int:

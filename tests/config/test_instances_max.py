@@ -2,8 +2,9 @@
 
 import pytest
 
-from bbs.commands.cli import _config, _parser
+from bbs.commands.cli import _parser
 from bbs.commands.configured_parts import settings_of
+from bbs.commands.serve_flags import config_of
 from bbs.config.upstream import decode
 from bbs.lifecycle.desired_lrps import INSTANCES_MAX
 
@@ -27,4 +28,4 @@ def test_the_key_in_the_file(file: str, expected: int) -> None:
     ("flags", "expected"), [((), INSTANCES_MAX), (("--desired-lrp-instances-max", "7"), 7)]
 )
 def test_the_flag(flags: tuple[str, ...], expected: int) -> None:
-    assert _config(_parser().parse_args(["serve", *flags])).settings.desired_lrp_instances_max == expected
+    assert config_of(_parser().parse_args(["serve", *flags])).settings.desired_lrp_instances_max == expected

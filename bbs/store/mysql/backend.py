@@ -182,6 +182,7 @@ class MySQLBackend(SQLBackend):
         )
         session.on_end(lambda: self._session_ended(session))
         self._connects += 1
+        self._server_version = session.version if "MariaDB" in session.version else f"MySQL {session.version}"
         return session
 
     async def _prepare(self) -> None:

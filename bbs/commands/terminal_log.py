@@ -1,0 +1,175 @@
+"""The log of `bbs serve` for a person at a terminal: one line for each thing that matters, in colour.
+
+It is made from the log's own lines, so nothing is told in two ways: lines that a person wants are put into words, all errors
+are shown, and the others left out.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, TextIO
+
+from bbs.log import Level, LineStream
+
+LABEL_WIDTH: Final = 11
+UNTOLD: Final = frozenset({"session", "error", "trace"})
+"""Data of a line that is not among the details that stand behind its text."""
+
+
+class Colour(StrEnum):
+    BOLD = "1"
+    DIM = "2"
+    RED = "31"
+    GREEN = "32"
+    YELLOW = "33"
+    CYAN = "36"
+
+
+def wants_text(log_format: str, stream: TextIO | None) -> bool:
+    """Whether the log is for people: as ``--log-format`` says, or whatever ``stream`` is."""
+    return log_format == "text" or (log_format == "auto" and stream is not None and stream.isatty())
+
+
+def wants_colour(stream: TextIO | None, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether ``stream`` takes colours, by the conventions of NO_COLOR and TERM."""
+    return (
+        stream is not None
+        and stream.isatty()
+        and not environment.get("NO_COLOR")
+        and environment.get("TERM") != "dumb"
+    )
+
+
+class TerminalLog:
+    """A `LineStream` that takes lager's lines as JSON and writes what a person reads to ``stream``.
+
+    With ``shows_all``, as at level debug, lines that have no words of their own are shown as they are, and not left out. Without ``tells_address``
+    that of the server is left out, since standard output has it, on the same terminal.
+    """
+
+    def __init__(
+        self,
+        stream: LineStream,
+        *,
+        in_colour: bool,
+        shows_all: bool = False,
+        tells_address: bool = True,
+        now: Callable[[], datetime] = datetime.now,
+    ) -> None:
+        self._stream = stream
+        self._in_colour = in_colour
+        self._shows_all = shows_all
+        self._tells_address = tells_address
+        self._now = now
+        self._migrated_from: int | None = None
+        self._steps = 0
+
+    def write(self, line: bytes, /) -> None:
+        """Tell what one line of the log says, if a person wants to know."""
+        told = json.loads(line)
+        action = told["message"].partition(".")[2]
+        data: dict[str, Any] = told["data"]
+        is_trouble = told["log_level"] >= Level.ERROR.value
+        words = None if is_trouble else self._WORDS.get(action)
+        if words is not None:
+            words(self, data)
+        elif is_trouble:
+            self._tell_trouble(action, data)
+        elif self._shows_all:
+            self._say(self._painted(f"{self._time()} {action}{_details(data)}", Colour.DIM))
+
+    def say(self, label: str, text: str, colour: Colour = Colour.CYAN) -> None:
+        """One line of ``text``, below others of its kind."""
+        self._say(f"{self._painted(f'{label:<{LABEL_WIDTH}}', colour)}{_printable(text)}")
+
+    def dropped_notice(self, number: int) -> bytes:
+        """The line that stands for so many others, which the terminal was too slow for."""
+        return f"({number:,} lines are missing here)\n".encode()
+
+    def _tell_trouble(self, action: str, data: Mapping[str, Any]) -> None:
+        what = action.replace("-", " ").replace(".", ": ")
+        error = f": {data['error']}" if data.get("error") else ""
+        mark = self._painted(f"{'error':<{LABEL_WIDTH}}", Colour.RED)
+        details = self._painted(_details(data), Colour.DIM)
+        self._say(f"{mark}{self._time()} {_printable(what + error)}{details}")
+        for line in str(data.get("trace", "")).splitlines():
+            self._say(self._painted(f"    {_printable(line)}", Colour.DIM))
+
+    def _starts_migrating(self, data: Mapping[str, Any]) -> None:
+        if self._migrated_from is None:
+            self._migrated_from = data["current_version"]
+            if self._migrated_from:
+                self.say("schema", f"migrating from version {self._migrated_from}; this may take a while")
+
+    def _migrated(self, data: Mapping[str, Any]) -> None:
+        self._steps += 1
+        if data["current_version"] != data["target_version"]:
+            return
+        version, began_at, steps = data["target_version"], self._migrated_from, self._steps
+        self._migrated_from, self._steps = None, 0
+        if began_at:
+            self.say("schema", f"migrated from version {began_at} to {version}, in {steps} steps")
+        else:
+            self.say("schema", f"made for an empty database: version {version}, in {steps} steps")
+
+    def _loaded(self, data: Mapping[str, Any]) -> None:
+        self.say("loaded", f"{data['rows']:,} rows in {data['duration'] / 1e9:.2f} s")
+
+    def _started(self, data: Mapping[str, Any]) -> None:
+        place = f"embedded, in {data['data-dir']}" if data["embedded"] else "yours, by --database-url"
+        self.say("database", f"{data['database-version'] or 'version unknown'} ({place})")
+        if data["embedded"]:
+            self.say("logs", f"of the database: {data['data-dir']}/postgres.log")
+        self.say("cells", f"register with Locket at {data['locket']}")
+        if data["auctioneer"]:
+            self.say("auctioneer", data["auctioneer"])
+        else:
+            self.say(
+                "auctioneer",
+                "none, so nothing is placed: auctions are only remembered; see --auctioneer-address",
+                Colour.YELLOW,
+            )
+        if not data["tls"] and not data["loopback"]:
+            self.say(
+                "warning",
+                "no TLS: whoever reaches the address may read and change everything; see --ca-file",
+                Colour.YELLOW,
+            )
+        if self._tells_address:
+            self.say("address", data["url"], Colour.GREEN)
+
+    def _stopping(self, data: Mapping[str, Any]) -> None:
+        self.say("stopping", f"{data['signal']}: requests in flight are answered, what was staged is written")
+
+    def _exited(self, data: Mapping[str, Any]) -> None:
+        self.say("stopped", "all is written", Colour.GREEN)
+
+    _WORDS: Final[Mapping[str, Callable[["TerminalLog", Mapping[str, Any]], None]]] = {
+        "migration-manager.running-migration": _starts_migrating,
+        "migration-manager.completed-migration": _migrated,
+        "loaded": _loaded,
+        "started": _started,
+        "stopping": _stopping,
+        "exited": _exited,
+    }
+
+    def _time(self) -> str:
+        return f"{self._now():%H:%M:%S}"
+
+    def _painted(self, text: str, colour: Colour) -> str:
+        return f"\x1b[{colour}m{text}\x1b[0m" if self._in_colour and text else text
+
+    def _say(self, text: str) -> None:
+        self._stream.write(f"{text}\n".encode(errors="backslashreplace"))
+
+
+def _details(data: Mapping[str, Any]) -> str:
+    rest = (f"{key}={value}" for key, value in sorted(data.items()) if key not in UNTOLD)
+    return _printable("".join(f"  {each}" for each in rest))
+
+
+def _printable(text: str) -> str:
+    """``text`` without what a terminal would obey: clients choose some of what is logged."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
