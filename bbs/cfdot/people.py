@@ -96,5 +96,5 @@ class Tables:
             return 80
 
 
-def _in_order(row: Sequence[str]) -> Sequence[tuple[int, str]]:
+def _in_order(row: list[str]) -> list[tuple[int, str]]:
     return [(int(cell) if cell.isdecimal() else -1, cell) for cell in row]
