@@ -13,7 +13,7 @@ from bbs.cfdot.errors import EXIT_FAILED, CommandFailed, Invalid, UnknownCommand
 from bbs.cfdot.finding import Found, find
 from bbs.cfdot.flags import Flags
 from bbs.cfdot.given import Given
-from bbs.cfdot.table import BY_NAME, Command, Peer
+from bbs.cfdot.table import BY_NAME, OUTPUT, Command, Peer, output_form
 from bbs.cfdot.target import bbs_target, locket_target
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _execute(found: Found, surroundings: Surroundings) -> None:
         return
     if command.deprecated:
         surroundings.tell(f'Command "{command.name}" is deprecated, {command.deprecated}\n')
-    flags = flag_reading.parse(command.flags, found.words)
+    flags = flag_reading.parse(command.flags_as(program), found.words)
     if flags.switch("help"):
         surroundings.show(usage.command_help(command, program, with_help_flag=True))
     elif command.peer is Peer.NOBODY:
@@ -150,6 +150,7 @@ def _call(command: Command, flags: Flags, surroundings: Surroundings) -> None:
     target = (locket_target if is_lockets else bbs_target)(flags, surroundings.environment)
     given = Given(flags, surroundings.words)
     command.check(given)
+    output_form(given)
     # From here on it takes Trio, the client and the messages, which are most of the time that a short command takes.
     if is_lockets:
         from bbs.cfdot.locket_calls import call_locket
@@ -158,10 +159,18 @@ def _call(command: Command, flags: Flags, surroundings: Surroundings) -> None:
     else:
         from bbs.cfdot.bbs_calls import call_bbs
 
-        call_bbs(command.name, given, target, _renderer(surroundings))
+        call_bbs(command.name, given, target, _renderer(surroundings, given))
 
 
-def _renderer(surroundings: Surroundings) -> "Renderer":
+def _renderer(surroundings: Surroundings, given: Given | None = None) -> "Renderer":
+    """Tables for a person, where ``bbs`` is asked for them or writes to a terminal; else lines of JSON."""
+    form = output_form(given) if given else ""
+    if not form and given and OUTPUT.name in given.flags.defined and surroundings.out.isatty():
+        form = "table"
+    if form in ("table", "wide"):
+        from bbs.cfdot.people import Tables
+
+        return Tables(surroundings.out, surroundings.err, surroundings.environment, wide=form == "wide")
     from bbs.cfdot.rendering import JSONLines
 
     return JSONLines(surroundings.out, surroundings.err)

@@ -9,6 +9,7 @@ from enum import Enum, auto
 from typing import Final
 
 from bbs.cfdot import given as checks
+from bbs.cfdot.errors import Invalid
 from bbs.cfdot.flags import Flag, Kind
 from bbs.cfdot.given import Check, in_order
 from bbs.cfdot.target import BBS_FLAGS, LOCKET_FLAGS, TIMEOUT
@@ -34,6 +35,22 @@ FLAGS_OF: Final[Mapping[Peer, tuple[Flag, ...]]] = {
 
 NONE: Final = checks.arguments(0)
 
+OUTPUT: Final = Flag("output", "json, table or wide; a table at a terminal, else json", shorthand="o")
+"""Only ``bbs`` has it: ``cfdot`` always writes lines of JSON."""
+OUTPUT_FORMS: Final = ("json", "table", "wide")
+
+
+def output_form(given: checks.Given) -> str:
+    """'' if nothing was asked for.
+
+    Raises:
+      Invalid: there is no such form.
+    """
+    form = given.flags.text(OUTPUT.name) if given.flags.has(OUTPUT.name) else ""
+    if given.flags.has(OUTPUT.name) and form not in OUTPUT_FORMS:
+        raise Invalid(f"There is no output '{form}'. Please specify one of: {', '.join(OUTPUT_FORMS)}")
+    return form
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
@@ -54,6 +71,10 @@ class Command:
     @property
     def flags(self) -> tuple[Flag, ...]:
         return (*FLAGS_OF[self.peer], *self.own_flags, Flag("help", f"help for {self.name}", Kind.BOOL, "h"))
+
+    def flags_as(self, program: str) -> tuple[Flag, ...]:
+        """Those that it has under this name. Streams, and what asks Locket, write lines of JSON for everybody."""
+        return (*self.flags, OUTPUT) if program == "bbs" and self.peer is Peer.BBS else self.flags
 
 
 def _only(what: str, name: str, shorthand: str, told: str, kind: Kind = Kind.STRING) -> Flag:

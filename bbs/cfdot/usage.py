@@ -52,7 +52,7 @@ def command_help(command: Command, program: str, *, with_help_flag: bool) -> str
 
 def command_usage(command: Command, program: str, *, with_help_flag: bool = True) -> str:
     """A command that is only told about has not got its help flag yet."""
-    flags = [flag for flag in command.flags if with_help_flag or flag.name != "help"]
+    flags = [flag for flag in command.flags_as(program) if with_help_flag or flag.name != "help"]
     if not flags:
         return f"Usage:\n  {program} {command.use}\n"
     return f"Usage:\n  {program} {command.use} [flags]\n\nFlags:\n{flag_lines(flags)}\n"

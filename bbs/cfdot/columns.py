@@ -1,0 +1,115 @@
+"""What a person is shown of a result: one row of a table for each kind of message. Pure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bbs.models import pb
+
+NS: Final = 10**9
+MINUTE_S: Final = 60
+HOUR_S: Final = 60 * MINUTE_S
+DAY_S: Final = 24 * HOUR_S
+NOTHING: Final = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """``cell`` makes the text from a message and the time, in nanoseconds since 1970. ``wide`` ones are left out of short tables."""
+
+    title: str
+    cell: Callable[[Any, int], str]
+    wide: bool = False
+
+
+def age(since_ns: int, now_ns: int) -> str:
+    """How long ago, in its two largest units: 40s, 3m05s, 2h10m, 9d4h; '-' if never. A clock ahead of ours is taken for now."""
+    if since_ns <= 0:
+        return NOTHING
+    seconds = max(0, now_ns - since_ns) // NS
+    if seconds < MINUTE_S:
+        return f"{seconds}s"
+    if seconds < HOUR_S:
+        return f"{seconds // MINUTE_S}m{seconds % MINUTE_S:02}s"
+    if seconds < DAY_S:
+        return f"{seconds // HOUR_S}h{seconds % HOUR_S // MINUTE_S:02}m"
+    return f"{seconds // DAY_S}d{seconds % DAY_S // HOUR_S}h"
+
+
+def harmless(text: str) -> str:
+    """Without what a terminal would obey: crash reasons and guids come from others. '-' if empty."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text) or NOTHING
+
+
+def _limit(amount: int) -> str:
+    """0 is no limit."""
+    return f"{amount}M" if amount else "unlimited"
+
+
+def _presence(lrp: pb.ActualLRP) -> str:
+    return pb.ActualLRP.Presence.Name(lrp.presence).lower()
+
+
+def _task_state(task: pb.Task) -> str:
+    return pb.Task.State.Name(task.state).upper()
+
+
+ACTUAL_LRP: Final = (
+    Column("PROCESS GUID", lambda lrp, _: lrp.actual_lrp_key.process_guid),
+    Column("INDEX", lambda lrp, _: str(lrp.actual_lrp_key.index)),
+    Column("STATE", lambda lrp, _: lrp.state),
+    Column("PRESENCE", lambda lrp, _: _presence(lrp)),
+    Column("CELL", lambda lrp, _: lrp.actual_lrp_instance_key.cell_id),
+    Column("AGE", lambda lrp, now_ns: age(lrp.since, now_ns)),
+    Column("CRASHES", lambda lrp, _: str(lrp.crash_count)),
+    Column("WHY", lambda lrp, _: lrp.placement_error or lrp.crash_reason),
+    Column("DOMAIN", lambda lrp, _: lrp.actual_lrp_key.domain, wide=True),
+    Column("ZONE", lambda lrp, _: lrp.availability_zone, wide=True),
+    Column("INSTANCE GUID", lambda lrp, _: lrp.actual_lrp_instance_key.instance_guid, wide=True),
+    Column("ADDRESS", lambda lrp, _: lrp.actual_lrp_net_info.address, wide=True),
+)
+DESIRED_LRP: Final = (
+    Column("PROCESS GUID", lambda lrp, _: lrp.process_guid),
+    Column("DOMAIN", lambda lrp, _: lrp.domain),
+    Column("INSTANCES", lambda lrp, _: str(lrp.instances)),
+    Column("MEMORY", lambda lrp, _: _limit(lrp.memory_mb)),
+    Column("DISK", lambda lrp, _: _limit(lrp.disk_mb)),
+    Column("ROOTFS", lambda lrp, _: lrp.root_fs, wide=True),
+    Column("ANNOTATION", lambda lrp, _: lrp.annotation, wide=True),
+)
+TASK: Final = (
+    Column("TASK GUID", lambda task, _: task.task_guid),
+    Column("DOMAIN", lambda task, _: task.domain),
+    Column("STATE", lambda task, _: _task_state(task)),
+    Column("CELL", lambda task, _: task.cell_id),
+    Column("AGE", lambda task, now_ns: age(task.created_at, now_ns)),
+    Column("FAILED", lambda task, _: "yes" if task.failed else ""),
+    Column("WHY", lambda task, _: task.failure_reason),
+    Column("UPDATED", lambda task, now_ns: age(task.updated_at, now_ns), wide=True),
+)
+CELL: Final = (
+    Column("CELL", lambda cell, _: cell.cell_id),
+    Column("ZONE", lambda cell, _: cell.zone),
+    Column("MEMORY", lambda cell, _: f"{cell.capacity.memory_mb}M"),
+    Column("DISK", lambda cell, _: f"{cell.capacity.disk_mb}M"),
+    Column("CONTAINERS", lambda cell, _: str(cell.capacity.containers)),
+    Column("REP", lambda cell, _: cell.rep_url or cell.rep_address, wide=True),
+    Column("PLACEMENT TAGS", lambda cell, _: ", ".join(cell.placement_tags), wide=True),
+)
+DOMAIN: Final = (Column("DOMAIN", lambda domain, _: domain),)
+
+TABLES: Final[Sequence[tuple[type, Sequence[Column]]]] = (
+    (pb.ActualLRP, ACTUAL_LRP),
+    (pb.DesiredLRP, DESIRED_LRP),
+    (pb.Task, TASK),
+    (pb.CellPresence, CELL),
+    (str, DOMAIN),
+)
+
+
+def columns_for(kind: type, *, wide: bool) -> Sequence[Column] | None:
+    """``None`` if there is no table for it: then it is shown as JSON."""
+    for each, columns in TABLES:
+        if each is kind:
+            return [column for column in columns if wide or not column.wide]
+    return None
