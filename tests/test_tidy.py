@@ -31,6 +31,7 @@ ARROWS: dict[str, set[str]] = {
     "config": {"log", "ports", "store", "tls"},
     "sync": {"concurrency", "log", "models", "peers", "tls"},
     "cfdot": {"client", "config", "log", "models", "sync", "tls"},
+    "console": {"cfdot"},
     "shadow": {"client", "concurrency", "log", "models"},
     "demo": {"client", "models", "sync"},
     # What acts: requests, and passes.
@@ -49,8 +50,8 @@ ARROWS: dict[str, set[str]] = {
         "routes", "service", "store", "sync",
     },
     "commands": {
-        "cfdot", "client", "concurrency", "config", "demo", "doctor", "embedded_postgres", "http", "lifecycle", "log", "metrics",
-        "models", "peers", "ports", "process", "routes", "shadow", "store", "sync", "tls",
+        "cfdot", "client", "concurrency", "config", "console", "demo", "doctor", "embedded_postgres", "http", "lifecycle", "log",
+        "metrics", "models", "peers", "ports", "process", "routes", "shadow", "store", "sync", "tls",
     },
     "__main__": {"commands"},
 }  # fmt: skip

@@ -4,12 +4,12 @@ The command need not come first: flags may stand before it. Since they are not k
 is the word after it, unless it has a ``=``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bbs.cfdot.errors import UnknownCommand
 from bbs.cfdot.go_values import quote
-from bbs.cfdot.table import BY_NAME, Command
+from bbs.cfdot.table import Command
 from bbs.cfdot.usage import unknown_command
 
 
@@ -21,17 +21,18 @@ class Found:
     words: Sequence[str]
 
 
-def find(words: Sequence[str], program: str) -> Found:
-    """
+def find(words: Sequence[str], program: str, commands: Mapping[str, Command]) -> Found:
+    """``commands`` are those that there are, by their names.
+
     Raises:
       UnknownCommand: the first word that is neither a flag nor its value is no command.
     """
     names = _words_without_flags(words)
     if not names:
         return Found(None, words)
-    command = BY_NAME.get(names[0])
+    command = commands.get(names[0])
     if command is None:
-        raise UnknownCommand(unknown_command(names[0], quote(names[0]), program))
+        raise UnknownCommand(unknown_command(names[0], quote(names[0]), program, commands))
     return Found(command, _without_first(words, names[0]))
 
 

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -14,7 +14,7 @@ from bbs.cfdot.finding import Found, find
 from bbs.cfdot.flags import Flags
 from bbs.cfdot.given import Given
 from bbs.cfdot.table import BY_NAME, OUTPUT, Command, Peer, output_form
-from bbs.cfdot.target import bbs_target, locket_target
+from bbs.cfdot.target import Target, bbs_target, locket_target
 
 if TYPE_CHECKING:
     from bbs.cfdot.rendering import Renderer
@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 PROGRAM: Final = "cfdot"
 STDOUT: Final = 1
 STDERR: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """Commands beside upstream's, by their names, and what carries one out: its flags and arguments have been checked."""
+
+    commands: Mapping[str, Command]
+    call: "Callable[[Command, Given, Target, Surroundings], None]"
+
+
+NO_MORE: Final = More({}, lambda *_: None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +44,11 @@ class Surroundings:
     environment: Mapping[str, str]
     out: BinaryIO
     err: BinaryIO
+    more: More = NO_MORE
+
+    @property
+    def commands(self) -> Mapping[str, Command]:
+        return {**BY_NAME, **self.more.commands}
 
     def tell(self, text: str) -> None:
         """Write to standard error."""
@@ -58,7 +74,7 @@ def _write(stream: BinaryIO, text: str) -> None:
         raise NowhereToWrite from error
 
 
-def main(argv: Sequence[str] | None = None, *, program: str = PROGRAM) -> int:
+def main(argv: Sequence[str] | None = None, *, program: str = PROGRAM, more: More = NO_MORE) -> int:
     """Carry out the command line of this process; returns the exit code.
 
     An interrupt ends the process by its signal, as it does a Go program; and so does an output that nobody reads any more.
@@ -72,6 +88,7 @@ def main(argv: Sequence[str] | None = None, *, program: str = PROGRAM) -> int:
         environment=os.environ,
         out=out,
         err=err,
+        more=more,
     )
     try:
         return carry_out(surroundings)
@@ -100,7 +117,7 @@ def carry_out(surroundings: Surroundings) -> int:
     """
     program, command = surroundings.program, None
     try:
-        found = find(surroundings.words[1:], program)
+        found = find(surroundings.words[1:], program, surroundings.commands)
         command = found.command
         _execute(found, surroundings)
     except UnknownCommand as unknown:
@@ -138,8 +155,8 @@ def _help(command: Command, flags: Flags, surroundings: Surroundings) -> None:
         surroundings.show(usage.command_help(command, program, with_help_flag=True))
     elif name == usage.HELP:
         surroundings.show(usage.help_about_help(program))
-    elif name in BY_NAME:
-        surroundings.show(usage.command_help(BY_NAME[name], program, with_help_flag=False))
+    elif name in surroundings.commands:
+        surroundings.show(usage.command_help(surroundings.commands[name], program, with_help_flag=False))
     else:
         raise Invalid(f"'{name}' is not a valid command")
 
@@ -152,7 +169,9 @@ def _call(command: Command, flags: Flags, surroundings: Surroundings) -> None:
     command.check(given)
     output_form(given)
     # From here on it takes Trio, the client and the messages, which are most of the time that a short command takes.
-    if is_lockets:
+    if command.name in surroundings.more.commands:
+        surroundings.more.call(command, given, target, surroundings)
+    elif is_lockets:
         from bbs.cfdot.locket_calls import call_locket
 
         call_locket(command.name, given, target, _renderer(surroundings))

@@ -3,7 +3,7 @@
 ``program`` is the name that the texts have for the command line: ``cfdot``, or ``bbs`` where that carries out its commands.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from bbs.cfdot.flags import Flag, Kind
@@ -74,20 +74,20 @@ def _flag_name(flag: Flag) -> str:
     return f"{name} {flag.kind.value}" if flag.kind.value else name
 
 
-def unknown_command(name: str, quoted: str, program: str) -> str:
+def unknown_command(name: str, quoted: str, program: str, commands: Mapping[str, Command]) -> str:
     """The text of the error, with the commands that may have been meant."""
     text = f'unknown command {quoted} for "{program}"'
-    if suggested := suggestions(name):
+    if suggested := suggestions(name, commands):
         text += "\n\nDid you mean this?\n" + "".join(f"\t{each}\n" for each in suggested)
     return text
 
 
-def suggestions(name: str) -> Sequence[str]:
+def suggestions(name: str, commands: Mapping[str, Command]) -> Sequence[str]:
     """Names that begin with ``name``, or differ from it in one or two letters, whatever their case."""
     typed = name.lower()
     return [
         command.name
-        for command in COMMANDS
+        for command in commands.values()
         if not command.deprecated
         and (command.name.startswith(typed) or _distance(typed, command.name) <= DISTANCE_MAX)
     ]

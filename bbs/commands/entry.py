@@ -33,10 +33,11 @@ class HelpWanted(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if _is_cfdots(arguments):
+    if _is_for_operators(arguments):
         from bbs.cfdot.main import main as cfdot
+        from bbs.console import MORE
 
-        return cfdot(argv, program="bbs")
+        return cfdot(argv, program="bbs", more=MORE)
     if not arguments or not arguments[0].startswith("-") or arguments[0] in OURS:
         with _importing():
             from bbs.commands.cli import main as serve_or_else
@@ -69,17 +70,19 @@ def _importing() -> Iterator[None]:
         gc.enable()
 
 
-def _is_cfdots(arguments: Sequence[str]) -> bool:
-    """Whether this is a command line of upstream's ``cfdot``: a command of that name and none of ours. Flags may stand before
-    it, as in ``--bbsURL URL domains``, but not upstream's flag for its server.
+def _is_for_operators(arguments: Sequence[str]) -> bool:
+    """Whether this is a command that asks a BBS, upstream's ``cfdot``'s or ours, and not one that runs something. Flags may stand
+    before its name, as in ``--bbsURL URL domains``, but not upstream's flag for its server.
     """
     if not arguments or arguments[0].lstrip("-").partition("=")[0] == "config":
         return False
     from bbs.cfdot.errors import UnknownCommand
     from bbs.cfdot.finding import find
+    from bbs.cfdot.table import BY_NAME
+    from bbs.console import MORE
 
     try:
-        return find(arguments, "bbs").command is not None
+        return find(arguments, "bbs", {**BY_NAME, **MORE.commands}).command is not None
     except UnknownCommand:
         return False
 

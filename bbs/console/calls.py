@@ -1,0 +1,20 @@
+"""How each command is carried out. What it takes is imported only then: most commands are short."""
+
+from typing import Final
+
+from bbs.cfdot.given import Given
+from bbs.cfdot.main import More, Surroundings
+from bbs.cfdot.table import Command
+from bbs.cfdot.target import Target
+from bbs.console.table import BY_NAME
+
+
+def call(command: Command, given: Given, target: Target, surroundings: Surroundings) -> None:
+    """
+    Raises:
+      CommandFailed: it could not be carried out.
+    """
+    raise NotImplementedError(command.name)
+
+
+MORE: Final = More(BY_NAME, call)
