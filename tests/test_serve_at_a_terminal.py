@@ -15,7 +15,8 @@ import pytest
 import trio
 
 from bbs.commands.cli import _parser
-from bbs.commands.terminal_log import TerminalLog, wants_colour, wants_text
+from bbs.commands.terminal import wants_colour, wants_text
+from bbs.commands.terminal_log import TerminalLog
 from bbs.log import LagerSink, Level, Logger, root_logger
 from tests.processes import START_MAX_S
 

@@ -5,11 +5,10 @@ are shown, and the others left out.
 """
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 from bbs.log import Level, LineStream
 
@@ -25,21 +24,6 @@ class Colour(StrEnum):
     GREEN = "32"
     YELLOW = "33"
     CYAN = "36"
-
-
-def wants_text(log_format: str, stream: TextIO | None) -> bool:
-    """Whether the log is for people: as ``--log-format`` says, or whatever ``stream`` is."""
-    return log_format == "text" or (log_format == "auto" and stream is not None and stream.isatty())
-
-
-def wants_colour(stream: TextIO | None, environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether ``stream`` takes colours, by the conventions of NO_COLOR and TERM."""
-    return (
-        stream is not None
-        and stream.isatty()
-        and not environment.get("NO_COLOR")
-        and environment.get("TERM") != "dumb"
-    )
 
 
 class TerminalLog:
