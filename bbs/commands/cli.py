@@ -26,7 +26,7 @@ from bbs.commands.serve_config import ServeConfig
 from bbs.commands.serve_flags import add_serve, config_of
 from bbs.commands.shadow import ShadowCommand, shadow
 from bbs.commands.signals import stop_on_signal
-from bbs.commands.terminal import wants_colour, wants_text
+from bbs.commands.terminal import Colour, columns, painted, wants_colour, wants_text
 from bbs.commands.terminal_log import TerminalLog
 from bbs.concurrency.causes import root_cause
 from bbs.config.errors import ConfigInvalid
@@ -241,7 +241,8 @@ def _serve(arguments: argparse.Namespace, streams: StandardStreams) -> int:
 
     def ready(url: str, locket: str) -> None:
         streams.log.wait_written(TOLD_BEFORE_S)
-        print(f"listening on {url}", flush=True)
+        told = f"listening on {url}"
+        print(painted(told, Colour.GREEN) if wants_colour(sys.__stdout__) else told, flush=True)
 
     def run() -> None:
         trio.run(_serve_until_signalled, config_of(arguments), log, sink, streams.writers, ready)
@@ -267,6 +268,7 @@ def _log(streams: StandardStreams, level: Level, log_format: str) -> tuple[Lager
             in_colour=wants_colour(sys.__stderr__),
             shows_all=level is Level.DEBUG,
             tells_address=sys.__stdout__ is None or not sys.__stdout__.isatty(),
+            columns=partial(columns, sys.__stderr__),
         )
     sink = LagerSink(told or stream, min_level=level)
     stream.notice = told.dropped_notice if told else partial(sink.dropped_notice, SESSION)

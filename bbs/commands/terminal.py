@@ -2,7 +2,21 @@
 
 import os
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import TextIO
+
+
+class Colour(StrEnum):
+    BOLD = "1"
+    DIM = "2"
+    RED = "31"
+    GREEN = "32"
+    YELLOW = "33"
+    CYAN = "36"
+
+
+def painted(text: str, colour: Colour) -> str:
+    return f"\x1b[{colour}m{text}\x1b[0m"
 
 
 def wants_text(log_format: str, stream: TextIO | None) -> bool:
