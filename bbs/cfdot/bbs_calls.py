@@ -67,17 +67,7 @@ def call_bbs(name: str, given: Given, target: Target, renderer: Renderer) -> Non
 async def _call_bbs(
     name: str, given: Given, target: Target, renderer: Renderer, spec: Message | None
 ) -> None:
-    config = ClientConfig(
-        url=target.address,
-        is_tls=True,
-        ca_file=target.ca_file,
-        cert_file=target.cert_file,
-        key_file=target.key_file,
-        insecure_skip_verify=target.skip_verify,
-        max_idle_connections_per_host=-1,
-        retries=CONNECT_TRIES_AGAIN,
-        request_timeout_s=target.timeout_s,
-    )
+    config = client_config(target)
     try:
         async with BBSClient.connect(config) as client:
             await CALLS[name](Call(client, given, target, renderer, spec))
@@ -87,6 +77,21 @@ async def _call_bbs(
         raise CommandFailed(str(error)) from error
     finally:
         renderer.flush()
+
+
+def client_config(target: Target) -> ClientConfig:
+    """As upstream's: one attempt, and no connection is kept."""
+    return ClientConfig(
+        url=target.address,
+        is_tls=target.is_tls,
+        ca_file=target.ca_file,
+        cert_file=target.cert_file,
+        key_file=target.key_file,
+        insecure_skip_verify=target.skip_verify,
+        max_idle_connections_per_host=-1,
+        retries=CONNECT_TRIES_AGAIN,
+        request_timeout_s=target.timeout_s,
+    )
 
 
 def refused(error: BBSError) -> Refused:

@@ -12,7 +12,7 @@ from bbs.cfdot import given as checks
 from bbs.cfdot.errors import Invalid
 from bbs.cfdot.flags import Flag, Kind
 from bbs.cfdot.given import Check, in_order
-from bbs.cfdot.target import BBS_FLAGS, LOCKET_FLAGS, TIMEOUT
+from bbs.cfdot.target import BBS_FLAGS, LOCKET_FLAGS, TARGET, TIMEOUT
 
 
 class Peer(Enum):
@@ -74,7 +74,9 @@ class Command:
 
     def flags_as(self, program: str) -> tuple[Flag, ...]:
         """Those that it has under this name. Streams, and what asks Locket, write lines of JSON for everybody."""
-        return (*self.flags, OUTPUT) if program == "bbs" and self.peer is Peer.BBS else self.flags
+        if program != "bbs" or self.peer is Peer.NOBODY:
+            return self.flags
+        return (*self.flags, TARGET, OUTPUT) if self.peer is Peer.BBS else (*self.flags, TARGET)
 
 
 def _only(what: str, name: str, shorthand: str, told: str, kind: Kind = Kind.STRING) -> Flag:

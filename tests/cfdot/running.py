@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 
-from bbs.cfdot.main import Surroundings, carry_out
+from bbs.cfdot.main import NO_MORE, More, Surroundings, carry_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +18,10 @@ class Ended:
         return self.out.splitlines()
 
 
-def cfdot(*words: str, environment: Mapping[str, str], program: str = "cfdot") -> Ended:
+def cfdot(*words: str, environment: Mapping[str, str], program: str = "cfdot", more: More = NO_MORE) -> Ended:
     out, err = BytesIO(), BytesIO()
     surroundings = Surroundings(
-        program=program, words=(program, *words), environment=environment, out=out, err=err
+        program=program, words=(program, *words), environment=environment, out=out, err=err, more=more
     )
     code = carry_out(surroundings)
     return Ended(code, *(stream.getvalue().decode("utf-8", "surrogateescape") for stream in (out, err)))
