@@ -67,7 +67,19 @@ def call_bbs(name: str, given: Given, target: Target, renderer: Renderer) -> Non
 async def _call_bbs(
     name: str, given: Given, target: Target, renderer: Renderer, spec: Message | None
 ) -> None:
-    config = ClientConfig(
+    try:
+        async with BBSClient.connect(client_config(target)) as client:
+            await CALLS[name](Call(client, given, target, renderer, spec))
+    except BBSError as error:
+        raise refused(error) from error
+    except (TransportError, InvalidClientConfig) as error:
+        raise CommandFailed(str(error)) from error
+    finally:
+        renderer.flush()
+
+
+def client_config(target: Target) -> ClientConfig:
+    return ClientConfig(
         url=target.address,
         is_tls=True,
         ca_file=target.ca_file,
@@ -78,15 +90,6 @@ async def _call_bbs(
         retries=CONNECT_TRIES_AGAIN,
         request_timeout_s=target.timeout_s,
     )
-    try:
-        async with BBSClient.connect(config) as client:
-            await CALLS[name](Call(client, given, target, renderer, spec))
-    except BBSError as error:
-        raise refused(error) from error
-    except (TransportError, InvalidClientConfig) as error:
-        raise CommandFailed(str(error)) from error
-    finally:
-        renderer.flush()
 
 
 def refused(error: BBSError) -> Refused:

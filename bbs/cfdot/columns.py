@@ -23,10 +23,13 @@ class Column:
 
 
 def age(since_ns: int, now_ns: int) -> str:
-    """How long ago, in its two largest units: 40s, 3m05s, 2h10m, 9d4h; '-' if never. A clock ahead of ours is taken for now."""
-    if since_ns <= 0:
-        return NOTHING
-    seconds = max(0, now_ns - since_ns) // NS
+    """How long ago, as `duration` tells it; '-' if never. A clock ahead of ours is taken for now."""
+    return duration(now_ns - since_ns) if since_ns > 0 else NOTHING
+
+
+def duration(lasting_ns: int) -> str:
+    """In its two largest units, rounded down: 40s, 3m05s, 2h10m, 9d4h. A negative one is none."""
+    seconds = max(0, lasting_ns) // NS
     if seconds < MINUTE_S:
         return f"{seconds}s"
     if seconds < HOUR_S:
@@ -41,7 +44,7 @@ def harmless(text: str) -> str:
     return "".join(character if character.isprintable() else "\ufffd" for character in text) or NOTHING
 
 
-def _limit(amount: int) -> str:
+def limit(amount: int) -> str:
     """0 is no limit."""
     return f"{amount}M" if amount else "unlimited"
 
@@ -72,8 +75,8 @@ DESIRED_LRP: Final = (
     Column("PROCESS GUID", lambda lrp, _: lrp.process_guid),
     Column("DOMAIN", lambda lrp, _: lrp.domain),
     Column("INSTANCES", lambda lrp, _: str(lrp.instances)),
-    Column("MEMORY", lambda lrp, _: _limit(lrp.memory_mb)),
-    Column("DISK", lambda lrp, _: _limit(lrp.disk_mb)),
+    Column("MEMORY", lambda lrp, _: limit(lrp.memory_mb)),
+    Column("DISK", lambda lrp, _: limit(lrp.disk_mb)),
     Column("ROOTFS", lambda lrp, _: lrp.root_fs, wide=True),
     Column("ANNOTATION", lambda lrp, _: lrp.annotation, wide=True),
 )

@@ -181,15 +181,19 @@ def _call(command: Command, flags: Flags, surroundings: Surroundings) -> None:
         call_bbs(command.name, given, target, _renderer(surroundings, given))
 
 
+def form_for(given: Given, surroundings: Surroundings) -> str:
+    """In which of `OUTPUT_FORMS` to show results: as asked for; else ``bbs`` shows tables at a terminal, and JSON elsewhere."""
+    if form := output_form(given):
+        return form
+    return "table" if OUTPUT.name in given.flags.defined and surroundings.out.isatty() else "json"
+
+
 def _renderer(surroundings: Surroundings, given: Given | None = None) -> "Renderer":
-    """Tables for a person, where ``bbs`` is asked for them or writes to a terminal; else lines of JSON."""
-    form = output_form(given) if given else ""
-    if not form and given and OUTPUT.name in given.flags.defined and surroundings.out.isatty():
-        form = "table"
-    if form in ("table", "wide"):
-        from bbs.cfdot.people import Tables
+    form = form_for(given, surroundings) if given else "json"
+    if form == "json":
+        from bbs.cfdot.rendering import JSONLines
 
-        return Tables(surroundings.out, surroundings.err, surroundings.environment, wide=form == "wide")
-    from bbs.cfdot.rendering import JSONLines
+        return JSONLines(surroundings.out, surroundings.err)
+    from bbs.cfdot.people import Tables
 
-    return JSONLines(surroundings.out, surroundings.err)
+    return Tables(surroundings.out, surroundings.err, surroundings.environment, wide=form == "wide")

@@ -14,7 +14,13 @@ def call(command: Command, given: Given, target: Target, surroundings: Surroundi
     Raises:
       CommandFailed: it could not be carried out.
     """
-    raise NotImplementedError(command.name)
+    match command.name:
+        case "lrp":
+            from bbs.console.lrp import call_lrp
+
+            call_lrp(given, target, surroundings)
+        case _:
+            raise NotImplementedError(command.name)
 
 
 MORE: Final = More(BY_NAME, call)

@@ -1,10 +1,11 @@
 """``cfdot`` in this process, by the way that its command line goes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 
 from bbs.cfdot.main import Surroundings, carry_out
+from bbs.console import MORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +20,12 @@ class Ended:
 
 
 def cfdot(*words: str, environment: Mapping[str, str], program: str = "cfdot") -> Ended:
+    """As ``bbs`` it has the commands of the console, too."""
     out, err = BytesIO(), BytesIO()
     surroundings = Surroundings(
         program=program, words=(program, *words), environment=environment, out=out, err=err
     )
+    if program == "bbs":
+        surroundings = replace(surroundings, more=MORE)
     code = carry_out(surroundings)
     return Ended(code, *(stream.getvalue().decode("utf-8", "surrogateescape") for stream in (out, err)))

@@ -2,7 +2,6 @@
 
 import io
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +14,9 @@ from bbs.cfdot.people import Tables
 from bbs.models import pb
 from tests.cfdot.conftest import Server
 from tests.cfdot.running import cfdot
+from tests.cfdot.terminals import BBS, at_terminal
 
 NOW_NS = 10**18
-BBS = (sys.executable, "-m", "bbs")
 
 
 @pytest.mark.parametrize(
@@ -127,25 +126,6 @@ def test_upstreams_name_has_no_flag_for_it(settings: dict[str, str]) -> None:
     ended = cfdot("domains", "-o", "json", environment=settings)
     assert "unknown shorthand flag: 'o' in -o" in ended.err
     assert "--output" not in ended.err
-
-
-def at_terminal(server: Server, *words: str) -> str:
-    """What is written to a terminal of its own."""
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, **server.environment, "TERM": "xterm", "COLUMNS": "120"}
-    environment.pop("NO_COLOR", None)
-    with subprocess.Popen([*BBS, *words], env=environment, stdout=theirs) as process:
-        os.close(theirs)
-        text = b""
-        try:
-            while piece := os.read(ours, 65536):
-                text += piece
-        except OSError:  # how Linux says that the other side is closed
-            pass
-        finally:
-            os.close(ours)
-        assert process.wait(60) == 0
-    return text.decode()
 
 
 @pytest.mark.slow
