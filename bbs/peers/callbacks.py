@@ -1,8 +1,9 @@
 """Tells whoever desired a task that it is over (spec: tasks.md §5, peers.md §4).
 
-A task with a callback URL waits in the queue for a worker. The worker makes it Resolving, which only one worker can,
-tells the URL, and deletes the task once somebody answered. Where nobody did, the task stays Resolving, and convergence
-brings it here again later: so a call that is dropped or lost is late, not gone.
+A task with a callback URL waits in the queue for a worker: as many callbacks as there are workers are under way at a time, each in
+a Trio task of its own. The worker makes it Resolving, which only one worker can, tells the URL, and deletes the task once
+somebody answered. Where nobody did, the task stays Resolving, and convergence brings it here again later: so a call that is
+dropped or lost is late, not gone.
 
 Two ways in. Convergence waits when the queue is full, and with it everything it would do next. A request must not
 wait, so what it hands over passes through a second queue, ten times as long; beyond that it is dropped and counted.
@@ -78,12 +79,22 @@ class HTTPTaskCallbacks:
 
         ``resolving`` and ``delete`` do what the requests of those names do, and raise `Failure`.
         """
+        free = trio.Semaphore(self._workers)
+
+        async def finish(task: Task) -> None:
+            try:
+                await self._finish(task, resolving, delete, log)
+            finally:
+                free.release()
+
         async with trio.open_nursery() as workers:
-            for _ in range(self._workers):
-                workers.start_soon(self._work, resolving, delete, log)
             workers.start_soon(self._pass_on)
             task_status.started()
-            await trio.sleep_forever()
+            while True:
+                # The next task stays in the queue until there is a worker for it. To start all thousand of them beforehand would
+                # keep a new master from its first answer for ten milliseconds.
+                await free.acquire()
+                workers.start_soon(finish, await self._receive.receive())
 
     def statistics(self) -> CallbackStatistics:
         return CallbackStatistics(
@@ -99,16 +110,6 @@ class HTTPTaskCallbacks:
     async def _pass_on(self) -> None:
         while True:
             await self._send.send(await self._receive_over.receive())
-
-    async def _work(
-        self,
-        resolving: Callable[[str], Awaitable[object]],
-        delete: Callable[[str], Awaitable[object]],
-        pool_log: Logger,
-    ) -> None:
-        # A worker that waits must hold no task: there are a thousand of them, and a task may have megabytes.
-        while True:
-            await self._finish(await self._receive.receive(), resolving, delete, pool_log)
 
     async def _finish(
         self,

@@ -15,6 +15,7 @@ import trio
 from bbs.cfdot import bbs_calls, locket_calls, main
 from bbs.cfdot.table import BY_NAME, COMMANDS, Command, Peer
 from bbs.commands import cli, entry
+from bbs.console import MORE
 from tests.cfdot.running import cfdot
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "vectors.json").read_text())
@@ -129,7 +130,8 @@ def test_bbs_takes_cfdots_commands_and_keeps_its_own(
 ) -> None:
     taken: list[object] = []
 
-    def cfdots_main(argv: Sequence[str], *, program: str) -> int:
+    def cfdots_main(argv: Sequence[str], *, program: str, more: main.More) -> int:
+        assert more is MORE
         taken.append((argv, program))
         return 7
 
