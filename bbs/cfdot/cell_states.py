@@ -3,9 +3,9 @@
 import ssl
 from typing import Final
 
+from bbs.cfdot.cell_load import CellState
 from bbs.cfdot.errors import Refused
 from bbs.cfdot.json_errors import syntax_error
-from bbs.cfdot.rendering import CellState
 from bbs.cfdot.target import Target, scheme_of
 from bbs.client import TransportError, http_get
 from bbs.models import pb

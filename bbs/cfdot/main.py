@@ -174,7 +174,7 @@ def _call(command: Command, flags: Flags, surroundings: Surroundings) -> None:
     elif is_lockets:
         from bbs.cfdot.locket_calls import call_locket
 
-        call_locket(command.name, given, target, _renderer(surroundings))
+        call_locket(command.name, given, target, _renderer(surroundings, given))
     else:
         from bbs.cfdot.bbs_calls import call_bbs
 

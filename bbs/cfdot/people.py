@@ -12,6 +12,7 @@ from rich.text import Text
 
 from bbs.cfdot.columns import Column, columns_for, harmless
 from bbs.cfdot.rendering import JSONLines, Result, written
+from bbs.models import pb
 
 STYLES: Final[Mapping[str, str]] = {
     "RUNNING": "green",
@@ -49,7 +50,11 @@ class Tables:
         self._held: dict[type, list[Result]] = {}
 
     def show(self, result: Result) -> None:
-        if columns_for(type(result), wide=self._wide) is None:
+        if isinstance(result, pb.ActualLRPGroup):
+            for name in ("instance", "evacuating"):
+                if result.HasField(name):
+                    self.show(getattr(result, name))
+        elif columns_for(type(result), wide=self._wide) is None:
             self._lines.show(result)
         else:
             self._held.setdefault(type(result), []).append(result)

@@ -37,6 +37,7 @@ NONE: Final = checks.arguments(0)
 
 OUTPUT: Final = Flag("output", "json, table or wide; a table at a terminal, else json", shorthand="o")
 """Only ``bbs`` has it: ``cfdot`` always writes lines of JSON."""
+LOCKETS_LISTS: Final = frozenset({"locks", "presences"})
 OUTPUT_FORMS: Final = ("json", "table", "wide")
 
 
@@ -73,8 +74,9 @@ class Command:
         return (*FLAGS_OF[self.peer], *self.own_flags, Flag("help", f"help for {self.name}", Kind.BOOL, "h"))
 
     def flags_as(self, program: str) -> tuple[Flag, ...]:
-        """Those that it has under this name. Streams, and what asks Locket, write lines of JSON for everybody."""
-        return (*self.flags, OUTPUT) if program == "bbs" and self.peer is Peer.BBS else self.flags
+        """Those that it has under this name. Streams write lines of JSON for everybody, and most of what asks Locket nothing."""
+        has_forms = self.peer is Peer.BBS or self.name in LOCKETS_LISTS
+        return (*self.flags, OUTPUT) if program == "bbs" and has_forms else self.flags
 
 
 def _only(what: str, name: str, shorthand: str, told: str, kind: Kind = Kind.STRING) -> Flag:
