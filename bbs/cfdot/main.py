@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from bbs.cfdot import flags as flag_reading
@@ -13,7 +13,7 @@ from bbs.cfdot.errors import EXIT_FAILED, CommandFailed, Invalid, UnknownCommand
 from bbs.cfdot.finding import Found, find
 from bbs.cfdot.flags import Flags
 from bbs.cfdot.given import Given
-from bbs.cfdot.table import BY_NAME, OUTPUT, Command, Peer, output_form
+from bbs.cfdot.table import BY_NAME, OUTPUT, Command, Peer, output_form, watch_every_s
 from bbs.cfdot.target import Target, bbs_target, locket_target
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 PROGRAM: Final = "cfdot"
 STDOUT: Final = 1
 STDERR: Final = 2
+WATCH_TIMEOUT_S: Final = 30
+"""Of each round of ``--watch``'s requests, unless a timeout is given. A list of a whole fleet takes some seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +170,32 @@ def _call(command: Command, flags: Flags, surroundings: Surroundings) -> None:
     given = Given(flags, surroundings.words)
     command.check(given)
     output_form(given)
+    if every_s := watch_every_s(given):
+        _watch(command, given, target, surroundings, every_s)
+    else:
+        _carry_out_once(command, given, target, surroundings)
+
+
+def _watch(command: Command, given: Given, target: Target, surroundings: Surroundings, every_s: int) -> None:
+    from bbs.cfdot.watching import can_redraw, watch
+
+    if not can_redraw(surroundings.out, surroundings.environment):
+        raise Invalid("--watch redraws a terminal, and there is none here that can be redrawn")
+    # A server that hangs is to be told of, and tried again.
+    bounded = replace(target, timeout_s=target.timeout_s or WATCH_TIMEOUT_S)
+
+    def one_round(out: BinaryIO, err: BinaryIO) -> None:
+        _carry_out_once(command, given, bounded, replace(surroundings, out=out, err=err))
+
+    words = " ".join((surroundings.program, *surroundings.words[1:]))
+    watch(one_round, surroundings.out, title=f"Every {every_s}s: {words}", every_s=every_s)
+
+
+def _carry_out_once(command: Command, given: Given, target: Target, surroundings: Surroundings) -> None:
     # From here on it takes Trio, the client and the messages, which are most of the time that a short command takes.
     if command.name in surroundings.more.commands:
         surroundings.more.call(command, given, target, surroundings)
-    elif is_lockets:
+    elif command.peer is Peer.LOCKET:
         from bbs.cfdot.locket_calls import call_locket
 
         call_locket(command.name, given, target, _renderer(surroundings, given))
@@ -188,8 +212,8 @@ def form_for(given: Given, surroundings: Surroundings) -> str:
     return "table" if OUTPUT.name in given.flags.defined and surroundings.out.isatty() else "json"
 
 
-def _renderer(surroundings: Surroundings, given: Given | None = None) -> "Renderer":
-    form = form_for(given, surroundings) if given else "json"
+def _renderer(surroundings: Surroundings, given: Given) -> "Renderer":
+    form = form_for(given, surroundings)
     if form == "json":
         from bbs.cfdot.rendering import JSONLines
 

@@ -41,6 +41,46 @@ LOCKETS_LISTS: Final = frozenset({"locks", "presences"})
 OUTPUT_FORMS: Final = ("json", "table", "wide")
 
 
+WATCH: Final = Flag("watch", "redraw the tables in place, every 2 seconds, until interrupted", Kind.BOOL)
+WATCH_S: Final = Flag("watch-s", "as --watch, every so many seconds", Kind.INT)
+WATCH_FLAGS: Final = (WATCH, WATCH_S)
+WATCH_DEFAULT_S: Final = 2
+WATCHED: Final = frozenset(
+    {
+        *(
+            "actual-lrp-groups",
+            "actual-lrp-groups-for-guid",
+            "actual-lrps",
+            "cell",
+            "cell-states",
+            "cells",
+            "desired-lrps",
+        ),
+        *("desired-lrp-scheduling-infos", "domains", "locks", "presences", "task", "tasks"),
+    }
+)
+"""Those of upstream's commands which ``bbs`` can carry out again and again. ``cfdot`` has no flags for it."""
+
+
+def watch_every_s(given: checks.Given) -> int:
+    """0 if it is not to be watched.
+
+    Raises:
+      Invalid: not at least a second, or the output is to be JSON.
+    """
+    flags = given.flags
+    if WATCH.name not in flags.defined or not (flags.switch(WATCH.name) or flags.has(WATCH_S.name)):
+        return 0
+    every_s = flags.number(WATCH_S.name) if flags.has(WATCH_S.name) else WATCH_DEFAULT_S
+    if every_s < 1:
+        raise Invalid("--watch-s should be at least 1")
+    if output_form(given) == "json":
+        raise Invalid(
+            "--watch redraws tables: JSON can't be watched. For what changes, see the event streams"
+        )
+    return every_s
+
+
 def output_form(given: checks.Given) -> str:
     """'' if nothing was asked for.
 
@@ -64,6 +104,12 @@ class Command:
     own_flags: tuple[Flag, ...] = ()
     check: Check = NONE
     deprecated: str = ""
+    watched: bool = False
+    """Whether ``--watch`` carries it out again and again; see also `WATCHED`."""
+
+    @property
+    def is_watched(self) -> bool:
+        return self.watched or self.name in WATCHED
 
     @property
     def name(self) -> str:
@@ -76,7 +122,9 @@ class Command:
     def flags_as(self, program: str) -> tuple[Flag, ...]:
         """Those that it has under this name. Streams write lines of JSON for everybody, and most of what asks Locket nothing."""
         has_forms = self.peer is Peer.BBS or self.name in LOCKETS_LISTS
-        return (*self.flags, OUTPUT) if program == "bbs" and has_forms else self.flags
+        if program != "bbs" or not has_forms:
+            return self.flags
+        return (*self.flags, OUTPUT, *(WATCH_FLAGS if self.is_watched else ()))
 
 
 def _only(what: str, name: str, shorthand: str, told: str, kind: Kind = Kind.STRING) -> Flag:

@@ -3,8 +3,16 @@
 from collections.abc import Mapping
 from typing import Final
 
+from bbs.cfdot.errors import Invalid
 from bbs.cfdot.flags import Flag, Kind
-from bbs.cfdot.table import ONE_GUID, Command
+from bbs.cfdot.given import Given, in_order
+from bbs.cfdot.table import ONE_GUID, Command, watch_every_s
+
+
+def follow_or_watch(given: Given) -> None:
+    if given.flags.switch("follow") and watch_every_s(given):
+        raise Invalid("Only one of --follow and --watch should be passed")
+
 
 LRP: Final = Command(
     use="lrp PROCESS_GUID",
@@ -14,7 +22,8 @@ LRP: Final = Command(
         " There is no history: --follow goes on with the events that concern it"
     ),
     own_flags=(Flag("follow", "go on with the app's events, until interrupted", Kind.BOOL, "f"),),
-    check=ONE_GUID,
+    check=in_order(ONE_GUID, follow_or_watch),
+    watched=True,
 )
 
 COMMANDS: Final[tuple[Command, ...]] = (LRP,)

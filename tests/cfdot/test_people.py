@@ -4,7 +4,6 @@ import io
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,18 +116,6 @@ def test_every_column_can_be_drawn_of_an_empty_message(kind: type) -> None:
     assert columns
     for column in columns:
         assert isinstance(column.cell(kind(), NOW_NS), str)
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> dict[str, str]:
-    for name in ("ca", "cert", "key"):
-        (tmp_path / name).touch()
-    files = {
-        "CA_CERT_FILE": "ca",
-        "CLIENT_CERT_FILE": "cert",
-        "CLIENT_KEY_FILE": "key",
-    }
-    return {"BBS_URL": "https://127.0.0.1:1", **{name: str(tmp_path / file) for name, file in files.items()}}
 
 
 def test_a_form_that_there_is_not_is_refused(settings: dict[str, str]) -> None:
