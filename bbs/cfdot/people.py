@@ -3,7 +3,7 @@
 import io
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, BinaryIO, Final
 
 from rich.console import Console, RenderableType
@@ -22,6 +22,7 @@ STYLES: Final[Mapping[str, str]] = {
     "CRASHED": "bold red",
     "evacuating": "magenta",
     "suspect": "bold yellow",
+    "not announced": "bold red",
 }
 UNBOUNDED: Final = 100_000
 """The width of a table in a file or a pipe: nothing is folded there, so that it can be searched."""
@@ -81,6 +82,16 @@ def table_of(columns: Sequence[Column], results: Sequence[Any], now_ns: int) -> 
     rows = [[column.cell(result, now_ns) for column in columns] for result in results]
     for row in sorted(rows, key=_in_order):
         table.add_row(*(Text(harmless(cell), style=STYLES.get(cell, "")) for cell in row))
+    return table
+
+
+def facts(lines: Iterable[tuple[str, str]]) -> Table:
+    """Titles, and what there is to say under each."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for title, text in lines:
+        table.add_row(title, Text(harmless(text)))
     return table
 
 

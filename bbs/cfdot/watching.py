@@ -128,10 +128,11 @@ def _other_screen(descriptor: int) -> Iterator[None]:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
-    for each in SIGNALS:
-        signal.signal(each, end)
+    before = {each: signal.signal(each, end) for each in SIGNALS}
     os.write(descriptor, ENTER)
     try:
         yield
     finally:
         leave()
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -15,6 +15,10 @@ def call(command: Command, given: Given, target: Target, surroundings: Surroundi
       CommandFailed: it could not be carried out.
     """
     match command.name:
+        case "cell" | "cells":
+            from bbs.console.cells import call_cells
+
+            call_cells(command.name, given, target, surroundings)
         case "lrp":
             from bbs.console.lrp import call_lrp
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bbs.cfdot.columns import ACTUAL_LRP, Column, harmless, limit
-from bbs.cfdot.people import table_of
+from bbs.cfdot.people import facts, table_of
 from bbs.console.app import App
 from bbs.console.lrp_routes import readable
 from bbs.console.reasons import headline, is_as_desired, reasons, told
@@ -98,12 +98,7 @@ def _desired(app: App, lrp: pb.DesiredLRP, *, wide: bool) -> Table:
         *_titled("annotation", [lrp.annotation] if lrp.annotation else []),
         *(("log guid", lrp.log_guid) for _ in range(wide)),
     ]
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-    for title, text in lines:
-        table.add_row(title, Text(harmless(text)))
-    return table
+    return facts(lines)
 
 
 def _titled(title: str, lines: Sequence[str]) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ from typing import Final
 from bbs.cfdot.errors import Invalid
 from bbs.cfdot.flags import Flag, Kind
 from bbs.cfdot.given import Given, in_order
+from bbs.cfdot.table import BY_NAME as UPSTREAMS
 from bbs.cfdot.table import ONE_GUID, Command, watch_every_s
 
 
@@ -26,6 +27,10 @@ LRP: Final = Command(
     watched=True,
 )
 
-COMMANDS: Final[tuple[Command, ...]] = (LRP,)
+CELLS: Final = UPSTREAMS["cells"]
+CELL: Final = UPSTREAMS["cell"]
+"""Upstream's, as lines of JSON; as tables they tell more."""
+
+COMMANDS: Final[tuple[Command, ...]] = (CELL, CELLS, LRP)
 
 BY_NAME: Final[Mapping[str, Command]] = {command.name: command for command in COMMANDS}

@@ -1,6 +1,7 @@
 """``--watch``: what a screen shows, how a round that fails is told, and that the terminal is left as it was."""
 
 import io
+import pty
 import re
 import signal
 import socket
@@ -15,6 +16,7 @@ from bbs.cfdot.errors import CommandFailed, Refused
 from bbs.cfdot.flags import Flags
 from bbs.cfdot.given import Given
 from bbs.cfdot.locket_calls import call_locket
+from bbs.cfdot.main import WATCH_TIMEOUT_S
 from bbs.cfdot.rendering import JSONLines
 from bbs.cfdot.target import Target
 from bbs.cfdot.watching import (
@@ -28,6 +30,7 @@ from bbs.cfdot.watching import (
     can_redraw,
     picture,
     take_turn,
+    watch,
 )
 from bbs.tls.development import DevelopmentCerts
 from tests.cfdot.conftest import Server
@@ -100,6 +103,19 @@ def test_an_empty_list_is_a_result_and_warnings_are_told() -> None:
     assert screen(after(writes("a\n"), writes("", warns="old\n")))[1:] == ["  old", ""]
 
 
+def test_a_fault_of_ours_leaves_a_clean_terminal_and_the_signals_as_they_were() -> None:
+    def breaks(out: BinaryIO, err: BinaryIO) -> None:
+        raise ZeroDivisionError
+
+    ours, its = pty.openpty()
+    before = signal.getsignal(signal.SIGINT)
+    with open(ours, "rb", buffering=0) as shown, open(its, "wb") as terminal:
+        with pytest.raises(ZeroDivisionError):
+            watch(breaks, terminal, title="t", every_s=1)
+        assert shown.read(100) == ENTER + LEAVE
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 @pytest.mark.slow
 @pytest.mark.postgres
 def test_a_terminal_is_redrawn_and_left_as_it_was(server: Server) -> None:
@@ -157,6 +173,26 @@ def test_a_locket_that_hangs_is_given_up(certs: DevelopmentCerts) -> None:
         )
         with pytest.raises(Refused, match="has not answered within 1 s"):
             call_locket("locks", Given(Flags({}), ()), target, JSONLines(io.BytesIO(), io.BytesIO()))
+
+
+@pytest.mark.parametrize(
+    ("words", "timeout_s"), [("domains --watch", WATCH_TIMEOUT_S), ("domains --watch --timeout 3", 3)]
+)
+def test_each_round_has_a_deadline(
+    words: str, timeout_s: int, settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[Target] = []
+
+    def one_round_only(one_round: Round, terminal: BinaryIO, **_: object) -> None:
+        one_round(io.BytesIO(), io.BytesIO())
+
+    monkeypatch.setattr("bbs.cfdot.watching.can_redraw", lambda *_: True)
+    monkeypatch.setattr("bbs.cfdot.watching.watch", one_round_only)
+    monkeypatch.setattr(
+        "bbs.cfdot.bbs_calls.call_bbs", lambda name, given, target, renderer: taken.append(target)
+    )
+    ended = cfdot(*words.split(), environment=settings, program="bbs")
+    assert (ended.code, [target.timeout_s for target in taken]) == (0, [timeout_s])
 
 
 @pytest.mark.parametrize(

@@ -9,61 +9,24 @@ from typing import Any
 import pytest
 import trio
 
-from bbs.client import InternalBBSClient, RunningReport
+from bbs.client import InternalBBSClient
 from bbs.models import pb
-from bbs.models.go_json import to_json
 from tests.cfdot.conftest import Server
 from tests.cfdot.running import Ended, cfdot
 from tests.cfdot.terminals import BBS, WAIT_MAX_S, at_terminal, opened_at_terminal
-from tests.records import desired_message
+from tests.console.fleet import RUNNING, announce, as_cells_and_auctioneer, desire, key, on, presence
 from tests.store.tcp_proxy import Line, tcp_proxy
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]
-
-RUNNING = RunningReport(
-    net_info=pb.ActualLRPNetInfo(
-        address="10.1.2.3", ports=[pb.PortMapping(container_port=8080, host_port=61001)]
-    ),
-    routable=True,
-    availability_zone="z7",
-)
 
 
 def bbs(server: Server, *words: str) -> Ended:
     return cfdot(*words, environment=server.environment, program="bbs")
 
 
-def desire(server: Server, guid: str, **fields: Any) -> None:
-    server.tell("create-desired-lrp", to_json(desired_message(guid, domain=f"{guid}-domain", **fields)))
-
-
-def as_cells_and_auctioneer(server: Server, *calls: Any) -> None:
-    """Each call takes a client."""
-
-    async def make() -> None:
-        async with server.client() as client:
-            for call in calls:
-                await call(client)
-
-    trio.run(make)
-
-
-def key(guid: str, index: int) -> pb.ActualLRPKey:
-    return pb.ActualLRPKey(process_guid=guid, index=index, domain=f"{guid}-domain")
-
-
-def on(cell_id: str, guid: str = "i") -> pb.ActualLRPInstanceKey:
-    return pb.ActualLRPInstanceKey(instance_guid=guid, cell_id=cell_id)
-
-
-def announce(server: Server, cell_id: str) -> None:
-    presence = to_json(pb.CellPresence(cell_id=cell_id, rep_url="https://127.0.0.1:1", zone="z1"))
-    server.tell("claim-presence", "-k", cell_id, "-o", cell_id, "-v", presence, "-t", "600")
-
-
 def some_app(server: Server, guid: str) -> None:
     """Index 0 runs, 1 was refused, 2 has crashed with a reason that would steer a terminal, 3 waits."""
-    announce(server, f"{guid}-cell")
+    announce(server, presence(f"{guid}-cell"))
     server.tell("set-domain", f"{guid}-domain")
     routes = pb.ProtoRoutes()
     routes.routes["cf-router"] = b'[{"hostnames":["app.example"],"port":8080}]'
@@ -230,7 +193,7 @@ async def test_events_follow_and_a_lost_stream_is_told(server: Server) -> None:
 
 
 def test_events_in_words_at_a_terminal(server: Server) -> None:
-    announce(server, "worded-cell")
+    announce(server, presence("worded-cell"))
     server.tell("set-domain", "worded-domain")
     desire(server, "worded")
     with opened_at_terminal(server, "lrp", "worded", "-f") as terminal:

@@ -6,7 +6,6 @@ import pytest
 
 from bbs.console.app import App
 from bbs.console.reasons import Why, headline, is_as_desired, reasons, told
-from bbs.lifecycle.desired_lrps import INSTANCES_MAX
 from bbs.lifecycle.lrp_convergence import STALE_UNCLAIMED_NS
 from bbs.lifecycle.restart import RESTARTS_MAX, backoff_ns
 from tests.console.apps import EVACUATING, SUSPECT, S, app, row
@@ -163,6 +162,13 @@ def test_one_thing_is_amiss(seen: App, why: Why, text: str) -> None:
     assert not is_as_desired([reason])
 
 
+def test_what_is_left_to_wait_is_rounded_up() -> None:
+    lrp = row(state="UNCLAIMED", ago_s=12)
+    lrp.since -= 1
+    [reason] = reasons(app(lrp))
+    assert f"in {STALE_S - 12}s or later" in reason.text
+
+
 def test_an_instance_that_is_not_ready() -> None:
     lrp = row()
     lrp.routable = False
@@ -213,9 +219,10 @@ def test_what_many_share_is_one_line() -> None:
     assert len(lines) == 3
 
 
-def test_more_instances_than_can_be() -> None:
-    found = reasons(app(instances=INSTANCES_MAX + 1))
-    assert len(found) == INSTANCES_MAX + 1
+def test_more_instances_than_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bbs.console.reasons.INSTANCES_MAX", 3)
+    found = reasons(app(instances=4))
+    assert [reason.index for reason in found] == [0, 1, 2, None]
     assert found[-1].why is Why.TOO_MANY
 
 
