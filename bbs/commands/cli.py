@@ -30,6 +30,7 @@ from bbs.commands.terminal import Colour, columns, painted, wants_colour, wants_
 from bbs.commands.terminal_log import TerminalLog
 from bbs.concurrency.causes import root_cause
 from bbs.config.errors import ConfigInvalid
+from bbs.console import MORE
 from bbs.embedded_postgres import EmbeddedPostgresFailed, EmbeddedPostgresLost
 from bbs.log import LagerSink, Level, LineWriters, Logger, StandardStreams, root_logger, standard_streams
 from bbs.shadow.shadow import ShadowSettings
@@ -79,7 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 CFDOTS_COMMANDS: Final = textwrap.fill(
-    f"Upstream's cfdot is here, too, for its commands as they are: {', '.join(BY_NAME)}. See: bbs COMMAND --help",
+    f"Upstream's cfdot is here, too, for its commands as they are: {', '.join(BY_NAME)}."
+    f" And beside those, for people: {', '.join(name for name in MORE.commands if name not in BY_NAME)}."
+    " See: bbs COMMAND --help",
     width=79,
     break_on_hyphens=False,
 )

@@ -14,7 +14,6 @@ import trio
 from bbs.cfdot import bbs_calls, locket_calls
 from bbs.cfdot.errors import Invalid
 from bbs.cfdot.target import Target
-from bbs.console import MORE
 from bbs.console.targets import EXAMPLE, VARIABLES, file_path, parse, read_targets
 from tests.cfdot.running import Ended, cfdot
 from tests.processes import running_bbs
@@ -56,7 +55,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Target]]:
 
 
 def bbs(*words: str, **environment: str) -> Ended:
-    return cfdot(*words, environment=environment, program="bbs", more=MORE)
+    return cfdot(*words, environment=environment, program="bbs")
 
 
 @pytest.mark.parametrize(
