@@ -250,7 +250,7 @@ def some_databases(
         yield [stack.enter_context(fresh_database()) for _ in range(8)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def starts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedStarts]:
     """For starts that end by themselves."""
     with forked_starts(tmp_path_factory.mktemp("starts")) as starts:

@@ -6,6 +6,7 @@ log and standard error, a start from a shell makes no difference; some of those 
 ``python -m tests.forked_starts`` is the process: it reads a line of JSON for each start, and answers with its exit code.
 """
 
+import gc
 import json
 import os
 import signal
@@ -79,10 +80,16 @@ def forked_starts(directory: Path) -> Iterator[ForkedStarts]:
 
 
 def _main(requests: IO[str]) -> None:
+    # So that those that are forked need not.
+    import bbs.cfdot.bbs_calls
+    import bbs.cfdot.locket_calls
+    import bbs.cfdot.rendering
     import bbs.commands.cli
-    import bbs.commands.daemon  # noqa: F401 - so that those that are forked need not
+    import bbs.commands.daemon  # noqa: F401
     from bbs.commands import entry
 
+    # What is imported stays, and is shared with each that is forked for as long as its garbage collector leaves it alone.
+    gc.freeze()
     for line in requests:
         request = json.loads(line)
         child = os.fork()

@@ -42,7 +42,7 @@ async def serving(
         yield terminal
 
 
-@pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.parametrize("columns", [40, 200])
 async def test_a_person_reads_one_line_for_each_thing_that_matters(
     tmp_path: Path, starts: ForkedStarts, columns: int
 ) -> None:
