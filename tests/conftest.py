@@ -24,7 +24,7 @@ from tests.databases import (
     on_postgres,
     require_mariadb,
 )
-from tests.forked_starts import ForkedStarts, forked_starts
+from tests.forked_starts import ForkedStarts
 from tests.fuzzing import choose_profile
 from tests.log_lines import Lines
 from tests.made_once import copied_certs, copy_cluster, copy_mariadb_data
@@ -249,10 +249,9 @@ def some_databases(
 
 
 @pytest.fixture(scope="module")
-def starts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedStarts]:
+def starts(tmp_path_factory: pytest.TempPathFactory) -> ForkedStarts:
     """For starts that end by themselves."""
-    with forked_starts(tmp_path_factory.mktemp("starts")) as starts:
-        yield starts
+    return ForkedStarts(tmp_path_factory.mktemp("starts"))
 
 
 @pytest.fixture
