@@ -303,13 +303,13 @@ async def daemon(
 async def _started(
     words: Sequence[str], environment: Mapping[str, str] | None, preexec_fn: Callable[[], None] | None
 ) -> Process:
-    if words[0] == "-m" and environment is None and preexec_fn is None:
+    if words[0] == "-m" and not environment and preexec_fn is None:
         return await start_forked(*words[1:], stderr=subprocess.STDOUT)
     return await trio.lowlevel.open_process(
         [sys.executable, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=None if environment is None else {**os.environ, **environment},
+        env={**os.environ, **(environment or {})},
         preexec_fn=preexec_fn,
     )
 
