@@ -26,7 +26,7 @@ from tests.databases import (
     require_mariadb,
 )
 from tests.demo_fleet import DemoStage, Stage, a_fleet
-from tests.forked_starts import ForkedStarts, forked_starts
+from tests.forked_starts import ForkedStarts
 from tests.fuzzing import choose_profile
 from tests.log_lines import Lines
 from tests.made_once import copied_certs, copy_cluster, copy_mariadb_data
@@ -251,10 +251,9 @@ def some_databases(
 
 
 @pytest.fixture(scope="session")
-def starts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedStarts]:
+def starts(tmp_path_factory: pytest.TempPathFactory) -> ForkedStarts:
     """For starts that end by themselves."""
-    with forked_starts(tmp_path_factory.mktemp("starts")) as starts:
-        yield starts
+    return ForkedStarts(tmp_path_factory.mktemp("starts"))
 
 
 @pytest.fixture

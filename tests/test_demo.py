@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ import trio
 from bbs.demo import Behaviour
 from bbs.demo.behaviour import QUIET
 from tests.demo_fleet import PATIENCE_S, DemoStage
-from tests.forked_starts import Ended, ForkedStarts, forked_starts
+from tests.forked_starts import Ended, ForkedStarts
 from tests.terminals import at_a_terminal
 from tests.waiting import wait_until
 
@@ -26,10 +25,9 @@ FOLLOWED = "lrp-events"
 
 
 @pytest.fixture(scope="module")
-def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedStarts]:
+def others(tmp_path_factory: pytest.TempPathFactory) -> ForkedStarts:
     """Starts beside one that runs."""
-    with forked_starts(tmp_path_factory.mktemp("others")) as others:
-        yield others
+    return ForkedStarts(tmp_path_factory.mktemp("others"))
 
 
 async def test_a_newcomer_sees_a_fleet_looks_at_it_as_told_and_ends_it(
