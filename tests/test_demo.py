@@ -126,6 +126,17 @@ async def test_instances_move_when_a_cell_is_evacuated_and_when_one_is_lost(
         assert not stage.told
 
 
+async def test_a_cell_that_is_back_at_once_waits_for_its_end(demo_stage: DemoStage) -> None:
+    async with demo_stage(QUIET) as stage, trio.open_nursery() as nursery:
+        cell = stage.fleet.cells["cell-0"]
+        cell.lose_power()
+        with trio.fail_after(PATIENCE_S):
+            await nursery.start(cell.run)
+
+        assert cell.is_up
+        nursery.cancel_scope.cancel()
+
+
 async def test_it_crashes_and_runs_tasks_and_loses_cells_by_itself(
     demo_stage: DemoStage,
 ) -> None:

@@ -74,10 +74,17 @@ class Cell:
         self._tasks: dict[str, trio.CancelScope] = {}
         self._power = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
+        self._at_a_time = trio.Lock()
         self._boots = self._created = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Started once the cell is registered. Ends when it was evacuated, or lost its power."""
+        """Started once the cell is registered, for which it waits until an earlier run has ended. Ends when it was evacuated, or
+        lost its power.
+        """
+        async with self._at_a_time:
+            await self._run(task_status)
+
+    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         self._boots += 1
         self._power = trio.CancelScope()
         self.is_evacuating = False
@@ -99,6 +106,7 @@ class Cell:
 
     def lose_power(self) -> None:
         """End at once, and tell nobody: the presence stays until it expires, and so do the rows."""
+        self.is_up = False
         self._power.cancel()
 
     async def evacuate(self) -> None:
