@@ -34,7 +34,7 @@ COMMANDS: Final[Mapping[str, Sequence[str]]] = {
 
 def require(shell: str) -> None:
     if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not installed: apt-get install {shell}")
+        pytest.skip(f"{shell} is not installed: make test-packages")
 
 
 class Shell:
