@@ -1,4 +1,4 @@
-"""What tests need that is no Python package: Debian's packages of databases, and of a clock that jumps.
+"""What tests need that is no Python package: Debian's packages of databases, of shells, and of a clock that jumps.
 
 `python -m tests.debian_packages --install` installs those that are missing, if it runs as root on a Debian; `make test` runs
 it. Nothing is started by that. It then says which tests are skipped for want of what.
@@ -29,6 +29,8 @@ PROGRAMS: Final = {
     "setpriv": ("util-linux", "of a Postgres cluster"),
     "mariadbd": ("mariadb-server", "on MariaDB"),
     "rsync": ("rsync", "on a Galera cluster"),
+    "fish": ("fish", "of completion in fish"),
+    "zsh": ("zsh", "of completion in zsh"),
 }
 """Which package brings which program, and which tests need it."""
 

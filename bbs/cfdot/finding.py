@@ -7,6 +7,7 @@ is the word after it, unless it has a ``=``.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bbs.cfdot.completion_command import SHELLS
 from bbs.cfdot.errors import UnknownCommand
 from bbs.cfdot.go_values import quote
 from bbs.cfdot.table import Command
@@ -34,6 +35,15 @@ def find(words: Sequence[str], program: str, commands: Mapping[str, Command]) ->
     if command is None:
         raise UnknownCommand(unknown_command(names[0], quote(names[0]), program, commands))
     return Found(command, _without_first(words, names[0]))
+
+
+def narrowed(found: Found) -> Found:
+    """The command for one shell, if ``completion`` is followed by its name."""
+    try:
+        shell = find(found.words, "", SHELLS)
+    except UnknownCommand:
+        return found
+    return found if shell.command is None else shell
 
 
 def _takes_value(word: str) -> bool:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from bbs.cfdot import flags as flag_reading
 from bbs.cfdot import usage
+from bbs.cfdot.completion_command import COMPLETION, Script, script_for
 from bbs.cfdot.errors import EXIT_FAILED, CommandFailed, Invalid, UnknownCommand
-from bbs.cfdot.finding import Found, find
+from bbs.cfdot.finding import Found, find, narrowed
 from bbs.cfdot.flags import Flags
 from bbs.cfdot.given import Given
 from bbs.cfdot.table import BY_NAME, OUTPUT, Command, Peer, output_form, watch_every_s
@@ -59,7 +60,9 @@ class Surroundings:
 
     @property
     def commands(self) -> Mapping[str, Command]:
-        return {**BY_NAME, **self.more.commands}
+        """By name. ``bbs`` completes more, and so has a command of its own for that."""
+        cobras = {} if self.program == "bbs" else {COMPLETION.name: COMPLETION}
+        return {**BY_NAME, **cobras, **self.more.commands}
 
     def tell(self, text: str) -> None:
         """Write to standard error."""
@@ -129,6 +132,8 @@ def carry_out(surroundings: Surroundings) -> int:
     program, command = surroundings.program, None
     try:
         found = find(surroundings.words[1:], program, surroundings.commands)
+        if found.command is COMPLETION:
+            found = narrowed(found)
         command = found.command
         _execute(found, surroundings)
     except UnknownCommand as unknown:
@@ -152,8 +157,10 @@ def _execute(found: Found, surroundings: Surroundings) -> None:
     if command.deprecated:
         surroundings.tell(f'Command "{command.name}" is deprecated, {command.deprecated}\n')
     flags = flag_reading.parse(command.flags_as(program), found.words)
-    if flags.switch("help"):
+    if flags.switch("help") or command is COMPLETION:
         surroundings.show(usage.command_help(command, program, with_help_flag=True))
+    elif isinstance(command, Script):
+        surroundings.show(script_for(command, flags, program))
     elif command is BY_NAME["help"]:
         _help(command, flags, surroundings)
     else:

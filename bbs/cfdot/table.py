@@ -95,7 +95,9 @@ def output_form(given: checks.Given) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """``use`` begins with the name. ``long`` is shown by ``--help``. ``deprecated`` is the advice that a deprecated command gives."""
+    """``use`` begins with the name. ``long`` is shown by ``--help``. ``deprecated`` is the advice that a deprecated command gives.
+    ``below`` are names and shorts of commands that have this one before their names. Not every usage line ``tells_flags``.
+    """
 
     use: str
     short: str
@@ -106,6 +108,8 @@ class Command:
     deprecated: str = ""
     watched: bool = False
     """Whether ``--watch`` carries it out again and again; see also `WATCHED`."""
+    below: tuple[tuple[str, str], ...] = ()
+    tells_flags: bool = True
 
     @property
     def is_watched(self) -> bool:

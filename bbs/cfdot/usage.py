@@ -6,6 +6,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from bbs.cfdot.completion_command import COMPLETION
 from bbs.cfdot.flags import Flag, Kind
 from bbs.cfdot.table import COMMANDS, Command
 
@@ -34,15 +35,22 @@ def root_help(program: str) -> str:
 
 
 def root_usage(program: str) -> str:
-    listed = [(HELP, COBRAS_HELP_SHORT)]
+    listed = [(HELP, COBRAS_HELP_SHORT), (COMPLETION.name, COMPLETION.short)]
     listed += [(command.name, command.short) for command in COMMANDS if not command.deprecated]
     listed.sort(key=lambda each: each[0])
     width = max(NAME_COLUMN_MIN, *(len(command.name) for command in COMMANDS))
+    return _usage_of_several(program, listed, root_flags(program), width=width)
+
+
+def _usage_of_several(
+    path: str, listed: Iterable[tuple[str, str]], flags: Sequence[Flag], *, width: int = NAME_COLUMN_MIN
+) -> str:
+    """The usage of what has commands below it."""
     lines = "\n".join(f"  {name:{width}} {short}" for name, short in listed)
     return (
-        f"Usage:\n  {program} [command]\n\nAvailable Commands:\n{lines}\n\n"
-        f"Flags:\n{flag_lines(root_flags(program))}\n\n"
-        f'Use "{program} [command] --help" for more information about a command.\n'
+        f"Usage:\n  {path} [command]\n\nAvailable Commands:\n{lines}\n\n"
+        + (f"Flags:\n{flag_lines(flags)}\n\n" if flags else "")
+        + f'Use "{path} [command] --help" for more information about a command.\n'
     )
 
 
@@ -53,9 +61,12 @@ def command_help(command: Command, program: str, *, with_help_flag: bool) -> str
 def command_usage(command: Command, program: str, *, with_help_flag: bool = True) -> str:
     """A command that is only told about has not got its help flag yet."""
     flags = [flag for flag in command.flags_as(program) if with_help_flag or flag.name != "help"]
+    if command.below:
+        return _usage_of_several(f"{program} {command.use}", command.below, flags)
     if not flags:
         return f"Usage:\n  {program} {command.use}\n"
-    return f"Usage:\n  {program} {command.use} [flags]\n\nFlags:\n{flag_lines(flags)}\n"
+    word = " [flags]" if command.tells_flags else ""
+    return f"Usage:\n  {program} {command.use}{word}\n\nFlags:\n{flag_lines(flags)}\n"
 
 
 def help_about_help(program: str) -> str:

@@ -15,6 +15,7 @@ import trio
 from bbs import __version__
 from bbs.cfdot.table import BY_NAME
 from bbs.commands.check_config import check_config
+from bbs.commands.completion import add_completion, print_completion
 from bbs.commands.demo import add_demo, demo, demo_settings_of
 from bbs.commands.doctor import add_doctor, doctor
 from bbs.commands.follow import FollowSettings, follow
@@ -62,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: str = arguments.command
     if command == "certs":
         return _certs(arguments.directory)
+    if command == "completion":
+        return print_completion(arguments.shell, _parser())
     if command == "check-config":
         return check_config(arguments.file)
     if command == "doctor":
@@ -114,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     migrate.add_argument("--to", dest="target", metavar="URL", required=True, help="an empty database")
     certs = commands.add_parser("certs", help="make a development CA, a server and a client certificate")
     certs.add_argument("directory", metavar="DIR", type=Path)
+    add_completion(commands)
     return parser
 
 

@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from bbs.cfdot import bbs_calls, locket_calls, main
+from bbs.cfdot.completion_command import COMPLETION
 from bbs.cfdot.table import BY_NAME, COMMANDS, Command, Peer
 from bbs.commands import cli, entry
 from bbs.console import MORE
@@ -55,7 +56,19 @@ def expected(case: dict[str, Any]) -> dict[str, Any]:
         return {"reached": True}
     usage = VECTORS["usages"][case["usage_of"]] if "usage_of" in case else ""
     out = VECTORS["texts"][case["out"]] if "out" in case else ""
-    return {"code": case["code"], "out": out, "err": case.get("err", "") + usage}
+    return {
+        "code": case["code"],
+        "out": with_completion(out),
+        "err": case.get("err", "") + with_completion(usage),
+    }
+
+
+def with_completion(text: str) -> str:
+    """The list of commands, with cobra's own, which the observed program had been built without."""
+    line = f"  {COMPLETION.name:28} {COMPLETION.short}\n"
+    return text.replace(
+        "  create-desired-lrp           Create", f"{line}  create-desired-lrp           Create"
+    )
 
 
 def cases_by_command() -> dict[str, list[dict[str, Any]]]:
@@ -117,6 +130,7 @@ def test_help_ends_with_the_usage(command: Command) -> None:
         ("-config=domains", False),
         ("-config domains domains", False),
         ("serve", False),
+        ("completion bash", False),
         ("serve --listen x", False),
         ("check-config domains", False),
         ("migrate-database --from x --to y", False),

@@ -3,8 +3,11 @@
 Each is met for real: a listener of the server's own on loopback, over TLS with real certificates.
 """
 
+import os
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -229,6 +232,7 @@ def test_a_name_that_nobody_knows(files: Files) -> None:
     assert_told(ended, FAILED, "No address is known for the name 'nowhere.invalid'", "spelt right")
 
 
+@pytest.mark.slow
 def test_somebody_who_does_not_answer(files: Files) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
@@ -383,6 +387,19 @@ def test_upstreams_name_says_what_upstreams_says(files: Files) -> None:
     assert ended.err.splitlines()[0] == files.bbs(url).err.splitlines()[0]
 
 
+@pytest.mark.slow
+def test_a_process_that_writes_into_pipes(files: Files) -> None:
+    with listening(files.tls()) as port:
+        environment = {**os.environ, **files.environment, "BBS_URL": f"https://127.0.0.1:{port}"}
+        ended = subprocess.run(
+            [sys.executable, "-m", "bbs", "domains", "--caCertFile", files.stranger.ca],
+            env=environment, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+    assert_told(
+        Ended(ended.returncode, ended.stdout, ended.stderr), FAILED, "issued by CN=our-ca", f"of no CA in {files.stranger.ca}"
+    )  # fmt: skip
+
+
 # The errors of the client, of which the above is made
 
 
@@ -397,6 +414,7 @@ def raised(config: ClientConfig) -> Exception:
     return failed.value
 
 
+@pytest.mark.slow
 def test_the_clients_errors_are_of_their_kinds(files: Files) -> None:
     """So that whoever uses the client need not look at texts."""
     with listening(files.tls()) as port:
