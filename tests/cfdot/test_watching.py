@@ -35,7 +35,7 @@ from bbs.cfdot.watching import (
 from bbs.tls.development import DevelopmentCerts
 from tests.cfdot.conftest import Server
 from tests.cfdot.running import cfdot
-from tests.cfdot.terminals import INTERRUPT, opened_at_terminal
+from tests.cfdot.terminals import INTERRUPT, STOP, opened_at_terminal
 from tests.store.tcp_proxy import Line, tcp_proxy
 
 NOW_NS = 10**18
@@ -127,6 +127,12 @@ def test_a_terminal_is_redrawn_and_left_as_it_was(server: Server) -> None:
         assert HOME in again
         assert "Every 1s: bbs domains --watch-s 1" in again
         assert LEAVE.decode() not in again
+
+        terminal.press(STOP)  # which the leader of a session is not stopped by: it goes on at once
+        terminal.until(LEAVE.decode())
+        terminal.until(ENTER.decode())
+        terminal.until("watched-2")
+
         terminal.press(INTERRUPT)
         assert terminal.until_it_ends().endswith(LEAVE.decode())
         assert terminal.process.returncode == -signal.SIGINT
