@@ -6,12 +6,13 @@ log and standard error, a start from a shell makes no difference; some of those 
 ``python -m tests.forked_starts`` is the process: it reads a line of JSON for each start, and answers with its exit code.
 """
 
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +35,30 @@ class ForkedStarts:
         self._process = process
         self._directory = directory
 
-    def start(self, *arguments: str, cwd: Path | None = None) -> Ended:
-        """Run ``bbs`` with the arguments, and wait until it has ended. One that does not, within `START_MAX_S`, is ended."""
+    def start(
+        self,
+        *arguments: str,
+        cwd: Path | None = None,
+        terminal: Path | None = None,
+        at_terminal: Collection[str] = (),
+        environment: Mapping[str, str | None] | None = None,
+    ) -> Ended:
+        """Run ``bbs`` with the arguments, and wait until it has ended. One that does not, within `START_MAX_S`, is ended.
+
+        ``terminal`` is the one that it runs at, with those of its streams that are ``at_terminal`` ("stdout", "stderr"); see
+        `tests.terminals`. ``environment`` is added to ours; what is None there is taken out.
+        """
         files = [self._directory / "stdout", self._directory / "stderr"]
-        request = {"arguments": arguments, "cwd": str(cwd or self._directory), "files": [*map(str, files)]}
+        for file in files:
+            file.write_bytes(b"")
+        opened = [terminal if terminal is not None and file.name in at_terminal else file for file in files]
+        request = {
+            "arguments": arguments,
+            "cwd": str(cwd or self._directory),
+            "files": [*map(str, opened)],
+            "is_session": terminal is not None,
+            "environment": environment or {},
+        }
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -59,18 +80,31 @@ def forked_starts(directory: Path) -> Iterator[ForkedStarts]:
 
 
 def _main(requests: IO[str]) -> None:
+    # So that those that are forked need not.
+    import bbs.cfdot.bbs_calls
+    import bbs.cfdot.locket_calls
+    import bbs.cfdot.rendering
     import bbs.commands.cli
-    import bbs.commands.daemon  # noqa: F401 - so that those that are forked need not
+    import bbs.commands.daemon  # noqa: F401
     from bbs.commands import entry
 
+    # What is imported stays, and is shared with each that is forked for as long as its garbage collector leaves it alone.
+    gc.freeze()
     for line in requests:
         request = json.loads(line)
         child = os.fork()
         if not child:
             signal.alarm(START_MAX_S)
             os.chdir(request["cwd"])
+            if request["is_session"]:
+                os.setsid()  # so that the first terminal it opens is its own, with Ctrl-C
+            for name, value in request["environment"].items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
             for descriptor, file in enumerate(request["files"], start=1):
-                os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+                # Read and write, since a terminal that is only written to becomes nobody's own.
+                os.dup2(os.open(file, os.O_RDWR | os.O_CREAT | os.O_TRUNC), descriptor)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             sys.exit(entry.main(request["arguments"]))  # with all that Python does at the end of a process
         _, status = os.waitpid(child, 0)

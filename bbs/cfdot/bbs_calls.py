@@ -79,9 +79,10 @@ async def _call_bbs(
 
 
 def client_config(target: Target) -> ClientConfig:
+    """As upstream's: one attempt, and no connection is kept."""
     return ClientConfig(
         url=target.address,
-        is_tls=True,
+        is_tls=target.is_tls,
         ca_file=target.ca_file,
         cert_file=target.cert_file,
         key_file=target.key_file,

@@ -12,10 +12,11 @@ INVALID_ARGUMENT: Final = "invalid argument"
 
 
 class CommandFailed(Exception):
-    """The text follows ``Error: ``."""
+    """The text follows ``Error: ``, and ``advice``, if there is any, follows that: lines for people, which ``cfdot`` has none of."""
 
     exit_code = EXIT_FAILED
     shows_usage = False
+    advice = ""
 
 
 class Invalid(CommandFailed):

@@ -57,6 +57,8 @@ async def _call_locket(name: str, given: Given, target: Target) -> Sequence[Reso
 
 
 async def _settings(target: Target, nursery: trio.Nursery) -> LocketSettings:
+    if not target.is_tls:
+        return LocketSettings(address=target.address, tls=None)
     if target.skip_verify:
         return LocketSettings(address=await nursery.start(relay, target), tls=None)
     files = TLSFiles(ca_file=target.ca_file, cert_file=target.cert_file, key_file=target.key_file)

@@ -14,7 +14,7 @@ from bbs.cfdot.finding import Found, find
 from bbs.cfdot.flags import Flags
 from bbs.cfdot.given import Given
 from bbs.cfdot.table import BY_NAME, OUTPUT, Command, Peer, output_form, watch_every_s
-from bbs.cfdot.target import Target, bbs_target, locket_target
+from bbs.cfdot.target import NOBODY, Target, bbs_target, locket_target
 
 if TYPE_CHECKING:
     from bbs.cfdot.rendering import Renderer
@@ -28,10 +28,19 @@ WATCH_TIMEOUT_S: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class More:
-    """Commands beside upstream's, by their names, and what carries one out: its flags and arguments have been checked."""
+    """What ``bbs`` has beside upstream's ``cfdot``.
+
+    Attributes:
+      commands: by their names.
+      call: carries one of them out: its flags and arguments have been checked.
+      settings: what a command takes for its environment: there may be other places where settings are.
+      advice: what to do about a command that failed, as lines for people; '' if there is nothing to say.
+    """
 
     commands: Mapping[str, Command]
     call: "Callable[[Command, Given, Target, Surroundings], None]"
+    settings: Callable[[Flags, Mapping[str, str]], Mapping[str, str]] = lambda _, environment: environment
+    advice: Callable[[CommandFailed, Target], str] = lambda *_: ""
 
 
 NO_MORE: Final = More({}, lambda *_: None)
@@ -126,7 +135,7 @@ def carry_out(surroundings: Surroundings) -> int:
         surroundings.tell(f"Error: {unknown}\nRun '{program} --help' for usage.\n")
         return unknown.exit_code
     except CommandFailed as failed:
-        surroundings.tell(f"Error: {failed}\n")
+        surroundings.tell(f"Error: {failed}\n{failed.advice}")
         if failed.shows_usage:
             text = usage.command_usage(command, program) if command else usage.root_usage(program)
             surroundings.tell(f"{text}\n")
@@ -145,7 +154,7 @@ def _execute(found: Found, surroundings: Surroundings) -> None:
     flags = flag_reading.parse(command.flags_as(program), found.words)
     if flags.switch("help"):
         surroundings.show(usage.command_help(command, program, with_help_flag=True))
-    elif command.peer is Peer.NOBODY:
+    elif command is BY_NAME["help"]:
         _help(command, flags, surroundings)
     else:
         _call(command, flags, surroundings)
@@ -164,9 +173,17 @@ def _help(command: Command, flags: Flags, surroundings: Surroundings) -> None:
 
 
 def _call(command: Command, flags: Flags, surroundings: Surroundings) -> None:
-    """Flags and environment are checked first, then the arguments (spec: client.md §5.1)."""
-    is_lockets = command.peer is Peer.LOCKET
-    target = (locket_target if is_lockets else bbs_target)(flags, surroundings.environment)
+    target = NOBODY
+    try:
+        target = _target(command, flags, surroundings)
+        _call_target(command, flags, target, surroundings)
+    except CommandFailed as failed:
+        failed.advice = surroundings.more.advice(failed, target)
+        raise
+
+
+def _call_target(command: Command, flags: Flags, target: Target, surroundings: Surroundings) -> None:
+    """Arguments are checked once flags and environment have been (spec: client.md §5.1)."""
     given = Given(flags, surroundings.words)
     command.check(given)
     output_form(given)
@@ -203,6 +220,14 @@ def _carry_out_once(command: Command, given: Given, target: Target, surroundings
         from bbs.cfdot.bbs_calls import call_bbs
 
         call_bbs(command.name, given, target, _renderer(surroundings, given))
+
+
+def _target(command: Command, flags: Flags, surroundings: Surroundings) -> Target:
+    if command.peer is Peer.NOBODY:
+        return NOBODY
+    settings = surroundings.more.settings(flags, surroundings.environment)
+    find_target = locket_target if command.peer is Peer.LOCKET else bbs_target
+    return find_target(flags, settings, may_be_plain=surroundings.program == "bbs")
 
 
 def form_for(given: Given, surroundings: Surroundings) -> str:

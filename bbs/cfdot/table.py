@@ -12,7 +12,7 @@ from bbs.cfdot import given as checks
 from bbs.cfdot.errors import Invalid
 from bbs.cfdot.flags import Flag, Kind
 from bbs.cfdot.given import Check, in_order
-from bbs.cfdot.target import BBS_FLAGS, LOCKET_FLAGS, TIMEOUT
+from bbs.cfdot.target import BBS_FLAGS, LOCKET_FLAGS, TARGET, TIMEOUT
 
 
 class Peer(Enum):
@@ -121,10 +121,11 @@ class Command:
 
     def flags_as(self, program: str) -> tuple[Flag, ...]:
         """Those that it has under this name. Streams write lines of JSON for everybody, and most of what asks Locket nothing."""
-        has_forms = self.peer is Peer.BBS or self.name in LOCKETS_LISTS
-        if program != "bbs" or not has_forms:
+        if program != "bbs" or self.peer is Peer.NOBODY:
             return self.flags
-        return (*self.flags, OUTPUT, *(WATCH_FLAGS if self.is_watched else ()))
+        if self.peer is not Peer.BBS and self.name not in LOCKETS_LISTS:
+            return (*self.flags, TARGET)
+        return (*self.flags, TARGET, OUTPUT, *(WATCH_FLAGS if self.is_watched else ()))
 
 
 def _only(what: str, name: str, shorthand: str, told: str, kind: Kind = Kind.STRING) -> Flag:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bbs.cfdot.errors import Invalid, Usage
@@ -43,6 +43,10 @@ TLS_FLAGS: Final = (
         Kind.BOOL,
     ),
 )
+TARGET: Final = Flag(
+    "target", "named target to talk to, with its certificates [environment variable equivalent: BBS_TARGET]"
+)
+"""Only ``bbs`` has it: see `bbs.console.targets`."""
 BBS_FLAGS: Final = (BBS_URL, *TLS_FLAGS)
 LOCKET_FLAGS: Final = (*TLS_FLAGS, LOCKET_LOCATION)
 
@@ -52,7 +56,9 @@ TIMEOUT_BITS: Final = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """``address`` is the BBS's URL or Locket's host and port. ``ca_file`` may be '' if ``skip_verify``. ``timeout_s``: 0 is none."""
+    """``address`` is the BBS's URL or Locket's host and port. ``ca_file`` may be '' if ``skip_verify``. ``timeout_s``: 0 is none.
+    ``debug`` is the host and port of the BBS's debug port, '' if nothing says where it is. Without ``is_tls`` no file counts.
+    """
 
     address: str
     ca_file: str
@@ -60,38 +66,64 @@ class Target:
     key_file: str
     skip_verify: bool
     timeout_s: int = 0
+    debug: str = ""
+    is_tls: bool = True
 
 
-def bbs_target(flags: Flags, environment: Mapping[str, str]) -> Target:
-    """
+NOBODY: Final = Target(address="", ca_file="", cert_file="", key_file="", skip_verify=False, is_tls=False)
+"""Of commands that talk to nobody."""
+
+
+class NoAddress(Invalid):
+    """Nothing says whom to talk to."""
+
+
+def bbs_target(flags: Flags, environment: Mapping[str, str], *, may_be_plain: bool = False) -> Target:
+    """``may_be_plain``: an ``http`` URL is taken, too, as of a ``bbs serve`` without certificates.
+
     Raises:
+      NoAddress: there is no URL.
       Invalid: something is missing or unusable; the first that upstream would find.
       Usage: CFDOT_TIMEOUT is no number.
     """
     either = "Please specify one with the '--bbsURL' flag or the 'BBS_URL' environment variable."
     url = _setting(flags, "bbsURL", environment, "BBS_URL")
     if not url:
-        raise Invalid(f"BBS URL not set. {either}")
+        raise NoAddress(f"BBS URL not set. {either}")
     scheme = scheme_of(url)
     if scheme is None:
         raise Invalid(f"The value '{url}' is not a valid BBS URL. {either}")
+    if scheme == "http" and may_be_plain:
+        return _plain(flags, environment, url)
     if scheme != "https":
         raise Invalid(f"The URL '{url}' does not have an 'https' scheme. {either}")
     return _with_certificates(flags, environment, url)
 
 
-def locket_target(flags: Flags, environment: Mapping[str, str]) -> Target:
-    """
+def locket_target(flags: Flags, environment: Mapping[str, str], *, may_be_plain: bool = False) -> Target:
+    """``may_be_plain``: beside a BBS without TLS, which BBS_URL says, is a Locket without TLS.
+
     Raises:
-      Invalid: as `bbs_target`.
+      NoAddress, Invalid: as `bbs_target`.
     """
     address = _setting(flags, "locketAPILocation", environment, "LOCKET_API_LOCATION")
     if not address:
-        raise Invalid(
+        raise NoAddress(
             "Locket API Location not set. Please specify one with the '--locketAPILocation' flag or the"
             " 'LOCKET_API_LOCATION' environment variable."
         )
+    if may_be_plain and scheme_of(environment.get("BBS_URL", "")) == "http":
+        return _plain(flags, environment, address)
     return _with_certificates(flags, environment, address)
+
+
+def _plain(flags: Flags, environment: Mapping[str, str], address: str) -> Target:
+    return replace(
+        NOBODY,
+        address=address,
+        timeout_s=_timeout_s(flags, environment),
+        debug=environment.get("BBS_DEBUG", ""),
+    )
 
 
 def _with_certificates(flags: Flags, environment: Mapping[str, str], address: str) -> Target:
@@ -123,6 +155,7 @@ def _with_certificates(flags: Flags, environment: Mapping[str, str], address: st
         key_file=key_file,
         skip_verify=skip_verify,
         timeout_s=_timeout_s(flags, environment),
+        debug=environment.get("BBS_DEBUG", ""),
     )
 
 

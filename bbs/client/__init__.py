@@ -19,14 +19,22 @@ from bbs.client._connector import Connector, tcp_connector
 from bbs.client._encoded_rows import RowsOf
 from bbs.client._errors import (
     BadEventSourceResponse,
+    CertificateRefused,
+    ConnectionRefused,
+    Distrust,
     EndOfStream,
     EndpointNotFound,
     EvacuationFailed,
     EventSourceError,
+    HostNotFound,
     InvalidClientConfig,
     InvalidEventPayload,
+    NotMaster,
+    NotTLS,
     RawSourceError,
+    ServerNotTrusted,
     SourceClosed,
+    TLSWanted,
     TransportError,
     TransportTimeout,
     UnexpectedStatus,
@@ -35,6 +43,7 @@ from bbs.client._errors import (
 )
 from bbs.client._events import Event, EventMessage, EventSource
 from bbs.client._fleet import Fleet, FleetStatistics
+from bbs.client._handshake import shake_hands
 from bbs.client._http_get import http_get
 from bbs.client._internal_client import InternalBBSClient, RunningReport
 from bbs.client._log import Log
@@ -45,11 +54,14 @@ __all__ = [
     "Added",
     "BBSClient",
     "BadEventSourceResponse",
+    "CertificateRefused",
     "Change",
     "Changed",
     "ClientConfig",
+    "ConnectionRefused",
     "Connector",
     "DesiredLRPFilter",
+    "Distrust",
     "EndOfStream",
     "EndpointNotFound",
     "EvacuationFailed",
@@ -59,15 +71,20 @@ __all__ = [
     "EventSourceError",
     "Fleet",
     "FleetStatistics",
+    "HostNotFound",
     "InternalBBSClient",
     "InvalidClientConfig",
     "InvalidEventPayload",
     "Log",
+    "NotMaster",
+    "NotTLS",
     "RawSourceError",
     "Removed",
     "RowsOf",
     "RunningReport",
+    "ServerNotTrusted",
     "SourceClosed",
+    "TLSWanted",
     "TaskFilter",
     "TransportError",
     "TransportTimeout",
@@ -76,5 +93,6 @@ __all__ = [
     "WatchFailed",
     "http_get",
     "new_trace_id",
+    "shake_hands",
     "tcp_connector",
 ]

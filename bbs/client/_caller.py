@@ -8,7 +8,14 @@ from typing import Final, TypeVar
 import trio
 from google.protobuf.message import DecodeError, Message
 
-from bbs.client._errors import EndpointNotFound, TransportError, TransportTimeout, UnexpectedStatus
+from bbs.client._errors import (
+    EndpointNotFound,
+    NotMaster,
+    TLSWanted,
+    TransportError,
+    TransportTimeout,
+    UnexpectedStatus,
+)
 from bbs.client._http import Headers, Request, Response, Transport
 from bbs.client._log import Log
 from bbs.client._routes import Route
@@ -18,6 +25,11 @@ from bbs.models.wire import encode
 
 ATTEMPT_PAUSE_S: Final = 0.5
 PROTOBUF: Final = "application/x-protobuf"
+
+SAID_BYTES_MAX: Final = 1000
+SAID_WITHIN_S: Final = 1.0
+HTTPS_ONLY: Final = "Client sent an HTTP request to an HTTPS server."
+"""What Go's servers, and ours, answer in the clear to those who do not speak TLS."""
 
 R = TypeVar("R", bound=Message)
 
@@ -126,9 +138,33 @@ async def _understand(route: Route[R], response: Response) -> R:
     if response.status == 404:
         raise EndpointNotFound
     if response.status > 299:
-        raise UnexpectedStatus(response.status)
+        raise await _refused(response)
     # Whatever this is, upstream's clients take it for a success that says nothing.
     return route.response()
+
+
+async def _refused(response: Response) -> UnexpectedStatus:
+    """What an answer without a message means."""
+    said = await _said(response)
+    if response.status == 421:
+        return NotMaster(said, response.header("X-Bbs-Master") or "")
+    if response.status == 400 and said.startswith(HTTPS_ONLY):
+        return TLSWanted(response.status, said)
+    return UnexpectedStatus(response.status, said)
+
+
+async def _said(response: Response) -> str:
+    """The text of an answer, as far as it comes soon: the status is what counts."""
+    if response.media_type not in ("", "text/plain"):
+        return ""
+    text = b""
+    with trio.move_on_after(SAID_WITHIN_S):
+        try:
+            while len(text) < SAID_BYTES_MAX and (piece := await response.read_some()):
+                text += piece
+        except TransportError:
+            pass
+    return text[:SAID_BYTES_MAX].decode("utf-8", "replace").strip()
 
 
 def raise_refusal(response: Message) -> None:

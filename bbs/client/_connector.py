@@ -9,6 +9,15 @@ from typing import Final
 import trio
 import trio.abc
 
+from bbs.client._errors import (
+    CertificateRefused,
+    ConnectionRefused,
+    Distrust,
+    NotTLS,
+    ServerNotTrusted,
+    TransportError,
+)
+
 Connector = Callable[[str, int], Awaitable[trio.abc.Stream]]
 """Opens a stream to a host and port, or raises `OSError`. TLS, if wanted, is put on top by the client."""
 
@@ -27,7 +36,7 @@ def tcp_connector(*, keep_alive_s: int) -> Connector:
     return connect
 
 
-UNTRUSTED: Final = frozenset((18, 19, 20, 21))
+UNTRUSTED: Final = frozenset((2, 18, 19, 20, 21))
 """OpenSSL's numbers for a chain that does not lead to a CA of ours. Go has one text for them, which operators search for."""
 
 UNKNOWN_AUTHORITY: Final = "certificate signed by unknown authority"
@@ -57,14 +66,45 @@ def reason(error: BaseException) -> str:
     return str(deepest) or type(deepest).__name__
 
 
-def is_about_a_certificate(error: BaseException) -> bool:
-    """Whether one side does not accept the other's certificate."""
-    return any(
-        isinstance(cause, ssl.SSLCertVerificationError)
-        or (isinstance(cause, ssl.SSLError) and cause.reason in CERTIFICATE_ALERTS)
-        for cause in _causes(error)
-    )
+def failure(error: BaseException, *, before: str = "") -> TransportError:
+    """The error of ours that stands for one from below. Its text is ``before`` and the reason."""
+    text = f"{before}{reason(error)}"
+    for cause in _causes(error):
+        match cause:
+            case ConnectionRefusedError():
+                return ConnectionRefused(text)
+            case ssl.SSLCertVerificationError():
+                return ServerNotTrusted(text, _distrust(cause.verify_code))
+            case ssl.SSLError() if cause.reason in CERTIFICATE_ALERTS:
+                return CertificateRefused(text, _alert(cause.reason))
+            case ssl.SSLError() if cause.reason in NO_TLS:
+                return NotTLS(text)
+    return TransportError(text)
 
+
+def _distrust(verify_code: int) -> Distrust:
+    if verify_code in UNTRUSTED:
+        return Distrust.UNKNOWN_AUTHORITY
+    return DISTRUST.get(verify_code, Distrust.OTHER)
+
+
+def _alert(reason: str) -> str:
+    """TLS' word for an alert, from OpenSSL's."""
+    return reason.partition("_ALERT_")[2].replace("_", " ").lower()
+
+
+DISTRUST: Final = {
+    9: Distrust.NOT_YET_VALID,
+    10: Distrust.EXPIRED,
+    62: Distrust.WRONG_NAME,  # of a host
+    64: Distrust.WRONG_NAME,  # of an IP address
+}
+"""By OpenSSL's numbers for what is wrong with a certificate."""
+
+NO_TLS: Final = frozenset(
+    {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
+)
+"""What OpenSSL calls an answer that is no TLS, depending on its bytes and on OpenSSL's version."""
 
 CERTIFICATE_ALERTS: Final = frozenset(
     {

@@ -1,18 +1,67 @@
 """What calls of the client raise besides the refusals of `bbs.models.errors` (spec: client.md §1-§4, events.md §10)."""
 
+from enum import Enum, auto
+
 from bbs.models.errors import BBSError, InvalidResponse
 
 
 class InvalidClientConfig(ValueError):
-    """The client cannot be made: the URL or a TLS file is unusable. The text is upstream's."""
+    """The client cannot be made: the URL or a TLS file is unusable. The text is upstream's. If it is about a file, the cause is a
+    `bbs.tls.contexts.TLSFilesInvalid`, which says which file and why.
+    """
 
 
 class TransportError(Exception):
-    """No response was had: connecting, sending or receiving failed. Its cause is the error from below, if any."""
+    """No response was had: connecting, sending or receiving failed. Its cause is the error from below, if any.
+
+    ``server`` is the host and port that it is about, '' if that is not known.
+    """
+
+    server = ""
 
 
 class TransportTimeout(TransportError):
     """Connecting took too long. A unary call reports it as `bbs.models.errors.RequestTimeout`."""
+
+
+class ConnectionRefused(TransportError):
+    """Nobody listens there: no server runs, or it is a standby, which listens once it is master."""
+
+
+class HostNotFound(TransportError):
+    """The name of the host could not be resolved."""
+
+
+class Distrust(Enum):
+    """Why the server's certificate is not accepted."""
+
+    UNKNOWN_AUTHORITY = auto()
+    """No CA in the CA file has issued it."""
+    EXPIRED = auto()
+    NOT_YET_VALID = auto()
+    WRONG_NAME = auto()
+    """It is for other names than the URL's host."""
+    OTHER = auto()
+
+
+class ServerNotTrusted(TransportError):
+    """We do not accept the server's certificate."""
+
+    def __init__(self, text: str, why: Distrust = Distrust.OTHER) -> None:
+        super().__init__(text)
+        self.why = why
+
+
+class CertificateRefused(TransportError):
+    """The server does not accept our certificate. ``alert`` is TLS' word for why, such as ``unknown ca``."""
+
+    def __init__(self, text: str, alert: str = "") -> None:
+        super().__init__(text)
+        self.alert = alert
+
+
+class NotTLS(TransportError):
+    """What answers an ``https`` URL does not speak TLS; it may be a server without certificates."""
 
 
 class EndpointNotFound(InvalidResponse):
@@ -77,11 +126,26 @@ class BadEventSourceResponse(Exception):
 
 
 class UnexpectedStatus(InvalidResponse):
-    """The server, or somebody before it, answered a call with nothing but ``status``."""
+    """The server, or somebody before it, answered a call with ``status`` and no message. ``said`` is the text that it gave with it,
+    cut after a thousand characters; '' if there was none.
+    """
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, said: str = "") -> None:
         super().__init__(f"Invalid Response with status code: {status}")
         self.status = status
+        self.said = said
+
+
+class NotMaster(UnexpectedStatus):
+    """The server is a follower, which only reads. ``master`` is the URL of who writes, '' if it does not know."""
+
+    def __init__(self, said: str, master: str) -> None:
+        super().__init__(421, said)
+        self.master = master
+
+
+class TLSWanted(UnexpectedStatus):
+    """The server speaks TLS only, and was spoken to through an ``http`` URL."""
 
 
 class WatchFailed(Exception):

@@ -5,6 +5,7 @@ read to its end, else closed. There is no task in the background, so a connectio
 closed when its pool is next used.
 """
 
+import copy
 import select
 import socket
 import ssl
@@ -18,8 +19,8 @@ import h11
 import trio
 import trio.abc
 
-from bbs.client._connector import Connector, reason, unresolved
-from bbs.client._errors import TransportError, TransportTimeout
+from bbs.client._connector import Connector, failure, unresolved
+from bbs.client._errors import HostNotFound, TransportError, TransportTimeout
 
 DIAL_TIMEOUT_S: Final = 5.0
 TLS_HANDSHAKE_TIMEOUT_S: Final = 10.0
@@ -122,7 +123,7 @@ class Connection:
                 if isinstance(event, h11.Response):
                     return Response(event, self)
         except (OSError, trio.BrokenResourceError, h11.ProtocolError) as error:
-            raise TransportError(reason(error)) from error
+            raise failure(error) from error
 
     async def read_body_piece(self) -> bytes:
         try:
@@ -132,7 +133,7 @@ class Connection:
                     return bytes(event.data)
             return b""
         except (OSError, trio.BrokenResourceError, h11.ProtocolError) as error:
-            raise TransportError(reason(error)) from error
+            raise failure(error) from error
 
     def make_reusable(self) -> bool:
         """Get ready for the next request, if the last response has been read and the server keeps the connection."""
@@ -210,12 +211,30 @@ class Transport:
                 lease = await self._lease(_Origin.of(urlsplit(asked.url)))
                 response = await lease.ask(asked)
             except TransportError as error:
-                raise type(error)(f'{asked.verb} "{asked.url}": {error}') from error
+                raise _of_request(error, asked) from error
             if (redirected := _redirected(asked, response)) is None:
                 return response, lease
             await lease.release()
             asked = redirected
         raise TransportError(f'{asked.verb} "{asked.url}": stopped after {REDIRECTS_MAX} redirects')
+
+    async def shake_hands(self, host: str, port: int, *, objects_within_s: float) -> bytes | None:
+        """Make a TLS connection and close it again. Returns the server's certificate, in DER.
+
+        Raises:
+          TransportError: there is none, or the server objected to ours within that time.
+        """
+        stream = await self._dial(_Origin(True, host, port))
+        try:
+            with trio.move_on_after(objects_within_s):
+                await stream.receive_some(1)
+        except (OSError, trio.BrokenResourceError) as error:
+            raise failure(error) from error
+        finally:
+            await trio.aclose_forcefully(stream)
+        assert isinstance(stream, trio.SSLStream)
+        shown: bytes | None = stream.getpeercert(binary_form=True)
+        return shown
 
     async def aclose(self) -> None:
         """Close the idle connections; those in use close when they are released."""
@@ -243,9 +262,9 @@ class Transport:
         except trio.TooSlowError as error:
             raise TransportTimeout(f"dial tcp {address}: i/o timeout") from error
         except socket.gaierror as error:
-            raise TransportError(f"dial tcp: {unresolved(origin.host, error)}") from error
+            raise HostNotFound(f"dial tcp: {unresolved(origin.host, error)}") from error
         except (OSError, trio.BrokenResourceError) as error:
-            raise TransportError(f"dial tcp {address}: connect: {reason(error)}") from error
+            raise failure(error, before=f"dial tcp {address}: connect: ") from error
         return await self._with_tls(stream, origin.host) if origin.is_tls else stream
 
     async def _with_tls(self, stream: trio.abc.Stream, host: str) -> trio.abc.Stream:
@@ -261,7 +280,7 @@ class Transport:
         except trio.TooSlowError as error:
             raise TransportTimeout("net/http: TLS handshake timeout") from error
         except (OSError, trio.BrokenResourceError) as error:
-            raise TransportError(reason(error)) from error
+            raise failure(error) from error
         finally:
             if not is_up:
                 await trio.aclose_forcefully(stream)
@@ -312,6 +331,20 @@ class Lease:
         if self._connection is not None:
             connection, self._connection = self._connection, None
             await connection.close()
+
+
+def _of_request(error: TransportError, request: Request) -> TransportError:
+    """The same error, which tells of the request that it ended."""
+    told = copy.copy(error)
+    told.args = (f'{request.verb} "{request.url}": {error}',)
+    told.server = origin_of(request.url)
+    return told
+
+
+def origin_of(url: str) -> str:
+    """Host and port of a URL."""
+    origin = _Origin.of(urlsplit(url))
+    return f"{origin.host}:{origin.port}"
 
 
 def _redirected(request: Request, response: Response) -> Request | None:

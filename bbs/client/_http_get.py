@@ -7,7 +7,7 @@ import trio
 
 from bbs.client._connector import tcp_connector
 from bbs.client._errors import TransportError
-from bbs.client._http import Headers, Request, Transport
+from bbs.client._http import Headers, Request, Transport, origin_of
 
 KEEP_ALIVE_S: Final = 15
 BODY_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -22,7 +22,14 @@ async def http_get(
     Raises:
       TransportError: there is no whole answer within ``timeout_s``. The text names the request, as Go's does.
     """
-    request = Request(method="GET", url=url, headers=headers)
+    try:
+        return await _get(Request(method="GET", url=url, headers=headers), ssl_context, timeout_s)
+    except TransportError as error:
+        error.server = error.server or origin_of(url)
+        raise
+
+
+async def _get(request: Request, ssl_context: ssl.SSLContext | None, timeout_s: float) -> tuple[int, bytes]:
     transport = Transport(tcp_connector(keep_alive_s=KEEP_ALIVE_S), ssl_context, idle_connections_max=0)
     told = "awaiting headers"
     with trio.move_on_after(timeout_s):
@@ -42,4 +49,6 @@ async def http_get(
         raise TransportError(
             "context deadline exceeded (Client.Timeout or context cancellation while reading body)"
         )
-    raise TransportError(f'Get "{url}": context deadline exceeded (Client.Timeout exceeded while {told})')
+    raise TransportError(
+        f'Get "{request.url}": context deadline exceeded (Client.Timeout exceeded while {told})'
+    )

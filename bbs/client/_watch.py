@@ -15,11 +15,12 @@ import trio
 
 from bbs.client import _routes as routes
 from bbs.client._changes import Kind, what_is_told
-from bbs.client._connector import is_about_a_certificate
 from bbs.client._errors import (
     BadEventSourceResponse,
+    CertificateRefused,
     EndpointNotFound,
     EventSourceError,
+    ServerNotTrusted,
     TransportError,
     TransportTimeout,
     UnexpectedStatus,
@@ -248,9 +249,9 @@ class Watch:
 
 def _may_heal(trouble: Trouble) -> bool:
     match trouble:
-        case EndpointNotFound():
+        case EndpointNotFound() | ServerNotTrusted() | CertificateRefused():
             return False
         case BadEventSourceResponse(status=status) | UnexpectedStatus(status=status):
             return status >= 500 or status in TRY_AGAIN_STATUSES
         case _:
-            return not is_about_a_certificate(trouble)
+            return True

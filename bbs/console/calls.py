@@ -6,6 +6,8 @@ from bbs.cfdot.given import Given
 from bbs.cfdot.main import More, Surroundings
 from bbs.cfdot.table import Command
 from bbs.cfdot.target import Target
+from bbs.console.advice import advice
+from bbs.console.choosing import settings
 from bbs.console.table import BY_NAME
 
 
@@ -15,6 +17,10 @@ def call(command: Command, given: Given, target: Target, surroundings: Surroundi
       CommandFailed: it could not be carried out.
     """
     match command.name:
+        case "targets":
+            from bbs.console.listing_targets import list_targets
+
+            list_targets(given, surroundings)
         case "cell" | "cells":
             from bbs.console.cells import call_cells
 
@@ -27,4 +33,4 @@ def call(command: Command, given: Given, target: Target, surroundings: Surroundi
             raise NotImplementedError(command.name)
 
 
-MORE: Final = More(BY_NAME, call)
+MORE: Final = More(BY_NAME, call, settings=settings, advice=advice)

@@ -7,7 +7,8 @@ from bbs.cfdot.errors import Invalid
 from bbs.cfdot.flags import Flag, Kind
 from bbs.cfdot.given import Given, in_order
 from bbs.cfdot.table import BY_NAME as UPSTREAMS
-from bbs.cfdot.table import ONE_GUID, Command, watch_every_s
+from bbs.cfdot.table import ONE_GUID, OUTPUT, Command, Peer, watch_every_s
+from bbs.cfdot.target import TARGET
 
 
 def follow_or_watch(given: Given) -> None:
@@ -31,6 +32,16 @@ CELLS: Final = UPSTREAMS["cells"]
 CELL: Final = UPSTREAMS["cell"]
 """Upstream's, as lines of JSON; as tables they tell more."""
 
-COMMANDS: Final[tuple[Command, ...]] = (CELL, CELLS, LRP)
+TARGETS: Final = Command(
+    use="targets",
+    short="List the named targets",
+    long="List the targets that ~/.config/bbs/targets.toml names, or the file that BBS_TARGETS says, with the one that is in use"
+    " and whether its files can be read.\n\nFlags count first; --target NAME takes a target whole. Then the environment counts,"
+    "\nthen the target that BBS_TARGET names, and last the file's default, unless flags or environment say an address.",
+    peer=Peer.NOBODY,
+    own_flags=(Flag("names", "only their names", Kind.BOOL), TARGET, OUTPUT),
+)
+
+COMMANDS: Final[tuple[Command, ...]] = (CELL, CELLS, LRP, TARGETS)
 
 BY_NAME: Final[Mapping[str, Command]] = {command.name: command for command in COMMANDS}

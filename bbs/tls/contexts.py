@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum, auto
 from typing import Final, TypeAlias
 
 from cryptography import x509
@@ -37,8 +38,25 @@ _PEM_BLOCK: Final = re.compile(
 )
 
 
+class FileFault(Enum):
+    """What is wrong with a file."""
+
+    UNREADABLE = auto()
+    NOT_PEM = auto()
+    """Nothing of what it should have is in it, or it can't be decoded."""
+    OTHERS_KEY = auto()
+    """The key is not that of the certificate."""
+    EXPIRED = auto()
+    NOT_YET_VALID = auto()
+
+
 class TLSFilesInvalid(Exception):
-    """A certificate, key or CA file cannot be used. The text is upstream's."""
+    """A certificate, key or CA file cannot be used: ``file``, for the reason ``fault``. The text is upstream's."""
+
+    def __init__(self, text: str, *, fault: FileFault = FileFault.NOT_PEM, file: str = "") -> None:
+        super().__init__(text)
+        self.fault = fault
+        self.file = file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,16 +125,23 @@ def _context(protocol: int) -> ssl.SSLContext:
 
 
 def _load_identity(context: ssl.SSLContext, *, cert_file: StrPath, key_file: StrPath) -> None:
+    fault, file = FileFault.NOT_PEM, cert_file
     try:
         leaf = _read_leaf(cert_file)
+        file = key_file
         _read_key(key_file)
         # Without a password of ours, OpenSSL would ask for that of an encrypted key on the terminal.
         context.load_cert_chain(cert_file, key_file, password="")
-        _check_validity(leaf, now=datetime.now(UTC))
+        file, now = cert_file, datetime.now(UTC)
+        fault = FileFault.NOT_YET_VALID if now < leaf.not_valid_before_utc else FileFault.EXPIRED
+        _check_validity(leaf, now=now)
     except OSError as error:  # SSLError is one
-        raise TLSFilesInvalid(f"failed to load keypair: {_reason(error)}") from error
+        text = f"failed to load keypair: {_reason(error)}"
+        raise TLSFilesInvalid(text, fault=_fault(error), file=os.fspath(file)) from error
     except ValueError as error:
-        raise TLSFilesInvalid(f"failed to load keypair: {error}") from error
+        raise TLSFilesInvalid(
+            f"failed to load keypair: {error}", fault=fault, file=os.fspath(file)
+        ) from error
 
 
 def _read_leaf(cert_file: StrPath) -> x509.Certificate:
@@ -153,20 +178,23 @@ def _trust(context: ssl.SSLContext, ca_file: StrPath) -> None:
     try:
         pem = _read(ca_file)
     except OSError as error:
-        raise TLSFilesInvalid(f'failed to read certificate(s) at path "{path}": {_reason(error)}') from error
+        text = f'failed to read certificate(s) at path "{path}": {_reason(error)}'
+        raise TLSFilesInvalid(text, fault=FileFault.UNREADABLE, file=path) from error
     anchors = []
     for block in _pem_blocks(pem):
         if block.kind != "CERTIFICATE":
-            raise TLSFilesInvalid(f'unexpected PEM block type "{block.kind}" in file "{path}"')
+            raise TLSFilesInvalid(f'unexpected PEM block type "{block.kind}" in file "{path}"', file=path)
         if block.has_headers:
-            raise TLSFilesInvalid(f'unexpected PEM headers in file "{path}"')
+            raise TLSFilesInvalid(f'unexpected PEM headers in file "{path}"', file=path)
         anchors.append(block.der)
     if not anchors:
-        raise TLSFilesInvalid(f'no valid certificates read from file "{path}"')
+        raise TLSFilesInvalid(f'no valid certificates read from file "{path}"', file=path)
     try:
         context.load_verify_locations(cadata=b"".join(anchors))
     except ssl.SSLError as error:
-        raise TLSFilesInvalid(f'failed to parse certificate in file "{path}": {_reason(error)}') from error
+        raise TLSFilesInvalid(
+            f'failed to parse certificate in file "{path}": {_reason(error)}', file=path
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +229,19 @@ def _read(path: StrPath) -> bytes:
     return content
 
 
+def _fault(error: OSError) -> FileFault:
+    if not isinstance(error, ssl.SSLError):
+        return FileFault.UNREADABLE
+    return FileFault.OTHERS_KEY if error.reason in KEYS_DIFFER else FileFault.NOT_PEM
+
+
+KEYS_DIFFER: Final = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH")
+
+
 def _reason(error: OSError) -> str:
     """Why a file can't be used, in Go's words: operators search for them and have alerts on them."""
     if isinstance(error, ssl.SSLError):
-        if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+        if error.reason in KEYS_DIFFER:
             return "tls: private key does not match public key"
         return f"tls: failed to parse private key or certificate: {error.reason or error}"
     if error.errno == errno.EISDIR:

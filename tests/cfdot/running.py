@@ -1,10 +1,10 @@
 """``cfdot`` in this process, by the way that its command line goes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 
-from bbs.cfdot.main import Surroundings, carry_out
+from bbs.cfdot.main import NO_MORE, Surroundings, carry_out
 from bbs.console import MORE
 
 
@@ -23,9 +23,12 @@ def cfdot(*words: str, environment: Mapping[str, str], program: str = "cfdot") -
     """As ``bbs`` it has the commands of the console, too."""
     out, err = BytesIO(), BytesIO()
     surroundings = Surroundings(
-        program=program, words=(program, *words), environment=environment, out=out, err=err
+        program=program,
+        words=(program, *words),
+        environment=environment,
+        out=out,
+        err=err,
+        more=MORE if program == "bbs" else NO_MORE,
     )
-    if program == "bbs":
-        surroundings = replace(surroundings, more=MORE)
     code = carry_out(surroundings)
     return Ended(code, *(stream.getvalue().decode("utf-8", "surrogateescape") for stream in (out, err)))

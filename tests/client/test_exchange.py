@@ -9,6 +9,7 @@ from trio.testing import MockClock
 from bbs.client import (
     BBSClient,
     ClientConfig,
+    ConnectionRefused,
     EndpointNotFound,
     InternalBBSClient,
     TransportError,
@@ -39,7 +40,7 @@ CUT_SHORT = answer(DOMAINS).text[:-1]
     [
         pytest.param(
             REFUSE_CONNECTION,
-            TransportError,
+            ConnectionRefused,
             'Post "http://bbs.test:8889/v1/domains/list": dial tcp bbs.test:8889: connect: connection refused',
             id="refused",
         ),
