@@ -81,7 +81,7 @@ def take_turn(one_round: Round, terminal: BinaryIO, shown: Shown, *, now_ns: int
     try:
         one_round(out, err)
     except CommandFailed as failed:
-        trouble = str(failed)
+        trouble = f"{failed}\n{failed.advice.strip()}"
     warned = err.getvalue().decode(errors="replace")
     shown.trouble = "\n".join(filter(None, (warned.strip(), trouble.strip())))
     if out.getvalue() or not trouble:

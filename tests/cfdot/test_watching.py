@@ -16,7 +16,7 @@ from bbs.cfdot.errors import CommandFailed, Refused
 from bbs.cfdot.flags import Flags
 from bbs.cfdot.given import Given
 from bbs.cfdot.locket_calls import call_locket
-from bbs.cfdot.main import WATCH_TIMEOUT_S
+from bbs.cfdot.main import WATCH_TIMEOUT_S, More, Surroundings, carry_out
 from bbs.cfdot.rendering import JSONLines
 from bbs.cfdot.target import Target
 from bbs.cfdot.watching import (
@@ -91,6 +91,41 @@ def test_a_round_that_fails_leaves_what_was_there_with_its_age() -> None:
     assert screen(gone)[1:] == ["  BBS error", "  no\ufffd[2J", "  below is how it was 4s ago", "", "a"]
     assert screen(after(writes("a\n"), writes("", fails=refuses), writes("b\n")))[1:] == ["", "b"]
     assert screen(after(writes("", fails=refuses)))[1:] == ["  BBS error", "  no\ufffd[2J", ""]
+
+
+def test_advice_is_told_with_a_failure() -> None:
+    def refuses() -> CommandFailed:
+        failed = Refused("no")
+        failed.advice = "\nAsk another one.\n"
+        return failed
+
+    assert screen(after(writes("", fails=refuses)))[1:] == ["  no", "  Ask another one.", ""]
+
+
+def test_the_advice_is_that_of_the_round(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a server that refuses connections, the console knows what to do."""
+
+    def one_round_only(one_round: Round, terminal: BinaryIO, **_: object) -> None:
+        with pytest.raises(CommandFailed) as caught:
+            one_round(io.BytesIO(), io.BytesIO())
+        assert caught.value.advice == "do this"
+
+    def refused(*_: object) -> None:
+        raise Refused("no")
+
+    monkeypatch.setattr("bbs.cfdot.watching.can_redraw", lambda *_: True)
+    monkeypatch.setattr("bbs.cfdot.watching.watch", one_round_only)
+    monkeypatch.setattr("bbs.cfdot.bbs_calls.call_bbs", refused)
+    more = More({}, lambda *_: None, advice=lambda *_: "do this")
+    surroundings = Surroundings(
+        program="bbs",
+        words=("bbs", "domains", "--watch"),
+        environment=settings,
+        out=io.BytesIO(),
+        err=io.BytesIO(),
+        more=more,
+    )
+    assert carry_out(surroundings) == 0
 
 
 def test_what_came_before_a_failure_is_shown() -> None:
