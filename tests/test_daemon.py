@@ -408,8 +408,9 @@ async def test_metrics_reach_a_real_agent_and_the_debug_port(around: Surrounding
             await running.until(20)
             async with httpx.AsyncClient(trust_env=False) as http:
                 page = (await http.get(f"http://{config['debug_address']}/metrics")).text
+                rep_failures = (await http.get(f"http://{config['debug_address']}/rep-failures")).text
                 level = await http.post(f"http://{config['debug_address']}/log-level", content="error")
-            assert level.status_code == 200
+            assert (level.status_code, rep_failures) == (200, "{}")
             assert await bbs.stop() == 0
 
     envelopes = running.envelopes()

@@ -209,7 +209,11 @@ def _watch(command: Command, given: Given, target: Target, surroundings: Surroun
     bounded = replace(target, timeout_s=target.timeout_s or WATCH_TIMEOUT_S)
 
     def one_round(out: BinaryIO, err: BinaryIO) -> None:
-        _carry_out_once(command, given, bounded, replace(surroundings, out=out, err=err))
+        try:
+            _carry_out_once(command, given, bounded, replace(surroundings, out=out, err=err))
+        except CommandFailed as failed:
+            failed.advice = surroundings.more.advice(failed, bounded)
+            raise
 
     words = " ".join((surroundings.program, *surroundings.words[1:]))
     watch(one_round, surroundings.out, title=f"Every {every_s}s: {words}", every_s=every_s)

@@ -81,7 +81,7 @@ def take_turn(one_round: Round, terminal: BinaryIO, shown: Shown, *, now_ns: int
     try:
         one_round(out, err)
     except CommandFailed as failed:
-        trouble = str(failed)
+        trouble = f"{failed}\n{failed.advice.strip()}"
     warned = err.getvalue().decode(errors="replace")
     shown.trouble = "\n".join(filter(None, (warned.strip(), trouble.strip())))
     if out.getvalue() or not trouble:
@@ -128,7 +128,16 @@ def _other_screen(descriptor: int) -> Iterator[None]:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
+    def pause(number: int, _: FrameType | None) -> None:
+        """Ctrl-Z: the shell gets a clean terminal, and we get ours back when it lets us go on."""
+        leave()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)  # stops here, until SIGCONT
+        signal.signal(number, pause)
+        os.write(descriptor, ENTER)
+
     before = {each: signal.signal(each, end) for each in SIGNALS}
+    before[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, pause)
     os.write(descriptor, ENTER)
     try:
         yield

@@ -5,7 +5,7 @@ are found by the request and its trace.
 """
 
 from collections.abc import Awaitable, Callable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from bbs.log import Logger
 from bbs.models.actual_lrp import ActualLRP
 from bbs.models.errors import Trouble
 from bbs.models.task import Task
+from bbs.peers.rep_failures import RepFailures
 
 
 class PeerUnavailable(Trouble):
@@ -166,3 +167,5 @@ class Peers:
     reps: Reps
     cells: Cells
     callbacks: TaskCallbacks
+    rep_failures: RepFailures = field(default_factory=RepFailures)
+    """The calls of reps that failed, as far as ``reps`` notes them."""

@@ -9,6 +9,7 @@ from bbs.peers.auctioneer import HTTPAuctioneer
 from bbs.peers.callbacks import HTTPTaskCallbacks
 from bbs.peers.http import HTTPClient
 from bbs.peers.interfaces import Cells, Peers
+from bbs.peers.rep_failures import RepFailures
 from bbs.peers.reps import HTTPReps
 from bbs.peers.stub import StubPeers
 from bbs.tls.contexts import TLSFiles, client_context
@@ -71,10 +72,11 @@ async def open_peers(
             stack.push_async_callback(http.aclose)
             return http
 
-        stub = StubPeers()
+        stub, rep_failures = StubPeers(), RepFailures()
         yield Peers(
             auctioneer=stub if auctioneer is None else _auctioneer(auctioneer, client),
-            reps=HTTPReps(http=client(reps_tls, part=2)),
+            reps=HTTPReps(http=client(reps_tls, part=2), failures=rep_failures),
+            rep_failures=rep_failures,
             cells=stub if cells is None else cells,
             callbacks=HTTPTaskCallbacks(http=client(identity, part=4), workers=callback_workers),
         )

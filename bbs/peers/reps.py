@@ -9,17 +9,22 @@ from bbs.log import Logger
 from bbs.models.actual_lrp import ActualLRP
 from bbs.peers import bodies
 from bbs.peers.http import JSON_CONTENT, REQUEST_ID, BadStatus, Headers, HTTPClient, NoResponse
-from bbs.peers.interfaces import Cell
+from bbs.peers.interfaces import Cell, PeerUnavailable
+from bbs.peers.rep_failures import RepFailures
 
 ACCEPTED: Final = 202
 NOT_FOUND: Final = 404
 
 
 class HTTPReps:
-    """Every call raises `RepURLUnusable` before it does anything when the cell announces no https address."""
+    """Every call raises `RepURLUnusable` before it does anything when the cell announces no https address.
 
-    def __init__(self, *, http: HTTPClient) -> None:
+    Calls that fail are noted in ``failures``, by cell.
+    """
+
+    def __init__(self, *, http: HTTPClient, failures: RepFailures | None = None) -> None:
         self._http = http
+        self.failures: Final = RepFailures() if failures is None else failures
 
     async def stop_lrp_instance(self, cell: Cell, lrp: ActualLRP, *, trace_id: str, log: Logger) -> None:
         """Have the instance stopped.
@@ -29,12 +34,13 @@ class HTTPReps:
         """
         cell.require_https()
         call = _Call(
+            "stop-lrp",
             log.session("stop-lrp", {**_key(lrp), "instance-key": _instance_key(lrp)}),
             "POST",
             f"{cell.rep_url}/v1/lrps/{lrp.process_guid}/instances/{lrp.instance.instance_guid}/stop",
             (*JSON_CONTENT, *_request_id(trace_id)),
         )
-        await call.make(self._http)
+        await self._make(cell, call)
 
     async def update_lrp_instance(
         self,
@@ -59,22 +65,24 @@ class HTTPReps:
         headers = (*JSON_CONTENT, *_request_id(trace_id))
         about = {**_key(lrp), "instance-guid": lrp.instance.instance_guid}
         call = _Call(
+            "update-lrp",
             log.session("update-lrp", about),
             "PUT",
             f"{cell.rep_url}/v2/{path}",
             headers,
             bodies.lrp_update(lrp, internal_routes=internal_routes, metric_tags=metric_tags),
         )
-        if await call.make(self._http, may_be_missing=True) or internal_routes is None:
+        if await self._make(cell, call, may_be_missing=True) or internal_routes is None:
             return
         call = _Call(
+            "update-lrp-r0",
             log.session("update-lrp-r0", about),
             "PUT",
             f"{cell.rep_url}/v1/{path}",
             headers,
             bodies.lrp_update(lrp, internal_routes=internal_routes, metric_tags=None),
         )
-        await call.make(self._http, may_be_missing=True)
+        await self._make(cell, call, may_be_missing=True)
 
     async def cancel_task(self, cell: Cell, task_guid: str, *, trace_id: str, log: Logger) -> None:
         """Have the task stopped.
@@ -84,20 +92,29 @@ class HTTPReps:
         """
         cell.require_https()
         call = _Call(
+            "cancel-task",
             log.session("cancel-task", {"task-guid": task_guid}),
             "POST",
             f"{cell.rep_url}/v1/tasks/{task_guid}/cancel",
             _request_id(trace_id),
         )
-        await call.make(self._http)
+        await self._make(cell, call)
+
+    async def _make(self, cell: Cell, call: "_Call", *, may_be_missing: bool = False) -> bool:
+        try:
+            return await call.make(self._http, may_be_missing=may_be_missing)
+        except PeerUnavailable as error:
+            self.failures.note(cell.cell_id, call=call.name, reason=str(error))
+            raise
 
 
 class _Call:
-    """One request to a rep, and what the log says of it."""
+    """One request to a rep, and what the log says of it. ``name`` is what the log's session is called."""
 
     def __init__(
-        self, log: Logger, method: str, url: str, headers: Headers, body: bytes | None = None
+        self, name: str, log: Logger, method: str, url: str, headers: Headers, body: bytes | None = None
     ) -> None:
+        self.name = name
         self._log = log
         self._method = method
         self._url = url

@@ -25,6 +25,8 @@ from bbs.ports.listen import listen, port_of
 MetricsPage = Callable[[], tuple[str, bytes]]
 """Returns the content type and the body of ``/metrics``."""
 
+JSONPage = Callable[[], str]
+
 LIMITS: Final = Limits(
     body_bytes_max=64 << 10,
     connections_max=descriptors.DEBUG,
@@ -81,9 +83,11 @@ async def serve_debug(
     sink: LagerSink,
     metrics: MetricsPage | None,
     log: Logger,
+    rep_failures: JSONPage | None = None,
     task_status: "trio.TaskStatus[int]" = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
-    """Serve until cancelled. Started, with the port, once the socket listens. Without ``metrics``, no /metrics.
+    """Serve until cancelled. Started, with the port, once the socket listens. Without ``metrics``, no /metrics; without
+    ``rep_failures``, no /rep-failures.
 
     Raises:
       AddressInvalid, PortUnknown, ListenFailed: it cannot listen there.
@@ -99,6 +103,8 @@ async def serve_debug(
         makes_room=True,
     )
     _add_pages(server.app, sink, metrics)
+    if rep_failures is not None:
+        _add_rep_failures(server.app, rep_failures)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.serve, listeners)
         task_status.started(port_of(listeners))
@@ -190,6 +196,12 @@ def _add_pages(app: QuartTrio, sink: LagerSink, metrics: MetricsPage | None) -> 
         async def metrics_page() -> Response:
             content_type, body = metrics()
             return Response(body, content_type=content_type)
+
+
+def _add_rep_failures(app: QuartTrio, rep_failures: JSONPage) -> None:
+    @app.route("/rep-failures", methods=["GET"])
+    async def rep_failures_page() -> Response:
+        return Response(rep_failures(), content_type="application/json")
 
 
 def without_password(argument: str) -> str:

@@ -84,6 +84,7 @@ class Process:
         self._lock = lock
         self._master = master
         self._database = database
+        self._rep_failures = peers.rep_failures
         # Made first, since sessions are numbered as they are made, and upstream's first one is this.
         migration_log = log.session("migration-manager")
         # The lambdas here and below name parts that are made further down. Nothing calls them before `members` run.
@@ -184,7 +185,12 @@ class Process:
         members = [Member("metrics", metrics.run_runtime)]
         if settings.debug_address is not None:
             debug = partial(
-                serve_debug, settings.debug_address, sink=self._sink, metrics=metrics_page, log=log
+                serve_debug,
+                settings.debug_address,
+                sink=self._sink,
+                metrics=metrics_page,
+                rep_failures=self._rep_failures.json,
+                log=log,
             )
             members.append(Member("debug-server", debug))
         if settings.health_check is not None:

@@ -16,6 +16,7 @@ from tests.cfdot.conftest import Server
 BBS: Final = (sys.executable, "-m", "bbs")
 WAIT_MAX_S: Final = 60.0
 INTERRUPT: Final = b"\x03"
+STOP: Final = b"\x1a"
 LINES, COLUMNS = 24, 120
 
 # The leader of a session that opens a terminal has it as its own from then on: so keys such as Ctrl-C mean what they do to a person.

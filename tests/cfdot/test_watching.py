@@ -16,7 +16,7 @@ from bbs.cfdot.errors import CommandFailed, Refused
 from bbs.cfdot.flags import Flags
 from bbs.cfdot.given import Given
 from bbs.cfdot.locket_calls import call_locket
-from bbs.cfdot.main import WATCH_TIMEOUT_S
+from bbs.cfdot.main import WATCH_TIMEOUT_S, More, Surroundings, carry_out
 from bbs.cfdot.rendering import JSONLines
 from bbs.cfdot.target import Target
 from bbs.cfdot.watching import (
@@ -35,7 +35,7 @@ from bbs.cfdot.watching import (
 from bbs.tls.development import DevelopmentCerts
 from tests.cfdot.conftest import Server
 from tests.cfdot.running import cfdot
-from tests.cfdot.terminals import INTERRUPT, opened_at_terminal
+from tests.cfdot.terminals import INTERRUPT, STOP, opened_at_terminal
 from tests.store.tcp_proxy import Line, tcp_proxy
 
 NOW_NS = 10**18
@@ -93,6 +93,41 @@ def test_a_round_that_fails_leaves_what_was_there_with_its_age() -> None:
     assert screen(after(writes("", fails=refuses)))[1:] == ["  BBS error", "  no\ufffd[2J", ""]
 
 
+def test_advice_is_told_with_a_failure() -> None:
+    def refuses() -> CommandFailed:
+        failed = Refused("no")
+        failed.advice = "\nAsk another one.\n"
+        return failed
+
+    assert screen(after(writes("", fails=refuses)))[1:] == ["  no", "  Ask another one.", ""]
+
+
+def test_the_advice_is_that_of_the_round(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a server that refuses connections, the console knows what to do."""
+
+    def one_round_only(one_round: Round, terminal: BinaryIO, **_: object) -> None:
+        with pytest.raises(CommandFailed) as caught:
+            one_round(io.BytesIO(), io.BytesIO())
+        assert caught.value.advice == "do this"
+
+    def refused(*_: object) -> None:
+        raise Refused("no")
+
+    monkeypatch.setattr("bbs.cfdot.watching.can_redraw", lambda *_: True)
+    monkeypatch.setattr("bbs.cfdot.watching.watch", one_round_only)
+    monkeypatch.setattr("bbs.cfdot.bbs_calls.call_bbs", refused)
+    more = More({}, lambda *_: None, advice=lambda *_: "do this")
+    surroundings = Surroundings(
+        program="bbs",
+        words=("bbs", "domains", "--watch"),
+        environment=settings,
+        out=io.BytesIO(),
+        err=io.BytesIO(),
+        more=more,
+    )
+    assert carry_out(surroundings) == 0
+
+
 def test_what_came_before_a_failure_is_shown() -> None:
     """As of `cell-states`: each cell that answers, then those that do not."""
     some = after(writes("a\nb\n"), writes("a\n", fails=lambda: Refused("b is gone")))
@@ -130,6 +165,12 @@ def test_a_terminal_is_redrawn_and_left_as_it_was(server: Server) -> None:
         assert HOME in again
         assert "Every 1s: bbs domains --watch-s 1" in again
         assert LEAVE.decode() not in again
+
+        terminal.press(STOP)  # which the leader of a session is not stopped by: it goes on at once
+        terminal.until(LEAVE.decode())
+        terminal.until(ENTER.decode())
+        terminal.until("watched-2")
+
         terminal.press(INTERRUPT)
         assert terminal.until_it_ends().endswith(LEAVE.decode())
         assert terminal.process.returncode == -signal.SIGINT

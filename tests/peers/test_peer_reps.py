@@ -203,6 +203,24 @@ async def test_no_response_is_an_error(reps: Caller, lines: Lines, call: Call) -
     assert [message.rpartition(".")[2] for message in lines.messages] == ["starting", "request-failed"]
 
 
+async def test_calls_that_fail_are_noted_by_cell(
+    http: HTTPClient, tls_server: PeerServer, log: Logger
+) -> None:
+    noting = HTTPReps(http=http)
+    for call in CALLS:
+        await call(Caller(noting, log), cell_at(tls_server))
+    assert noting.failures.by_cell == {}
+
+    gone = Cell(cell_id="gone", rep_url=f"https://127.0.0.1:{await closed_port()}")
+    for call, name in zip(CALLS, ("stop-lrp", "update-lrp", "cancel-task"), strict=True):
+        with pytest.raises(NoResponse):
+            await call(Caller(noting, log), gone)
+        assert noting.failures.by_cell["gone"].call == name
+    assert "refused" in noting.failures.by_cell["gone"].reason
+    assert noting.failures.by_cell["gone"].failures == len(CALLS)
+    assert list(noting.failures.by_cell) == ["gone"]
+
+
 async def test_a_rep_that_hangs_is_given_up(
     impatient: HTTPClient, tls_server: PeerServer, log: Logger
 ) -> None:

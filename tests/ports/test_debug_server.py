@@ -2,6 +2,7 @@
 
 import gc
 import io
+import json
 import sys
 import weakref
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from bbs.log import LagerSink, Level, null_logger
+from bbs.peers.rep_failures import RepFailures
 from bbs.ports.debug import LIMITS, serve_debug, without_password
 from bbs.ports.listen import ListenFailed
 
@@ -245,6 +247,23 @@ async def test_without_metrics_there_is_no_page(nursery: trio.Nursery) -> None:
     debug = Debug(await nursery.start(serve), sink)
 
     assert (await debug.ask("/metrics")).status == 404
+
+
+async def test_calls_of_reps_that_failed_are_a_page_of_json(nursery: trio.Nursery, debug: Debug) -> None:
+    assert (await debug.ask("/rep-failures")).status == 404
+
+    failures, sink = RepFailures(now_ns=lambda: 7), LagerSink(io.BytesIO())
+    serve = partial(
+        serve_debug, "127.0.0.1:0", sink=sink, metrics=None, rep_failures=failures.json, log=null_logger()
+    )
+    with_page = Debug(await nursery.start(serve), sink)
+    assert (await with_page.ask("/rep-failures")).text == "{}"
+    failures.note("c1", call="stop-lrp", reason="refused")
+    page = await with_page.ask("/rep-failures")
+    assert (page.status, page.content_type) == (200, "application/json")
+    assert json.loads(page.text) == {
+        "c1": {"call": "stop-lrp", "at_ns": 7, "reason": "refused", "failures": 1}
+    }
 
 
 async def test_a_port_in_use_is_told_as_go_tells_it(debug: Debug) -> None:
