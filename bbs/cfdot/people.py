@@ -10,8 +10,10 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bbs.cfdot.columns import Column, columns_for, harmless
+from bbs.cfdot.columns import NS, Column, columns_for, harmless
+from bbs.cfdot.event_words import Words, in_words
 from bbs.cfdot.rendering import JSONLines, Result, written
+from bbs.client import Event
 from bbs.models import pb
 
 STYLES: Final[Mapping[str, str]] = {
@@ -50,7 +52,9 @@ class Tables:
         self._held: dict[type, list[Result]] = {}
 
     def show(self, result: Result) -> None:
-        if isinstance(result, pb.ActualLRPGroup):
+        if isinstance(result, Event):
+            self._show_event(result)
+        elif isinstance(result, pb.ActualLRPGroup):
             for name in ("instance", "evacuating"):
                 if result.HasField(name):
                     self.show(getattr(result, name))
@@ -58,6 +62,12 @@ class Tables:
             self._lines.show(result)
         else:
             self._held.setdefault(type(result), []).append(result)
+
+    def _show_event(self, event: Event) -> None:
+        """At once: the next one may be long in coming."""
+        line = event_line(event, self._now_ns())
+        with written():
+            self._out.write(drawn(self._out, self._environment, line).encode())
 
     def flush(self) -> None:
         held, self._held = self._held, {}
@@ -82,6 +92,16 @@ def table_of(columns: Sequence[Column], results: Sequence[Any], now_ns: int) -> 
     for row in sorted(rows, key=_in_order):
         table.add_row(*(Text(harmless(cell), style=STYLES.get(cell, "")) for cell in row))
     return table
+
+
+def event_line(event: Event, at_ns: int, note: str = "") -> Text:
+    """What has happened, after the time of day. ``note`` is put behind it."""
+    line = line_of(time.strftime("%H:%M:%S", time.localtime(at_ns / NS)), in_words(event))
+    return line.append(f"  {note}", style="dim") if note else line
+
+
+def line_of(at: str, words: Words) -> Text:
+    return Text.assemble((f"{at}  ", "dim"), (harmless(words.text), words.style))
 
 
 def drawn(out: BinaryIO, environment: Mapping[str, str], *parts: RenderableType) -> str:

@@ -120,8 +120,8 @@ class Command:
         return (*FLAGS_OF[self.peer], *self.own_flags, Flag("help", f"help for {self.name}", Kind.BOOL, "h"))
 
     def flags_as(self, program: str) -> tuple[Flag, ...]:
-        """Those that it has under this name. Streams write lines of JSON for everybody, and most of what asks Locket nothing."""
-        has_forms = self.peer is Peer.BBS or self.name in LOCKETS_LISTS
+        """Those that it has under this name. Most of what asks Locket shows nothing that has a form."""
+        has_forms = self.peer in (Peer.BBS, Peer.BBS_STREAM) or self.name in LOCKETS_LISTS
         if program != "bbs" or not has_forms:
             return self.flags
         return (*self.flags, OUTPUT, *(WATCH_FLAGS if self.is_watched else ()))

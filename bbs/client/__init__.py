@@ -12,7 +12,7 @@
 Requests and results are the messages of `bbs.models.pb`; refusals are raised as the classes of `bbs.models.errors`.
 """
 
-from bbs.client._changes import Added, Change, Changed, Removed
+from bbs.client._changes import Added, Change, Changed, Removed, Told, what_is_told
 from bbs.client._client import ActualLRPFilter, BBSClient, DesiredLRPFilter, TaskFilter
 from bbs.client._config import ClientConfig
 from bbs.client._connector import Connector, tcp_connector
@@ -69,6 +69,7 @@ __all__ = [
     "RunningReport",
     "SourceClosed",
     "TaskFilter",
+    "Told",
     "TransportError",
     "TransportTimeout",
     "UnexpectedStatus",
@@ -77,4 +78,5 @@ __all__ = [
     "http_get",
     "new_trace_id",
     "tcp_connector",
+    "what_is_told",
 ]

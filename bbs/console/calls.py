@@ -19,6 +19,10 @@ def call(command: Command, given: Given, target: Target, surroundings: Surroundi
             from bbs.console.lrp import call_lrp
 
             call_lrp(given, target, surroundings)
+        case "events":
+            from bbs.console.events import call_events
+
+            call_events(given, target, surroundings)
         case _:
             raise NotImplementedError(command.name)
 

@@ -7,6 +7,7 @@ from bbs.cfdot.errors import Invalid
 from bbs.cfdot.flags import Flag, Kind
 from bbs.cfdot.given import Given, in_order
 from bbs.cfdot.table import ONE_GUID, Command, watch_every_s
+from bbs.console.events_flags import EVENTS
 
 
 def follow_or_watch(given: Given) -> None:
@@ -26,6 +27,6 @@ LRP: Final = Command(
     watched=True,
 )
 
-COMMANDS: Final[tuple[Command, ...]] = (LRP,)
+COMMANDS: Final[tuple[Command, ...]] = (LRP, EVENTS)
 
 BY_NAME: Final[Mapping[str, Command]] = {command.name: command for command in COMMANDS}
