@@ -91,7 +91,9 @@ def _instance_changed(changed: pb.ActualLRPInstanceChangedEvent) -> Words:
     # The event's instance key is that of the row before if the row after has none.
     held = changed.after.state in ("CLAIMED", "RUNNING")
     place = _place(
-        changed.actual_lrp_instance_key.cell_id, changed.after.availability_zone, "on" if held else "was on"
+        changed.actual_lrp_instance_key.cell_id,
+        changed.after.availability_zone,
+        " on" if held else ", was on",
     )
     arrow = f"{was} -> {now}" if was != now else now
     return Words(
@@ -121,10 +123,10 @@ def _task_state(task: pb.Task) -> str:
 TASK_STATES: Final = frozenset(pb.Task.State.values())
 
 
-def _place(cell_id: str, zone: str = "", preposition: str = "on") -> str:
+def _place(cell_id: str, zone: str = "", preposition: str = " on") -> str:
     if not cell_id:
         return ""
-    return f" {preposition} {cell_id} ({zone})" if zone else f" {preposition} {cell_id}"
+    return f"{preposition} {cell_id} ({zone})" if zone else f"{preposition} {cell_id}"
 
 
 def _reason(row: pb.ActualLRP | pb.ActualLRPInfo) -> str:

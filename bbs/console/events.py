@@ -191,6 +191,7 @@ class Following:
         changes = self._heard.compare(records)
         self._pause_s, is_first, self._has_begun = PAUSE_S, not self._has_begun, True
         if is_first:
+            self._lines.word("following; Ctrl-C ends it")
             return
         assert self._gap is not None
         chosen = [event for event, concerned in changes if self._choice.has_event(event, concerned)]

@@ -38,6 +38,9 @@ class Terminal:
         before, found, self.text = self.text.partition(shown)
         return before + found
 
+    def has_more(self, within_s: float = 0.5) -> bool:
+        return bool(select.select([self._ours], [], [], within_s)[0])
+
     def press(self, keys: bytes) -> None:
         os.write(self._ours, keys)
 
