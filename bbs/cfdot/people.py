@@ -3,7 +3,7 @@
 import io
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, Final
 
 from rich.console import Console, RenderableType
@@ -119,6 +119,14 @@ def drawn(out: BinaryIO, environment: Mapping[str, str], *parts: RenderableType)
     for part in parts:
         console.print(part)
     return text.getvalue()
+
+
+def drawn_lines(out: BinaryIO, environment: Mapping[str, str], lines: Iterable[Text]) -> Iterator[str]:
+    """Each as one line, cut off where ``out`` ends."""
+    width = width_of(out, environment)
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+        yield drawn(out, environment, line).removesuffix("\n")
 
 
 def width_of(out: BinaryIO, environment: Mapping[str, str]) -> int:

@@ -8,6 +8,7 @@ from bbs.cfdot.flags import Flag, Kind
 from bbs.cfdot.given import Given, in_order
 from bbs.cfdot.table import ONE_GUID, Command, watch_every_s
 from bbs.console.events_flags import EVENTS
+from bbs.console.top_flags import TOP
 
 
 def follow_or_watch(given: Given) -> None:
@@ -27,6 +28,6 @@ LRP: Final = Command(
     watched=True,
 )
 
-COMMANDS: Final[tuple[Command, ...]] = (LRP, EVENTS)
+COMMANDS: Final[tuple[Command, ...]] = (LRP, EVENTS, TOP)
 
 BY_NAME: Final[Mapping[str, Command]] = {command.name: command for command in COMMANDS}
