@@ -3,15 +3,17 @@
 import io
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, Final
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bbs.cfdot.columns import Column, columns_for, harmless
+from bbs.cfdot.columns import NS, Column, columns_for, harmless
+from bbs.cfdot.event_words import Words, in_words
 from bbs.cfdot.rendering import JSONLines, Result, written
+from bbs.client import Event
 from bbs.models import pb
 
 STYLES: Final[Mapping[str, str]] = {
@@ -51,7 +53,9 @@ class Tables:
         self._held: dict[type, list[Result]] = {}
 
     def show(self, result: Result) -> None:
-        if isinstance(result, pb.ActualLRPGroup):
+        if isinstance(result, Event):
+            self._show_event(result)
+        elif isinstance(result, pb.ActualLRPGroup):
             for name in ("instance", "evacuating"):
                 if result.HasField(name):
                     self.show(getattr(result, name))
@@ -59,6 +63,12 @@ class Tables:
             self._lines.show(result)
         else:
             self._held.setdefault(type(result), []).append(result)
+
+    def _show_event(self, event: Event) -> None:
+        """At once: the next one may be long in coming."""
+        line = event_line(event, self._now_ns())
+        with written():
+            self._out.write(drawn(self._out, self._environment, line).encode())
 
     def flush(self) -> None:
         held, self._held = self._held, {}
@@ -95,6 +105,16 @@ def facts(lines: Iterable[tuple[str, str]]) -> Table:
     return table
 
 
+def event_line(event: Event, at_ns: int, note: str = "") -> Text:
+    """What has happened, after the time of day. ``note`` is put behind it."""
+    line = line_of(time.strftime("%H:%M:%S", time.localtime(at_ns / NS)), in_words(event))
+    return line.append(f"  {note}", style="dim") if note else line
+
+
+def line_of(at: str, words: Words) -> Text:
+    return Text.assemble((f"{at}  ", "dim"), (harmless(words.text), words.style))
+
+
 def drawn(out: BinaryIO, environment: Mapping[str, str], *parts: RenderableType) -> str:
     """``parts`` one below the other, for ``out``: as wide as it is, in colours if it is a terminal that wants them."""
     text = io.StringIO()
@@ -110,6 +130,14 @@ def drawn(out: BinaryIO, environment: Mapping[str, str], *parts: RenderableType)
     for part in parts:
         console.print(part)
     return text.getvalue()
+
+
+def drawn_lines(out: BinaryIO, environment: Mapping[str, str], lines: Iterable[Text]) -> Iterator[str]:
+    """Each as one line, cut off where ``out`` ends."""
+    width = width_of(out, environment)
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+        yield drawn(out, environment, line).removesuffix("\n")
 
 
 def width_of(out: BinaryIO, environment: Mapping[str, str]) -> int:

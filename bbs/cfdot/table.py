@@ -124,10 +124,10 @@ class Command:
         return (*FLAGS_OF[self.peer], *self.own_flags, Flag("help", f"help for {self.name}", Kind.BOOL, "h"))
 
     def flags_as(self, program: str) -> tuple[Flag, ...]:
-        """Those that it has under this name. Streams write lines of JSON for everybody, and most of what asks Locket nothing."""
+        """Those that it has under this name. Most of what asks Locket shows nothing that has a form."""
         if program != "bbs" or self.peer is Peer.NOBODY:
             return self.flags
-        if self.peer is not Peer.BBS and self.name not in LOCKETS_LISTS:
+        if self.peer is Peer.LOCKET and self.name not in LOCKETS_LISTS:
             return (*self.flags, TARGET)
         return (*self.flags, TARGET, OUTPUT, *(WATCH_FLAGS if self.is_watched else ()))
 

@@ -12,7 +12,7 @@
 Requests and results are the messages of `bbs.models.pb`; refusals are raised as the classes of `bbs.models.errors`.
 """
 
-from bbs.client._changes import Added, Change, Changed, Removed
+from bbs.client._changes import Added, Change, Changed, Removed, Told, what_is_told
 from bbs.client._client import ActualLRPFilter, BBSClient, DesiredLRPFilter, TaskFilter
 from bbs.client._config import ClientConfig
 from bbs.client._connector import Connector, tcp_connector
@@ -86,6 +86,7 @@ __all__ = [
     "SourceClosed",
     "TLSWanted",
     "TaskFilter",
+    "Told",
     "TransportError",
     "TransportTimeout",
     "UnexpectedStatus",
@@ -95,4 +96,5 @@ __all__ = [
     "new_trace_id",
     "shake_hands",
     "tcp_connector",
+    "what_is_told",
 ]

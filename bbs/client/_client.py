@@ -305,8 +305,12 @@ class BBSClient:
             )
         return await self._subscribe(routes.INSTANCE_EVENTS, cell_id)
 
-    async def subscribe_to_task_events(self) -> EventSource:
-        """Events of tasks. Subscribed when this returns."""
+    async def subscribe_to_task_events(self, *, once: bool = False) -> EventSource:
+        """Events of tasks. Subscribed when this returns. ``once``: see `subscribe_to_instance_events`."""
+        if once:
+            return EventSource(
+                await SingleStream.open(self._streams, self._stream_request(routes.TASK_EVENTS, ""))
+            )
         return await self._subscribe(routes.TASK_EVENTS, "")
 
     # Everything at once

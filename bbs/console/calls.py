@@ -29,6 +29,14 @@ def call(command: Command, given: Given, target: Target, surroundings: Surroundi
             from bbs.console.lrp import call_lrp
 
             call_lrp(given, target, surroundings)
+        case "events":
+            from bbs.console.events import call_events
+
+            call_events(given, target, surroundings)
+        case "top":
+            from bbs.console.top import call_top
+
+            call_top(given, target, surroundings)
         case _:
             raise NotImplementedError(command.name)
 

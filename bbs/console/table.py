@@ -9,6 +9,8 @@ from bbs.cfdot.given import Given, in_order
 from bbs.cfdot.table import BY_NAME as UPSTREAMS
 from bbs.cfdot.table import ONE_GUID, OUTPUT, Command, Peer, watch_every_s
 from bbs.cfdot.target import TARGET
+from bbs.console.events_flags import EVENTS
+from bbs.console.top_flags import TOP
 
 
 def follow_or_watch(given: Given) -> None:
@@ -42,6 +44,6 @@ TARGETS: Final = Command(
     own_flags=(Flag("names", "only their names", Kind.BOOL), TARGET, OUTPUT),
 )
 
-COMMANDS: Final[tuple[Command, ...]] = (CELL, CELLS, LRP, TARGETS)
+COMMANDS: Final[tuple[Command, ...]] = (CELL, CELLS, EVENTS, LRP, TARGETS, TOP)
 
 BY_NAME: Final[Mapping[str, Command]] = {command.name: command for command in COMMANDS}

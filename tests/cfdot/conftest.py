@@ -58,13 +58,16 @@ class Server:
 
 
 @contextmanager
-def running_server(certs: DevelopmentCerts, data: Path, database_url: str) -> Iterator[Server]:
-    """``bbs serve``; killed in the end, if it has not ended by then."""
+def running_server(
+    certs: DevelopmentCerts, data: Path, database_url: str, listen: str = "127.0.0.1:0", debug: str = ""
+) -> Iterator[Server]:
+    """``bbs serve``; killed in the end, if it has not ended by then. It may go on with the data of one that has ended."""
     locket = f"127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", "bbs", "serve", "--listen", "127.0.0.1:0", "--locket-listen", locket]
+    command = [sys.executable, "-m", "bbs", "serve", "--listen", listen, "--locket-listen", locket]
     command += ["--data-dir", str(data), "--database-url", database_url, "--ca-file", str(certs.ca_cert)]
     command += ["--cert-file", str(certs.server_cert), "--key-file", str(certs.server_key)]
-    data.mkdir()
+    command += ["--debug-listen", debug] if debug else []
+    data.mkdir(exist_ok=True)
     with (
         (data / "log").open("wb") as log,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process,
@@ -91,14 +94,16 @@ def server(
         yield running
 
 
-StartServer = Callable[[], Server]
+StartServer = Callable[..., Server]
 
 
 @pytest.fixture
 def start_server(certs: DevelopmentCerts, tmp_path: Path, database_url: str) -> Iterator[StartServer]:
     """Starts a server that a test may end as it likes."""
     with ExitStack() as servers:
-        yield lambda: servers.enter_context(running_server(certs, tmp_path / "data", database_url))
+        yield lambda listen="127.0.0.1:0", debug="": servers.enter_context(
+            running_server(certs, tmp_path / "data", database_url, listen, debug)
+        )
 
 
 @pytest.fixture

@@ -39,6 +39,17 @@ class Terminal:
         before, found, self.text = self.text.partition(shown)
         return before + found
 
+    def has_more(self, within_s: float = 0.5) -> bool:
+        return bool(select.select([self._ours], [], [], within_s)[0])
+
+    def modes(self) -> int:
+        """The terminal's local modes, such as `termios.ECHO`."""
+        modes: int = termios.tcgetattr(self._ours)[3]
+        return modes
+
+    def resize(self, lines: int, columns: int) -> None:
+        termios.tcsetwinsize(self._ours, (lines, columns))
+
     def press(self, keys: bytes) -> None:
         os.write(self._ours, keys)
 

@@ -1,0 +1,65 @@
+"""A terminal that a command draws on: its other screen, keys without Enter, and all of it put back in the end."""
+
+import os
+import termios
+import tty
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import BinaryIO, Final
+
+import trio
+
+ENTER: Final = b"\x1b[?1049h\x1b[?25l\x1b[?7l"
+"""The other screen, without a cursor; what is too long for a line is cut off, not wrapped."""
+LEAVE: Final = b"\x1b[?7h\x1b[?25h\x1b[?1049l"
+HOME: Final = "\x1b[H"
+REST_OF_LINE: Final = "\x1b[K"
+REST_OF_SCREEN: Final = "\x1b[J"
+LINES_DEFAULT: Final = 24
+STDIN: Final = 0
+
+
+class Screen:
+    """``terminal`` is written to in whole frames."""
+
+    def __init__(self, terminal: BinaryIO) -> None:
+        self._terminal = terminal
+
+    @property
+    def height(self) -> int:
+        with suppress(OSError):
+            return os.get_terminal_size(self._terminal.fileno()).lines or LINES_DEFAULT
+        return LINES_DEFAULT
+
+    def draw(self, lines: Sequence[str]) -> None:
+        """From the top; lines for which there is no room are left out. Raises OSError if the terminal is gone."""
+        shown = f"{REST_OF_LINE}\r\n".join(lines[: max(1, self.height)])
+        self._terminal.write(f"{HOME}{shown}{REST_OF_LINE}{REST_OF_SCREEN}".encode())
+        self._terminal.flush()
+
+
+@contextmanager
+def opened(terminal: BinaryIO) -> Iterator[Screen]:
+    """Ctrl-C stays a signal; whoever opens a screen takes care that signals end the block."""
+    before = termios.tcgetattr(STDIN) if os.isatty(STDIN) else None
+    try:
+        if before is not None:
+            tty.setcbreak(STDIN)
+        os.write(terminal.fileno(), ENTER)
+        yield Screen(terminal)
+    finally:
+        with suppress(OSError):  # there may be no terminal any more
+            os.write(terminal.fileno(), LEAVE)
+        if before is not None:
+            with suppress(termios.error):
+                termios.tcsetattr(STDIN, termios.TCSADRAIN, before)
+
+
+async def wait_key(key: bytes) -> None:
+    """Until it is pressed; for ever if standard input is no terminal."""
+    if not os.isatty(STDIN):
+        await trio.sleep_forever()
+    while True:
+        await trio.lowlevel.wait_readable(STDIN)
+        if key in (pressed := os.read(STDIN, 64)) or not pressed:
+            return
