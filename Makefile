@@ -36,7 +36,7 @@ QUICK := -m 'not postgres and not mariadb and not slow'
 # The suite starts hundreds of servers: each would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup serve test test-packages test-fast test-interpreters check sim cluster cluster-packages format proto wheel lock audit perf clean
+.PHONY: help setup serve demo test test-packages test-fast test-interpreters check sim cluster cluster-packages format proto wheel lock audit perf clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -56,6 +56,9 @@ setup: $(STAMP)  ## virtual environment with the package in editable mode, and t
 
 serve: $(STAMP)  ## start a server on its embedded default (http://127.0.0.1:8889, data in ./bbs-data)
 	@$(BIN)/bbs serve
+
+demo: $(STAMP)  ## start a server with a simulated fleet to look at
+	@$(BIN)/bbs demo
 
 format: $(STAMP)  ## rewrite formatting
 	$(BIN)/ruff format .

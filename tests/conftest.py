@@ -2,14 +2,15 @@
 
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
 
 import pytest
 
+from bbs.demo import Behaviour
 from bbs.embedded_postgres import EmbeddedPostgres, embedded_postgres_blocking
 from bbs.log import LagerSink, Level, Logger, root_logger
 from bbs.tls.contexts import client_context, server_context
@@ -24,7 +25,8 @@ from tests.databases import (
     on_postgres,
     require_mariadb,
 )
-from tests.forked_starts import ForkedStarts, forked_starts
+from tests.demo_fleet import DemoStage, Stage, a_fleet
+from tests.forked_starts import ForkedStarts
 from tests.fuzzing import choose_profile
 from tests.log_lines import Lines
 from tests.made_once import copied_certs, copy_cluster, copy_mariadb_data
@@ -248,11 +250,10 @@ def some_databases(
         yield [stack.enter_context(fresh_database()) for _ in range(8)]
 
 
-@pytest.fixture(scope="module")
-def starts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedStarts]:
+@pytest.fixture(scope="session")
+def starts(tmp_path_factory: pytest.TempPathFactory) -> ForkedStarts:
     """For starts that end by themselves."""
-    with forked_starts(tmp_path_factory.mktemp("starts")) as starts:
-        yield starts
+    return ForkedStarts(tmp_path_factory.mktemp("starts"))
 
 
 @pytest.fixture
@@ -260,3 +261,15 @@ async def around(tmp_path: Path, some_database: SomeDatabase) -> AsyncIterator[S
     """What daemons need around them: certificates, a Locket, an auctioneer, an empty database."""
     async with surroundings(tmp_path, some_database) as around:
         yield around
+
+
+@pytest.fixture
+def demo_stage(tmp_path: Path, database_url: str, certs: DevelopmentCerts) -> DemoStage:
+    """Runs a server, and a simulated fleet beside it, in this process; see `tests.demo_fleet`."""
+
+    def stage(
+        behaviour: Behaviour, *, cells: int = 3, apps: Sequence[tuple[str, int]] = (("app", 6),)
+    ) -> AbstractAsyncContextManager[Stage]:
+        return a_fleet(tmp_path, database_url, certs, behaviour, cells=cells, apps=apps)
+
+    return stage

@@ -19,6 +19,7 @@ from bbs.client import ClientConfig, InternalBBSClient
 from bbs.tls.contexts import TLSFiles
 from bbs.tls.development import DevelopmentCerts
 from tests.databases import SomeDatabase
+from tests.forked import Process, start_forked
 from tests.forked_starts import ForkedStarts
 from tests.made_once import copied_certs
 from tests.peers.peer_server import peer_server
@@ -119,7 +120,7 @@ CERT_NAMES = ("ca", "server", "server_key", "client", "client_key")
 class Surroundings(Neighbours):
     """Neighbours that are a test's own. ``locket`` is the Locket's process; the auctioneer takes what it is given."""
 
-    locket: trio.Process
+    locket: Process
 
 
 @dataclass(kw_only=True)
@@ -150,7 +151,7 @@ class DaemonLog:
 class Daemon(DaemonLog):
     """A process and its log. Lines are read as they come."""
 
-    process: trio.Process
+    process: Process
     config: dict[str, Any]
     certs: DevelopmentCerts
     _news: trio.Event = field(default_factory=trio.Event)
@@ -257,12 +258,12 @@ async def surroundings(tmp_path: Path, database: SomeDatabase) -> AsyncIterator[
             await end(around.locket)
 
 
-def locket_command(certs: DevelopmentCerts, address: str = "127.0.0.1:0") -> list[str]:
-    return [sys.executable, "-m", "tests.locket_server", *map(str, certs.paths()[:3]), address]
+def locket_arguments(certs: DevelopmentCerts, address: str = "127.0.0.1:0") -> list[str]:
+    return [*map(str, certs.paths()[:3]), address]
 
 
-async def start_locket(certs: DevelopmentCerts, address: str = "127.0.0.1:0") -> tuple[trio.Process, str]:
-    process = await trio.lowlevel.open_process(locket_command(certs, address), stdout=subprocess.PIPE)
+async def start_locket(certs: DevelopmentCerts, address: str = "127.0.0.1:0") -> tuple[Process, str]:
+    process = await start_forked("tests.locket_server", *locket_arguments(certs, address))
     assert process.stdout is not None
     line = b""
     with trio.fail_after(WAIT_MAX_S):
@@ -287,13 +288,7 @@ async def daemon(
     """
     file = around.tmp_path / f"{config.get('uuid', 'bbs')[:20]}.json"
     file.write_text(json.dumps(config))
-    process = await trio.lowlevel.open_process(
-        [sys.executable, *program, "-config", str(file)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=None if environment is None else {**os.environ, **environment},
-        preexec_fn=preexec_fn,
-    )
+    process = await _started([*program, "-config", str(file)], environment, preexec_fn)
     running = Daemon(process, config, around.certs)
     running.read_on()
     try:
@@ -303,6 +298,20 @@ async def daemon(
             nursery.cancel_scope.cancel()
     finally:
         await end(process)
+
+
+async def _started(
+    words: Sequence[str], environment: Mapping[str, str] | None, preexec_fn: Callable[[], None] | None
+) -> Process:
+    if words[0] == "-m" and not environment and preexec_fn is None:
+        return await start_forked(*words[1:], stderr=subprocess.STDOUT)
+    return await trio.lowlevel.open_process(
+        [sys.executable, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **(environment or {})},
+        preexec_fn=preexec_fn,
+    )
 
 
 def start_that_ends(
@@ -318,7 +327,7 @@ def start_that_ends(
     return ended.exit_code, log
 
 
-async def end(process: trio.Process) -> None:
+async def end(process: Process) -> None:
     """Kill it, and let go of what we read of it."""
     with trio.CancelScope(shield=True):  # a killed process ends at once
         process.kill()

@@ -1,21 +1,10 @@
-"""Starts of ``bbs`` that end by themselves, each in a process of its own, which is forked from one that has imported everything.
+"""Starts of ``bbs`` that end by themselves. What such a start has to say takes it milliseconds: see `tests.forked`."""
 
-What such a start has to say takes it milliseconds, and its imports take more than a second. For whoever looks at exit code,
-log and standard error, a start from a shell makes no difference; some of those are tested, too (`tests/daemons.py`).
-
-``python -m tests.forked_starts`` is the process: it reads a line of JSON for each start, and answers with its exit code.
-"""
-
-import json
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+
+from tests.forked import run_forked
 
 START_MAX_S = 60
 
@@ -29,53 +18,37 @@ class Ended:
     stderr: str
 
 
+@dataclass(frozen=True, slots=True)
 class ForkedStarts:
-    def __init__(self, process: "subprocess.Popen[str]", directory: Path) -> None:
-        self._process = process
-        self._directory = directory
+    """What they write goes to files in ``directory``."""
 
-    def start(self, *arguments: str, cwd: Path | None = None) -> Ended:
-        """Run ``bbs`` with the arguments, and wait until it has ended. One that does not, within `START_MAX_S`, is ended."""
-        files = [self._directory / "stdout", self._directory / "stderr"]
-        request = {"arguments": arguments, "cwd": str(cwd or self._directory), "files": [*map(str, files)]}
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        print(json.dumps(request), file=stdin, flush=True)
-        exit_code = int(stdout.readline())
-        return Ended(exit_code, *(file.read_text(errors="replace") for file in files))
+    directory: Path
 
+    def start(
+        self,
+        *arguments: str,
+        cwd: Path | None = None,
+        terminal: Path | None = None,
+        at_terminal: Collection[str] = (),
+        environment: Mapping[str, str | None] | None = None,
+    ) -> Ended:
+        """Run ``bbs`` with the arguments, and wait until it has ended. One that does not, within `START_MAX_S`, is ended.
 
-@contextmanager
-def forked_starts(directory: Path) -> Iterator[ForkedStarts]:
-    """Those of a module's tests, one after the other."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.forked_starts"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield ForkedStarts(process, directory)
-
-
-def _main(requests: IO[str]) -> None:
-    import bbs.commands.cli
-    import bbs.commands.daemon  # noqa: F401 - so that those that are forked need not
-    from bbs.commands import entry
-
-    for line in requests:
-        request = json.loads(line)
-        child = os.fork()
-        if not child:
-            signal.alarm(START_MAX_S)
-            os.chdir(request["cwd"])
-            for descriptor, file in enumerate(request["files"], start=1):
-                os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            sys.exit(entry.main(request["arguments"]))  # with all that Python does at the end of a process
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
-
-
-if __name__ == "__main__":
-    _main(sys.stdin)
+        ``terminal`` is the one that it runs at, with those of its streams that are ``at_terminal`` ("stdout", "stderr"); see
+        `tests.terminals`. ``environment`` is added to ours; what is None there is taken out.
+        """
+        stdout, stderr = self.directory / "stdout", self.directory / "stderr"
+        exit_code = run_forked(
+            "bbs",
+            *arguments,
+            cwd=cwd or self.directory,
+            stdout=stdout,
+            stderr=stderr,
+            ends_within_s=START_MAX_S,
+            terminal=terminal,
+            at_terminal=[
+                number for number, name in enumerate(("stdout", "stderr"), 1) if name in at_terminal
+            ],
+            environment=environment,
+        )
+        return Ended(exit_code, *(file.read_text(errors="replace") for file in (stdout, stderr)))

@@ -1,7 +1,5 @@
 """The server as its users meet it: a process, its command line, its standard output and its signals."""
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,13 +8,14 @@ from pathlib import Path
 import trio
 
 from bbs.client import ClientConfig, InternalBBSClient
+from tests.forked import Process, start_forked
 
 START_MAX_S = 60.0
 
 
 @dataclass
 class RunningBBS:
-    process: trio.Process
+    process: Process
     url: str
 
     @asynccontextmanager
@@ -32,14 +31,12 @@ class RunningBBS:
             return await self.process.wait()
 
 
-async def spawn(*arguments: str, stderr: Path) -> trio.Process:
+async def spawn(*arguments: str, stderr: Path) -> Process:
     with stderr.open("ab") as log:
-        return await trio.lowlevel.open_process(
-            [sys.executable, "-m", "bbs", *arguments], stdout=subprocess.PIPE, stderr=log
-        )
+        return await start_forked("bbs", *arguments, stderr=log)
 
 
-async def first_line(process: trio.Process) -> str:
+async def first_line(process: Process) -> str:
     assert process.stdout is not None
     line = b""
     while not line.endswith(b"\n") and (piece := await process.stdout.receive_some()):

@@ -1,164 +1,112 @@
 """`bbs demo` as a newcomer meets it, and its fleet towards a server."""
 
-import os
 import re
-import signal
-import ssl
-import subprocess
-import sys
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+import shlex
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import pytest
 import trio
 
-from bbs.client import ClientConfig, InternalBBSClient
-from bbs.demo import Behaviour, Fleet
+from bbs.demo import Behaviour
 from bbs.demo.behaviour import QUIET
-from bbs.log import null_logger
-from bbs.models.actual_lrp import Presence
-from bbs.sync.locket.client import LocketSettings, open_locket
-from bbs.tls.contexts import TLSFiles
-from bbs.tls.development import DevelopmentCerts
-from tests.daemons import free_port
-from tests.processes import START_MAX_S, running_bbs, spawn
+from tests.demo_fleet import PATIENCE_S, DemoStage
+from tests.forked_starts import Ended, ForkedStarts
+from tests.terminals import at_a_terminal
 from tests.waiting import wait_until
 
-PATIENCE_S = 60.0
 INSTANCES = 6
+ADDRESSES = ("--listen", "127.0.0.1:0", "--locket-listen", "127.0.0.1:0")
+PROGRAM = r"^\S*bbs |^\S+ -m bbs "
+IN_A_SHELL = ("cells",)
+FOLLOWED = "lrp-events"
+"""The command of those that are printed which goes on until somebody ends it."""
 
 
-async def test_a_newcomer_sees_a_fleet_and_ends_it(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    process = await spawn(
-        *("demo", "--listen", "127.0.0.1:0", "--locket-listen", "127.0.0.1:0", "--cells", "3"), stderr=log
-    )
-    assert process.stdout is not None
-    text = ""
-    try:
-        with trio.fail_after(START_MAX_S):
-            while "Ctrl-C ends it" not in text and (piece := await process.stdout.receive_some()):
-                text += piece.decode()
-        assert "Ctrl-C ends it" in text, log.read_text()
-        exported = dict(re.findall(r"(\w+)=(\S+)", "".join(re.findall(r"export .*\n", text))))
-        assert set(exported) == {
-            *("BBS_URL", "LOCKET_API_LOCATION", "CA_CERT_FILE", "CLIENT_CERT_FILE", "CLIENT_KEY_FILE")
-        }
-        for command in ("cells", "presences"):
-            result = await trio.run_process(
-                [sys.executable, "-m", "bbs", command], env={**os.environ, **exported}, capture_stdout=True
-            )
-            assert result.stdout.decode().count("cell-") >= 3
-            assert len(result.stdout.splitlines()) == 3
-        process.send_signal(signal.SIGINT)
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> ForkedStarts:
+    """Starts beside one that runs."""
+    return ForkedStarts(tmp_path_factory.mktemp("others"))
+
+
+async def test_a_newcomer_sees_a_fleet_looks_at_it_as_told_and_ends_it(
+    starts: ForkedStarts, others: ForkedStarts
+) -> None:
+    async with at_a_terminal(starts, "demo", *ADDRESSES, "--cells", "3") as terminal:
+        text = await terminal.until("Ctrl-C ends it")
+        exports, commands = to_paste(text)
+        [directory] = {Path(path).parent.parent for path in re.findall(r"CERT_FILE=(\S+)", exports)}
+        for command in commands:
+            ended = await pasted(exports, command, others)
+            words = re.sub(PROGRAM, "", command)
+            # A cell may be lost just now, which is not healthy.
+            assert ended.exit_code in ((0, 1) if words == "doctor" else (0,)), (command, ended)
+            for word in SHOWS[words]:
+                assert word in ended.stdout, (command, ended)
+        terminal.press_ctrl_c()
+        ended_demo = await terminal.until_it_ends()
+
+    assert ended_demo == Ended(0, "", "")
+    assert terminal.text.endswith("ending: first the fleet, then the server\nended\n")
+    assert not directory.exists()
+
+
+SHOWS = {
+    "cells": ('"cell_id":"cell-0"', '"cell_id":"cell-2"'),
+    "actual-lrps": ('"process_guid":"shop"', '"process_guid":"worker"'),
+    "actual-lrps --cell-id cell-0": ('"cell_id":"cell-0"',),
+    "desired-lrp-scheduling-infos": ('"process_guid":"search"',),
+    "tasks": (),
+    "presences": ('"key":"cell-0"',),
+    "lrp-events": ('"type":"actual_lrp_',),
+    "doctor": ("requests ", "locket ", "healthy"),
+    "curl -s --cacert $CA_CERT_FILE --cert $CLIENT_CERT_FILE --key $CLIENT_KEY_FILE -X POST $BBS_URL/v1/ping | od -An -tx1": ("08 01",),
+}  # fmt: skip
+"""Each command that is printed, and what it shows among other things."""
+
+
+def to_paste(text: str) -> tuple[str, list[str]]:
+    """The lines that set the environment, and the commands: all of them are indented."""
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    commands = [line for line in lines if not line.startswith("export ")]
+    assert {re.sub(PROGRAM, "", command) for command in commands} == set(SHOWS)
+    return "\n".join(line for line in lines if line.startswith("export ")), commands
+
+
+async def pasted(exports: str, command: str, others: ForkedStarts) -> Ended:
+    """What comes of ``command`` in another terminal. Some are given to a shell just as they are; the others, for which it would be
+    the same program once more, to a start that is quicker.
+    """
+    environment = dict(setting.split("=", 1) for setting in shlex.split(exports) if setting != "export")
+    words = re.sub(PROGRAM, "", command)
+    if words not in (FOLLOWED, *IN_A_SHELL) and words != command:
         with trio.fail_after(PATIENCE_S):
-            async for piece in process.stdout:
-                text += piece.decode()
-            assert await process.wait() == 0, log.read_text()
-    finally:
-        with trio.CancelScope(shield=True):  # a killed process ends at once
-            process.kill()
-            await process.wait()
+            return await trio.to_thread.run_sync(
+                partial(others.start, *shlex.split(words), environment=environment)
+            )
+    # What goes on until it is ended is ended when it has shown something.
+    script = f"{exports}\n{command}" + (" | head -n 1" if words == FOLLOWED else "")
+    with trio.fail_after(PATIENCE_S):
+        ended = await trio.run_process(
+            ["bash", "-c", script], capture_stdout=True, capture_stderr=True, check=False
+        )
+    return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
-    assert text.endswith("ending: first the fleet, then the server\nended\n")
-    assert not Path(exported["CA_CERT_FILE"]).parent.parent.exists()
-    assert log.read_text() == ""
 
-
-async def test_it_can_be_ended_before_it_has_begun(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "bbs",
-        "demo",
-        "--listen",
-        "127.0.0.1:0",
-        "--locket-listen",
-        "127.0.0.1:0",
-    ]
+async def test_it_can_be_ended_before_it_has_begun(tmp_path: Path, starts: ForkedStarts) -> None:
     data = tmp_path / "kept"
-    process = await trio.lowlevel.open_process(
-        [*command, "--data-dir", str(data)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
+    async with at_a_terminal(starts, "demo", *ADDRESSES, "--data-dir", str(data)) as terminal:
         # Signals are listened to before the server makes this directory, which it does long before it answers.
         await wait_until((data / "data").exists, within_s=PATIENCE_S, what="the server begins to start")
-        process.send_signal(signal.SIGTERM)
-        with trio.fail_after(PATIENCE_S):
-            assert await process.wait() == 0
-    finally:
-        with trio.CancelScope(shield=True):
-            process.kill()
-            await process.wait()
-
-
-@dataclass
-class Stage:
-    """A fleet that lives towards a server."""
-
-    fleet: Fleet
-    bbs: InternalBBSClient
-    told: list[str]
-
-    async def cells_of_running(self) -> Counter[str]:
-        """How many instances run on each cell, as the BBS has it; without those that are replaced already."""
-        return Counter(
-            lrp.actual_lrp_instance_key.cell_id
-            for lrp in await self.bbs.actual_lrps()
-            if lrp.state == "RUNNING" and int(lrp.presence) == Presence.ORDINARY
-        )
-
-    async def until_all_run(self, *, not_on: str = "") -> None:
-        async def all_run() -> bool:
-            running = await self.cells_of_running()
-            return running.total() == INSTANCES and not_on not in running
-
-        await wait_until(all_run, within_s=PATIENCE_S, what="all instances run", every_s=0.1)
-
-
-@asynccontextmanager
-async def a_fleet(
-    tmp_path: Path, certs: DevelopmentCerts, server_tls: ssl.SSLContext, behaviour: Behaviour
-) -> AsyncIterator[Stage]:
-    told: list[str] = []
-    fleet = Fleet(
-        count=3, apps=[("app", INSTANCES)], behaviour=behaviour, tls=server_tls, seed="7", tell=told.append
-    )
-    files = TLSFiles(ca_file=certs.ca_cert, cert_file=certs.client_cert, key_file=certs.client_key)
-    locket = f"127.0.0.1:{free_port()}"
-    async with trio.open_nursery() as nursery:
-        port: int = await nursery.start(fleet.auctioneer.listen, server_tls)
-        server, client = (str(certs.server_cert), str(certs.server_key)), str(certs.ca_cert)
-        async with running_bbs(
-            tmp_path,
-            *("--locket-listen", locket, "--converge-repeat-interval-s", "1", "--auctioneer-require-tls"),
-            *("--ca-file", client, "--cert-file", server[0], "--key-file", server[1]),
-            *("--auctioneer-address", f"https://127.0.0.1:{port}", "--auctioneer-ca-cert", client),
-            *("--auctioneer-client-cert", server[0], "--auctioneer-client-key", server[1]),
-        ) as running:
-            config = ClientConfig(
-                url=running.url,
-                is_tls=True,
-                ca_file=client,
-                cert_file=str(certs.client_cert),
-                key_file=str(certs.client_key),
-                request_timeout_s=30,
-            )
-            async with (
-                InternalBBSClient.connect(config) as bbs,
-                open_locket(LocketSettings(address=locket, tls=files), log=null_logger()) as its_locket,
-            ):
-                await nursery.start(fleet.run, bbs, its_locket)
-                yield Stage(fleet, bbs, told)
-                nursery.cancel_scope.cancel()
+        terminal.press_ctrl_c()
+        assert await terminal.until_it_ends() == Ended(0, "", "")
 
 
 async def test_instances_move_when_a_cell_is_evacuated_and_when_one_is_lost(
-    tmp_path: Path, certs: DevelopmentCerts, server_tls: ssl.SSLContext
+    demo_stage: DemoStage,
 ) -> None:
-    async with a_fleet(tmp_path, certs, server_tls, replace(QUIET, presence_ttl_s=3)) as stage:
+    async with demo_stage(replace(QUIET, presence_ttl_s=3)) as stage:
         await stage.until_all_run()
         assert set((await stage.cells_of_running()).values()) == {2}
         await wait_until(
@@ -179,7 +127,7 @@ async def test_instances_move_when_a_cell_is_evacuated_and_when_one_is_lost(
 
 
 async def test_it_crashes_and_runs_tasks_and_loses_cells_by_itself(
-    tmp_path: Path, certs: DevelopmentCerts, server_tls: ssl.SSLContext
+    demo_stage: DemoStage,
 ) -> None:
     lively = Behaviour(
         creation_s=(0.0, 0.1),
@@ -192,7 +140,7 @@ async def test_it_crashes_and_runs_tasks_and_loses_cells_by_itself(
         task_every_s=0.1,
         task_duration_s=(0.0, 0.1),
     )
-    async with a_fleet(tmp_path, certs, server_tls, lively) as stage:
+    async with demo_stage(lively) as stage:
 
         async def all_was_seen() -> bool:
             text = "\n".join(stage.told)

@@ -7,6 +7,7 @@ The table is the spec's, row by row, with what this server adds to it. What must
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ import trustme
 from bbs.client import TransportError
 from bbs.models.errors import BBSError
 from bbs.tls.development import DevelopmentCerts
-from tests.daemons import Neighbours, Surroundings, daemon, end, locket_command, start_that_ends
+from tests.daemons import Neighbours, Surroundings, daemon, end, locket_arguments, start_that_ends
 from tests.databases import ON_BOTH, SomeDatabase
 from tests.forked_starts import ForkedStarts
 from tests.test_daemon import assert_order, upsert
@@ -30,7 +31,11 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def locket_address(certs: DevelopmentCerts) -> Iterator[str]:
     """Of a Locket for daemons that end before they ask it for anything."""
-    with subprocess.Popen(locket_command(certs), stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.locket_server", *locket_arguments(certs)],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
         try:
             assert process.stdout is not None
             yield process.stdout.readline().strip()

@@ -15,6 +15,7 @@ import trio
 from bbs.commands.local_keyring import local_keyring
 from tests.acknowledged_writes import Watcher, Writer, look
 from tests.databases import ON_BOTH, SomeDatabase
+from tests.forked import Process
 from tests.processes import running_bbs
 
 WRITERS: Final = 16
@@ -28,7 +29,7 @@ class KillAfter:
     """Kills the server when it has answered so many requests."""
 
     answers: int
-    server: trio.Process
+    server: Process
 
     def answered(self) -> None:
         self.answers -= 1

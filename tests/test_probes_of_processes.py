@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.daemons import Daemon, Surroundings, daemon, end, free_port
+from tests.daemons import Daemon, Surroundings, daemon, end
 from tests.databases import ON_POSTGRES
-from tests.processes import running_bbs
+from tests.demo_fleet import serving
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -85,12 +85,11 @@ async def test_probes_tell_a_master_from_its_standby_and_its_follower(around: Su
             assert await follower.probe("/live") == LIVE
 
 
-async def test_a_server_of_its_own_is_active(tmp_path: Path) -> None:
-    health = f"127.0.0.1:{free_port()}"
+async def test_a_server_of_its_own_is_active(tmp_path: Path, database_url: str) -> None:
     began_s = time.time()
     async with (
-        running_bbs(tmp_path, "--health-listen", health) as bbs,
-        httpx.AsyncClient(trust_env=False, timeout=WITHIN_S, base_url=f"http://{health}") as http,
+        serving(tmp_path, database_url) as bbs,
+        httpx.AsyncClient(trust_env=False, timeout=WITHIN_S, base_url=f"http://{bbs.health_address}") as http,
     ):
         active = await http.get("/active")
         assert active.status_code == 200
@@ -99,4 +98,3 @@ async def test_a_server_of_its_own_is_active(tmp_path: Path) -> None:
         assert says == {"active": True, "master": {"owner": None, "url": bbs.url}}
         assert (await http.get("/ready")).json() == {"ready": True}
         assert (await http.get("/live")).json() == {"live": True}
-        assert await bbs.stop() == 0

@@ -2,136 +2,138 @@
 
 import io
 import json
-import os
-import pty
-import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+import re
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import trio
 
 from bbs.commands.cli import _parser
-from bbs.commands.terminal_log import TerminalLog, wants_colour, wants_text
+from bbs.commands.terminal import wants_colour, wants_text
+from bbs.commands.terminal_log import TerminalLog
 from bbs.log import LagerSink, Level, Logger, root_logger
-from tests.processes import START_MAX_S
+from tests.forked_starts import Ended, ForkedStarts
+from tests.made_once import copy_cluster
+from tests.terminals import BOTH, Stream, Terminal, at_a_terminal
 
 COLOUR_BEGINS = "\x1b["
 
 
-class Terminal:
-    """The text that a process has shown on a pseudo-terminal of its own, as it reads both its standard streams."""
-
-    def __init__(self, descriptor: int, process: trio.Process) -> None:
-        self.process = process
-        self.text = ""
-        self._descriptor = descriptor
-
-    async def until(self, shown: str) -> str:
-        """All text so far, once it has ``shown`` in it."""
-        with trio.fail_after(START_MAX_S):
-            while shown not in self.text:
-                assert await self._read(), self.text
-        return self.text
-
-    async def until_it_ends(self) -> str:
-        with trio.fail_after(START_MAX_S):
-            while await self._read():
-                pass
-            await self.process.wait()
-        return self.text
-
-    async def _read(self) -> bool:
-        await trio.lowlevel.wait_readable(self._descriptor)
-        try:
-            piece = os.read(self._descriptor, 65_536)
-        except OSError:  # as Linux tells that nobody has the other end open any more
-            return False
-        self.text += piece.decode().replace("\r\n", "\n")
-        return bool(piece)
-
-
 @asynccontextmanager
-async def at_a_terminal(
-    tmp_path: Path, *arguments: str, environment: Mapping[str, str] | None = None
+async def serving(
+    starts: ForkedStarts,
+    data: Path,
+    *arguments: str,
+    columns: int = 0,
+    streams: Collection[Stream] = BOTH,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Terminal]:
-    ours, its = pty.openpty()
-    command = [
-        *(sys.executable, "-m", "bbs", "serve", "--listen", "127.0.0.1:0", "--locket-listen", "127.0.0.1:0"),
-        *("--data-dir", str(tmp_path / "data"), *arguments),
-    ]
-    without = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "TERM")}
-    process = await trio.lowlevel.open_process(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=its,
-        stderr=its,
-        env={**without, "TERM": "xterm", **(environment or {})},
-    )
-    os.close(its)
-    try:
-        yield Terminal(ours, process)
-    finally:
-        with trio.CancelScope(shield=True):  # a killed process ends at once
-            process.kill()
-            await process.wait()
-        os.close(ours)
+    """``bbs serve`` at a terminal, with a database of its own that is empty."""
+    copy_cluster(data)
+    addresses = "--listen", "127.0.0.1:0", "--locket-listen", "127.0.0.1:0"
+    async with at_a_terminal(
+        starts,
+        *("serve", *addresses, "--data-dir", str(data), *arguments),
+        columns=columns,
+        streams=streams,
+        environment=environment,
+    ) as terminal:
+        yield terminal
 
 
-async def test_a_person_reads_one_line_for_each_thing_that_matters(tmp_path: Path) -> None:
-    async with at_a_terminal(tmp_path) as terminal:
+@pytest.mark.parametrize("columns", [40, 200])
+async def test_a_person_reads_one_line_for_each_thing_that_matters(
+    tmp_path: Path, starts: ForkedStarts, columns: int
+) -> None:
+    data = tmp_path / "data"
+    async with serving(starts, data, columns=columns) as terminal:
         await terminal.until("listening on http://127.0.0.1:")
-        terminal.process.send_signal(signal.SIGINT)
-        text = await terminal.until_it_ends()
+        terminal.press_ctrl_c()
+        ended = await terminal.until_it_ends()
 
-    assert terminal.process.returncode == 0
+    assert ended == Ended(0, "", "")
+    text = terminal.text
     assert COLOUR_BEGINS in text
-    lines = text.splitlines()
+    # Ctrl-C is shown by the terminal, where it was pressed.
+    shown = re.sub(r"\x1b\[[0-9]+m", "", text).replace("^C", "")
+    lines = shown.splitlines()
+    for line in lines:
+        assert len(line) <= columns or str(tmp_path) in line, "nothing is broken but between words"
+    whole = " ".join(shown.split())
     for once in (
-        "made for an empty database: version",
-        "0 rows in",
-        "PostgreSQL 18.",
-        f"(embedded, in {tmp_path / 'data'})",
-        "register with Locket at 127.0.0.1:",
-        "none, so nothing is placed",
+        "schema made for an empty database: version",
+        "loaded 0 rows in",
+        "database PostgreSQL 18.",
+        f"(embedded, in {data})",
+        f"logs of the database: {data}/postgres.log",
+        "cells register with Locket at 127.0.0.1:",
+        "auctioneer none, so nothing is placed: auctions are only remembered; see --auctioneer-address",
         "listening on http://127.0.0.1:",
-        "SIGINT: requests in flight are answered",
-        "all is written",
+        "stopping SIGINT: requests in flight are answered, what was staged is written",
+        "stopped all is written",
     ):
-        assert sum(once in line for line in lines) == 1, (once, text)
+        assert whole.count(once) == 1, (once, text)
     assert "127.0.0.1:0" not in text
     assert "migration" not in text
-    assert len(lines) < 15
-    assert text.index("none, so nothing is placed") < text.index("listening on")
+    assert len(lines) == 9 or columns < 200
+    assert whole.index("none, so nothing is placed") < whole.index("listening on")
 
 
-async def test_no_color_is_respected(tmp_path: Path) -> None:
-    async with at_a_terminal(tmp_path, environment={"NO_COLOR": "1"}) as terminal:
+async def test_no_color_is_respected(tmp_path: Path, starts: ForkedStarts) -> None:
+    async with serving(starts, tmp_path / "data", environment={"NO_COLOR": "1"}) as terminal:
         text = await terminal.until("listening on http://")
 
     assert "rows in" in text
     assert COLOUR_BEGINS not in text
 
 
-async def test_quiet_leaves_nothing_but_the_address(tmp_path: Path) -> None:
-    async with at_a_terminal(tmp_path, "--quiet") as terminal:
+async def test_quiet_leaves_nothing_but_the_address(tmp_path: Path, starts: ForkedStarts) -> None:
+    async with serving(starts, tmp_path / "data", "--quiet", environment={"TERM": "dumb"}) as terminal:
         await terminal.until("listening on http://")
-        terminal.process.send_signal(signal.SIGINT)
-        text = await terminal.until_it_ends()
+        terminal.press_ctrl_c()
+        await terminal.until_it_ends()
 
-    assert [line.partition(" http")[0] for line in text.splitlines()] == ["listening on"]
+    shown = terminal.text.replace("^C", "")
+    assert [line.partition(" http")[0] for line in shown.splitlines() if line] == ["listening on"]
 
 
-async def test_json_may_be_asked_for_at_a_terminal(tmp_path: Path) -> None:
-    async with at_a_terminal(tmp_path, "--log-format", "json") as terminal:
+async def test_a_log_in_a_file_is_json_and_the_address_at_the_terminal(
+    tmp_path: Path, starts: ForkedStarts
+) -> None:
+    async with serving(starts, tmp_path / "data", streams=["stdout"]) as terminal:
+        await terminal.until("listening on http://")
+        terminal.press_ctrl_c()
+        ended = await terminal.until_it_ends()
+
+    assert re.fullmatch(
+        r"\x1b\[32mlistening on http://127.0.0.1:\d+\x1b\[0m\n", terminal.text.replace("^C", "")
+    )
+    lines = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert sum(line["message"] == "bbs.migration-manager.completed-migration" for line in lines) > 10
+    assert (ended.exit_code, ended.stdout) == (0, "")
+
+
+async def test_the_address_goes_to_a_file_and_the_log_to_the_terminal(
+    tmp_path: Path, starts: ForkedStarts
+) -> None:
+    """It is told at the terminal, too: whoever sits there sees nothing else of it."""
+    async with serving(starts, tmp_path / "data", streams=["stderr"]) as terminal:
+        await terminal.until("address")
+        terminal.press_ctrl_c()
+        ended = await terminal.until_it_ends()
+
+    assert ended.exit_code == 0
+    [address] = re.findall(r"address    \x1b\[0m(\S+)\n", terminal.text)
+    assert ended.stdout == f"listening on {address}\n"
+
+
+async def test_json_may_be_asked_for_at_a_terminal(tmp_path: Path, starts: ForkedStarts) -> None:
+    async with serving(starts, tmp_path / "data", "--log-format", "json") as terminal:
         text = await terminal.until("listening on http://")
 
     lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     assert sum(line["message"] == "bbs.migration-manager.completed-migration" for line in lines) > 10
-    assert COLOUR_BEGINS not in text
 
 
 class Written:
@@ -169,6 +171,32 @@ def test_a_bug_is_shown_with_its_trace() -> None:
     text = told(lambda log: log.error("exited-with-failure", error="oops", trace="first\nsecond"))
 
     assert text.splitlines()[1:] == ["    first", "    second"]
+
+
+def test_words_are_not_broken_by_a_narrow_terminal() -> None:
+    written = Written()
+    log = TerminalLog(written, in_colour=False, columns=lambda: 40)
+
+    log.say("label", "some words of which there are too many for one line")
+    log.say("label", "/a/path/that/is/longer/than/all/of/the/line")
+
+    assert written.text.splitlines() == [
+        "label      some words of which there are",
+        "           too many for one line",
+        "label      /a/path/that/is/longer/than/all/of/the/line",
+    ]
+
+
+def test_a_person_is_told_of_what_is_less_than_wanted_and_of_a_database_that_is_back() -> None:
+    fewer = {"configured": 10_000, "connections-max": 900, "descriptors": 1_024}
+    text = told(lambda log: log.info("connections-max-lowered", fewer))
+    assert text.startswith(
+        "warning    900 connections at once, and not 10,000: this process may have no more than 1,024"
+    )
+
+    again = {"pid": 1, "attempt": 1, "away_s": 0.25}
+    text = told(lambda log: log.info("embedded-postgres-started-again", again))
+    assert text == "database   runs again, after 0.2 s\n"
 
 
 def test_what_has_no_words_is_left_out_unless_all_is_wanted() -> None:

@@ -31,7 +31,7 @@ ARROWS: dict[str, set[str]] = {
     "config": {"log", "ports", "store", "tls"},
     "sync": {"concurrency", "log", "models", "peers", "tls"},
     "cfdot": {"client", "config", "log", "models", "sync", "tls"},
-    "console": {"cfdot", "client", "models", "sync", "tls"},
+    "console": {"cfdot", "client", "lifecycle", "models", "sync", "tls"},
     "shadow": {"client", "concurrency", "log", "models"},
     "demo": {"client", "models", "sync"},
     # What acts: requests, and passes.

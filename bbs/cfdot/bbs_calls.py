@@ -67,9 +67,8 @@ def call_bbs(name: str, given: Given, target: Target, renderer: Renderer) -> Non
 async def _call_bbs(
     name: str, given: Given, target: Target, renderer: Renderer, spec: Message | None
 ) -> None:
-    config = client_config(target)
     try:
-        async with BBSClient.connect(config) as client:
+        async with BBSClient.connect(client_config(target)) as client:
             await CALLS[name](Call(client, given, target, renderer, spec))
     except BBSError as error:
         raise refused(error) from error

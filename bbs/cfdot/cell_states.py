@@ -3,9 +3,9 @@
 import ssl
 from typing import Final
 
+from bbs.cfdot.cell_load import CellState
 from bbs.cfdot.errors import Refused
 from bbs.cfdot.json_errors import syntax_error
-from bbs.cfdot.rendering import CellState
 from bbs.cfdot.target import Target, scheme_of
 from bbs.client import TransportError, http_get
 from bbs.models import pb
@@ -37,14 +37,21 @@ async def ask_rep(cell: pb.CellPresence, context: ssl.SSLContext | None, *, trac
       Refused: the rep can't be reached, or does not answer with its state.
     """
     try:
-        return CellState(cell.cell_id, await _state(cell, context, trace_id))
+        return CellState(cell.cell_id, await rep_state(cell, context, trace_id=trace_id))
     except (TransportError, ValueError) as error:
         text = f"Rep error: Failed to get cell state for cell {cell.cell_id}: {error}"
         raise Refused(text) from error
 
 
-async def _state(cell: pb.CellPresence, context: ssl.SSLContext | None, trace_id: str) -> str:
-    """One line of JSON. A ValueError says why there is none."""
+async def rep_state(
+    cell: pb.CellPresence, context: ssl.SSLContext | None, *, trace_id: str, timeout_s: float = TIMEOUT_S
+) -> str:
+    """One line of JSON.
+
+    Raises:
+      TransportError: there is no answer.
+      ValueError: it is none, or the rep can't be asked at all.
+    """
     url = cell.rep_url or cell.rep_address
     if cell.rep_url and context is None and scheme_of(cell.rep_url) == "https":
         raise ValueError("https scheme not supported since certificates aren't provided")
@@ -52,7 +59,7 @@ async def _state(cell: pb.CellPresence, context: ssl.SSLContext | None, trace_id
         f"{url.rstrip('/')}/state",
         ssl_context=context,
         headers=(("X-Vcap-Request-Id", trace_id),),
-        timeout_s=TIMEOUT_S,
+        timeout_s=timeout_s,
     )
     if status != OK:
         raise ValueError(f"unexpected status code: {status}")

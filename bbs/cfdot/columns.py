@@ -4,13 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bbs.cfdot.cell_load import CellState
 from bbs.models import pb
+from bbs.models.pb import locket_pb2
 
 NS: Final = 10**9
 MINUTE_S: Final = 60
 HOUR_S: Final = 60 * MINUTE_S
 DAY_S: Final = 24 * HOUR_S
 NOTHING: Final = "-"
+VALUE_MAX: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +26,13 @@ class Column:
 
 
 def age(since_ns: int, now_ns: int) -> str:
-    """How long ago, in its two largest units: 40s, 3m05s, 2h10m, 9d4h; '-' if never. A clock ahead of ours is taken for now."""
-    if since_ns <= 0:
-        return NOTHING
-    seconds = max(0, now_ns - since_ns) // NS
+    """How long ago, as `duration` tells it; '-' if never. A clock ahead of ours is taken for now."""
+    return duration(now_ns - since_ns) if since_ns > 0 else NOTHING
+
+
+def duration(lasting_ns: int) -> str:
+    """In its two largest units, rounded down: 40s, 3m05s, 2h10m, 9d4h. A negative one is none."""
+    seconds = max(0, lasting_ns) // NS
     if seconds < MINUTE_S:
         return f"{seconds}s"
     if seconds < HOUR_S:
@@ -41,9 +47,19 @@ def harmless(text: str) -> str:
     return "".join(character if character.isprintable() else "\ufffd" for character in text) or NOTHING
 
 
-def _limit(amount: int) -> str:
+def limit(amount: int) -> str:
     """0 is no limit."""
     return f"{amount}M" if amount else "unlimited"
+
+
+def count(number: int) -> str:
+    """'' if it is unknown."""
+    return str(number) if number >= 0 else ""
+
+
+def shortened(text: str) -> str:
+    """A presence's value is the JSON of a whole cell."""
+    return text if len(text) <= VALUE_MAX else f"{text[: VALUE_MAX - 1]}…"
 
 
 def _presence(lrp: pb.ActualLRP) -> str:
@@ -72,8 +88,8 @@ DESIRED_LRP: Final = (
     Column("PROCESS GUID", lambda lrp, _: lrp.process_guid),
     Column("DOMAIN", lambda lrp, _: lrp.domain),
     Column("INSTANCES", lambda lrp, _: str(lrp.instances)),
-    Column("MEMORY", lambda lrp, _: _limit(lrp.memory_mb)),
-    Column("DISK", lambda lrp, _: _limit(lrp.disk_mb)),
+    Column("MEMORY", lambda lrp, _: limit(lrp.memory_mb)),
+    Column("DISK", lambda lrp, _: limit(lrp.disk_mb)),
     Column("ROOTFS", lambda lrp, _: lrp.root_fs, wide=True),
     Column("ANNOTATION", lambda lrp, _: lrp.annotation, wide=True),
 )
@@ -96,6 +112,35 @@ CELL: Final = (
     Column("REP", lambda cell, _: cell.rep_url or cell.rep_address, wide=True),
     Column("PLACEMENT TAGS", lambda cell, _: ", ".join(cell.placement_tags), wide=True),
 )
+SCHEDULING_INFO: Final = (
+    Column("PROCESS GUID", lambda info, _: info.desired_lrp_key.process_guid),
+    Column("DOMAIN", lambda info, _: info.desired_lrp_key.domain),
+    Column("INSTANCES", lambda info, _: str(info.instances)),
+    Column("MEMORY", lambda info, _: limit(info.desired_lrp_resource.memory_mb)),
+    Column("DISK", lambda info, _: limit(info.desired_lrp_resource.disk_mb)),
+    Column("ROOTFS", lambda info, _: info.desired_lrp_resource.root_fs, wide=True),
+    Column("PLACEMENT TAGS", lambda info, _: ", ".join(info.PlacementTags), wide=True),
+    Column("VOLUME DRIVERS", lambda info, _: ", ".join(info.volume_placement.driver_names), wide=True),
+    Column("ANNOTATION", lambda info, _: info.annotation, wide=True),
+)
+CELL_STATE: Final = (
+    Column("CELL", lambda state, _: state.cell_id),
+    Column("ZONE", lambda state, _: state.load.zone),
+    Column("MEMORY", lambda state, _: state.load.memory.told("M")),
+    Column("DISK", lambda state, _: state.load.disk.told("M")),
+    Column("CONTAINERS", lambda state, _: state.load.containers.told()),
+    Column("LRPS", lambda state, _: count(state.load.lrps)),
+    Column("TASKS", lambda state, _: count(state.load.tasks)),
+    Column("STARTING", lambda state, _: count(state.load.starting)),
+    Column("EVACUATING", lambda state, _: "yes" if state.load.is_evacuating else ""),
+)
+RESOURCE: Final = (
+    Column("KEY", lambda resource, _: resource.key),
+    Column("OWNER", lambda resource, _: resource.owner),
+    Column("VALUE", lambda resource, _: shortened(resource.value)),
+    Column("TYPE", lambda resource, _: resource.type, wide=True),
+    Column("WHOLE VALUE", lambda resource, _: resource.value, wide=True),
+)
 DOMAIN: Final = (Column("DOMAIN", lambda domain, _: domain),)
 
 TABLES: Final[Sequence[tuple[type, Sequence[Column]]]] = (
@@ -103,6 +148,9 @@ TABLES: Final[Sequence[tuple[type, Sequence[Column]]]] = (
     (pb.DesiredLRP, DESIRED_LRP),
     (pb.Task, TASK),
     (pb.CellPresence, CELL),
+    (pb.DesiredLRPSchedulingInfo, SCHEDULING_INFO),
+    (CellState, CELL_STATE),
+    (locket_pb2.Resource, RESOURCE),
     (str, DOMAIN),
 )
 

@@ -1,5 +1,6 @@
 """What commands ask of Locket: its locks and presences."""
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
@@ -42,10 +43,13 @@ async def _call_locket(name: str, given: Given, target: Target) -> Sequence[Reso
     async with trio.open_nursery() as nursery:
         try:
             settings = await _settings(target, nursery)
-            async with open_locket(settings, log=null_logger()) as locket:
-                resources = await CALLS[name](locket, given)
+            with trio.fail_after(target.timeout_s or math.inf):
+                async with open_locket(settings, log=null_logger()) as locket:
+                    resources = await CALLS[name](locket, given)
         except (LocketError, LocketUnreachable, TLSFilesInvalid) as error:
             failure = error
+        except trio.TooSlowError:
+            failure = TimeoutError(f"Locket at {target.address} has not answered within {target.timeout_s} s")
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise Refused(str(failure)) from failure

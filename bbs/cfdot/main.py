@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from bbs.cfdot import flags as flag_reading
@@ -14,7 +14,7 @@ from bbs.cfdot.errors import EXIT_FAILED, CommandFailed, Invalid, UnknownCommand
 from bbs.cfdot.finding import Found, find, narrowed
 from bbs.cfdot.flags import Flags
 from bbs.cfdot.given import Given
-from bbs.cfdot.table import BY_NAME, OUTPUT, Command, Peer, output_form
+from bbs.cfdot.table import BY_NAME, OUTPUT, Command, Peer, output_form, watch_every_s
 from bbs.cfdot.target import NOBODY, Target, bbs_target, locket_target
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PROGRAM: Final = "cfdot"
 STDOUT: Final = 1
 STDERR: Final = 2
+WATCH_TIMEOUT_S: Final = 30
+"""Of each round of ``--watch``'s requests, unless a timeout is given. A list of a whole fleet takes some seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,13 +194,35 @@ def _call_target(command: Command, flags: Flags, target: Target, surroundings: S
     given = Given(flags, surroundings.words)
     command.check(given)
     output_form(given)
+    if every_s := watch_every_s(given):
+        _watch(command, given, target, surroundings, every_s)
+    else:
+        _carry_out_once(command, given, target, surroundings)
+
+
+def _watch(command: Command, given: Given, target: Target, surroundings: Surroundings, every_s: int) -> None:
+    from bbs.cfdot.watching import can_redraw, watch
+
+    if not can_redraw(surroundings.out, surroundings.environment):
+        raise Invalid("--watch redraws a terminal, and there is none here that can be redrawn")
+    # A server that hangs is to be told of, and tried again.
+    bounded = replace(target, timeout_s=target.timeout_s or WATCH_TIMEOUT_S)
+
+    def one_round(out: BinaryIO, err: BinaryIO) -> None:
+        _carry_out_once(command, given, bounded, replace(surroundings, out=out, err=err))
+
+    words = " ".join((surroundings.program, *surroundings.words[1:]))
+    watch(one_round, surroundings.out, title=f"Every {every_s}s: {words}", every_s=every_s)
+
+
+def _carry_out_once(command: Command, given: Given, target: Target, surroundings: Surroundings) -> None:
     # From here on it takes Trio, the client and the messages, which are most of the time that a short command takes.
     if command.name in surroundings.more.commands:
         surroundings.more.call(command, given, target, surroundings)
     elif command.peer is Peer.LOCKET:
         from bbs.cfdot.locket_calls import call_locket
 
-        call_locket(command.name, given, target, _renderer(surroundings))
+        call_locket(command.name, given, target, _renderer(surroundings, given))
     else:
         from bbs.cfdot.bbs_calls import call_bbs
 
@@ -213,15 +237,19 @@ def _target(command: Command, flags: Flags, surroundings: Surroundings) -> Targe
     return find_target(flags, settings, may_be_plain=surroundings.program == "bbs")
 
 
-def _renderer(surroundings: Surroundings, given: Given | None = None) -> "Renderer":
-    """Tables for a person, where ``bbs`` is asked for them or writes to a terminal; else lines of JSON."""
-    form = output_form(given) if given else ""
-    if not form and given and OUTPUT.name in given.flags.defined and surroundings.out.isatty():
-        form = "table"
-    if form in ("table", "wide"):
-        from bbs.cfdot.people import Tables
+def form_for(given: Given, surroundings: Surroundings) -> str:
+    """In which of `OUTPUT_FORMS` to show results: as asked for; else ``bbs`` shows tables at a terminal, and JSON elsewhere."""
+    if form := output_form(given):
+        return form
+    return "table" if OUTPUT.name in given.flags.defined and surroundings.out.isatty() else "json"
 
-        return Tables(surroundings.out, surroundings.err, surroundings.environment, wide=form == "wide")
-    from bbs.cfdot.rendering import JSONLines
 
-    return JSONLines(surroundings.out, surroundings.err)
+def _renderer(surroundings: Surroundings, given: Given) -> "Renderer":
+    form = form_for(given, surroundings)
+    if form == "json":
+        from bbs.cfdot.rendering import JSONLines
+
+        return JSONLines(surroundings.out, surroundings.err)
+    from bbs.cfdot.people import Tables
+
+    return Tables(surroundings.out, surroundings.err, surroundings.environment, wide=form == "wide")

@@ -3,15 +3,16 @@
 import io
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import BinaryIO, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, BinaryIO, Final
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from bbs.cfdot.columns import Column, columns_for, harmless
 from bbs.cfdot.rendering import JSONLines, Result, written
+from bbs.models import pb
 
 STYLES: Final[Mapping[str, str]] = {
     "RUNNING": "green",
@@ -21,9 +22,13 @@ STYLES: Final[Mapping[str, str]] = {
     "CRASHED": "bold red",
     "evacuating": "magenta",
     "suspect": "bold yellow",
+    "not announced": "bold red",
 }
 UNBOUNDED: Final = 100_000
 """The width of a table in a file or a pipe: nothing is folded there, so that it can be searched."""
+
+
+ANY_HEIGHT: Final = 25
 
 
 class Tables:
@@ -46,7 +51,11 @@ class Tables:
         self._held: dict[type, list[Result]] = {}
 
     def show(self, result: Result) -> None:
-        if columns_for(type(result), wide=self._wide) is None:
+        if isinstance(result, pb.ActualLRPGroup):
+            for name in ("instance", "evacuating"):
+                if result.HasField(name):
+                    self.show(getattr(result, name))
+        elif columns_for(type(result), wide=self._wide) is None:
             self._lines.show(result)
         else:
             self._held.setdefault(type(result), []).append(result)
@@ -56,44 +65,64 @@ class Tables:
         for kind, results in held.items():
             columns = columns_for(kind, wide=self._wide)
             assert columns is not None
+            table = table_of(columns, results, self._now_ns())
             with written():
-                self._out.write(self._drawn(columns, results).encode())
+                self._out.write(drawn(self._out, self._environment, table).encode())
         self._lines.flush()
 
     def warn(self, text: str) -> None:
         self._lines.warn(text)
 
-    def _drawn(self, columns: Sequence[Column], results: Sequence[Result]) -> str:
-        """Rows in the order of what they say, which is that of guids and names. Numbers in it count as numbers."""
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            table.add_column(column.title, overflow="fold")
-        now_ns = self._now_ns()
-        rows = [[column.cell(result, now_ns) for column in columns] for result in results]
-        for row in sorted(rows, key=_in_order):
-            table.add_row(*(Text(harmless(cell), style=STYLES.get(cell, "")) for cell in row))
-        text = io.StringIO()
-        at_terminal = self._out.isatty()
-        Console(
-            file=text,
-            force_terminal=at_terminal,
-            width=self._width(at_terminal),
-            _environ=self._environment,
-            highlight=False,
-        ).print(table)
-        return text.getvalue()
 
-    def _width(self, at_terminal: bool) -> int:
-        """COLUMNS counts first, as in other programs. A terminal that does not know its width is taken for 80 wide."""
-        word = self._environment.get("COLUMNS", "")
-        if word.isascii() and word.isdigit() and int(word):
-            return min(int(word), UNBOUNDED)
-        if not at_terminal:
-            return UNBOUNDED
-        try:
-            return os.get_terminal_size(self._out.fileno()).columns or 80
-        except OSError:
-            return 80
+def table_of(columns: Sequence[Column], results: Sequence[Any], now_ns: int) -> Table:
+    """Rows in the order of what they say, which is that of guids and names. Numbers in it count as numbers."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.title, overflow="fold")
+    rows = [[column.cell(result, now_ns) for column in columns] for result in results]
+    for row in sorted(rows, key=_in_order):
+        table.add_row(*(Text(harmless(cell), style=STYLES.get(cell, "")) for cell in row))
+    return table
+
+
+def facts(lines: Iterable[tuple[str, str]]) -> Table:
+    """Titles, and what there is to say under each."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for title, text in lines:
+        table.add_row(title, Text(harmless(text)))
+    return table
+
+
+def drawn(out: BinaryIO, environment: Mapping[str, str], *parts: RenderableType) -> str:
+    """``parts`` one below the other, for ``out``: as wide as it is, in colours if it is a terminal that wants them."""
+    text = io.StringIO()
+    at_terminal = out.isatty()
+    console = Console(
+        file=text,
+        force_terminal=at_terminal,
+        width=width_of(out, environment),
+        height=ANY_HEIGHT,  # without one, rich takes a terminal that calls itself dumb for 80 wide, whatever the width is here
+        _environ=environment,
+        highlight=False,
+    )
+    for part in parts:
+        console.print(part)
+    return text.getvalue()
+
+
+def width_of(out: BinaryIO, environment: Mapping[str, str]) -> int:
+    """COLUMNS counts first, as in other programs. A terminal that does not know its width is taken for 80 wide."""
+    word = environment.get("COLUMNS", "")
+    if word.isascii() and word.isdigit() and int(word):
+        return min(int(word), UNBOUNDED)
+    if not out.isatty():
+        return UNBOUNDED
+    try:
+        return os.get_terminal_size(out.fileno()).columns or 80
+    except OSError:
+        return 80
 
 
 def _in_order(row: list[str]) -> list[tuple[int, str]]:

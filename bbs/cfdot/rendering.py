@@ -3,23 +3,14 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import BinaryIO, Protocol, TypeAlias
 
 from google.protobuf.message import Message
 
+from bbs.cfdot.cell_load import CellState
 from bbs.cfdot.errors import CommandFailed
 from bbs.client import Event
 from bbs.models.go_json import quote, to_json
-
-
-@dataclass(frozen=True, slots=True)
-class CellState:
-    """What a rep says of its cell, as one line of JSON."""
-
-    cell_id: str
-    json: str
-
 
 Result: TypeAlias = Message | Event | CellState | str
 """A message of the BBS's or Locket's, an event, a cell's state, or the name of a domain."""

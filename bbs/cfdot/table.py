@@ -37,7 +37,48 @@ NONE: Final = checks.arguments(0)
 
 OUTPUT: Final = Flag("output", "json, table or wide; a table at a terminal, else json", shorthand="o")
 """Only ``bbs`` has it: ``cfdot`` always writes lines of JSON."""
+LOCKETS_LISTS: Final = frozenset({"locks", "presences"})
 OUTPUT_FORMS: Final = ("json", "table", "wide")
+
+
+WATCH: Final = Flag("watch", "redraw the tables in place, every 2 seconds, until interrupted", Kind.BOOL)
+WATCH_S: Final = Flag("watch-s", "as --watch, every so many seconds", Kind.INT)
+WATCH_FLAGS: Final = (WATCH, WATCH_S)
+WATCH_DEFAULT_S: Final = 2
+WATCHED: Final = frozenset(
+    {
+        *(
+            "actual-lrp-groups",
+            "actual-lrp-groups-for-guid",
+            "actual-lrps",
+            "cell",
+            "cell-states",
+            "cells",
+            "desired-lrps",
+        ),
+        *("desired-lrp-scheduling-infos", "domains", "locks", "presences", "task", "tasks"),
+    }
+)
+"""Those of upstream's commands which ``bbs`` can carry out again and again. ``cfdot`` has no flags for it."""
+
+
+def watch_every_s(given: checks.Given) -> int:
+    """0 if it is not to be watched.
+
+    Raises:
+      Invalid: not at least a second, or the output is to be JSON.
+    """
+    flags = given.flags
+    if WATCH.name not in flags.defined or not (flags.switch(WATCH.name) or flags.has(WATCH_S.name)):
+        return 0
+    every_s = flags.number(WATCH_S.name) if flags.has(WATCH_S.name) else WATCH_DEFAULT_S
+    if every_s < 1:
+        raise Invalid("--watch-s should be at least 1")
+    if output_form(given) == "json":
+        raise Invalid(
+            "--watch redraws tables: JSON can't be watched. For what changes, see the event streams"
+        )
+    return every_s
 
 
 def output_form(given: checks.Given) -> str:
@@ -67,6 +108,12 @@ class Command:
     deprecated: str = ""
     below: tuple[tuple[str, str], ...] = ()
     tells_flags: bool = True
+    watched: bool = False
+    """Whether ``--watch`` carries it out again and again; see also `WATCHED`."""
+
+    @property
+    def is_watched(self) -> bool:
+        return self.watched or self.name in WATCHED
 
     @property
     def name(self) -> str:
@@ -77,10 +124,12 @@ class Command:
         return (*FLAGS_OF[self.peer], *self.own_flags, Flag("help", f"help for {self.name}", Kind.BOOL, "h"))
 
     def flags_as(self, program: str) -> tuple[Flag, ...]:
-        """Those that it has under this name. Streams, and what asks Locket, write lines of JSON for everybody."""
+        """Those that it has under this name. Streams write lines of JSON for everybody, and most of what asks Locket nothing."""
         if program != "bbs" or self.peer is Peer.NOBODY:
             return self.flags
-        return (*self.flags, TARGET, OUTPUT) if self.peer is Peer.BBS else (*self.flags, TARGET)
+        if self.peer is not Peer.BBS and self.name not in LOCKETS_LISTS:
+            return (*self.flags, TARGET)
+        return (*self.flags, TARGET, OUTPUT, *(WATCH_FLAGS if self.is_watched else ()))
 
 
 def _only(what: str, name: str, shorthand: str, told: str, kind: Kind = Kind.STRING) -> Flag:

@@ -27,6 +27,7 @@ from bbs.client._http import Request, Transport
 from bbs.client._log import Log, NoLog
 from bbs.client._raw_events import RawEventSource
 from bbs.client._routes import Route, StreamRoute
+from bbs.client._single_stream import SingleStream
 from bbs.client._watch import CELL_RELIST_S, watching
 from bbs.client._watched_server import WatchedServer
 from bbs.models import pb
@@ -292,11 +293,16 @@ class BBSClient:
         """
         return await self._subscribe(routes.EVENTS, cell_id)
 
-    async def subscribe_to_instance_events(self, *, cell_id: str = "") -> EventSource:
+    async def subscribe_to_instance_events(self, *, cell_id: str = "", once: bool = False) -> EventSource:
         """Events of DesiredLRPs and ActualLRPs. A ``cell_id`` lets only the ActualLRP events of that cell pass.
 
-        Subscribed when this returns.
+        Subscribed when this returns. A source whose connection breaks connects again and goes on, without the events in between
+        and without a word, as upstream's; with ``once`` it ends instead, so that its reader knows.
         """
+        if once:
+            return EventSource(
+                await SingleStream.open(self._streams, self._stream_request(routes.INSTANCE_EVENTS, cell_id))
+            )
         return await self._subscribe(routes.INSTANCE_EVENTS, cell_id)
 
     async def subscribe_to_task_events(self) -> EventSource:
@@ -363,16 +369,18 @@ class BBSClient:
         return response
 
     async def _subscribe(self, route: StreamRoute, cell_id: str) -> EventSource:
-        request = Request(
-            method=route.method,
-            url=self._caller.base_url + route.path,
-            body=encode(pb.EventsByCellId(cell_id=cell_id)),
-        )
         raw = RawEventSource(
             self._streams,
-            request,
+            self._stream_request(route, cell_id),
             retries=self._config.retries or RETRIES_DEFAULT,
             retry_interval_s=self._config.retry_interval_s or RETRY_INTERVAL_DEFAULT_S,
         )
         await raw.open()
         return EventSource(raw)
+
+    def _stream_request(self, route: StreamRoute, cell_id: str) -> Request:
+        return Request(
+            method=route.method,
+            url=self._caller.base_url + route.path,
+            body=encode(pb.EventsByCellId(cell_id=cell_id)),
+        )

@@ -17,7 +17,7 @@ from bbs.cfdot.table import BY_NAME
 from bbs.commands.check_config import check_config
 from bbs.commands.completion import add_completion, print_completion
 from bbs.commands.demo import add_demo, demo, demo_settings_of
-from bbs.commands.doctor import doctor
+from bbs.commands.doctor import add_doctor, doctor
 from bbs.commands.follow import FollowSettings, follow
 from bbs.commands.last_words import dump_stacks_on_quit, exited_with_failure, unraisable_errors_told
 from bbs.commands.migrate_database import migrate_database
@@ -27,10 +27,11 @@ from bbs.commands.serve_config import ServeConfig
 from bbs.commands.serve_flags import add_serve, config_of
 from bbs.commands.shadow import ShadowCommand, shadow
 from bbs.commands.signals import stop_on_signal
-from bbs.commands.terminal_log import TerminalLog, wants_colour, wants_text
+from bbs.commands.terminal import Colour, columns, painted, wants_colour, wants_text
+from bbs.commands.terminal_log import TerminalLog
 from bbs.concurrency.causes import root_cause
 from bbs.config.errors import ConfigInvalid
-from bbs.doctor.asking import Where
+from bbs.console import MORE
 from bbs.embedded_postgres import EmbeddedPostgresFailed, EmbeddedPostgresLost
 from bbs.log import LagerSink, Level, LineWriters, Logger, StandardStreams, root_logger, standard_streams
 from bbs.shadow.shadow import ShadowSettings
@@ -67,8 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command == "check-config":
         return check_config(arguments.file)
     if command == "doctor":
-        where = Where(health=arguments.health, debug=arguments.debug)
-        return doctor(arguments.config, where, as_json=arguments.json)
+        return doctor(arguments)
     if command == "migrate-database":
         return migrate_database(arguments.source, arguments.target)
     if command == "follow":
@@ -83,7 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 CFDOTS_COMMANDS: Final = textwrap.fill(
-    f"Upstream's cfdot is here, too, for its commands as they are: {', '.join(BY_NAME)}. See: bbs COMMAND --help",
+    f"Upstream's cfdot is here, too, for its commands as they are: {', '.join(BY_NAME)}."
+    f" And beside those, for people: {', '.join(name for name in MORE.commands if name not in BY_NAME)}."
+    " See: bbs COMMAND --help",
     width=79,
     break_on_hyphens=False,
 )
@@ -105,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_shadow(commands)
     check = commands.add_parser("check-config", help="say what is wrong with a configuration of upstream's")
     check.add_argument("file", metavar="FILE", help="the file that `bbs -config FILE` is to be started with")
-    _add_doctor(commands)
+    add_doctor(commands)
     migrate = commands.add_parser(
         "migrate-database", help="copy all rows to another database, from Postgres to MySQL or back"
     )
@@ -117,22 +119,6 @@ def _parser() -> argparse.ArgumentParser:
     certs.add_argument("directory", metavar="DIR", type=Path)
     add_completion(commands)
     return parser
-
-
-def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    doctor_ = commands.add_parser(
-        "doctor", help="say what is wrong with a deployment now, beside one of its servers; changes nothing"
-    )
-    doctor_.add_argument(
-        "-config", "--config", metavar="FILE", required=True, help="the configuration of that server"
-    )
-    doctor_.add_argument(
-        "--health", metavar="HOST:PORT", default="", help="its health port, if not health_address"
-    )
-    doctor_.add_argument(
-        "--debug", metavar="HOST:PORT", default="", help="its debug port, if not debug_address"
-    )
-    doctor_.add_argument("--json", action="store_true", help="the report as JSON")
 
 
 def _add_follow(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -262,7 +248,8 @@ def _serve(arguments: argparse.Namespace, streams: StandardStreams) -> int:
 
     def ready(url: str, locket: str) -> None:
         streams.log.wait_written(TOLD_BEFORE_S)
-        print(f"listening on {url}", flush=True)
+        told = f"listening on {url}"
+        print(painted(told, Colour.GREEN) if wants_colour(sys.__stdout__) else told, flush=True)
 
     def run() -> None:
         trio.run(_serve_until_signalled, config_of(arguments), log, sink, streams.writers, ready)
@@ -288,6 +275,7 @@ def _log(streams: StandardStreams, level: Level, log_format: str) -> tuple[Lager
             in_colour=wants_colour(sys.__stderr__),
             shows_all=level is Level.DEBUG,
             tells_address=sys.__stdout__ is None or not sys.__stdout__.isatty(),
+            columns=partial(columns, sys.__stderr__),
         )
     sink = LagerSink(told or stream, min_level=level)
     stream.notice = told.dropped_notice if told else partial(sink.dropped_notice, SESSION)

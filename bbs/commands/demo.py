@@ -216,7 +216,8 @@ listening on {url}, with {cells} cells. In another terminal:
     {bbs} tasks
     {bbs} lrp-events
     {bbs} presences
-    curl -s --cacert $CA_CERT_FILE --cert $CLIENT_CERT_FILE --key $CLIENT_KEY_FILE -X POST $BBS_URL/v1/ping | xxd
+    {bbs} doctor
+    curl -s --cacert $CA_CERT_FILE --cert $CLIENT_CERT_FILE --key $CLIENT_KEY_FILE -X POST $BBS_URL/v1/ping | od -An -tx1
 
 Ctrl-C ends it. This is what happens:
 """

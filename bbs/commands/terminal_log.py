@@ -5,48 +5,27 @@ are shown, and the others left out.
 """
 
 import json
-import os
+import textwrap
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
+from bbs.commands.terminal import Colour, painted
 from bbs.log import Level, LineStream
 
 LABEL_WIDTH: Final = 11
+TEXT_WIDTH_MIN: Final = 20
+"""In a narrower terminal, or in one of unknown width, lines are left to it."""
 UNTOLD: Final = frozenset({"session", "error", "trace"})
 """Data of a line that is not among the details that stand behind its text."""
-
-
-class Colour(StrEnum):
-    BOLD = "1"
-    DIM = "2"
-    RED = "31"
-    GREEN = "32"
-    YELLOW = "33"
-    CYAN = "36"
-
-
-def wants_text(log_format: str, stream: TextIO | None) -> bool:
-    """Whether the log is for people: as ``--log-format`` says, or whatever ``stream`` is."""
-    return log_format == "text" or (log_format == "auto" and stream is not None and stream.isatty())
-
-
-def wants_colour(stream: TextIO | None, environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether ``stream`` takes colours, by the conventions of NO_COLOR and TERM."""
-    return (
-        stream is not None
-        and stream.isatty()
-        and not environment.get("NO_COLOR")
-        and environment.get("TERM") != "dumb"
-    )
 
 
 class TerminalLog:
     """A `LineStream` that takes lager's lines as JSON and writes what a person reads to ``stream``.
 
-    With ``shows_all``, as at level debug, lines that have no words of their own are shown as they are, and not left out. Without ``tells_address``
-    that of the server is left out, since standard output has it, on the same terminal.
+    With ``shows_all``, as at level debug, lines that have no words of their own are shown as they are, and not left out. Without
+    ``tells_address`` that of the server is left out, since standard output has it, on the same terminal. Text is broken between
+    words where a terminal of so many ``columns`` would break it anywhere; if that is 0, not at all.
     """
 
     def __init__(
@@ -56,12 +35,14 @@ class TerminalLog:
         in_colour: bool,
         shows_all: bool = False,
         tells_address: bool = True,
+        columns: Callable[[], int] = lambda: 0,
         now: Callable[[], datetime] = datetime.now,
     ) -> None:
         self._stream = stream
         self._in_colour = in_colour
         self._shows_all = shows_all
         self._tells_address = tells_address
+        self._columns = columns
         self._now = now
         self._migrated_from: int | None = None
         self._steps = 0
@@ -81,8 +62,16 @@ class TerminalLog:
             self._say(self._painted(f"{self._time()} {action}{_details(data)}", Colour.DIM))
 
     def say(self, label: str, text: str, colour: Colour = Colour.CYAN) -> None:
-        """One line of ``text``, below others of its kind."""
-        self._say(f"{self._painted(f'{label:<{LABEL_WIDTH}}', colour)}{_printable(text)}")
+        """One line of ``text``, below others of its kind; more if the terminal is narrow."""
+        shown = _printable(text)
+        width = self._columns() - LABEL_WIDTH
+        lines = (
+            textwrap.wrap(shown, width, break_long_words=False, break_on_hyphens=False)
+            if width >= TEXT_WIDTH_MIN
+            else [shown]
+        )
+        indent = "\n" + " " * LABEL_WIDTH
+        self._say(f"{self._painted(f'{label:<{LABEL_WIDTH}}', colour)}{indent.join(lines)}")
 
     def dropped_notice(self, number: int) -> bytes:
         """The line that stands for so many others, which the terminal was too slow for."""
@@ -140,6 +129,17 @@ class TerminalLog:
         if self._tells_address:
             self.say("address", data["url"], Colour.GREEN)
 
+    def _takes_fewer(self, data: Mapping[str, Any]) -> None:
+        self.say(
+            "warning",
+            f"{data['connections-max']:,} connections at once, and not {data['configured']:,}: this process may have no more than"
+            f" {data['descriptors']:,} files open; see ulimit -Hn",
+            Colour.YELLOW,
+        )
+
+    def _database_is_back(self, data: Mapping[str, Any]) -> None:
+        self.say("database", f"runs again, after {data['away_s']:.1f} s", Colour.GREEN)
+
     def _stopping(self, data: Mapping[str, Any]) -> None:
         self.say("stopping", f"{data['signal']}: requests in flight are answered, what was staged is written")
 
@@ -151,6 +151,8 @@ class TerminalLog:
         "migration-manager.completed-migration": _migrated,
         "loaded": _loaded,
         "started": _started,
+        "connections-max-lowered": _takes_fewer,
+        "embedded-postgres-started-again": _database_is_back,
         "stopping": _stopping,
         "exited": _exited,
     }
@@ -159,7 +161,7 @@ class TerminalLog:
         return f"{self._now():%H:%M:%S}"
 
     def _painted(self, text: str, colour: Colour) -> str:
-        return f"\x1b[{colour}m{text}\x1b[0m" if self._in_colour and text else text
+        return painted(text, colour) if self._in_colour and text else text
 
     def _say(self, text: str) -> None:
         self._stream.write(f"{text}\n".encode(errors="backslashreplace"))

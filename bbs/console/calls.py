@@ -21,6 +21,14 @@ def call(command: Command, given: Given, target: Target, surroundings: Surroundi
             from bbs.console.listing_targets import list_targets
 
             list_targets(given, surroundings)
+        case "cell" | "cells":
+            from bbs.console.cells import call_cells
+
+            call_cells(command.name, given, target, surroundings)
+        case "lrp":
+            from bbs.console.lrp import call_lrp
+
+            call_lrp(given, target, surroundings)
         case _:
             raise NotImplementedError(command.name)
 

@@ -1,14 +1,15 @@
-"""Finds out the facts of a deployment, with the configuration of one of its servers and beside it. Changes nothing anywhere.
+"""Finds out the facts of a deployment: beside one of its servers with its configuration, or from anywhere as a client. Changes
+nothing anywhere.
 
 Everybody is asked at once, and whoever does not answer within a deadline is told of as one who does not. A part of the
 configuration that a server would refuse is not tried: the refusal is told, and those it concerns are left out.
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from time import time_ns
 from typing import Final, Literal
@@ -18,30 +19,21 @@ import trio
 from cryptography import x509
 from prometheus_client.parser import text_string_to_metric_families
 
-from bbs.client import TransportError
+from bbs.client import ClientConfig, TransportError
 from bbs.client import http_get as get
-from bbs.concurrency.turns import TimedTurns, sliced
 from bbs.config import checks as config_checks
 from bbs.config.cautions import cautions
 from bbs.config.upstream import Decoded, UpstreamConfig
-from bbs.convergence.lrp_sets import Finder, LRPSets
+from bbs.doctor.client import ask_as_client, rows_for_client
 from bbs.doctor.facts import CertificateFile, DatabaseSays, Facts, ProcessSays, Rows, Unknown
-from bbs.lifecycle.domains import is_expired
+from bbs.doctor.rows import stored_rows
 from bbs.log import null_logger
-from bbs.models.actual_lrp import ActualLRP
-from bbs.models.desired_lrp import DesiredLRP
-from bbs.models.domain import Domain
-from bbs.models.outcome import Record, delete
 from bbs.ports.listen import AddressInvalid, PortUnknown, split_address
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import BackendUnavailable, StatementRejected
-from bbs.store.codecs import CODECS
-from bbs.store.codecs.columns import Values
 from bbs.store.copying import Tables as StoredTables
 from bbs.store.crypto import Keyring
 from bbs.store.schema import KEY_LABEL_ID, VERSION_ID, SchemaError, version_of
-from bbs.store.store import LANDED_IN_A_TURN
-from bbs.store.tables import Tables
 from bbs.sync.locket.client import (
     Code,
     GRPCLocket,
@@ -68,80 +60,128 @@ CERTIFICATE_KEYS: Final = (
 )  # fmt: skip
 
 
+NO_CONFIG: Final = "not looked at, since no configuration is given: -config FILE"
+NO_BBS: Final = "not looked at, since no BBS is given to ask as a client: --bbsURL URL"
+NO_LOCKET: Final = "not looked at, since no Locket is given: --locketAPILocation HOST:PORT"
+NO_HEALTH: Final = "not looked at, since no health port is given: --health HOST:PORT"
+NO_DEBUG: Final = "not looked at, since no debug port is given: --debug HOST:PORT"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
-    """Addresses to use instead of the configuration's, each ``host:port``."""
+    """Whom to ask beside, or instead of, those that the configuration names: ``health`` and ``debug`` are ``host:port``, ``bbs`` is
+    how a client reaches the server, and ``locket`` how it reaches Locket.
+    """
 
     health: str = ""
     debug: str = ""
+    bbs: ClientConfig | None = None
+    locket: LocketSettings | Unknown = field(default_factory=partial(Unknown, NO_LOCKET, is_asked=False))
 
 
-async def find_out(decoded: Decoded, where: Where) -> Facts:
-    """Ask everybody."""
-    config = decoded.config
-    problems = list(config_checks.problems(config))
-    refused = {problem.step for problem in problems}
-    facts = Facts(
-        now_ns=time_ns(),
-        active_key_label=config.active_key_label,
-        key_labels=frozenset(config.encryption_keys),
-        problems=(
-            *(f"{wrong.key} {wrong.explanation}" for wrong in decoded.wrong),
-            *(f"{problem.key}: {problem.error or problem.action}" for problem in problems),
-        ),
-        cautions=tuple(cautions(config, unknown=decoded.unknown, repeated=decoded.repeated)),
-        certificates=tuple(_certificates(config)),
-        master=Unknown(REFUSED, is_asked=False),
-        cells=Unknown(REFUSED, is_asked=False),
-        process=Unknown(REFUSED, is_asked=False),
-        database=Unknown(REFUSED, is_asked=False),
-        rows=Unknown(REFUSED, is_asked=False),
-        metrics=Unknown(REFUSED, is_asked=False),
-        auctioneer=Unknown(REFUSED, is_asked=False),
-    )
+async def find_out(decoded: Decoded | None, where: Where) -> Facts:
+    """Ask everybody. With a configuration rows come from its database, else from the server that ``where`` names."""
+    refused: set[int] = set()
+    if decoded is None:
+        facts = _nothing_known(NO_CONFIG)
+        facts = replace(facts, configuration=Unknown(NO_CONFIG, is_asked=False))
+    else:
+        problems = list(config_checks.problems(decoded.config))
+        refused = {problem.step for problem in problems}
+        facts = replace(
+            _nothing_known(REFUSED),
+            active_key_label=decoded.config.active_key_label,
+            key_labels=frozenset(decoded.config.encryption_keys),
+            problems=(
+                *(f"{wrong.key} {wrong.explanation}" for wrong in decoded.wrong),
+                *(f"{problem.key}: {problem.error or problem.action}" for problem in problems),
+            ),
+            cautions=tuple(cautions(decoded.config, unknown=decoded.unknown, repeated=decoded.repeated)),
+        )
+    config = decoded.config if decoded is not None else None
+    shown: tuple[CertificateFile, ...] = ()
 
-    async def ask_locket() -> None:
+    async def ask_locket(settings: LocketSettings) -> None:
         nonlocal facts
-        master, cells = await _locket(config)
+        master, cells = await _locket(settings)
         facts = replace(facts, master=master, cells=cells)
 
     async def ask_process() -> None:
         nonlocal facts
-        says = await _process(where.health or config.health_address)
+        says = await _process(where.health or (config.health_address if config else ""))
         facts = replace(facts, process=says)
 
     async def ask_metrics() -> None:
         nonlocal facts
-        says = await _metrics(where.debug or config.debug_address)
+        says = await _metrics(where.debug or (config.debug_address if config else ""))
         facts = replace(facts, metrics=says)
 
-    async def ask_auctioneer() -> None:
+    async def ask_auctioneer(config: UpstreamConfig) -> None:
         nonlocal facts
         says = await _auctioneer(config)
         facts = replace(facts, auctioneer=says)
 
+    async def ask_bbs(bbs: ClientConfig) -> None:
+        nonlocal facts, shown
+        answers, shown = await ask_as_client(bbs, deadline_s=ASK_S)
+        facts = replace(facts, answers=answers)
+
     async with trio.open_nursery() as nursery:
-        if config_checks.LOCKET not in refused:
-            nursery.start_soon(ask_locket)
+        if not isinstance(where.locket, Unknown):
+            nursery.start_soon(ask_locket, where.locket)
+        elif config is None:
+            facts = replace(facts, master=where.locket, cells=where.locket)
+        elif config_checks.LOCKET not in refused:
+            nursery.start_soon(ask_locket, _locket_settings(config))
         if config_checks.HEALTH_ADDRESS not in refused or where.health:
             nursery.start_soon(ask_process)
-        if config_checks.AUCTIONEER not in refused:
-            nursery.start_soon(ask_auctioneer)
+        if config is not None and config_checks.AUCTIONEER not in refused:
+            nursery.start_soon(ask_auctioneer, config)
         nursery.start_soon(ask_metrics)
-    if refused.isdisjoint((config_checks.ENCRYPTION, config_checks.DATABASE)):
-        # Last, since what the rows say depends on which cells there are.
+        if where.bbs is not None:
+            nursery.start_soon(ask_bbs, where.bbs)
+    facts = replace(facts, certificates=(*_certificates(decoded, where), *shown))
+    # Rows come last, since what they say depends on which cells there are.
+    if config is None and where.bbs is not None:
+        if isinstance(facts.answers, Unknown):
+            rows: Rows | Unknown = Unknown("the BBS does not answer", is_asked=False, see="requests")
+        else:
+            rows = await rows_for_client(where.bbs, facts.cells)
+        facts = replace(facts, rows=rows)
+    elif config is not None and refused.isdisjoint((config_checks.ENCRYPTION, config_checks.DATABASE)):
         database, rows = await _database(config, facts.cells)
         facts = replace(facts, database=database, rows=rows)
     return replace(facts, now_ns=time_ns())
 
 
-def _certificates(config: UpstreamConfig) -> Iterator[CertificateFile]:
-    named = [(key, getattr(config, key)) for key in CERTIFICATE_KEYS]
-    metrics = config.loggregator
-    named += [
-        ("loggregator.loggregator_ca_path", metrics.loggregator_ca_path),
-        ("loggregator.loggregator_cert_path", metrics.loggregator_cert_path),
-    ]
+def _nothing_known(why: str) -> Facts:
+    unknown = Unknown(why, is_asked=False)
+    return Facts(
+        now_ns=time_ns(),
+        active_key_label="",
+        key_labels=frozenset(),
+        master=unknown,
+        cells=unknown,
+        process=unknown,
+        database=unknown,
+        rows=unknown,
+        metrics=unknown,
+        auctioneer=unknown,
+        answers=Unknown(NO_BBS, is_asked=False),
+    )
+
+
+def _certificates(decoded: Decoded | None, where: Where) -> Iterator[CertificateFile]:
+    named: list[tuple[str, str]] = []
+    if decoded is not None:
+        config, metrics = decoded.config, decoded.config.loggregator
+        named += [(key, getattr(config, key)) for key in CERTIFICATE_KEYS]
+        named += [
+            ("loggregator.loggregator_ca_path", metrics.loggregator_ca_path),
+            ("loggregator.loggregator_cert_path", metrics.loggregator_cert_path),
+        ]
+    if where.bbs is not None:
+        named += [("caCertFile", where.bbs.ca_file), ("clientCertFile", where.bbs.cert_file)]
     for key, path in named:
         if path:
             yield CertificateFile(key=key, path=path, ends=_ends(Path(path)))
@@ -157,11 +197,14 @@ def _ends(path: Path) -> datetime | Unknown:
     return min(certificate.not_valid_after_utc for certificate in found)
 
 
-async def _locket(config: UpstreamConfig) -> tuple[MasterKnown | Unknown, frozenset[str] | Unknown]:
-    address = config.locket_address
-    settings = LocketSettings(
-        address=config_checks.locket_target(address), tls=config_checks.locket_files(config)
+def _locket_settings(config: UpstreamConfig) -> LocketSettings:
+    return LocketSettings(
+        address=config_checks.locket_target(config.locket_address), tls=config_checks.locket_files(config)
     )
+
+
+async def _locket(settings: LocketSettings) -> tuple[MasterKnown | Unknown, frozenset[str] | Unknown]:
+    address = settings.address
     try:
         async with open_locket(settings, log=null_logger()) as locket:
             master = await _master(locket)
@@ -186,16 +229,18 @@ async def _master(locket: GRPCLocket) -> MasterKnown:
 
 async def _process(address: str) -> ProcessSays | Unknown:
     if not address:
-        return Unknown("there is no health_address", is_asked=False)
+        return Unknown(NO_HEALTH, is_asked=False)
     try:
         _, active = await get(_url(address, "/active"), ssl_context=None, timeout_s=ASK_S)
         _, ready = await get(_url(address, "/ready"), ssl_context=None, timeout_s=ASK_S)
         if not active:
             return Unknown("upstream's server, which does not say whether it is the master", is_asked=False)
-        since = json.loads(active)["master"]["since"]
+        master = json.loads(active)["master"]
+        since, owner = master["since"], master.get("owner")
         return ProcessSays(
             active_since=datetime.fromisoformat(since) if since else None,
             not_ready=json.loads(ready).get("reason", ""),
+            owner=str(owner or "") if since else "",
         )
     except (AddressInvalid, PortUnknown, TransportError) as error:
         return Unknown(f"no answer at the health port {address}: {error}")
@@ -206,7 +251,7 @@ async def _process(address: str) -> ProcessSays | Unknown:
 async def _metrics(address: str) -> Mapping[str, float] | Unknown:
     """The samples without labels."""
     if not address:
-        return Unknown("there is no debug_address to ask; --debug HOST:PORT gives one", is_asked=False)
+        return Unknown(NO_DEBUG, is_asked=False)
     try:
         status, page = await get(_url(address, "/metrics"), ssl_context=None, timeout_s=ASK_S)
         if status != 200:
@@ -261,14 +306,11 @@ async def _database(
         try:
             database = await _database_itself(stored)
             if database.schema_version is None:
-                return database, Unknown("there are no tables yet", is_asked=False)
+                return database, Unknown("there are no tables yet", is_asked=False, see="schema")
             keyring = Keyring(config.encryption_keys, config.active_key_label)
-            try:
-                return database, await _rows(stored, keyring, cells)
-            except (BackendUnavailable, StatementRejected) as error:
-                return database, Unknown(f"{stored.name}: {error}")
+            return database, await stored_rows(stored, keyring, cells)
         except (BackendUnavailable, StatementRejected, SchemaError) as error:
-            why = Unknown(f"{stored.name}: {error}")
+            why = Unknown(f"{stored.name}: {error}", see="database")
             return why, why
         finally:
             await stored.aclose()
@@ -285,44 +327,4 @@ async def _database_itself(stored: StoredTables) -> DatabaseSays:
         round_trip_s=took_s,
         schema_version=None if schema_version is None else version_of(schema_version),
         key_label=await stored.configuration(KEY_LABEL_ID),
-    )
-
-
-async def _rows(stored: StoredTables, keyring: Keyring, cells: frozenset[str] | Unknown) -> Rows:
-    """What a convergence pass would make of the rows. They are pruned first, as a pass does.
-
-    Raises:
-      BackendUnavailable, StatementRejected: they can't be read.
-    """
-    tables, unreadable = Tables(), Counter[str]()
-    turns = TimedTurns()
-    record_classes: tuple[type[Record], ...] = (Domain, DesiredLRP, ActualLRP)
-    for record_class in record_classes:
-        codec, after = CODECS[record_class], Values()
-        while page := await stored.page(record_class, after):
-            after = page[-1][: codec.key_columns]
-            for some in sliced(page, LANDED_IN_A_TURN):
-                rows, undecodable = codec.decode_rows(some, keyring)
-                tables.apply(rows)
-                unreadable[codec.table] += len(undecodable)
-                await turns.checkpoint_if_due()
-    now_ns = time_ns()
-    domains: Sequence[Domain] = tuple(tables.domains.rows.values())
-    used = {lrp.domain for lrp in tables.actual_lrps.rows.values()}
-    used |= {lrp.domain for lrp in tables.desired_lrps.rows.values()}
-    work: LRPSets | Unknown = Unknown("which cells there are", is_asked=False)
-    evacuating = 0
-    if not isinstance(cells, Unknown):
-        tables.apply(delete(domain) for domain in domains if is_expired(domain, now_ns=now_ns))
-        finder = Finder(tables, cells, now_ns=now_ns)
-        to_prune = await finder.evacuating_to_prune()
-        evacuating = len(to_prune)
-        tables.apply(delete(tables.actual_lrps.rows[key]) for key in to_prune)
-        work = await finder.sets()
-    return Rows(
-        domains=tuple(domains),
-        used_domains=frozenset(used),
-        unreadable={table: count for table, count in unreadable.items() if count},
-        evacuating_to_prune=evacuating,
-        work=work,
     )

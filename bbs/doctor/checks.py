@@ -1,14 +1,14 @@
 """The checks: each looks at the facts and says what it makes of them. Pure."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from math import isinf
 from typing import Final
 
 from bbs.convergence.lrp_sets import LRPSets
-from bbs.doctor.facts import Facts, Unknown
+from bbs.doctor.facts import Answers, CertificateFile, DatabaseSays, Facts, ProcessSays, Unknown
 from bbs.lifecycle.domains import is_fresh
 from bbs.models.actual_lrp import ActualLRPKey
 from bbs.models.domain import NEVER_NS
@@ -20,6 +20,8 @@ ROUND_TRIP_CAUTION_S: Final = 0.02
 STANDBY_LAG_CAUTION_S: Final = 10.0
 NAMED_MAX: Final = 5
 SECOND_NS: Final = 10**9
+NO_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before all that a certificate may say."""
 
 
 class Verdict(StrEnum):
@@ -33,11 +35,12 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``remedy`` is '' where there is nothing to do."""
+    """``remedy`` is '' where there is nothing to do. ``details`` has all of what ``reason`` names the first few of, one line each."""
 
     verdict: Verdict
     reason: str
     remedy: str = ""
+    details: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class Check:
 
 def configuration(facts: Facts) -> Finding:
     remedy = "bbs check-config FILE says what to do about each"
+    if isinstance(facts.configuration, Unknown):
+        return _unknown(facts.configuration, remedy)
     if facts.problems:
         return Finding(
             Verdict.WRONG, f"a server would not start with this: {'; '.join(facts.problems)}", remedy
@@ -59,39 +64,45 @@ def configuration(facts: Facts) -> Finding:
 
 
 def certificates(facts: Facts) -> Finding:
+    """By expiry: those first that can't be read, then whichever is the next to expire."""
+    if not facts.certificates:
+        return Finding(Verdict.SKIPPED, "there are none: neither the configuration nor a flag names any")
     now = _moment(facts.now_ns)
-    worst, told = Verdict.OK, []
-    for file in facts.certificates:
+    worst, told, details = Verdict.OK, list[str](), list[str]()
+    for file in sorted(facts.certificates, key=lambda file: _ends(file).timestamp()):
         if isinstance(file.ends, Unknown):
             worst = Verdict.WRONG
-            told.append(f"{file.key}: {file.path} can't be read: {file.ends.why}")
+            details.append(f"{file.key}: {file.path} can't be read: {file.ends.why}")
+            told.append(details[-1])
             continue
         days = (file.ends - now).total_seconds() / 86_400
-        if days < 0:
-            worst = Verdict.WRONG
-            told.append(f"{file.key}: {file.path} expired on {file.ends:%Y-%m-%d %H:%M} UTC")
-        elif days < CERTIFICATE_CAUTION_DAYS:
-            worst = Verdict.WRONG if worst is Verdict.WRONG else Verdict.CAUTION
-            told.append(
-                f"{file.key}: {file.path} expires on {file.ends:%Y-%m-%d %H:%M} UTC, in {days:.0f} days"
-            )
-    if told:
-        return Finding(
-            worst, "; ".join(told), "replace the files, and send the server SIGHUP to have them read"
+        when = f"{file.ends:%Y-%m-%d %H:%M} UTC"
+        details.append(
+            f"{file.key}: {file.path} "
+            + (f"expired on {when}" if days < 0 else f"expires on {when}, in {days:.0f} days")
         )
-    ends = [(file.ends, file) for file in facts.certificates if isinstance(file.ends, datetime)]
-    if not ends:
-        return Finding(Verdict.SKIPPED, "the configuration names none")
-    first, file = min(ends, key=lambda pair: pair[0])
-    return Finding(Verdict.OK, f"the first to expire is {file.key}, on {first:%Y-%m-%d}")
+        if days < CERTIFICATE_CAUTION_DAYS:
+            told.append(details[-1])
+            worst = Verdict.WRONG if days < 0 or worst is Verdict.WRONG else Verdict.CAUTION
+    if told:
+        remedy = "replace the files, and send the server SIGHUP to have them read"
+        return Finding(worst, "; ".join(told), remedy, details)
+    first = min(facts.certificates, key=lambda file: _ends(file).timestamp())
+    return Finding(
+        Verdict.OK, f"the first to expire is {first.key}, on {_ends(first):%Y-%m-%d}", details=details
+    )
+
+
+def _ends(file: CertificateFile) -> datetime:
+    return NO_TIME if isinstance(file.ends, Unknown) else file.ends
 
 
 def locket(facts: Facts) -> Finding:
     if isinstance(facts.cells, Unknown):
         return _unknown(
             facts.cells,
-            "see that Locket runs at locket_address, and that locket_ca_cert_file is its CA; without it a master ends, and no"
-            " other one begins",
+            "see that Locket runs there, and that the CA which is given for it is its own; without it a master ends, and no other"
+            " one begins",
         )
     return Finding(Verdict.OK, f"answers, and knows of {len(facts.cells)} cell{_s(len(facts.cells))}")
 
@@ -101,6 +112,23 @@ def master(facts: Facts) -> Finding:
     since = None if isinstance(process, Unknown) else process.active_since
     if isinstance(facts.master, Unknown):
         return _unknown(facts.master, "see the check `locket`")
+    if (
+        not facts.master.owner
+        and since is not None
+        and isinstance(process, ProcessSays)
+        and not process.owner
+    ):
+        age_s = (_moment(facts.now_ns) - since).total_seconds()
+        return Finding(
+            Verdict.OK,
+            f"the process beside us, for {_age(age_s)}; it is alone, as `bbs serve` is, and takes no lock",
+        )
+    if not facts.master.owner and isinstance(facts.answers, Answers) and facts.answers.is_master:
+        return Finding(
+            Verdict.CAUTION,
+            f"nobody has Locket's lock, and yet {facts.answers.url} answers as the master",
+            "none is needed if that is `bbs serve`, which is alone and takes no lock; --health HOST:PORT would tell",
+        )
     if not facts.master.owner:
         return Finding(
             Verdict.WRONG,
@@ -110,7 +138,7 @@ def master(facts: Facts) -> Finding:
     if since is not None:
         age_s = (_moment(facts.now_ns) - since).total_seconds()
         return Finding(Verdict.OK, f"{facts.master}: the process beside us, for {_age(age_s)}")
-    return Finding(Verdict.OK, str(facts.master))
+    return Finding(Verdict.OK, f"{facts.master}; since when, its own health port says")
 
 
 def process(facts: Facts) -> Finding:
@@ -126,6 +154,18 @@ def process(facts: Facts) -> Finding:
             "wait for the migration or the load; if they do not end, see migration-manager in the log",
         )
     return Finding(Verdict.OK, "is the master, and answers requests")
+
+
+def requests(facts: Facts) -> Finding:
+    answers = facts.answers
+    if isinstance(answers, Unknown):
+        return _unknown(
+            answers,
+            "see that the address is the master's, and that the certificates are of its CA and have not expired",
+        )
+    if not answers.is_master:
+        return Finding(Verdict.OK, f"{answers.url} answers reads, and is not the master")
+    return Finding(Verdict.OK, f"{answers.url} answers them, as the master")
 
 
 def standby_lag(facts: Facts) -> Finding:
@@ -179,9 +219,10 @@ def database(facts: Facts) -> Finding:
 
 
 def schema(facts: Facts) -> Finding:
-    if isinstance(facts.database, Unknown):
-        return _after(facts.database, "database")
-    version = facts.database.schema_version
+    says = _database_says(facts)
+    if isinstance(says, Finding):
+        return says
+    version = says.schema_version
     if version is None:
         return Finding(
             Verdict.CAUTION,
@@ -204,9 +245,10 @@ def schema(facts: Facts) -> Finding:
 
 
 def encryption_key(facts: Facts) -> Finding:
-    if isinstance(facts.database, Unknown):
-        return _after(facts.database, "database")
-    stored, active = facts.database.key_label, facts.active_key_label
+    says = _database_says(facts)
+    if isinstance(says, Finding):
+        return says
+    stored, active = says.key_label, facts.active_key_label
     if not stored:
         return Finding(
             Verdict.CAUTION, "the database does not say which key all is sealed with", "none is needed"
@@ -227,10 +269,11 @@ def encryption_key(facts: Facts) -> Finding:
 
 
 def readable_rows(facts: Facts) -> Finding:
-    if isinstance(facts.rows, Unknown):
-        return _after(facts.rows, "database")
-    if facts.rows.unreadable:
-        told = ", ".join(f"{count} of {table}" for table, count in sorted(facts.rows.unreadable.items()))
+    unreadable = facts.rows if isinstance(facts.rows, Unknown) else facts.rows.unreadable
+    if isinstance(unreadable, Unknown):
+        return _after(unreadable)
+    if unreadable:
+        told = ", ".join(f"{count} of {table}" for table, count in sorted(unreadable.items()))
         return Finding(
             Verdict.WRONG,
             f"rows that can't be read with the keys of this configuration, or are damaged: {told}",
@@ -241,16 +284,24 @@ def readable_rows(facts: Facts) -> Finding:
 
 def domains(facts: Facts) -> Finding:
     if isinstance(facts.rows, Unknown):
-        return _after(facts.rows, "database")
+        return _after(facts.rows)
     fresh = {domain.name for domain in facts.rows.domains if is_fresh(domain, now_ns=facts.now_ns)}
-    if stale := facts.rows.used_domains - fresh:
+    if stale := sorted(facts.rows.used_domains - fresh):
+        expired = {domain.name: domain.expire_time_ns for domain in facts.rows.domains}
+        since = [
+            f"{name} (for {_age((facts.now_ns - expired[name]) / SECOND_NS)})" if name in expired else name
+            for name in stale
+        ]
         return Finding(
             Verdict.WRONG,
-            f"not fresh, though LRPs are in them: {_named(sorted(stale))}; what is too much there is not removed",
+            f"not fresh, though LRPs are in them: {_named(since)}; what is too much there is not removed",
             "see that whoever declares the domain does so (Cloud Controller's clock for cf-apps), and why it fails",
+            since,
         )
     told = [
-        f"{domain.name} "
+        domain.name
+        if not facts.rows.are_expiries_known
+        else f"{domain.name} "
         + (
             "for good"
             if domain.expire_time_ns == NEVER_NS
@@ -259,7 +310,13 @@ def domains(facts: Facts) -> Finding:
         for domain in facts.rows.domains
         if domain.name in fresh
     ]
-    return Finding(Verdict.OK, f"fresh: {_named(told)}" if told else "there are none, nor LRPs in any")
+    if not told:
+        return Finding(Verdict.OK, "there are none, nor LRPs in any")
+    if not facts.rows.are_expiries_known:
+        return Finding(
+            Verdict.OK, f"fresh: {_named(told)}; for how long only the database says (-config FILE)"
+        )
+    return Finding(Verdict.OK, f"fresh: {_named(told)}", details=told)
 
 
 def cells(facts: Facts) -> Finding:
@@ -272,6 +329,7 @@ def cells(facts: Facts) -> Finding:
             f"{len(work.missing_cells)} with instances on them do not announce themselves: {_named(sorted(work.missing_cells))}."
             f" The next pass makes {len(work.displaced)} of their instances suspect and has replacements placed",
             "see whether the machines and their reps run, and reach Locket",
+            sorted(work.missing_cells),
         )
     return Finding(Verdict.OK, "all cells with instances on them announce themselves")
 
@@ -307,6 +365,7 @@ def instances(facts: Facts) -> Finding:
         (work.tags_changed, "with old metric tags, and will be given the new ones"),
     )
     told = [f"{len(keys)} {what} ({_named(list(map(_key, keys)))})" for keys, what in kinds if keys]
+    details = [f"{_key(key)}: {what}" for keys, what in kinds for key in keys]
     pruned = 0 if isinstance(facts.rows, Unknown) else facts.rows.evacuating_to_prune
     if pruned:
         told.append(f"{pruned} evacuating from cells that are gone, and will be removed")
@@ -317,6 +376,7 @@ def instances(facts: Facts) -> Finding:
             Verdict.CAUTION,
             "; ".join(told),
             "nothing, if fewer are told a minute from now; else ask the auctioneer's log why it does not place them",
+            details,
         )
     return Finding(Verdict.OK, "all are as desired")
 
@@ -336,6 +396,7 @@ CHECKS: Final = (
     Check("locket", locket),
     Check("master", master),
     Check("process", process),
+    Check("requests", requests),
     Check("standby-lag", standby_lag),
     Check("database", database),
     Check("schema", schema),
@@ -354,17 +415,26 @@ def _unknown(fact: Unknown, remedy: str) -> Finding:
     return Finding(Verdict.WRONG, fact.why, remedy) if fact.is_asked else Finding(Verdict.SKIPPED, fact.why)
 
 
+def _database_says(facts: Facts) -> DatabaseSays | Finding:
+    says = facts.database
+    if isinstance(says, Unknown):
+        return _after(replace(says, see="database") if says.is_asked else says)
+    return says
+
+
 def _work(facts: Facts) -> LRPSets | Finding:
     if isinstance(facts.rows, Unknown):
-        return _after(facts.rows, "database")
+        return _after(facts.rows)
     if isinstance(facts.rows.work, Unknown):
-        return _after(facts.rows.work, "locket")
+        return _after(facts.rows.work)
     return facts.rows.work
 
 
-def _after(fact: Unknown, check: str) -> Finding:
+def _after(fact: Unknown) -> Finding:
     """What depends on something that failed is told of once, there."""
-    return Finding(Verdict.SKIPPED, f"not known: {fact.why} (see the check `{check}`)")
+    return Finding(
+        Verdict.SKIPPED, f"not known: {fact.why} (see the check `{fact.see}`)" if fact.see else fact.why
+    )
 
 
 def _moment(unix_ns: int) -> datetime:

@@ -99,3 +99,16 @@ def start_server(certs: DevelopmentCerts, tmp_path: Path, database_url: str) -> 
     """Starts a server that a test may end as it likes."""
     with ExitStack() as servers:
         yield lambda: servers.enter_context(running_server(certs, tmp_path / "data", database_url))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> dict[str, str]:
+    """Such as a command needs to begin. Nobody answers."""
+    for name in ("ca", "cert", "key"):
+        (tmp_path / name).touch()
+    files = {
+        "CA_CERT_FILE": "ca",
+        "CLIENT_CERT_FILE": "cert",
+        "CLIENT_KEY_FILE": "key",
+    }
+    return {"BBS_URL": "https://127.0.0.1:1", **{name: str(tmp_path / file) for name, file in files.items()}}

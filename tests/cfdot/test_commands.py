@@ -3,11 +3,8 @@
 import json
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from threading import Thread
 
 import pytest
 import trio
@@ -24,6 +21,7 @@ from bbs.models import pb
 from bbs.models.go_json import to_json
 from bbs.tls.development import DevelopmentCerts
 from tests.cfdot.conftest import Server
+from tests.cfdot.rep_server import rep
 from tests.daemons import free_port
 from tests.records import desired_message, task_definition
 
@@ -204,44 +202,6 @@ def test_a_locket_that_nobody_vouches_for(server: Server, certs: DevelopmentCert
     assert server.run("release-lock", "--skipCertVerify", "-k", "p-2", "-o", "another").err.startswith(
         "Error: rpc error: code = "
     )
-
-
-class Rep(BaseHTTPRequestHandler):
-    """Answers with what its server is told to, and keeps the trace ids."""
-
-    def do_GET(self) -> None:
-        server = self.server
-        assert isinstance(server, RepServer)
-        server.asked.append((self.path, self.headers["X-Vcap-Request-Id"]))
-        self.send_response(server.status)
-        self.send_header("Content-Length", str(len(server.body)))
-        self.end_headers()
-        self.wfile.write(server.body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-class RepServer(ThreadingHTTPServer):
-    status = 200
-    body = b'{"cell_id": "c",\n "LRPs": [], "Zone": "<z>"}\n'
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Rep)
-        self.asked: list[tuple[str, str]] = []
-
-
-@contextmanager
-def rep(tls: ssl.SSLContext) -> Iterator[RepServer]:
-    with RepServer() as server:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def announce(server: Server, cell_id: str, rep_url: str) -> None:

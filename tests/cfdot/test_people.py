@@ -2,22 +2,24 @@
 
 import io
 import os
-import pty
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bbs.cfdot.columns import DAY_S, HOUR_S, MINUTE_S, NS, TABLES, age, columns_for, harmless
 from bbs.cfdot.people import Tables
+from bbs.cfdot.rendering import Result
 from bbs.models import pb
+from bbs.models.go_json import to_json
+from bbs.models.pb import locket_pb2
 from tests.cfdot.conftest import Server
 from tests.cfdot.running import cfdot
+from tests.cfdot.terminals import BBS, at_terminal
+from tests.records import desired_message
 
 NOW_NS = 10**18
-BBS = (sys.executable, "-m", "bbs")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +56,7 @@ def lrp(index: int, **fields: Any) -> pb.ActualLRP:
     return message
 
 
-def drawn(*results: pb.ActualLRP, out: io.BytesIO, wide: bool = False, **environment: str) -> str:
+def drawn(*results: Result, out: io.BytesIO, wide: bool = False, **environment: str) -> str:
     tables = Tables(out, io.BytesIO(), environment, wide=wide, now_ns=lambda: NOW_NS)
     for result in results:
         tables.show(result)
@@ -94,24 +96,26 @@ def test_what_others_wrote_does_not_steer_the_terminal() -> None:
     assert "[bold]" in drawn(lrp(0, crash_reason="[bold]"), out=io.BytesIO())
 
 
+def test_a_group_is_the_rows_of_its_slots() -> None:
+    group = pb.ActualLRPGroup(
+        instance=lrp(0, state="UNCLAIMED"), evacuating=lrp(0, state="RUNNING", presence=1)
+    )
+    rows = [line.split()[2:4] for line in drawn(group, out=io.BytesIO()).splitlines()[1:]]
+    assert sorted(rows) == [["RUNNING", "evacuating"], ["UNCLAIMED", "ordinary"]]
+
+
+def test_a_long_value_is_whole_only_in_a_wide_table() -> None:
+    presence = locket_pb2.Resource(key="c", owner="o", value="x" * 200)
+    assert "x" * 60 not in drawn(presence, out=io.BytesIO())
+    assert "x" * 200 in drawn(presence, out=io.BytesIO(), wide=True)
+
+
 @pytest.mark.parametrize("kind", [kind for kind, _ in TABLES])
 def test_every_column_can_be_drawn_of_an_empty_message(kind: type) -> None:
     columns = columns_for(kind, wide=True)
     assert columns
     for column in columns:
         assert isinstance(column.cell(kind(), NOW_NS), str)
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> dict[str, str]:
-    for name in ("ca", "cert", "key"):
-        (tmp_path / name).touch()
-    files = {
-        "CA_CERT_FILE": "ca",
-        "CLIENT_CERT_FILE": "cert",
-        "CLIENT_KEY_FILE": "key",
-    }
-    return {"BBS_URL": "https://127.0.0.1:1", **{name: str(tmp_path / file) for name, file in files.items()}}
 
 
 def test_a_form_that_there_is_not_is_refused(settings: dict[str, str]) -> None:
@@ -127,25 +131,6 @@ def test_upstreams_name_has_no_flag_for_it(settings: dict[str, str]) -> None:
     ended = cfdot("domains", "-o", "json", environment=settings)
     assert "unknown shorthand flag: 'o' in -o" in ended.err
     assert "--output" not in ended.err
-
-
-def at_terminal(server: Server, *words: str) -> str:
-    """What is written to a terminal of its own."""
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, **server.environment, "TERM": "xterm", "COLUMNS": "120"}
-    environment.pop("NO_COLOR", None)
-    with subprocess.Popen([*BBS, *words], env=environment, stdout=theirs) as process:
-        os.close(theirs)
-        text = b""
-        try:
-            while piece := os.read(ours, 65536):
-                text += piece
-        except OSError:  # how Linux says that the other side is closed
-            pass
-        finally:
-            os.close(ours)
-        assert process.wait(60) == 0
-    return text.decode()
 
 
 @pytest.mark.slow
@@ -177,3 +162,31 @@ def test_a_command_in_a_pipe_does_not_load_rich(settings: dict[str, str]) -> Non
         [sys.executable, "-c", code], env={**os.environ, **settings}, capture_output=True, timeout=60
     )
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_lists_that_were_json_only_are_tables(server: Server) -> None:
+    """Those of Locket, too, whose commands have no other new flag."""
+    desired = desired_message("listed", domain="listed-d", PlacementTags=["tagged"])
+    server.tell("create-desired-lrp", to_json(desired))
+    server.tell("claim-lock", "-k", "listed-lock", "-o", "me", "-v", "here", "-t", "60")
+    server.tell("claim-presence", "-k", "listed-presence", "-o", "me", "-t", "60")
+
+    for words, shown in (
+        (
+            ("desired-lrp-scheduling-infos", "-d", "listed-d", "-o", "wide"),
+            ("PLACEMENT TAGS", "listed", "128M", "tagged"),
+        ),
+        (("actual-lrp-groups", "-d", "listed-d"), ("PROCESS GUID", "listed", "UNCLAIMED", "ordinary")),
+        (("locks",), ("OWNER", "listed-lock", "here")),
+        (("presences",), ("OWNER", "listed-presence")),
+    ):
+        text = at_terminal(server, *words, COLUMNS="200")
+        for each in shown:
+            assert each in text
+        assert not any(line.startswith("{") for line in text.splitlines())
+    assert '"listed-lock"' in at_terminal(server, "locks", "-o", "json")
+    assert "unknown shorthand flag: 'o'" in cfdot("locks", "-o", "json", environment=server.environment).err
+    claiming = cfdot("claim-lock", "--output", "json", environment=server.environment, program="bbs")
+    assert "unknown flag: --output" in claiming.err

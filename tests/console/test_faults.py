@@ -35,7 +35,6 @@ from bbs.client import (
     TransportError,
     UnexpectedStatus,
 )
-from bbs.console import MORE
 from bbs.console.faults import told_of
 from bbs.http.endpoints import Refusal
 from bbs.models.errors import BBSError
@@ -71,7 +70,7 @@ class Files:
 
     def bbs(self, url: str, *words: str, **changes: str) -> Ended:
         environment = {**self.environment, "BBS_URL": url, **changes}
-        return cfdot(*(words or ("domains",)), environment=environment, program="bbs", more=MORE)
+        return cfdot(*(words or ("domains",)), environment=environment, program="bbs")
 
     def config(self, url: str, **changes: str) -> ClientConfig:
         files = {"ca_file": self.us.ca, "cert_file": self.client.cert, "key_file": self.client.key}

@@ -14,7 +14,6 @@ import trio
 from bbs.cfdot import bbs_calls, locket_calls
 from bbs.cfdot.errors import Invalid
 from bbs.cfdot.target import Target
-from bbs.console import MORE
 from bbs.console.targets import EXAMPLE, VARIABLES, file_path, parse, read_targets
 from tests.cfdot.running import Ended, cfdot
 from tests.processes import running_bbs
@@ -56,29 +55,29 @@ def called(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Target]]:
 
 
 def bbs(*words: str, **environment: str) -> Ended:
-    return cfdot(*words, environment=environment, program="bbs", more=MORE)
+    return cfdot(*words, environment=environment, program="bbs")
 
 
 @pytest.mark.parametrize(
     ("words", "environment", "expected"),
     [
-        pytest.param("cells", {}, ("http://127.0.0.1:1", False), id="the default"),
-        pytest.param("cells --target prod.eu", {}, ("https://prod:8889", True), id="the flag"),
-        pytest.param("--target prod.eu cells", {}, ("https://prod:8889", True), id="the flag before the command"),
-        pytest.param("cells", {"BBS_TARGET": "prod.eu"}, ("https://prod:8889", True), id="the variable"),
+        pytest.param("domains", {}, ("http://127.0.0.1:1", False), id="the default"),
+        pytest.param("domains --target prod.eu", {}, ("https://prod:8889", True), id="the flag"),
+        pytest.param("--target prod.eu domains", {}, ("https://prod:8889", True), id="the flag before the command"),
+        pytest.param("domains", {"BBS_TARGET": "prod.eu"}, ("https://prod:8889", True), id="the variable"),
         pytest.param(
-            "cells --target lab", {"BBS_TARGET": "prod.eu"}, ("http://127.0.0.1:1", False), id="flag over variable"
+            "domains --target lab", {"BBS_TARGET": "prod.eu"}, ("http://127.0.0.1:1", False), id="flag over variable"
         ),
-        pytest.param("cells", {"BBS_URL": "http://h:5"}, ("http://h:5", False), id="environment over default"),
+        pytest.param("domains", {"BBS_URL": "http://h:5"}, ("http://h:5", False), id="environment over default"),
         pytest.param(
-            "cells", {"BBS_URL": "https://h:5", "BBS_TARGET": "prod.eu"}, ("https://h:5", True),
+            "domains", {"BBS_URL": "https://h:5", "BBS_TARGET": "prod.eu"}, ("https://h:5", True),
             id="environment over the target it names",
         ),
         pytest.param(
-            "cells --target lab", {"BBS_URL": "https://h:5"}, ("http://127.0.0.1:1", False), id="--target over environment"
+            "domains --target lab", {"BBS_URL": "https://h:5"}, ("http://127.0.0.1:1", False), id="--target over environment"
         ),
         pytest.param(
-            "cells --target prod.eu --bbsURL https://h:6", {"BBS_URL": "https://h:5"}, ("https://h:6", True),
+            "domains --target prod.eu --bbsURL https://h:6", {"BBS_URL": "https://h:5"}, ("https://h:6", True),
             id="a flag over --target",
         ),
         pytest.param("locks", {}, ("127.0.0.1:2", False), id="Locket, in the clear as its BBS"),

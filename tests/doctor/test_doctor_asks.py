@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 
+from bbs.client import ClientConfig
 from bbs.commands.cli import main
 from bbs.config.upstream import decode, read_file
 from bbs.doctor.asking import Where, find_out
@@ -22,13 +23,19 @@ from bbs.store.codecs import CODECS
 from bbs.store.database import database_at
 from bbs.store.migrations import SCHEMA_VERSION
 from bbs.store.schema import KEY_LABEL_ID, VERSION_ID
-from tests.daemons import Surroundings, daemon, end, free_port
-from tests.databases import ON_BOTH
+from bbs.sync.locket.client import LocketSettings
+from bbs.tls.contexts import TLSFiles
+from tests.daemons import Neighbours, Surroundings, daemon, end, free_port
+from tests.databases import ON_BOTH, SomeDatabase
+from tests.forked_starts import Ended, ForkedStarts
+from tests.made_once import copied_certs
+from tests.peers.peer_server import peer_server
 from tests.records import desired_message
 
 pytestmark = pytest.mark.slow
 
 DOCTOR_S = 120.0
+OF_THE_DATABASE = ("database", "schema", "encryption-key", "readable-rows")
 
 
 class Said:
@@ -45,17 +52,12 @@ class Said:
         return self._checks[name]["verdict"], self._checks[name]["reason"]
 
 
-async def run_doctor(*arguments: str) -> "subprocess.CompletedProcess[bytes]":
-    with trio.fail_after(DOCTOR_S):
-        return await trio.run_process(
-            [sys.executable, "-m", "bbs", "doctor", *arguments],
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-        )
+async def run_doctor(starts: ForkedStarts, *arguments: str) -> Ended:
+    """In a process of its own."""
+    return await trio.to_thread.run_sync(starts.start, "doctor", *arguments)
 
 
-async def doctor(around: Surroundings, config: dict[str, Any]) -> Said:
+async def doctor(around: Neighbours, config: dict[str, Any]) -> Said:
     """What it would say, found out in this process."""
     file = around.tmp_path / "doctor.json"
     file.write_text(json.dumps(config))
@@ -64,8 +66,26 @@ async def doctor(around: Surroundings, config: dict[str, Any]) -> Said:
     return Said(json.loads(judged(facts).as_json()))
 
 
+async def as_client(around: Surroundings, config: dict[str, Any]) -> Said:
+    """What it would say from elsewhere, with a client's certificate and no configuration."""
+    certs = around.certs
+    files = TLSFiles(ca_file=certs.ca_cert, cert_file=certs.client_cert, key_file=certs.client_key)
+    bbs = ClientConfig(
+        url=f"https://{config['listen_address']}",
+        is_tls=True,
+        ca_file=str(certs.ca_cert),
+        cert_file=str(certs.client_cert),
+        key_file=str(certs.client_key),
+        retries=1,
+    )
+    locket = LocketSettings(address=around.locket_address, tls=files)
+    with trio.fail_after(DOCTOR_S):
+        facts = await find_out(None, Where(bbs=bbs, locket=locket))
+    return Said(json.loads(judged(facts).as_json()))
+
+
 @ON_BOTH
-async def test_it_says_how_a_deployment_is(around: Surroundings) -> None:
+async def test_it_says_how_a_deployment_is(around: Surroundings, starts: ForkedStarts) -> None:
     # One pass at the start, and none in the middle of the test.
     config = around.config("a", debug_address=f"127.0.0.1:{free_port()}", converge_repeat_interval="1h")
     standby_config = around.config("b", debug_address=f"127.0.0.1:{free_port()}")
@@ -77,16 +97,17 @@ async def test_it_says_how_a_deployment_is(around: Surroundings) -> None:
 
             file = around.tmp_path / "healthy.json"
             file.write_text(json.dumps(config))
-            ended = await run_doctor("-config", str(file), "--json")
-            assert (ended.returncode, ended.stderr) == (0, b""), ended.stdout
+            ended = await run_doctor(starts, "-config", str(file), "--json")
+            assert (ended.exit_code, ended.stderr) == (0, ""), ended.stdout
             healthy = Said(json.loads(ended.stdout))
             beside_standby = await doctor(around, standby_config)
             assert healthy.is_healthy
             assert healthy.of("database")[0] in ("ok", "caution")
-            assert healthy.verdicts("database", "standby-lag") == dict.fromkeys(
-                healthy.verdicts("database", "standby-lag"), "ok"
-            ), "but for the database's time, which a busy machine may take"
-            assert healthy.of("standby-lag")[0] == "skipped"
+            busy = ("database", "standby-lag", "requests")
+            assert healthy.verdicts(*busy) == dict.fromkeys(healthy.verdicts(*busy), "ok"), (
+                "but for the database's time, which a busy machine may take"
+            )
+            assert healthy.of("standby-lag")[0] == healthy.of("requests")[0] == "skipped"
             url = f"https://{config['listen_address']}"
             assert healthy.of("master")[1].startswith(
                 f"the master is at {url} (uuid a): the process beside us, for "
@@ -94,7 +115,10 @@ async def test_it_says_how_a_deployment_is(around: Surroundings) -> None:
             assert healthy.of("schema") == ("ok", f"version {SCHEMA_VERSION}, as it should be")
             assert healthy.of("encryption-key")[1].startswith('all is sealed with "label"')
 
-            assert beside_standby.of("master") == ("ok", f"the master is at {url} (uuid a)")
+            assert beside_standby.of("master") == (
+                "ok",
+                f"the master is at {url} (uuid a); since when, its own health port says",
+            )
             assert beside_standby.of("process")[1].startswith("runs: this process is not the master")
             assert "behind the database" in beside_standby.of("standby-lag")[1]
             assert await standby.stop() == 0
@@ -104,6 +128,18 @@ async def test_it_says_how_a_deployment_is(around: Surroundings) -> None:
             await client.desire_lrp(desired_message("p", instances=2))
             claimed = pb.ActualLRPInstanceKey(instance_guid="i", cell_id="gone")
             await client.claim_actual_lrp(pb.ActualLRPKey(process_guid="p", index=0, domain="d"), claimed)
+        beside, from_afar = await doctor(around, config), await as_client(around, config)
+        for name in ("locket", "domains", "cells", "suspects", "instances"):
+            assert from_afar.of(name) == beside.of(name), "rows say the same, wherever they come from"
+        assert beside.of("cells")[0] == "wrong"
+        assert from_afar.of("requests") == ("ok", f"{url} answers them, as the master")
+        assert from_afar.of("master")[1].startswith(f"the master is at {url} (uuid a)")
+        assert from_afar.of("certificates")[0] == "ok"
+        of_the_server = "process", "standby-lag", "subscribers"
+        for name in (*of_the_server, "configuration", *OF_THE_DATABASE, "auctioneer"):
+            verdict, reason = from_afar.of(name)
+            assert verdict == "skipped"
+            assert reason.startswith("not looked at, since no ")
         other_keys = {
             **config,
             "encryption_keys": {"label": "another", "next": "k"},
@@ -155,35 +191,44 @@ async def forget(around: Surroundings, key: ActualLRPKey) -> None:
             await tables.aclose()
 
 
-async def test_whoever_is_away_is_told_of_in_words(around: Surroundings) -> None:
+@pytest.fixture
+def neighbours(tmp_path: Path) -> Neighbours:
+    """Nobody of whom is there."""
     nowhere = f"127.0.0.1:{free_port()}"
-    config = around.config(
-        "a", locket_address=nowhere, auctioneer_address=f"http://{nowhere}", debug_address=nowhere
-    )
-    config["database_driver"] = "postgres"
-    config["database_connection_string"] = f"postgres://u:s3cret@{nowhere}/diego?sslmode=disable"
-    file = around.tmp_path / "away.json"
+    url = f"postgres://u:s3cret@{nowhere}/diego?sslmode=disable"
+    database = SomeDatabase("postgres", url, url)
+    return Neighbours(tmp_path, copied_certs(tmp_path / "certs"), database, nowhere, f"http://{nowhere}")
+
+
+async def test_whoever_is_away_is_told_of_in_words(neighbours: Neighbours, starts: ForkedStarts) -> None:
+    config = neighbours.config("a", debug_address=f"127.0.0.1:{free_port()}")
+    file = neighbours.tmp_path / "away.json"
     file.write_text(json.dumps(config))
 
-    ended = await run_doctor("-config", str(file))
+    ended = await run_doctor(starts, "-config", str(file))
 
-    text = ended.stdout.decode()
-    assert ended.returncode == 1
+    text = ended.stdout
+    assert ended.exit_code == 1
     for name in ("locket", "master", "process", "standby-lag", "database", "subscribers", "auctioneer"):
         assert f"\nWRONG    {name} " in text, text
     for name in ("schema", "encryption-key", "readable-rows", "domains", "cells", "suspects", "instances"):
         assert f"\nskipped  {name} " in text, text
-    assert text.endswith("\nnot healthy: 7 of 16 checks\n")
+    assert text.endswith("\nnot healthy: 7 of 17 checks; 8 not made\n")
     assert "s3cret" not in text
-    assert ended.stderr == b""
+    assert ended.stderr == ""
 
 
 async def test_a_configuration_that_is_refused_is_told_and_what_it_breaks_left_out(
-    around: Surroundings,
+    neighbours: Neighbours,
 ) -> None:
-    config = around.config("a", active_key_label="none", locket_ca_cert_file="/nowhere/ca.crt")
-
-    said = await doctor(around, config)
+    async with peer_server() as auctioneer:
+        config = neighbours.config(
+            "a",
+            active_key_label="none",
+            locket_ca_cert_file="/nowhere/ca.crt",
+            auctioneer_address=auctioneer.address,
+        )
+        said = await doctor(neighbours, config)
 
     verdict, reason = said.of("configuration")
     assert verdict == "wrong"
@@ -198,15 +243,13 @@ async def test_a_configuration_that_is_refused_is_told_and_what_it_breaks_left_o
     assert said.of("auctioneer")[0] == "ok"
 
 
-async def test_an_interrupt_ends_it_without_a_word(around: Surroundings) -> None:
-    """While it waits for a Locket that takes connections and says nothing."""
+async def test_an_interrupt_ends_it_without_a_word() -> None:
+    """While it waits for a BBS that takes connections and says nothing."""
     [silent] = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    address = f"127.0.0.1:{silent.socket.getsockname()[1]}"
-    file = around.tmp_path / "silent.json"
-    file.write_text(json.dumps(around.config("a", locket_address=address)))
+    url = f"http://127.0.0.1:{silent.socket.getsockname()[1]}"
     async with silent:
         process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "bbs", "doctor", "-config", str(file)],
+            [sys.executable, "-m", "bbs", "doctor", "--bbsURL", url],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
@@ -237,3 +280,50 @@ def test_a_file_that_is_no_configuration_is_refused(
     assert told.out == ""
     assert told.err.startswith(f"bbs doctor: {file}: ")
     assert told.err.count("\n") == 1
+
+
+FILES = ("--caCertFile", __file__, "--clientCertFile", __file__, "--clientKeyFile", __file__)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ((), "BBS URL not set. Please specify one with the '--bbsURL' flag"),
+        (("--bbsURL", "bbs"), "The URL 'bbs' does not have an 'https' scheme."),
+        (("--bbsURL", "https://bbs"), "--caCertFile must be specified"),
+        (
+            ("--bbsURL", "https://bbs", *FILES[:2]),
+            "--clientCertFile and --clientKeyFile must both be specified",
+        ),
+        (("--bbsURL", "https://bbs", *FILES[:5], "/nowhere"), "key file '/nowhere' doesn't exist"),
+    ],
+)
+def test_whoever_does_not_say_whom_to_ask_is_told_how(
+    given: tuple[str, ...],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for variable in ("BBS_URL", "CA_CERT_FILE", "CLIENT_CERT_FILE", "CLIENT_KEY_FILE", "SKIP_CERT_VERIFY"):
+        monkeypatch.delenv(variable, raising=False)
+
+    assert main(["doctor", *given]) == 2
+
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"bbs doctor: {says}")
+    assert told.err.endswith(" Beside a server, give its configuration: -config FILE.\n")
+
+
+def test_the_environment_says_whom_to_ask_as_for_other_commands(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("BBS_URL", f"http://{nowhere}")
+    monkeypatch.delenv("LOCKET_API_LOCATION", raising=False)
+
+    assert main(["doctor"]) == 1
+
+    told = capsys.readouterr().out
+    assert f"WRONG    requests        no answer from http://{nowhere}: " in told
+    assert told.endswith("not healthy: 1 of 17 checks; 16 not made\n")

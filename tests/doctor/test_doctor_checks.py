@@ -1,6 +1,7 @@
 """What each check makes of the facts. That the facts are found out is in `tests/doctor/test_doctor_asks.py`."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from bbs.config.cautions import Caution
 from bbs.convergence.lrp_sets import LRPSets
 from bbs.doctor.checks import CHECKS, NAMED_MAX, Finding, Verdict
-from bbs.doctor.facts import CertificateFile, DatabaseSays, Facts, ProcessSays, Rows, Unknown
+from bbs.doctor.facts import Answers, CertificateFile, DatabaseSays, Facts, ProcessSays, Rows, Unknown
 from bbs.doctor.report import WIDTH, judged
 from bbs.models.actual_lrp import ActualLRPKey, Presence
 from bbs.models.domain import NEVER_NS, Domain
@@ -47,11 +48,12 @@ HEALTHY = Facts(
     certificates=(certificate(days=400), replace(certificate(days=90), key="locket_ca_cert_file")),
     master=MasterKnown("us", "https://us:8889"),
     cells=frozenset(("cell-1", "cell-2")),
-    process=ProcessSays(active_since=NOW - timedelta(hours=26, minutes=3), not_ready=""),
+    process=ProcessSays(active_since=NOW - timedelta(hours=26, minutes=3), not_ready="", owner="us"),
     database=DATABASE,
     rows=ROWS,
     metrics={"bbs_following_staleness_seconds": 0.2, "bbs_subscribers_cut_off": 0.0, "bbs_lock_held": 0.0},
     auctioneer=True,
+    answers=Answers(url="https://us:8889", is_master=True),
 )
 AWAY = Unknown("it is away")
 NOBODY_TO_ASK = Unknown("not asked", is_asked=False)
@@ -89,6 +91,7 @@ OK, CAUTION, WRONG, SKIPPED = Verdict.OK, Verdict.CAUTION, Verdict.WRONG, Verdic
     ("name", "changes", "verdict", "says"),
     [
         ("configuration", {}, OK, "a server starts"),
+        ("configuration", {"configuration": NOBODY_TO_ASK}, SKIPPED, "not asked"),
         ("configuration", {"cautions": (Caution("x", "has no effect"),)}, CAUTION, "x has no effect"),
         (
             "configuration",
@@ -108,11 +111,17 @@ OK, CAUTION, WRONG, SKIPPED = Verdict.OK, Verdict.CAUTION, Verdict.WRONG, Verdic
         ),
         (
             "certificates",
+            {"certificates": (certificate(days=9), replace(certificate(days=-1), key="ca_file"))},
+            WRONG,
+            "ca_file: bbs.crt expired on 2026-02-28 12:00 UTC; cert_file: bbs.crt expires on 2026-03-10 12:00 UTC, in 9 days",
+        ),
+        (
+            "certificates",
             {"certificates": (CertificateFile(key="ca_file", path="x", ends=AWAY), certificate(days=5))},
             WRONG,
             "ca_file: x can't be read: it is away",
         ),
-        ("certificates", {"certificates": ()}, SKIPPED, "names none"),
+        ("certificates", {"certificates": ()}, SKIPPED, "there are none"),
         ("locket", {}, OK, "knows of 2 cells"),
         ("locket", {"cells": frozenset(("c",))}, OK, "knows of 1 cell"),
         ("locket", {"cells": AWAY}, WRONG, "it is away"),
@@ -122,16 +131,43 @@ OK, CAUTION, WRONG, SKIPPED = Verdict.OK, Verdict.CAUTION, Verdict.WRONG, Verdic
             "master",
             {"process": ProcessSays(active_since=None, not_ready="standby")},
             OK,
-            "the master is at https://us:8889 (uuid us)",
+            "the master is at https://us:8889 (uuid us); since when, its own",
         ),
         ("master", {"process": AWAY}, OK, "(uuid us)"),
-        ("master", {"master": NOBODY}, WRONG, "nobody has Locket's lock"),
+        (
+            "master",
+            {"master": NOBODY, "answers": NOBODY_TO_ASK},
+            WRONG,
+            "nobody has Locket's lock, so nobody answers",
+        ),
+        (
+            "master",
+            {"master": NOBODY, "answers": Answers(url="u", is_master=False)},
+            WRONG,
+            "nobody has Locket's lock, so nobody answers",
+        ),
+        (
+            "master",
+            {"master": NOBODY, "process": AWAY},
+            CAUTION,
+            "and yet https://us:8889 answers as the master",
+        ),
+        (
+            "master",
+            {"master": NOBODY, "process": ProcessSays(active_since=NOW - timedelta(hours=1), not_ready="")},
+            OK,
+            "the process beside us, for 1 h; it is alone, as `bbs serve` is",
+        ),
         ("master", {"master": AWAY}, WRONG, "it is away"),
         ("process", {}, OK, "answers requests"),
         ("process", {"process": ProcessSays(active_since=NOW, not_ready="loads")}, WRONG, "loads"),
         ("process", {"process": ProcessSays(active_since=None, not_ready="a standby")}, OK, "a standby"),
         ("process", {"process": ProcessSays(active_since=None, not_ready="")}, OK, "serves reads"),
         ("process", {"process": AWAY}, WRONG, "it is away"),
+        ("requests", {}, OK, "https://us:8889 answers them, as the master"),
+        ("requests", {"answers": Answers(url="u", is_master=False)}, OK, "u answers reads, and is not"),
+        ("requests", {"answers": AWAY}, WRONG, "it is away"),
+        ("requests", {"answers": NOBODY_TO_ASK}, SKIPPED, "not asked"),
         ("standby-lag", {}, OK, "0.2 s behind"),
         ("standby-lag", metrics(following_staleness_seconds=10.0), OK, "10.0 s"),
         ("standby-lag", metrics(following_staleness_seconds=75.0), CAUTION, "1 min 15 s behind"),
@@ -147,7 +183,9 @@ OK, CAUTION, WRONG, SKIPPED = Verdict.OK, Verdict.CAUTION, Verdict.WRONG, Verdic
         ("schema", database(schema_version=SCHEMA_VERSION + 1), WRONG, "is newer than"),
         ("schema", database(schema_version=SCHEMA_VERSION - 1), CAUTION, "migrates it"),
         ("schema", database(schema_version=None), CAUTION, "no tables"),
-        ("schema", {"database": AWAY}, SKIPPED, "see the check `database`"),
+        ("schema", {"database": AWAY}, SKIPPED, "not known: it is away (see the check `database`)"),
+        ("schema", {"database": NOBODY_TO_ASK}, SKIPPED, "not asked"),
+        ("encryption-key", {"database": NOBODY_TO_ASK}, SKIPPED, "not asked"),
         ("encryption-key", {}, OK, '"new"'),
         ("encryption-key", database(key_label="old"), CAUTION, 'from "old" to "new" is not done'),
         ("encryption-key", database(key_label="lost"), WRONG, 'sealed with "lost"'),
@@ -155,15 +193,17 @@ OK, CAUTION, WRONG, SKIPPED = Verdict.OK, Verdict.CAUTION, Verdict.WRONG, Verdic
         ("readable-rows", {}, OK, "all rows"),
         ("readable-rows", rows(unreadable={"desired_lrps": 2}), WRONG, "2 of desired_lrps"),
         ("readable-rows", {"rows": AWAY}, SKIPPED, "it is away"),
+        ("readable-rows", rows(unreadable=NOBODY_TO_ASK), SKIPPED, "not asked"),
         ("domains", {}, OK, "cf-apps for 1 min 59 s, cf-tasks for good"),
         ("domains", rows(domains=()), WRONG, "not fresh, though LRPs are in them: cf-apps"),
         (
             "domains",
-            rows(domains=(Domain(name="cf-apps", expire_time_ns=NOW_NS),)),
+            rows(domains=(Domain(name="cf-apps", expire_time_ns=NOW_NS - 61 * SECOND_NS),)),
             WRONG,
-            "cf-apps",
+            "cf-apps (for 1 min 1 s);",
         ),
         ("domains", rows(domains=(), used_domains=frozenset()), OK, "none"),
+        ("domains", rows(are_expiries_known=False), OK, "fresh: cf-apps, cf-tasks; for how long only"),
         ("cells", {}, OK, "announce themselves"),
         (
             "cells",
@@ -171,7 +211,7 @@ OK, CAUTION, WRONG, SKIPPED = Verdict.OK, Verdict.CAUTION, Verdict.WRONG, Verdic
             WRONG,
             "2 with instances on them do not announce themselves: cell-8, cell-9. The next pass makes 3",
         ),
-        ("cells", rows(work=AWAY), SKIPPED, "see the check `locket`"),
+        ("cells", rows(work=replace(AWAY, see="locket")), SKIPPED, "see the check `locket`"),
         ("suspects", {}, OK, "none"),
         (
             "suspects",
@@ -228,7 +268,7 @@ def test_the_report_says_the_same_to_people_and_to_scripts() -> None:
     lines = text.splitlines()
     assert any(line.startswith("WRONG    auctioneer") and line.endswith("it is away") for line in lines)
     assert any(line.startswith("caution  instances") for line in lines)
-    assert lines[-1] == "not healthy: 1 of 16 checks"
+    assert lines[-1] == "not healthy: 1 of 17 checks"
     for check in said["checks"]:
         for words in (check["reason"], check["remedy"]):
             assert words in " ".join(text.split()), "nothing is lost in wrapping"
@@ -239,7 +279,7 @@ def test_a_healthy_deployment_is_said_to_be() -> None:
     report = judged(HEALTHY)
 
     assert report.is_healthy
-    assert report.as_text().splitlines()[-1] == "healthy"
+    assert report.as_text().splitlines()[-1] == "healthy, by 17 of 17 checks"
     assert all(finding.verdict is OK for _, finding in report.findings)
 
 
@@ -248,6 +288,36 @@ def test_a_caution_is_no_illness() -> None:
 
     assert cautious.is_healthy
     assert {finding.verdict for _, finding in cautious.findings} == {OK, CAUTION, SKIPPED}
+    assert cautious.as_text().splitlines()[-1] == "healthy, by 15 of 17 checks; 2 not made"
+
+
+def test_scripts_are_told_of_each_of_many() -> None:
+    many = replace(HEALTHY, **work(missing=keys(NAMED_MAX + 2), extra=keys(1), missing_cells={"b", "a"}))
+
+    details = {check["name"]: check["details"] for check in json.loads(judged(many).as_json())["checks"]}
+
+    assert details["instances"] == [
+        *(f"p {index}: missing, and will be made and placed" for index in range(NAMED_MAX + 2)),
+        "p 0: beyond what is desired, and will be stopped",
+    ]
+    assert details["cells"] == ["a", "b"]
+    assert details["domains"] == ["cf-apps for 1 min 59 s", "cf-tasks for good"]
+    assert [told.partition(":")[0] for told in details["certificates"]] == [
+        "locket_ca_cert_file",
+        "cert_file",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 72, 80, 110])
+def test_it_fits_the_terminal(width: int) -> None:
+    report = judged(replace(HEALTHY, auctioneer=AWAY, **work(missing=keys(9), missing_cells={"a"})))
+
+    plain = report.as_text(width=width)
+    coloured = report.as_text(width=width, in_colour=True)
+
+    assert max(map(len, plain.splitlines())) <= width
+    assert re.sub(r"\x1b\[[0-9]+m", "", coloured) == plain
+    assert coloured.count("\x1b[31mWRONG\x1b[0m") == 2
 
 
 def test_what_a_name_holds_does_not_move_the_cursor() -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import trio
+from cryptography.x509 import load_pem_x509_certificate
 
+from bbs.client import ClientConfig
 from bbs.config.upstream import UpstreamConfig, decode
 from bbs.doctor.asking import Where, find_out
 from bbs.doctor.facts import Facts, ProcessSays, Unknown
@@ -20,9 +22,9 @@ from tests.made_once import copied_certs
 WITHIN_S = 60.0
 
 
-async def facts_of(config: UpstreamConfig, **where: str) -> Facts:
+async def facts_of(config: UpstreamConfig, *, health: str = "", debug: str = "") -> Facts:
     with trio.fail_after(WITHIN_S):
-        return await find_out(replace(decode(b"{}"), config=config), Where(**where))
+        return await find_out(replace(decode(b"{}"), config=config), Where(health=health, debug=debug))
 
 
 @pytest.fixture
@@ -93,6 +95,39 @@ async def test_an_auctioneer_without_tls(certs: DevelopmentCerts, nursery: trio.
 
     assert isinstance(facts.auctioneer, Unknown)
     assert facts.auctioneer.why.startswith(f"no TLS with 127.0.0.1:{port}: ")
+
+
+def bbs_at(port: int, certs: DevelopmentCerts, ca: Path) -> ClientConfig:
+    return ClientConfig(
+        url=f"https://127.0.0.1:{port}",
+        is_tls=True,
+        ca_file=str(ca),
+        cert_file=str(certs.client_cert),
+        key_file=str(certs.client_key),
+        retries=1,
+    )
+
+
+async def test_a_bbs_of_another_ca_is_told_with_the_certificate_that_it_shows(
+    certs: DevelopmentCerts, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    port: int = await nursery.start(serve_tls, certs)
+    another = make_development_certs(tmp_path / "another")
+
+    with trio.fail_after(WITHIN_S):
+        facts = await find_out(None, Where(bbs=bbs_at(port, another, another.ca_cert)))
+
+    assert isinstance(facts.answers, Unknown)
+    assert facts.answers.is_asked
+    assert "certificate" in facts.answers.why
+    assert facts.rows == Unknown("the BBS does not answer", is_asked=False, see="requests")
+    assert [file.key for file in facts.certificates] == [
+        "caCertFile",
+        "clientCertFile",
+        "the server's certificate",
+    ]
+    shown = load_pem_x509_certificate(certs.server_cert.read_bytes()).not_valid_after_utc
+    assert facts.certificates[-1].ends == shown
 
 
 async def health_port(nursery: trio.Nursery, probes: dict[str, Probe]) -> str:

@@ -1,4 +1,6 @@
-"""TCP in front of the suite's servers, which listen on Unix sockets only: there Postgres is asked for TLS, and refuses."""
+"""TCP in front of the suite's Postgres servers, which listen on Unix sockets only (there Postgres is asked for TLS, and refuses);
+or of any server whose connections a test wants to break.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +19,7 @@ class Line:
 
     def __init__(self) -> None:
         self.is_alive = ClearableEvent()
+        self.connections: set[trio.CancelScope] = set()
         self.mend()
 
     def cut(self) -> None:
@@ -25,16 +28,28 @@ class Line:
     def mend(self) -> None:
         self.is_alive.set()
 
+    def end_connections(self) -> None:
+        """Those that there are. New ones get through."""
+        for connection in self.connections:
+            connection.cancel()
+
 
 @asynccontextmanager
-async def tcp_proxy(path: Path, line: Line | None = None) -> AsyncIterator[int]:
-    """The port on 127.0.0.1 that leads to the socket at ``path``. Connections end with the context."""
+async def tcp_proxy(to: Path | int, line: Line | None = None) -> AsyncIterator[int]:
+    """The port on 127.0.0.1 that leads to the socket at a path, or to another port there. Connections end with the context."""
     line = line or Line()
 
+    async def connect() -> trio.SocketStream:
+        if isinstance(to, Path):
+            return await trio.open_unix_socket(to)
+        return await trio.open_tcp_stream("127.0.0.1", to)
+
     async def serve(client: trio.SocketStream) -> None:
-        async with client, await trio.open_unix_socket(path) as upstream, trio.open_nursery() as nursery:
+        async with client, await connect() as upstream, trio.open_nursery() as nursery:
+            line.connections.add(nursery.cancel_scope)
             nursery.start_soon(_copy, client, upstream, line, nursery.cancel_scope)
             nursery.start_soon(_copy, upstream, client, line, nursery.cancel_scope)
+        line.connections.discard(nursery.cancel_scope)
 
     async with trio.open_nursery() as nursery:
         [listener] = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
