@@ -210,11 +210,11 @@ listening on {url}, with {cells} cells. In another terminal:
     export {exports}
 
     {bbs} cells
-    {bbs} actual-lrps
     {bbs} actual-lrps --cell-id cell-0
-    {bbs} desired-lrp-scheduling-infos
+    {bbs} lrp shop
     {bbs} tasks
-    {bbs} lrp-events
+    {bbs} events --follow
+    {bbs} top
     {bbs} presences
     {bbs} doctor
     curl -s --cacert $CA_CERT_FILE --cert $CLIENT_CERT_FILE --key $CLIENT_KEY_FILE -X POST $BBS_URL/v1/ping | od -An -tx1

@@ -1,5 +1,6 @@
 """A simulated cell: a presence in Locket, a rep that the BBS calls, and containers that live, crash and move away."""
 
+import json
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -28,6 +29,9 @@ EVACUATION_POLL_S: Final = 1.0
 EVACUATION_MAX_S: Final = 60.0
 """Then the cell goes, whatever still runs on it."""
 FIRST_PORT: Final = 61_000
+MEMORY_MB: Final = 64
+DISK_MB: Final = 128
+"""What each instance and each task is desired with."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -148,12 +152,15 @@ class Cell:
         """Run a task, as the auctioneer asks. False: the cell is leaving."""
         if self._nursery is None or self.is_evacuating or not self.is_up:
             return False
-        self._nursery.start_soon(self._run_task, task_guid)
+        # An auction may be asked for once more while the first one is under way.
+        if task_guid not in self._tasks:
+            self._tasks[task_guid] = trio.CancelScope()
+            self._nursery.start_soon(self._run_task, task_guid, self._tasks[task_guid])
         return True
 
     # What the BBS asks
 
-    def _answer(self, method: str, path: str, body: Any) -> int:
+    def _answer(self, method: str, path: str, body: Any) -> int | bytes:
         match [method, *path.strip("/").split("/")]:
             case ["POST", "v1", "lrps", _, "instances", guid, "stop"]:
                 return self._stop(guid)
@@ -163,7 +170,44 @@ class Cell:
                 if (task := self._tasks.get(guid)) is not None:
                     task.cancel()
                 return ACCEPTED
+            case ["GET", "state"]:
+                return json.dumps(self._state()).encode()
         return NOT_FOUND
+
+    def _state(self) -> dict[str, object]:
+        """What ``bbs cell-state`` shows, by the names that real reps have."""
+        behaviour, containers = self._behaviour, self.containers.values()
+        used = len(containers) + len(self._tasks)
+        return {
+            "cell_id": self.cell_id,
+            "Zone": self.zone,
+            "Evacuating": self.is_evacuating,
+            "RootFSProviders": {"preloaded": {"type": "fixed_set", "set": {"cflinuxfs4": {}}}},
+            "TotalResources": {
+                "MemoryMB": behaviour.memory_mb,
+                "DiskMB": behaviour.disk_mb,
+                "Containers": behaviour.containers,
+            },
+            "AvailableResources": {
+                "MemoryMB": behaviour.memory_mb - used * MEMORY_MB,
+                "DiskMB": behaviour.disk_mb - used * DISK_MB,
+                "Containers": behaviour.containers - used,
+            },
+            "StartingContainerCount": sum(not each.runs for each in containers),
+            "LRPs": [
+                {
+                    "process_guid": each.key.process_guid,
+                    "index": each.key.index,
+                    "domain": each.key.domain,
+                    "instance_guid": each.instance.instance_guid,
+                    "memory_mb": MEMORY_MB,
+                    "disk_mb": DISK_MB,
+                    "state": "RUNNING" if each.runs else "CLAIMED",
+                }
+                for each in containers
+            ],
+            "Tasks": [{"task_guid": guid, "memory_mb": MEMORY_MB, "disk_mb": DISK_MB} for guid in self._tasks],
+        }
 
     def _stop(self, guid: str) -> int:
         if (container := self.containers.get(guid)) is not None:
@@ -219,16 +263,17 @@ class Cell:
         if not keep:
             container.ended.cancel()
 
-    async def _run_task(self, task_guid: str) -> None:
+    async def _run_task(self, task_guid: str, scope: trio.CancelScope) -> None:
         duration_s = self._random.uniform(*self._behaviour.task_duration_s)
         should_run = False
-        with trio.CancelScope() as self._tasks[task_guid]:
+        with scope:
             # If not, the BBS asks the auctioneer again, or has no such task any more.
             with suppress(BBSError, TransportError):
                 should_run = await self._bbs.start_task(task_guid=task_guid, cell_id=self.cell_id)
             if should_run:
                 await trio.sleep(duration_s)
-        was_cancelled = self._tasks.pop(task_guid).cancelled_caught
+        del self._tasks[task_guid]
+        was_cancelled = scope.cancelled_caught
         if should_run:
             await self._try(
                 partial(

@@ -12,7 +12,7 @@ import trio
 from bbs.client import InternalBBSClient, TransportError
 from bbs.demo.auctioneer import Auctioneer
 from bbs.demo.behaviour import Behaviour
-from bbs.demo.cell import Cell, Tell
+from bbs.demo.cell import DISK_MB, MEMORY_MB, Cell, Tell
 from bbs.demo.route_emitter import RouteEmitter
 from bbs.models import pb
 from bbs.models.errors import BBSError, ResourceExists
@@ -96,8 +96,8 @@ class Fleet:
             domain=DOMAIN,
             root_fs="preloaded:cflinuxfs4",
             instances=instances,
-            memory_mb=64,
-            disk_mb=128,
+            memory_mb=MEMORY_MB,
+            disk_mb=DISK_MB,
             ports=[8080],
             log_guid=process_guid,
             action=pb.Action(run_action=pb.RunAction(path="/bin/app", user="vcap")),
@@ -117,8 +117,8 @@ class Fleet:
     async def _desire_tasks(self, bbs: InternalBBSClient) -> None:
         definition = pb.TaskDefinition(
             root_fs="preloaded:cflinuxfs4",
-            memory_mb=64,
-            disk_mb=128,
+            memory_mb=MEMORY_MB,
+            disk_mb=DISK_MB,
             action=pb.Action(run_action=pb.RunAction(path="/bin/work", user="vcap")),
         )
         while True:

@@ -1,4 +1,4 @@
-"""The HTTPS port of a rep or an auctioneer: it takes JSON, and answers with a status and nothing else."""
+"""The HTTPS port of a rep or an auctioneer: it takes JSON, and answers with a status, or with JSON."""
 
 import json
 import ssl
@@ -9,8 +9,8 @@ from typing import Any, Final
 import h11
 import trio
 
-Answer = Callable[[str, str, Any], int]
-"""Given method, path and the body's JSON (None if it has no body), the status to answer with. Does not block."""
+Answer = Callable[[str, str, Any], int | bytes]
+"""Given method, path and the body's JSON (None if it has no body), the status to answer with, or the JSON of a 200. Does not block."""
 
 BODY_BYTES_MAX: Final = 16 << 20
 IDLE_MAX_S: Final = 90.0
@@ -58,12 +58,20 @@ async def _converse(stream: trio.SSLStream[trio.SocketStream], answer: Answer) -
         if head is None:
             return
         try:
-            status = answer(head.method.decode(), head.target.decode(), json.loads(body) if body else None)
+            answered = answer(head.method.decode(), head.target.decode(), json.loads(body) if body else None)
         except (ValueError, KeyError, TypeError):
-            status = 400
-        out = connection.send(h11.Response(status_code=status, headers=[("Content-Length", "0")]))
-        end = connection.send(h11.EndOfMessage())
-        await stream.send_all((out or b"") + (end or b""))
+            answered = 400
+        status, content = (answered, b"") if isinstance(answered, int) else (200, answered)
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
+        pieces = [
+            connection.send(event)
+            for event in (
+                h11.Response(status_code=status, headers=headers),
+                h11.Data(data=content),
+                h11.EndOfMessage(),
+            )
+        ]
+        await stream.send_all(b"".join(piece or b"" for piece in pieces))
         if connection.our_state is not h11.DONE:
             return
         connection.start_next_cycle()
