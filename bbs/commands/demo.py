@@ -41,9 +41,19 @@ class DemoSettings:
 
     listen_address: str
     locket_listen_address: str
+    debug_listen_address: str
     data_dir: Path | None
     cells: int
     seed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the server is: its URL, and host and port of Locket and of the debug port."""
+
+    url: str
+    locket: str
+    debug: str
 
 
 def add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -59,6 +69,9 @@ def add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     run.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8889", help="the BBS")
     run.add_argument("--locket-listen", metavar="HOST:PORT", default="127.0.0.1:8891", help="Locket")
     run.add_argument(
+        "--debug-listen", metavar="HOST:PORT", default="127.0.0.1:8890", help="metrics, for `bbs top`"
+    )
+    run.add_argument(
         "--data-dir",
         metavar="DIR",
         type=Path,
@@ -70,6 +83,7 @@ def demo_settings_of(arguments: argparse.Namespace) -> DemoSettings:
     return DemoSettings(
         listen_address=arguments.listen,
         locket_listen_address=arguments.locket_listen,
+        debug_listen_address=arguments.debug_listen,
         data_dir=arguments.data_dir,
         cells=arguments.cells,
         seed=arguments.seed,
@@ -107,7 +121,7 @@ async def demo(settings: DemoSettings, log: Logger, sink: LagerSink, writers: Li
             with until_signalled:
                 url, locket = await receive.receive()
                 try:
-                    await _run_fleet(fleet, url, locket, certs, log)
+                    await _run_fleet(fleet, Addresses(url, locket, settings.debug_listen_address), certs, log)
                 finally:
                     sink.min_level = level
             _tell("ending: first the fleet, then the server")
@@ -153,6 +167,7 @@ def _config(
     return ServeConfig(
         settings=Settings(
             listen_address=settings.listen_address,
+            debug_address=settings.debug_listen_address,
             tasks=replace(TaskSettings(), converge_repeat_interval_s=CONVERGE_EVERY_S),
         ),
         locket_listen_address=settings.locket_listen_address,
@@ -164,9 +179,9 @@ def _config(
     )
 
 
-async def _run_fleet(fleet: Fleet, url: str, locket: str, certs: DevelopmentCerts, log: Logger) -> None:
+async def _run_fleet(fleet: Fleet, addresses: Addresses, certs: DevelopmentCerts, log: Logger) -> None:
     client = ClientConfig(
-        url=url,
+        url=addresses.url,
         is_tls=True,
         ca_file=str(certs.ca_cert),
         cert_file=str(certs.client_cert),
@@ -177,11 +192,11 @@ async def _run_fleet(fleet: Fleet, url: str, locket: str, certs: DevelopmentCert
     files = TLSFiles(ca_file=certs.ca_cert, cert_file=certs.client_cert, key_file=certs.client_key)
     async with (
         InternalBBSClient.connect(client) as bbs,
-        open_locket(LocketSettings(address=locket, tls=files), log=log) as its_locket,
+        open_locket(LocketSettings(address=addresses.locket, tls=files), log=log) as its_locket,
         trio.open_nursery() as nursery,
     ):
         await nursery.start(fleet.run, bbs, its_locket)
-        _tell(where_to_look(url, locket, certs, cells=len(fleet.cells)))
+        _tell(where_to_look(addresses, certs, cells=len(fleet.cells)))
         while True:
             await trio.sleep(STATUS_EVERY_S)
             reached = sum(map(len, fleet.route_emitter.endpoints.values()))
@@ -191,7 +206,7 @@ async def _run_fleet(fleet: Fleet, url: str, locket: str, certs: DevelopmentCert
             )
 
 
-def where_to_look(url: str, locket: str, certs: DevelopmentCerts, *, cells: int) -> str:
+def where_to_look(addresses: Addresses, certs: DevelopmentCerts, *, cells: int) -> str:
     """What a newcomer may paste into another terminal."""
     bbs = _program()
     absolute = {
@@ -204,9 +219,9 @@ def where_to_look(url: str, locket: str, certs: DevelopmentCerts, *, cells: int)
     }
     exports = " ".join(f"{name}={shlex.quote(str(path))}" for name, path in absolute.items())
     return f"""\
-listening on {url}, with {cells} cells. In another terminal:
+listening on {addresses.url}, with {cells} cells. In another terminal:
 
-    export BBS_URL={url} LOCKET_API_LOCATION={locket}
+    export BBS_URL={addresses.url} LOCKET_API_LOCATION={addresses.locket} BBS_DEBUG={addresses.debug}
     export {exports}
 
     {bbs} cells

@@ -92,7 +92,7 @@ def call_top(given: Given, target: Target, surroundings: Surroundings) -> None:
     can_draw = surroundings.out.isatty() and surroundings.environment.get("TERM", "dumb") not in ("", "dumb")
     if not is_once and not can_draw:
         raise Invalid("top draws on a terminal, and there is none here: --once prints one frame")
-    top = Top(target.address, metrics_url(given.flags.text("debug")))
+    top = Top(target.address, metrics_url(given.flags.text("debug") or target.debug))
     ended_by = trio.run(_call_top, top, target, surroundings, every_s(given), is_once)
     if ended_by:
         signal.signal(ended_by, signal.SIG_DFL)

@@ -206,7 +206,9 @@ class Cell:
                 }
                 for each in containers
             ],
-            "Tasks": [{"task_guid": guid, "memory_mb": MEMORY_MB, "disk_mb": DISK_MB} for guid in self._tasks],
+            "Tasks": [
+                {"task_guid": guid, "memory_mb": MEMORY_MB, "disk_mb": DISK_MB} for guid in self._tasks
+            ],
         }
 
     def _stop(self, guid: str) -> int:
