@@ -61,7 +61,7 @@ SHOWS = {
     "actual-lrps --cell-id cell-0": ('"cell_id":"cell-0"',),
     "lrp shop": ('"process_guid":"shop"',),
     "tasks": (),
-    "top": ("requests/s", "RUNNING"),
+    "top": ("28 desired", "slowest"),
     "presences": ('"key":"cell-0"',),
     "events --follow": ('"type":"actual_lrp_',),
     "doctor": ("requests ", "locket ", "healthy"),
