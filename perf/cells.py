@@ -4,13 +4,13 @@ A server without any cell takes every instance for lost half a minute after its 
 measured on it after that is about the fleet that was seeded.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 from types import TracebackType
 from typing import Any, Final, Self
 
+from bbs.demo import presence_of
 from bbs.models.pb import locket_pb2
 from bbs.tls.contexts import TLSFiles
 from bbs.tls.grpc_credentials import channel_credentials, grpc
@@ -116,22 +116,15 @@ class Cells:
             ) from error
 
     def _presence(self, number: int) -> locket_pb2.Resource:
-        cell_id = f"cell-{number}"
-        presence = {
-            "cell_id": cell_id,
-            "rep_address": self._rep_url,
-            "zone": "z1",
-            "capacity": {"memory_mb": 1000, "disk_mb": 2000, "containers": 300},
-            "rootfs_provider_list": [{"name": "preloaded", "properties": ["cflinuxfs4"]}],
-            "rep_url": self._rep_url,
-        }
-        return locket_pb2.Resource(
-            key=cell_id,
+        return presence_of(
+            f"cell-{number}",
             owner=OWNER,
-            value=json.dumps(presence),
-            type="presence",
-            type_code=locket_pb2.PRESENCE,
-        )
+            rep_url=self._rep_url,
+            zone="z1",
+            memory_mb=1000,
+            disk_mb=2000,
+            containers=300,
+        ).to_wire()
 
     def _method(self, name: str, response: Any) -> Any:
         return self._channel.unary_unary(

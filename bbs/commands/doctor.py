@@ -72,7 +72,7 @@ def doctor(arguments: argparse.Namespace) -> int:
         print(f"bbs doctor: {path}: {error}", file=sys.stderr)
         return EXIT_CANNOT_ASK
     except CommandFailed as error:
-        beside = "" if path is not None else " Beside a server, give its configuration: -config FILE."
+        beside = "" if path is not None else "\nBeside a server, give its configuration: -config FILE."
         print(f"bbs doctor: {error}{beside}", file=sys.stderr)
         return EXIT_CANNOT_ASK
     facts = trio.run(_find_out_unless_interrupted, decoded, where)

@@ -8,6 +8,7 @@ from bbs.demo.auctioneer import Auctioneer
 from bbs.demo.behaviour import Behaviour
 from bbs.demo.cell import Cell
 from bbs.demo.fleet import Fleet
+from bbs.demo.presence import presence_of
 from bbs.demo.route_emitter import RouteEmitter
 
-__all__ = ["Auctioneer", "Behaviour", "Cell", "Fleet", "RouteEmitter"]
+__all__ = ["Auctioneer", "Behaviour", "Cell", "Fleet", "RouteEmitter", "presence_of"]

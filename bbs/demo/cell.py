@@ -14,10 +14,10 @@ import trio
 from bbs.client import ActualLRPFilter, EvacuationFailed, InternalBBSClient, RunningReport, TransportError
 from bbs.demo.behaviour import Behaviour
 from bbs.demo.peer_port import serve_peer
+from bbs.demo.presence import presence_of
 from bbs.models import pb
 from bbs.models.actual_lrp import Presence
 from bbs.models.errors import BBSError
-from bbs.models.go_json import to_json
 from bbs.sync.locket.client import Locket, LocketError, Resource
 
 Tell = Callable[[str], None]
@@ -338,16 +338,12 @@ class Cell:
 
     def _presence(self, port: int) -> Resource:
         behaviour = self._behaviour
-        url = f"https://127.0.0.1:{port}"
-        cell = pb.CellPresence(
-            cell_id=self.cell_id,
-            rep_address=url,
-            rep_url=url,
+        return presence_of(
+            self.cell_id,
+            owner=f"{self.cell_id}-boot-{self._boots}",
+            rep_url=f"https://127.0.0.1:{port}",
             zone=self.zone,
-            capacity=pb.CellCapacity(
-                memory_mb=behaviour.memory_mb, disk_mb=behaviour.disk_mb, containers=behaviour.containers
-            ),
-            rootfs_providers=[pb.Provider(name="preloaded", properties=["cflinuxfs4"])],
+            memory_mb=behaviour.memory_mb,
+            disk_mb=behaviour.disk_mb,
+            containers=behaviour.containers,
         )
-        owner = f"{self.cell_id}-boot-{self._boots}"
-        return Resource.presence(self.cell_id, owner=owner, value=to_json(cell))

@@ -67,6 +67,18 @@ NO_HEALTH: Final = "not looked at, since no health port is given: --health HOST:
 NO_DEBUG: Final = "not looked at, since no debug port is given: --debug HOST:PORT"
 
 
+CA_KEYS: Final = frozenset(
+    (
+        "ca_file",
+        "rep_ca_cert",
+        "auctioneer_ca_cert",
+        "locket_ca_cert_file",
+        "loggregator.loggregator_ca_path",
+        "caCertFile",
+    )
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
     """Whom to ask beside, or instead of, those that the configuration names: ``health`` and ``debug`` are ``host:port``, ``bbs`` is
@@ -184,17 +196,22 @@ def _certificates(decoded: Decoded | None, where: Where) -> Iterator[Certificate
         named += [("caCertFile", where.bbs.ca_file), ("clientCertFile", where.bbs.cert_file)]
     for key, path in named:
         if path:
-            yield CertificateFile(key=key, path=path, ends=_ends(Path(path)))
+            ends = _ends(Path(path))
+            if isinstance(ends, Unknown):
+                yield CertificateFile(key=key, path=path, ends=ends)
+            else:
+                last = max(ends) if key in CA_KEYS else None
+                yield CertificateFile(key=key, path=path, ends=min(ends), last_ends=last)
 
 
-def _ends(path: Path) -> datetime | Unknown:
+def _ends(path: Path) -> list[datetime] | Unknown:
     try:
         found = x509.load_pem_x509_certificates(path.read_bytes())
     except OSError as error:
         return Unknown(error.strerror or "it can't be read")
     except ValueError:
         return Unknown("there is no certificate in it")
-    return min(certificate.not_valid_after_utc for certificate in found)
+    return [certificate.not_valid_after_utc for certificate in found]
 
 
 def _locket_settings(config: UpstreamConfig) -> LocketSettings:

@@ -81,9 +81,13 @@ def certificates(facts: Facts) -> Finding:
             f"{file.key}: {file.path} "
             + (f"expired on {when}" if days < 0 else f"expires on {when}, in {days:.0f} days")
         )
+        has_others = days < 0 and file.last_ends is not None and file.last_ends > now
+        if has_others:
+            details[-1] += "; others in it are still good"
         if days < CERTIFICATE_CAUTION_DAYS:
             told.append(details[-1])
-            worst = Verdict.WRONG if days < 0 or worst is Verdict.WRONG else Verdict.CAUTION
+            is_wrong = worst is Verdict.WRONG or (days < 0 and not has_others)
+            worst = Verdict.WRONG if is_wrong else Verdict.CAUTION
     if told:
         remedy = "replace the files, and send the server SIGHUP to have them read"
         return Finding(worst, "; ".join(told), remedy, details)

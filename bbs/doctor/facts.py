@@ -24,11 +24,14 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateFile:
-    """``key`` of the configuration names the file at ``path``. ``ends`` is when the first of its certificates expires, in UTC."""
+    """``key`` of the configuration names the file at ``path``. ``ends`` is when the first of its certificates expires, in UTC. Of a
+    file of CAs ``last_ends`` is when the last of them does: those that were replaced often stay in it.
+    """
 
     key: str
     path: str
     ends: datetime | Unknown
+    last_ends: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

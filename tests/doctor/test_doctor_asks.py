@@ -312,7 +312,7 @@ def test_whoever_does_not_say_whom_to_ask_is_told_how(
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.startswith(f"bbs doctor: {says}")
-    assert told.err.endswith(" Beside a server, give its configuration: -config FILE.\n")
+    assert told.err.endswith("\nBeside a server, give its configuration: -config FILE.\n")
 
 
 def test_the_environment_says_whom_to_ask_as_for_other_commands(

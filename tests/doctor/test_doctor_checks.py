@@ -111,6 +111,18 @@ OK, CAUTION, WRONG, SKIPPED = Verdict.OK, Verdict.CAUTION, Verdict.WRONG, Verdic
         ),
         (
             "certificates",
+            {"certificates": (replace(certificate(days=-1), last_ends=NOW + timedelta(days=99)),)},
+            CAUTION,
+            "expired on 2026-02-28 12:00 UTC; others in it are still good",
+        ),
+        (
+            "certificates",
+            {"certificates": (replace(certificate(days=-1), last_ends=NOW - timedelta(hours=1)),)},
+            WRONG,
+            "expired on 2026-02-28 12:00 UTC",
+        ),
+        (
+            "certificates",
             {"certificates": (certificate(days=9), replace(certificate(days=-1), key="ca_file"))},
             WRONG,
             "ca_file: bbs.crt expired on 2026-02-28 12:00 UTC; cert_file: bbs.crt expires on 2026-03-10 12:00 UTC, in 9 days",

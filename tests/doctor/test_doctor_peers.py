@@ -2,11 +2,13 @@
 
 import socket
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+import trustme
 from cryptography.x509 import load_pem_x509_certificate
 
 from bbs.client import ClientConfig
@@ -184,3 +186,21 @@ async def test_ports_that_nobody_listens_at() -> None:
     assert (
         facts.metrics.why == "no answer at the debug port no-port: address no-port: missing port in address"
     )
+
+
+async def test_of_a_file_of_cas_the_first_and_the_last_to_expire_are_known(tmp_path: Path) -> None:
+    def ca(days: int) -> bytes:
+        expires = datetime.now(UTC) + timedelta(days=days)
+        return bytes(trustme.CA().issue_cert("a", not_after=expires).cert_chain_pems[0].bytes())
+
+    file = tmp_path / "both.pem"
+    file.write_bytes(ca(-1) + ca(9))
+
+    facts = await facts_of(UpstreamConfig(ca_file=str(file), cert_file=str(file)))
+
+    of_cas, of_server = facts.certificates
+    assert of_cas.ends == of_server.ends
+    assert isinstance(of_cas.ends, datetime)
+    assert of_cas.last_ends is not None
+    assert of_cas.last_ends - of_cas.ends > timedelta(days=9)
+    assert of_server.last_ends is None
