@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import signal
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,10 +11,9 @@ import trio
 
 from bbs.demo import Behaviour
 from bbs.demo.behaviour import QUIET
-from tests.daemons import end, free_port
+from tests.daemons import free_port
 from tests.demo_fleet import PATIENCE_S, DemoStage
 from tests.forked_starts import Ended, ForkedStarts
-from tests.processes import spawn
 from tests.terminals import at_a_terminal
 from tests.waiting import wait_until
 
@@ -102,18 +100,14 @@ async def pasted(exports: str, command: str, others: ForkedStarts) -> Ended:
     return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 
-async def test_it_can_be_ended_before_it_has_begun(tmp_path: Path) -> None:
+async def test_it_can_be_ended_before_it_has_begun(tmp_path: Path, starts: ForkedStarts) -> None:
     data = tmp_path / "kept"
-    debug = f"127.0.0.1:{free_port()}"
-    process = await spawn("demo", *ADDRESSES, debug, "--data-dir", str(data), stderr=tmp_path / "log")
-    try:
+    arguments = ("demo", *ADDRESSES, f"127.0.0.1:{free_port()}", "--data-dir", str(data))
+    async with at_a_terminal(starts, *arguments) as terminal:
         # Signals are listened to before the server makes this directory, which it does long before it answers.
         await wait_until((data / "data").exists, within_s=PATIENCE_S, what="the server begins to start")
-        process.send_signal(signal.SIGTERM)
-        with trio.fail_after(PATIENCE_S):
-            assert await process.wait() == 0
-    finally:
-        await end(process)
+        terminal.press_ctrl_c()
+        assert await terminal.until_it_ends() == Ended(0, "", "")
 
 
 async def test_instances_move_when_a_cell_is_evacuated_and_when_one_is_lost(

@@ -14,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
@@ -43,7 +44,8 @@ Waits: TypeAlias = Generator[float, None, _T]
 
 # Runs before the binary, in its process: gives up root, asks to die with its parent, then becomes the binary. A
 # `preexec_fn` could do the same, but Python code between fork and exec may deadlock once there are worker threads. The
-# order matters: changing the user clears the death signal, and a parent that died before `prctl` sends none.
+# order matters: changing the user clears the death signal, and a parent that died before `prctl` sends none. SIGINT comes
+# here blocked, see `_interrupts_held_back`: to ignore it for a moment lets go of one that has come.
 _LAUNCHER: Final = """
 import ctypes, os, signal, sys
 parent, uid, gid, groups, *argv = sys.argv[1:]
@@ -53,6 +55,9 @@ if uid:
     os.setuid(int(uid))
 PR_SET_PDEATHSIG = 1
 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
 if os.getppid() == int(parent):
     try:
         os.execv(argv[0], argv)
@@ -289,7 +294,7 @@ class Postmaster:
         identity = ["", "", ""]
         if account is not None:
             identity = [str(account.uid), str(account.gid), ",".join(map(str, sorted(account.groups)))]
-        with self._log.open("ab") as log:
+        with self._log.open("ab") as log, _interrupts_held_back():
             self._log_start = log.tell()
             return subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *identity, *argv],
@@ -330,6 +335,18 @@ class Postmaster:
         text = "\n".join(lines)
         advice = [sentence for fragment, sentence in _ADVICE if fragment in text][:1]
         return EmbeddedPostgresFailed("\n".join([f"{what} in {self._data_dir}", *advice, *lines[-20:]]))
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C at a terminal is for all processes of our session. One that we start leaves it, but only after it has begun, and an
+    interrupt before that would end it, so that our end in order became a failure to start Postgres.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def binaries() -> Path:

@@ -437,3 +437,39 @@ def test_an_initdb_that_is_killed_can_be_followed_at_once(empty_path: Path) -> N
 
     with embedded_postgres_blocking(empty_path, settings=UNSYNCED) as postgres:
         assert query(postgres.dsn, "SELECT 1") == 1
+
+
+def interrupted_before_it_begins() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_interrupt_that_comes_before_its_session_is_its_own_ends_no_process_of_postgres() -> None:
+    """Ctrl-C while it is being started is for `bbs serve`, which ends it in order."""
+    status = [sys.executable, "-c", "print(open('/proc/self/status').read())"]
+    ended = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", postmaster._LAUNCHER, str(os.getpid()), "", "", "", *status],
+        preexec_fn=interrupted_before_it_begins,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+
+    signals = dict(line.split(":\t") for line in ended.stdout.splitlines() if line.startswith("Sig"))
+    assert int(signals["SigBlk"], 16) == 0, "later ones are for Postgres, by which it shuts down fast"
+
+
+def test_an_interrupt_is_held_back_while_a_process_of_postgres_is_being_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held_back: list[bool] = []
+    popen = subprocess.Popen
+
+    def started(*words: Any, **more: Any) -> "subprocess.Popen[bytes]":
+        held_back.append(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        return popen(*words, **more)
+
+    monkeypatch.setattr(subprocess, "Popen", started)
+    with embedded_postgres_blocking(tmp_path, settings=UNSYNCED):
+        assert held_back == [True]
+        assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
