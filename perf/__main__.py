@@ -15,6 +15,7 @@ from perf.cells import CellsFailed
 from perf.changes import measure_changes
 from perf.convergence import measure_convergence
 from perf.figures import JSON
+from perf.fleet import measure_fleet
 from perf.followers.measured import measure_followers
 from perf.interruption import heed_interruptions
 from perf.lists import measure_lists
@@ -192,6 +193,11 @@ def _parser() -> argparse.ArgumentParser:
             20_000,
             "how late followers are, what they cost their master, and fan-out over two of them beside the master alone",
         ),
+        (
+            "fleet",
+            2_000,
+            "with the demo's simulated cells: until all run, until a cell is evacuated, until a lost one is made up for",
+        ),
     ):
         inside = commands.add_parser(name, parents=[common], help=what)
         inside.add_argument("--lrps", type=_positive_int, default=lrps, help=f"(default: {lrps:,})")
@@ -199,6 +205,8 @@ def _parser() -> argparse.ArgumentParser:
             inside.add_argument("--idle-s", type=float, default=0.0, help="from the load to the first list")
         if name == "takeover":
             inside.add_argument("--mariadb", action="store_true", help="on MariaDB instead of Postgres")
+        if name == "fleet":
+            inside.add_argument("--cells", type=_positive_int, default=20, help="(default: 20)")
         if name == "followers":
             parse: Callable[[str], float]
             for option, parse, value, text in (
@@ -350,6 +358,10 @@ def _followers(options: argparse.Namespace) -> tuple[Result, int]:
     return account, EXIT_TROUBLE if account.troubles else 0
 
 
+def _fleet(options: argparse.Namespace) -> tuple[Result, int]:
+    return measure_fleet(lrps=options.lrps, cells=options.cells, say=_say), 0
+
+
 def _soak(options: argparse.Namespace) -> tuple[Result, int]:
     if options.html is not None:
         require_plots()
@@ -378,6 +390,7 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], tuple[Result, int]]]] 
     "lists": _lists,
     "memory": _memory,
     "takeover": _takeover,
+    "fleet": _fleet,
     "followers": _followers,
     "soak": _soak,
 }

@@ -63,7 +63,7 @@ SHOWS = {
     "tasks": (),
     "top": ("28 desired", "slowest"),
     "presences": ('"key":"cell-0"',),
-    "events --follow": ('"type":"actual_lrp_',),
+    "events --follow": ('"type":"',),
     "doctor": ("requests ", "locket ", "healthy"),
     "curl -s --cacert $CA_CERT_FILE --cert $CLIENT_CERT_FILE --key $CLIENT_KEY_FILE -X POST $BBS_URL/v1/ping | od -An -tx1": ("08 01",),
 }  # fmt: skip

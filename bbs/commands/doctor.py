@@ -47,7 +47,12 @@ def add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     run.add_argument(
         "--health", metavar="HOST:PORT", default="", help="its health port, if not health_address"
     )
-    run.add_argument("--debug", metavar="HOST:PORT", default="", help="its debug port, if not debug_address")
+    run.add_argument(
+        "--debug",
+        metavar="HOST:PORT",
+        default="",
+        help="its debug port, if not debug_address; without -config also BBS_DEBUG",
+    )
     run.add_argument("--json", action="store_true", help="the report as JSON")
     target = run.add_argument_group(
         "as a client", "As for commands such as `bbs cells`. With -config the environment is not looked at."
@@ -99,7 +104,8 @@ def _where(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Whe
     given: dict[str, Value] = {
         name: getattr(arguments, name) for name in defined if getattr(arguments, name) is not None
     }
-    ports = Where(health=arguments.health, debug=arguments.debug)
+    debug = arguments.debug or (environment.get("BBS_DEBUG", "") if arguments.config is None else "")
+    ports = Where(health=arguments.health, debug=debug)
     if arguments.config is not None and BBS_URL.name not in given:
         return ports
     flags = Flags(defined, given)

@@ -6,6 +6,7 @@ from typing import Final
 
 from bbs.cfdot.cell_load import Amount, CellLoad
 from bbs.cfdot.columns import Column, count
+from bbs.console.failed_calls import NOT_KNOWN, FailedCalls
 from bbs.console.reps import Call
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRPState, Presence
@@ -47,12 +48,13 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """``presence`` is ``None`` for one that is not announced: then there is nobody to ask."""
+    """``presence`` is ``None`` for one that is not announced: then there is nobody to ask. ``failed_call`` tells of the BBS's own."""
 
     cell_id: str
     presence: pb.CellPresence | None
     call: Call = NOT_ASKED
     rows: Rows = field(default_factory=Rows)
+    failed_call: str = ""
 
     @property
     def load(self) -> CellLoad:
@@ -68,7 +70,10 @@ class Cell:
 
 
 def cells_of(
-    presences: Iterable[pb.CellPresence], calls: Mapping[str, Call], rows: Iterable[pb.ActualLRP]
+    presences: Iterable[pb.CellPresence],
+    calls: Mapping[str, Call],
+    rows: Iterable[pb.ActualLRP],
+    failed_calls: FailedCalls = NOT_KNOWN,
 ) -> Sequence[Cell]:
     """Those that are announced, and those that are not and have rows all the same."""
     by_id: dict[str, Rows] = {}
@@ -82,6 +87,7 @@ def cells_of(
             presence=announced.get(cell_id),
             call=calls.get(cell_id, NOT_ASKED),
             rows=by_id.get(cell_id, Rows()),
+            failed_call=failed_calls.of(cell_id),
         )
         for cell_id in sorted({*announced, *by_id})
     ]
@@ -107,6 +113,7 @@ COLUMNS: Final = (
     Column("TASKS", lambda cell, _: count(cell.load.tasks)),
     Column("REP", lambda cell, _: cell.call.told),
     Column("STARTING", lambda cell, _: count(cell.load.starting), wide=True),
+    Column("LAST FAILED CALL OF THE BBS", lambda cell, _: cell.failed_call, wide=True),
     Column("REP URL", lambda cell, _: _rep_url(cell), wide=True),
     Column("PLACEMENT TAGS", lambda cell, _: ", ".join(_tags(cell)), wide=True),
 )
@@ -124,6 +131,7 @@ def lines_of(cell: Cell) -> Iterator[tuple[str, str]]:
         yield "presence", "announced; since when is not told, neither by Locket nor by the BBS"
     yield "rep", _rep_url(cell)
     yield "call", f"asked now: {cell.call.told}" if cell.presence is not None else "nobody to ask"
+    yield "last failed call of the BBS", cell.failed_call
     yield "memory", of_total(cell.load.memory, cell.capacity.memory_mb, "M")
     yield "disk", of_total(cell.load.disk, cell.capacity.disk_mb, "M")
     yield "containers", of_total(cell.load.containers, cell.capacity.containers)

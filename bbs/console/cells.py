@@ -25,6 +25,7 @@ from bbs.client import (
     new_trace_id,
 )
 from bbs.console.cell import Cell, cells_of
+from bbs.console.failed_calls import ask_failed_calls
 from bbs.console.reps import ask_reps
 from bbs.models import pb
 from bbs.models.errors import BBSError
@@ -66,7 +67,8 @@ async def _ask(target: Target, cell_id: str) -> Asked:
     except (TransportError, InvalidClientConfig) as error:
         raise CommandFailed(str(error)) from error
     calls = await ask_reps(presences, context, trace_id=trace_id)
-    return cells_of(presences, calls, rows), rows, tasks
+    failed_calls = await ask_failed_calls(target.debug, time.time_ns())
+    return cells_of(presences, calls, rows, failed_calls), rows, tasks
 
 
 def _show(surroundings: Surroundings, asked: Asked, *, of_one: bool, wide: bool) -> None:

@@ -1,6 +1,7 @@
 """``bbs cells`` and ``bbs cell ID``: what is known of cells, and of those that do not answer."""
 
 import json
+import re
 import ssl
 from collections.abc import Mapping
 
@@ -11,9 +12,10 @@ from trio.testing import MockClock
 from bbs.cfdot.cell_load import Amount, CellLoad
 from bbs.console import reps
 from bbs.console.cell import COLUMNS, NOT_ANNOUNCED, Cell, cells_of, lines_of, of_total
+from bbs.console.failed_calls import ask_failed_calls, read_failed_calls
 from bbs.console.reps import Call, ask_reps
 from bbs.models import pb
-from tests.cfdot.conftest import Server
+from tests.cfdot.conftest import Server, StartServer
 from tests.cfdot.rep_server import rep
 from tests.cfdot.running import cfdot
 from tests.cfdot.terminals import at_terminal
@@ -54,6 +56,48 @@ def test_each_cell_has_its_load_and_its_rows_by_state() -> None:
     assert (gone["MEMORY"], gone["CONTAINERS"], gone["TASKS"]) == ("?/1000M", "?/50", "")
     assert (gone["REP"], gone["RUNNING"]) == ("failed: connection refused", "1")
     assert (lost["REP"], lost["MEMORY"], lost["ZONE"], lost["RUNNING"]) == (NOT_ANNOUNCED, "", "", "1")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"{}", "none since the server began"),
+        (
+            b'{"c": {"call": "stop-lrp", "at_ns": %d, "reason": "timed out", "failures": 3}}' % (NOW_NS - 90 * 10**9),
+            "stop-lrp 1m30s ago: timed out (3 failed so far)",
+        ),
+        (b'{"c": {}}', "not known: the debug port answers something else"),
+        (b"[]", "not known: the debug port answers something else"),
+        (b"<html>", "not known: the debug port answers something else"),
+    ],
+)  # fmt: skip
+def test_the_last_failed_call_of_the_bbs_is_told(body: bytes, told: str) -> None:
+    failed = read_failed_calls(body, NOW_NS)
+    [cell] = cells_of([presence("c")], {"c": ANSWERED}, [], failed)
+
+    assert dict(lines_of(cell))["last failed call of the BBS"] == told
+
+
+async def test_without_a_debug_port_it_is_said_how_to_know() -> None:
+    assert "BBS_DEBUG" in (await ask_failed_calls("", NOW_NS)).of("c")
+    nobody = (await ask_failed_calls(f"127.0.0.1:{free_port()}", NOW_NS)).of("c")
+    assert nobody.startswith("not known: ")
+    assert "refused" in nobody
+
+
+def test_a_call_that_failed_is_told_as_the_server_tells_it(start_server: StartServer) -> None:
+    debug = f"127.0.0.1:{free_port()}"
+    server = start_server(debug=debug)
+    announce(server, presence("c", port=free_port()))
+    desire(server, "app", instances=1)
+    as_cells_and_auctioneer(server, lambda client: client.start_actual_lrp(key("app", 0), on("c"), RUNNING))
+    assert "refused" in server.run("retire-actual-lrp", "app", "0").err
+    shown = cfdot(
+        *("cell", "c", "-o", "table"), environment={**server.environment, "BBS_DEBUG": debug}, program="bbs"
+    )
+
+    assert shown.code == 0
+    assert re.search(r"last failed call of the BBS +\S+ \d+s ago: .*refused", shown.out), shown.out
 
 
 def test_all_about_one() -> None:
