@@ -148,3 +148,5 @@ def _desired_changes(before: pb.DesiredLRP, after: pb.DesiredLRP) -> Iterator[st
         yield "other routes"
     if before.annotation != after.annotation:
         yield "other annotation"
+    if dict(before.metric_tags) != dict(after.metric_tags):
+        yield "other metric tags"

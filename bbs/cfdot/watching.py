@@ -16,15 +16,8 @@ from typing import BinaryIO, Final
 
 from bbs.cfdot.columns import NS, age, harmless
 from bbs.cfdot.errors import CommandFailed
+from bbs.cfdot.terminal_codes import ENTER, HOME, LEAVE, LINES_DEFAULT, REST_OF_LINE, REST_OF_SCREEN
 
-ENTER: Final = b"\x1b[?1049h\x1b[?25l\x1b[?7l"
-"""The other screen, without a cursor; what is too long for a line is cut off, not wrapped."""
-LEAVE: Final = b"\x1b[?7h\x1b[?25h\x1b[?1049l"
-HOME: Final = "\x1b[H"
-REST_OF_LINE: Final = "\x1b[K"
-REST_OF_SCREEN: Final = "\x1b[J"
-
-LINES_DEFAULT: Final = 24
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

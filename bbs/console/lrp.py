@@ -31,7 +31,8 @@ from bbs.client import (
     new_trace_id,
 )
 from bbs.console.app import App
-from bbs.console.lrp_events import in_words, process_guid_of
+from bbs.console.choice import Choice
+from bbs.console.events_flags import LRP_TYPES
 from bbs.console.lrp_json import document
 from bbs.models.errors import BBSError, ResourceNotFound
 
@@ -85,7 +86,10 @@ class Show:
         if self.form == "json":
             self._write(f"{json_of(event)}\n")
         else:
-            self._write(f"{time.strftime('%H:%M:%S')}  {harmless(in_words(event))}\n")
+            from bbs.cfdot.people import drawn, event_line
+
+            line = event_line(event, time.time_ns())
+            self._write(drawn(self.surroundings.out, self.surroundings.environment, line))
 
     def word(self, text: str) -> None:
         """Something about the stream, which is no part of the results."""
@@ -148,6 +152,7 @@ async def _follow_one_stream(
     client: BBSClient, guid: str, show: Show, subscribed: Callable[[], None]
 ) -> None:
     """Subscribe, show the app as it is then, and show its events until the stream ends."""
+    concerned = Choice(types=frozenset(LRP_TYPES), process_guid=guid)
     async with await client.subscribe_to_instance_events(once=True) as source:
         show.app(await ask(client, guid))
         subscribed()
@@ -156,5 +161,5 @@ async def _follow_one_stream(
                 event = await source.next()
             except UnrecognizedEventType:
                 continue
-            if process_guid_of(event) == guid:
+            if concerned.has_event(event, ()):
                 show.event(event)

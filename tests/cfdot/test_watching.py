@@ -19,12 +19,8 @@ from bbs.cfdot.locket_calls import call_locket
 from bbs.cfdot.main import WATCH_TIMEOUT_S, More, Surroundings, carry_out
 from bbs.cfdot.rendering import JSONLines
 from bbs.cfdot.target import Target
+from bbs.cfdot.terminal_codes import ENTER, HOME, LEAVE, REST_OF_LINE, REST_OF_SCREEN
 from bbs.cfdot.watching import (
-    ENTER,
-    HOME,
-    LEAVE,
-    REST_OF_LINE,
-    REST_OF_SCREEN,
     Round,
     Shown,
     can_redraw,

@@ -6,7 +6,7 @@ import pytest
 
 from bbs.cfdot.event_words import BAD, GOOD, in_words
 from bbs.cfdot.events import GROUP_EVENTS
-from bbs.client import Event
+from bbs.client import Event, EventMessage
 from bbs.client._events import MESSAGES
 from bbs.console.choice import Choice
 from bbs.console.events_flags import TYPES
@@ -55,6 +55,34 @@ def task_changed(before: pb.Task, after: pb.Task) -> Event:
 
 def task(state: str, **fields: Any) -> pb.Task:
     return pb.Task(task_guid="t", state=state, **fields)
+
+
+DESIRED = pb.DesiredLRP(process_guid="p", instances=2)
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (pb.DesiredLRPCreatedEvent(desired_lrp=DESIRED), "p desired, 2 instances"),
+        (pb.DesiredLRPRemovedEvent(desired_lrp=DESIRED), "p not desired any more"),
+        (pb.DesiredLRPChangedEvent(before=DESIRED, after=DESIRED), "p desired anew: written again"),
+        (
+            pb.DesiredLRPChangedEvent(
+                before=DESIRED,
+                after=pb.DesiredLRP(
+                    process_guid="p",
+                    instances=1,
+                    annotation="a",
+                    routes=pb.ProtoRoutes(routes={"r": b"1"}),
+                    metric_tags={"t": pb.MetricTagValue(static="v")},
+                ),
+            ),
+            "p desired anew: 2 -> 1 instance, other routes, other annotation, other metric tags",
+        ),
+    ],
+)
+def test_what_is_desired_in_words(message: EventMessage, text: str) -> None:
+    assert in_words(Event("desired_lrp", message)).text == text
 
 
 @pytest.mark.parametrize(

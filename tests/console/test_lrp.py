@@ -203,7 +203,7 @@ def test_events_in_words_at_a_terminal(server: Server) -> None:
         as_cells_and_auctioneer(
             server, lambda client: client.start_actual_lrp(key("worded", 0), on("worded-cell"), RUNNING)
         )
-        assert terminal.until("index 0: RUNNING on worded-cell (was UNCLAIMED)\n")
+        assert terminal.until("worded/0 unclaimed -> running on worded-cell (z7)")
         terminal.press(b"\x03")
         terminal.until_it_ends()
         assert terminal.process.returncode == -2
