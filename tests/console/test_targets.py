@@ -102,15 +102,17 @@ def test_what_counts_before_what(
 
 
 def test_all_settings_of_a_target_arrive(file: Path, called: Iterator[list[Target]]) -> None:
-    bbs("cells", "--target", "prod.eu", BBS_TARGETS=str(file), CA_CERT_FILE="/elsewhere", CFDOT_TIMEOUT="99")
     bbs(
-        "cells",
+        "domains", "--target", "prod.eu", BBS_TARGETS=str(file), CA_CERT_FILE="/elsewhere", CFDOT_TIMEOUT="99"
+    )
+    bbs(
+        "domains",
         BBS_TARGET="prod.eu",
         BBS_TARGETS=str(file),
         CA_CERT_FILE=str(file.parent / "other"),
         CFDOT_TIMEOUT="99",
     )
-    bbs("cells", BBS_TARGETS=str(file))
+    bbs("domains", BBS_TARGETS=str(file))
 
     whole, mixed, lab = next(called)
     beside = str(file.parent)
@@ -129,7 +131,7 @@ def test_no_certificate_of_the_default_is_shown_to_another_server(
 ) -> None:
     file.write_text(TWO.replace('"lab"', '"prod.eu"', 1))
 
-    ended = bbs("cells", "--bbsURL", "https://h:5", BBS_TARGETS=str(file))
+    ended = bbs("domains", "--bbsURL", "https://h:5", BBS_TARGETS=str(file))
 
     assert (ended.code, ended.err.splitlines()[0]) == (
         3,
@@ -143,9 +145,9 @@ def test_no_certificate_of_the_default_is_shown_to_another_server(
 def test_a_wrong_file_hinders_nobody_who_does_not_need_it(file: Path, called: Iterator[list[Target]]) -> None:
     file.write_text("[")
 
-    assert bbs("cells", BBS_URL="http://h:5", BBS_TARGETS=str(file)).code == 0
-    assert bbs("cells", BBS_TARGETS=str(file)).code == 3
-    assert cfdot("cells", environment={"BBS_TARGETS": str(file)}).err.startswith("Error: BBS URL not set.")
+    assert bbs("domains", BBS_URL="http://h:5", BBS_TARGETS=str(file)).code == 0
+    assert bbs("domains", BBS_TARGETS=str(file)).code == 3
+    assert cfdot("domains", environment={"BBS_TARGETS": str(file)}).err.startswith("Error: BBS URL not set.")
 
 
 def test_upstreams_name_knows_of_no_targets(file: Path) -> None:
