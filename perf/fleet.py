@@ -16,10 +16,9 @@ from typing import Final
 import trio
 
 from bbs.client import ClientConfig, InternalBBSClient
-from bbs.demo import Fleet
+from bbs.demo import Fleet, running_by_cell
 from bbs.demo.behaviour import QUIET
 from bbs.log import null_logger
-from bbs.models.actual_lrp import Presence
 from bbs.sync.locket.client import LocketSettings, open_locket
 from bbs.tls.contexts import TLSFiles, server_context
 from perf.beds import free_port
@@ -157,12 +156,8 @@ async def _step(
     with trio.move_on_after(STEP_MAX_S):
         await act()
         while True:
-            running = [
-                lrp.actual_lrp_instance_key.cell_id
-                for lrp in await bbs.actual_lrps()
-                if lrp.state == "RUNNING" and int(lrp.presence) == Presence.ORDINARY
-            ]
-            if len(running) == wanted and not set(running) & set(not_on):
+            running = running_by_cell(await bbs.actual_lrps())
+            if running.total() == wanted and not running.keys() & set(not_on):
                 return Step(
                     name=name,
                     instances=moving,

@@ -17,9 +17,8 @@ import trio
 from bbs.client import ClientConfig, InternalBBSClient
 from bbs.commands.serve import serve
 from bbs.commands.serve_config import ServeConfig
-from bbs.demo import Behaviour, Fleet
+from bbs.demo import Behaviour, Fleet, running_by_cell
 from bbs.log import LagerSink, Level, LineWriters, null_logger, root_logger
-from bbs.models.actual_lrp import Presence
 from bbs.peers.opened import AuctioneerSettings
 from bbs.process.settings import Settings, TaskSettings
 from bbs.sync.locket.client import LocketSettings, open_locket
@@ -56,11 +55,7 @@ class Stage:
 
     async def cells_of_running(self) -> Counter[str]:
         """How many instances run on each cell, as the BBS has it; without those that are replaced already."""
-        return Counter(
-            lrp.actual_lrp_instance_key.cell_id
-            for lrp in await self.bbs.actual_lrps()
-            if lrp.state == "RUNNING" and int(lrp.presence) == Presence.ORDINARY
-        )
+        return running_by_cell(await self.bbs.actual_lrps())
 
     async def until_all_run(self, *, not_on: str = "") -> None:
         wanted = sum(instances for _, instances in self.apps)

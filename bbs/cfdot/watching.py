@@ -16,7 +16,7 @@ from typing import BinaryIO, Final
 
 from bbs.cfdot.columns import NS, age, harmless
 from bbs.cfdot.errors import CommandFailed
-from bbs.cfdot.terminal_codes import ENTER, HOME, LEAVE, LINES_DEFAULT, REST_OF_LINE, REST_OF_SCREEN
+from bbs.cfdot.terminal_codes import ENTER, LEAVE, frame, height_of
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -58,13 +58,13 @@ def watch(one_round: Round, terminal: BinaryIO, *, title: str, every_s: float) -
     with _other_screen(terminal.fileno()):
         while True:
             take_turn(one_round, terminal, shown, now_ns=time.time_ns())
-            text = picture(shown, title=title, lines=_lines(terminal), now_ns=time.time_ns())
+            text = picture(shown, title=title, lines=height_of(terminal), now_ns=time.time_ns())
             try:
                 terminal.write(text.encode())
                 terminal.flush()
             except OSError as error:
                 raise CommandFailed(f"write /dev/stdout: {os.strerror(error.errno or 0).lower()}") from error
-            time.sleep(every_s)
+            time.sleep(every_s)  # between rounds nothing else runs in this process
 
 
 def take_turn(one_round: Round, terminal: BinaryIO, shown: Shown, *, now_ns: int) -> None:
@@ -92,18 +92,11 @@ def picture(shown: Shown, *, title: str, lines: int, now_ns: int) -> str:
     if len(all_lines) > lines:
         kept = max(0, lines - 1)
         all_lines = [*all_lines[:kept], f"and {len(all_lines) - kept} more lines"]
-    return HOME + f"{REST_OF_LINE}\r\n".join(all_lines) + REST_OF_LINE + REST_OF_SCREEN
+    return frame(all_lines)
 
 
 def can_redraw(terminal: BinaryIO, environment: Mapping[str, str]) -> bool:
     return terminal.isatty() and environment.get("TERM", "dumb") not in ("", "dumb", "unknown")
-
-
-def _lines(terminal: BinaryIO) -> int:
-    try:
-        return os.get_terminal_size(terminal.fileno()).lines or LINES_DEFAULT
-    except OSError:
-        return LINES_DEFAULT
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bbs.cfdot.columns import age
-from bbs.client import TransportError, http_get
+from bbs.client import TransportError
+from bbs.console.debug_port import NoPage, debug_url, fetch
 
 ASK_S: Final = 5.0
 
@@ -31,14 +32,10 @@ async def ask_failed_calls(debug: str, now_ns: int) -> FailedCalls:
     """``debug`` is the host and port of the debug port, or its URL; '' if nobody has said."""
     if not debug:
         return NOT_KNOWN
-    base = debug.rstrip("/") if "://" in debug else f"http://{debug}"
-    url = f"{base}/rep-failures"
     try:
-        status, body = await http_get(url, ssl_context=None, timeout_s=ASK_S)
-    except TransportError as error:
+        body = await fetch(debug_url(debug, "/rep-failures"), timeout_s=ASK_S)
+    except (TransportError, NoPage) as error:
         return FailedCalls(trouble=f"not known: {error}")
-    if status != 200:
-        return FailedCalls(trouble=f"not known: {url} answers {status}")
     return read_failed_calls(body, now_ns)
 
 

@@ -74,7 +74,7 @@ class LastHeard:
 def _told(event: Event) -> Sequence[Told]:
     """From a copy, since reading strips what some events have and others lack."""
     copy: EventMessage = type(event.message)()
-    copy.CopyFrom(event.message)  # type: ignore[arg-type]
+    copy.CopyFrom(event.message)  # type: ignore[arg-type]  # of its own class, which the union hides
     return list(what_is_told(copy))
 
 

@@ -9,7 +9,7 @@ from typing import BinaryIO, Final
 
 import trio
 
-from bbs.cfdot.terminal_codes import ENTER, HOME, LEAVE, LINES_DEFAULT, REST_OF_LINE, REST_OF_SCREEN
+from bbs.cfdot.terminal_codes import ENTER, LEAVE, frame, height_of
 
 STDIN: Final = 0
 
@@ -20,16 +20,9 @@ class Screen:
     def __init__(self, terminal: BinaryIO) -> None:
         self._terminal = terminal
 
-    @property
-    def height(self) -> int:
-        with suppress(OSError):
-            return os.get_terminal_size(self._terminal.fileno()).lines or LINES_DEFAULT
-        return LINES_DEFAULT
-
     def draw(self, lines: Sequence[str]) -> None:
         """From the top; lines for which there is no room are left out. Raises OSError if the terminal is gone."""
-        shown = f"{REST_OF_LINE}\r\n".join(lines[: max(1, self.height)])
-        self._terminal.write(f"{HOME}{shown}{REST_OF_LINE}{REST_OF_SCREEN}".encode())
+        self._terminal.write(frame(lines[: max(1, height_of(self._terminal))]).encode())
         self._terminal.flush()
 
 

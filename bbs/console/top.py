@@ -17,8 +17,9 @@ from bbs.cfdot.main import Surroundings
 from bbs.cfdot.people import drawn_lines
 from bbs.cfdot.rendering import written
 from bbs.cfdot.target import Target
-from bbs.client import BBSClient, Fleet, InvalidClientConfig, TransportError, WatchFailed, http_get
+from bbs.client import BBSClient, Fleet, InvalidClientConfig, TransportError, WatchFailed
 from bbs.console import screen
+from bbs.console.debug_port import NoPage, debug_url, fetch
 from bbs.console.readings import Between, NotMetrics, Reading, read
 from bbs.console.tallies import Tallies
 from bbs.console.top_flags import every_s
@@ -31,14 +32,6 @@ LIST_MAX_S: Final = 30.0
 SNAPSHOT_MAX_S: Final = 120.0
 ONCE_S: Final = 1.0
 """Between the two readings of a single frame."""
-
-
-def metrics_url(address: str) -> str:
-    """Of HOST:PORT, or a URL with or without the path; '' of ''."""
-    if not address:
-        return ""
-    url = address if "://" in address else f"http://{address}"
-    return url if url.endswith("/metrics") else f"{url.rstrip('/')}/metrics"
 
 
 @dataclass(slots=True)
@@ -92,7 +85,7 @@ def call_top(given: Given, target: Target, surroundings: Surroundings) -> None:
     can_draw = surroundings.out.isatty() and surroundings.environment.get("TERM", "dumb") not in ("", "dumb")
     if not is_once and not can_draw:
         raise Invalid("top draws on a terminal, and there is none here: --once prints one frame")
-    top = Top(target.address, metrics_url(given.flags.text("debug") or target.debug))
+    top = Top(target.address, debug_url(given.flags.text("debug") or target.debug, "/metrics"))
     ended_by = trio.run(_call_top, top, target, surroundings, every_s(given), is_once)
     if ended_by:
         signal.signal(ended_by, signal.SIG_DFL)
@@ -164,13 +157,10 @@ async def _ask(top: Top, client: BBSClient, every: float, asked: trio.Event) -> 
 
 async def _ask_for_metrics(top: Top) -> None:
     try:
-        status, body = await http_get(top.url, ssl_context=None, timeout_s=METRICS_MAX_S)
-        if status != 200:
-            raise NotMetrics(f"{top.url} answers {status}")
-        page = body.decode(errors="replace")
+        page = (await fetch(top.url, timeout_s=METRICS_MAX_S)).decode(errors="replace")
         at_s = trio.current_time()
         top.take_reading(read(page, at_s=at_s))
-    except (TransportError, NotMetrics) as error:
+    except (TransportError, NoPage, NotMetrics) as error:
         top.readings.clear()
         top.metrics_trouble = f"rates and latencies: {error}"
 

@@ -7,8 +7,8 @@ API. `Fleet` runs them all in one nursery; what goes wrong and how often is a `B
 from bbs.demo.auctioneer import Auctioneer
 from bbs.demo.behaviour import Behaviour
 from bbs.demo.cell import Cell
-from bbs.demo.fleet import Fleet
+from bbs.demo.fleet import Fleet, running_by_cell
 from bbs.demo.presence import presence_of
 from bbs.demo.route_emitter import RouteEmitter
 
-__all__ = ["Auctioneer", "Behaviour", "Cell", "Fleet", "RouteEmitter", "presence_of"]
+__all__ = ["Auctioneer", "Behaviour", "Cell", "Fleet", "RouteEmitter", "presence_of", "running_by_cell"]

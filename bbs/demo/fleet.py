@@ -2,6 +2,7 @@
 
 import math
 import ssl
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from random import Random
@@ -15,6 +16,7 @@ from bbs.demo.behaviour import Behaviour
 from bbs.demo.cell import DISK_MB, MEMORY_MB, Cell, Tell
 from bbs.demo.route_emitter import RouteEmitter
 from bbs.models import pb
+from bbs.models.actual_lrp import ActualLRPState, Presence
 from bbs.models.errors import BBSError, ResourceExists
 from bbs.sync.locket.client import Locket
 
@@ -22,6 +24,15 @@ DOMAIN: Final = "demo"
 DOMAIN_TTL_S: Final = 120.0
 FRESH_EVERY_S: Final = 30.0
 ZONES: Final = ("z1", "z2", "z3")
+
+
+def running_by_cell(lrps: Iterable[pb.ActualLRP]) -> Counter[str]:
+    """How many instances run on each cell, without those that are being replaced."""
+    return Counter(
+        lrp.actual_lrp_instance_key.cell_id
+        for lrp in lrps
+        if lrp.state == ActualLRPState.RUNNING and int(lrp.presence) == Presence.ORDINARY
+    )
 
 
 class Fleet:

@@ -4,7 +4,8 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+
+from tests.served_in_thread import served_in_thread
 
 
 class Rep(BaseHTTPRequestHandler):
@@ -34,12 +35,7 @@ class RepServer(ThreadingHTTPServer):
 
 @contextmanager
 def rep(tls: ssl.SSLContext) -> Iterator[RepServer]:
-    with RepServer() as server:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    server = RepServer()
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
+    with served_in_thread(server):
+        yield server

@@ -16,7 +16,7 @@ from bbs.cfdot import bbs_calls, locket_calls, main
 from bbs.cfdot.completion_command import COMPLETION
 from bbs.cfdot.table import BY_NAME, COMMANDS, Command, Peer
 from bbs.commands import cli, entry
-from bbs.console import MORE
+from bbs.console import MORE, calls
 from tests.cfdot.running import cfdot
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "vectors.json").read_text())
@@ -163,6 +163,10 @@ def test_no_command_of_ours_has_a_name_of_cfdots() -> None:
     [commands] = [each.choices for each in cli._parser()._actions if isinstance(each.choices, dict)]
 
     assert not set(commands) & set(BY_NAME)
+
+
+def test_every_command_of_the_console_is_carried_out() -> None:
+    assert set(calls.CALLS) == set(MORE.commands)
 
 
 def test_the_servers_help_names_cfdots_commands(capsys: pytest.CaptureFixture[str]) -> None:

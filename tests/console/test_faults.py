@@ -74,7 +74,7 @@ class Files:
 
     def config(self, url: str, **changes: str) -> ClientConfig:
         files = {"ca_file": self.us.ca, "cert_file": self.client.cert, "key_file": self.client.key}
-        return ClientConfig(url=url, is_tls=True, retries=1, **{**files, **changes})  # type: ignore[arg-type]
+        return ClientConfig(url=url, is_tls=True, retries=1, **{**files, **changes})  # type: ignore[arg-type]  # all are texts
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import pytest
 from rich.text import Text
 
 from bbs.client import Added, Changed, Removed
+from bbs.console.debug_port import debug_url
 from bbs.console.readings import Between, NotMetrics, group_of, quantile, read
 from bbs.console.tallies import Tallies
-from bbs.console.top import metrics_url
 from bbs.console.top_view import NO_DEBUG, Seen, duration, lines
 from bbs.models import pb
 
@@ -97,7 +97,7 @@ def test_durations(seconds: float | None, told: str) -> None:
     ],
 )
 def test_addresses(address: str, url: str) -> None:
-    assert metrics_url(address) == url
+    assert debug_url(address, "/metrics") == url
 
 
 def row(state: str, cell_id: str = "") -> pb.ActualLRP:
@@ -128,7 +128,7 @@ def seen(**fields: object) -> Seen:
         "domains": ["d"],
         **fields,
     }
-    return Seen(**of)  # type: ignore[arg-type]
+    return Seen(**of)  # type: ignore[arg-type]  # fields of several types in one dictionary
 
 
 def texts(seen: Seen) -> list[str]:

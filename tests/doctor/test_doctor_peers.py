@@ -73,7 +73,7 @@ async def test_an_auctioneer_that_is_trusted(certs: DevelopmentCerts, nursery: t
     facts = await facts_of(auctioneer_at(port, certs, certs.ca_cert))
 
     assert facts.auctioneer is True
-    assert facts.database == facts.master == Unknown(facts.database.why, is_asked=False)  # type: ignore[union-attr]
+    assert facts.database == facts.master == Unknown(facts.database.why, is_asked=False)  # type: ignore[union-attr]  # it is one of these, or the test fails
 
 
 async def test_an_auctioneer_of_another_ca(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
-from threading import Event, Thread
+from threading import Event
 from typing import Final
 
 import pytest
@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from bbs.models import pb
 from perf import interruption, load
 from perf.load import LoadGenerator, RequestTooLarge, Target
+from tests.served_in_thread import served_in_thread
 
 PONG: Final = pb.PingResponse(available=True).SerializeToString()
 REFUSAL: Final = pb.ActualLRPLifecycleResponse(
@@ -71,14 +72,8 @@ class Handler(StreamRequestHandler):
 
 @contextmanager
 def serving(answer: Answer, *, tls: ssl.SSLContext | None = None) -> Iterator[RecordingServer]:
-    with RecordingServer(answer, tls) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with served_in_thread(RecordingServer(answer, tls)) as server:
+        yield server
 
 
 def test_every_request_is_sent_once_and_each_connection_is_kept() -> None:

@@ -80,7 +80,7 @@ async def test_a_locket_that_does_not_answer_is_not_waited_for(autojump_clock: t
 
 async def test_locket_is_asked_once_for_many_probes(autojump_clock: trio.abc.Clock) -> None:
     locket = SomeLocket(HELD, after_s=0.1)
-    active = probes_of(Standing, MasterLookup(locket))["/active"]  # type: ignore[arg-type]
+    active = probes_of(Standing, MasterLookup(locket))["/active"]  # type: ignore[arg-type]  # stands in for a client of Locket
     said = []
 
     async def ask() -> None:

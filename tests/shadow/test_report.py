@@ -98,7 +98,7 @@ def report(findings: Findings, *, complete_rounds: int = 3, **kind: object) -> R
         duration_s=3_660,
         rounds=3,
         complete_rounds=complete_rounds,
-        kinds=[KindReport(**kinds)],  # type: ignore[arg-type]
+        kinds=[KindReport(**kinds)],  # type: ignore[arg-type]  # fields of several types
         streams=[
             StreamReport(
                 name="task events",

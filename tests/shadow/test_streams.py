@@ -98,7 +98,7 @@ async def test_a_stream_that_is_lost_makes_the_window_void(
 ) -> None:
     """It is not opened again behind our back: what was told meanwhile would be missing, and nobody would know."""
     loser, other = (pair.master, pair.follower) if side is Side.MASTER else (pair.follower, pair.master)
-    loser.plays(lost, open_stream(created("b")))  # type: ignore[arg-type]
+    loser.plays(lost, open_stream(created("b")))  # type: ignore[arg-type]  # any of the streams that are lost
     other.plays(open_stream(), open_stream(created("b")))
 
     comparison = await pair.compared_for(100)
@@ -150,7 +150,7 @@ async def rounds(pair: Pair, log: Logger, **settings: float) -> Shadow:
         pair.followed,
         master=master,
         follower=follower,
-        settings=ShadowSettings(**settings),  # type: ignore[arg-type]
+        settings=ShadowSettings(**settings),  # type: ignore[arg-type]  # numbers of both kinds
         log=log,
     )
     await shadow.run()
