@@ -36,7 +36,7 @@ QUICK := -m 'not postgres and not mariadb and not slow'
 # The suite starts hundreds of servers: each would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup serve demo test test-packages test-fast test-interpreters check sim cluster cluster-packages format proto wheel lock audit perf clean
+.PHONY: help setup serve demo test test-packages test-fast test-interpreters check sim cluster cluster-packages format proto wheel lock audit perf docs clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -141,5 +141,10 @@ perf: $(STAMP)-perf  ## every figure of docs/performance.md again: a page and JS
 	  --lrps $(LRPS) --rounds $(ROUNDS) --html $(RESULTS)/page.html --json $(RESULTS)/figures.json
 	@echo "$(RESULTS)/page.html has the plots, $(RESULTS)/figures.json each round"
 
+# Material announces a successor at each start; nothing here hangs on that.
+docs: $(STAMP)  ## the documentation as a site in ./site, with its links checked
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html is the first page"
+
 clean:  ## remove the virtual environments and caches; ./bbs-data stays
-	rm -rf $(VENV) $(VENV)-3.* $(TOOLS) $(CLUSTER) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-3.* $(TOOLS) $(CLUSTER) .mypy_cache .pytest_cache .ruff_cache .hypothesis site
