@@ -1,0 +1,139 @@
+"""What runs the commands of pages notices what it is there to notice."""
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.docs.output import fits, rewritten
+from tests.docs.pages import PageWrong, parse_page
+from tests.docs.shell import ShellGone, shell
+from tests.docs.stages import Stage, environment_of, open_stages
+from tests.docs.test_pages import is_as_told, run_all, write_into
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "does_fit"),
+    [
+        ("", "", True),
+        ("a", "a", True),
+        ("a", "a   ", True),
+        ("a", "b", False),
+        ("a", "a\nb", False),
+        ("a\nb", "a", False),
+        ("...", "", True),
+        ("...", "a\nb", True),
+        ("a\n...", "a", True),
+        ("a\n...\nd", "a\nb\nc\nd", True),
+        ("a\n...\nd", "a\nb\nc", False),
+        ("...\na\n...\na", "a\na", True),
+        ("...\na\n...\na", "a", False),
+        ("listening on ...:8889", "listening on 10.0.0.5:8889", True),
+        ("listening on ...:8889", "listening on 10.0.0.5:8890", False),
+        ("a... (b)", "a* (b)", True),
+        ("a.c", "abc", False),
+    ],
+)
+def test_output_fits(expected: str, got: str, does_fit: bool) -> None:
+    assert fits(expected.splitlines(), got.splitlines()) is does_fit
+
+
+def test_written_output_keeps_what_was_loose_on_purpose() -> None:
+    expected = ["on port ...", "gone", "..."]
+
+    assert rewritten(expected, ["new  ", "on port 1", "on port 2"]) == ["new", "on port ...", "on port ..."]
+
+
+AS_TOLD = [
+    "$ echo one; echo two >&2\none\ntwo",
+    "$ printf 'no end of line'\nno end of line",
+    "$ false\n[exit code 1]",
+    "$ echo left; exit_code() { return 3; }; exit_code\nleft\n[exit code 3]",
+    "$ NAME=kept\n$ echo $NAME\nkept",
+    "$ echo a \\\n    b\na b",
+    "$ cat <<END\n> a\n> END\na",
+    "$ echo '\n> in two lines'\n...\nin two lines",
+    "$ if\n...\n[exit code 2]",
+    "$ test -t 1",
+    "$ cat",
+    "$ pwd\n...",
+    "$ ls",
+    "$ command -v bbs\n.../bin/bbs",
+]
+NOT_AS_TOLD = [
+    "$ echo one\ntwo",
+    "$ echo one",
+    "$ true\none",
+    "$ true\n[exit code 1]",
+    "$ false",
+    "$ echo one; false\none",
+    "$ exit_code() { return 3; }; exit_code\n[exit code 4]",
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_told"), [*((text, True) for text in AS_TOLD), *((text, False) for text in NOT_AS_TOLD)]
+)
+def test_commands_are_compared_with_their_page(text: str, is_told: bool, tmp_path: Path) -> None:
+    page = parse_page("page.md", f"```console\n{text}\n```\n")
+
+    with shell(tmp_path, environment_of(Stage(), home=tmp_path)) as bash:
+        assert all(is_as_told(*seen) for seen in run_all(bash, page)) is is_told
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("exit 0", "has ended the shell"),
+        ("echo begun; sleep 60", "in time.*\nbegun"),
+        ("kill -9 $$", "has ended the shell"),
+    ],
+)
+def test_a_command_that_does_not_come_back_is_told_of(command: str, says: str, tmp_path: Path) -> None:
+    with (
+        shell(tmp_path, environment_of(Stage(), home=tmp_path)) as bash,
+        pytest.raises(ShellGone, match=f"(?s){says}"),
+    ):
+        bash.run(command, within_s=0.5)
+
+
+def test_what_a_page_leaves_behind_is_ended(tmp_path: Path) -> None:
+    with shell(tmp_path, environment_of(Stage(), home=tmp_path)) as bash:
+        bash.run("trap 'echo ended > end; exit' TERM; while :; do sleep 0.01; done & :")
+        bash.run("(trap '' TERM; sleep 600) > /dev/null 2>&1 & disown")
+        [as_asked, for_good] = bash.run("echo $! ; pgrep -g $$ -x sleep | tail -n 1").lines or ["", ""]
+        assert as_asked
+        assert for_good
+
+    for pid in (as_asked, for_good):
+        with suppress(ProcessLookupError):
+            os.kill(int(pid), 0)
+            state = re.search(r"^State:\s+(\w)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+            assert state is not None
+            assert state[1] == "Z"
+
+
+def test_output_is_written_into_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "page.md"
+    text = "# Page\n\n```console\n$ echo one\n1\n2\n$ echo two\ntwo\n```\n\n- item\n\n    ```console\n    $ echo three; false\n    ```\n"
+    file.write_text(text)
+    page = parse_page("page.md", text)
+
+    with shell(tmp_path, environment_of(Stage(), home=tmp_path)) as bash:
+        write_into(file, list(run_all(bash, page)))
+
+    written = text.replace("1\n2\n", "one\n").replace("false\n", "false\n    three\n    [exit code 1]\n")
+    assert file.read_text() == written
+
+
+def test_a_stage_that_is_not_there_is_told_of() -> None:
+    with open_stages() as stages, pytest.raises(PageWrong, match="demo, serve and repository"):
+        stages.named("theatre")
+
+
+def test_a_page_has_one_stage() -> None:
+    assert parse_page("page.md", "<!-- stage: demo --calm -->\n\n# Page\n").stage == "demo --calm"
+    with pytest.raises(PageWrong, match="has 2"):
+        parse_page("page.md", "<!-- stage: demo -->\n\n<!-- stage: serve -->\n")
