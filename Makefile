@@ -105,8 +105,9 @@ $(CLUSTER)/.installed: locks/cluster.txt locks/cluster-build.txt
 cluster: cluster-packages  ## a Patroni cluster that is failed over again and again under writes (FAILURES=20 SEED=7)
 	$(BIN)/python -m tests.cluster --rounds $(FAILURES) $(if $(SEED),--seed $(SEED))
 
-proto: $(STAMP)  ## regenerate bbs/models/pb from its .proto files
+proto: $(STAMP)  ## regenerate bbs/models/pb from its .proto files, and docs/protocol-reference.md from these and the route table
 	$(BIN)/python tools/generate_protos.py
+	$(BIN)/python tools/protocol_page.py
 
 wheel: $(STAMP)  ## the wheel and the sdist in dist, and beside the wheel the list of all that it needs (SBOM)
 	@$(BIN)/python -m build --no-isolation --outdir dist .

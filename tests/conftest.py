@@ -79,7 +79,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--idle-connections", type=int, default=1000, help="to a process, over plain HTTP")
     group.addoption("--soak-s", type=float, default=20.0, help="how long the server is under a mixed load")
     group.addoption(
-        "--write-output", action="store_true", help="write into pages what their commands show: see tests/docs"
+        "--write-output",
+        action="store_true",
+        help="write into pages what their commands show: see tests/docs",
     )
 
 

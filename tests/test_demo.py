@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 import trio
 
+from bbs.client import ActualLRPFilter
 from bbs.demo import Behaviour
 from bbs.demo.behaviour import QUIET
+from bbs.demo.program import SERVES, Program, program_of
+from bbs.models import pb
+from bbs.models.actual_lrp import ActualLRPState
 from tests.daemons import free_port
 from tests.demo_fleet import PATIENCE_S, DemoStage
 from tests.forked_starts import Ended, ForkedStarts
@@ -168,3 +172,40 @@ async def test_it_crashes_and_runs_tasks_and_loses_cells_by_itself(
             )
 
         await wait_until(all_was_seen, within_s=PATIENCE_S, what="all was seen once", every_s=0.1)
+
+
+@pytest.mark.parametrize(
+    ("run", "program"),
+    [
+        (["/bin/app"], SERVES),
+        (["/bin/app", "-c", "exit 3"], SERVES),
+        (["/bin/false"], Program(lasts_s=0, status=1)),
+        (["/bin/sh", "-c", "exit 3"], Program(lasts_s=0, status=3)),
+        (["/bin/sh", "-c", " sleep 2.5; exit 137 "], Program(lasts_s=2.5, status=137)),
+        (["/bin/sh", "-c", "sleep 1 && exit 0"], Program(lasts_s=1, status=0)),
+        (["/bin/sh", "-c", "sleep 1"], SERVES),
+        (["/bin/sh", "-c", "sleep 1; exit 3; date"], SERVES),
+        (["/bin/sh", "exit 3"], SERVES),
+        ([], SERVES),
+    ],
+)
+def test_what_a_container_makes_of_an_action(run: list[str], program: Program) -> None:
+    path, *args = run or [""]
+    action = pb.Action(run_action=pb.RunAction(path=path, args=args)) if run else pb.Action()
+
+    assert program_of(action) == program
+
+
+async def test_an_app_whose_program_exits_crashes_until_it_is_held_back(demo_stage: DemoStage) -> None:
+    exits = pb.Action(run_action=pb.RunAction(path="/bin/sh", args=["-c", "exit 3"], user="vcap"))
+    async with demo_stage(replace(QUIET, creation_s=(0, 0))) as stage:
+        desired = await stage.bbs.desired_lrp_by_process_guid("app")
+        desired.process_guid, desired.instances = "broken", 1
+        desired.action.CopyFrom(exits)
+        await stage.bbs.desire_lrp(desired)
+
+        async def is_held_back() -> bool:
+            [lrp] = await stage.bbs.actual_lrps(ActualLRPFilter(process_guid="broken"))
+            return lrp.state == ActualLRPState.CRASHED and lrp.crash_reason.endswith("exited with status 3")
+
+        await wait_until(is_held_back, within_s=PATIENCE_S, what="it has crashed three times", every_s=0.1)

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parent.parent
-PAGES = [
-    "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "docs/databases.md", "docs/differences.md", "docs/guarantees.md",
-    "docs/high-availability.md", "docs/performance.md", "docs/security.md", "docs/shadow.md", "docs/track-record.md", "packaging/README.md",
-]  # fmt: skip
+from tests.docs.pages import PROMPT, REPOSITORY, parse_page, paths_of_pages
+
+PAGES = paths_of_pages()
 FOLDERS = ("bbs/", "docs/", "examples/", "locks/", "packaging/", "perf/", "tests/", "tools/")
 FILE_NAMES = (".json", ".service", ".log")
 
@@ -21,9 +19,11 @@ def page(name: str) -> str:
 
 
 def code_spans(text: str) -> Iterator[str]:
-    """What stands in backticks, and what is set off as a block."""
-    yield from re.findall(r"`([^`\n]+)`", text)
-    yield from (line.strip() for line in text.splitlines() if line.startswith("    "))
+    """What stands in backticks, and each line of what is set off as a block, without its prompt."""
+    outside = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    yield from re.findall(r"`([^`\n]+)`", outside)
+    for block in parse_page("", text).blocks:
+        yield from (line.strip().removeprefix(PROMPT) for line in block.lines)
 
 
 def paths_in(text: str) -> set[str]:

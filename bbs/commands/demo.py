@@ -20,6 +20,7 @@ from bbs.commands.serve_config import ServeConfig
 from bbs.commands.serve_flags import DefaultsShown
 from bbs.commands.signals import stop_on_signal
 from bbs.demo import Behaviour, Fleet
+from bbs.demo.behaviour import QUIET
 from bbs.log import LagerSink, Level, LineWriters, Logger
 from bbs.peers.opened import AuctioneerSettings
 from bbs.process.settings import Settings, TaskSettings
@@ -45,6 +46,7 @@ class DemoSettings:
     data_dir: Path | None
     cells: int
     seed: str
+    behaviour: Behaviour
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,11 @@ def add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     run.add_argument("--cells", metavar="N", type=number(int, may_be_zero=False, most=CELLS_MAX), default=5)
     run.add_argument("--seed", metavar="TEXT", default="1", help="what all chance follows from")
+    run.add_argument(
+        "--calm",
+        action="store_true",
+        help="nothing goes wrong by itself: for those who want to break things on their own",
+    )
     run.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8889", help="the BBS")
     run.add_argument("--locket-listen", metavar="HOST:PORT", default="127.0.0.1:8891", help="Locket")
     run.add_argument(
@@ -87,6 +94,7 @@ def demo_settings_of(arguments: argparse.Namespace) -> DemoSettings:
         data_dir=arguments.data_dir,
         cells=arguments.cells,
         seed=arguments.seed,
+        behaviour=QUIET if arguments.calm else Behaviour(),
     )
 
 
@@ -103,7 +111,7 @@ async def demo(settings: DemoSettings, log: Logger, sink: LagerSink, writers: Li
         fleet = Fleet(
             count=settings.cells,
             apps=APPS,
-            behaviour=Behaviour(),
+            behaviour=settings.behaviour,
             tls=peers_tls,
             seed=settings.seed,
             tell=_tell,

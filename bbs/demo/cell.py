@@ -15,6 +15,7 @@ from bbs.client import ActualLRPFilter, EvacuationFailed, InternalBBSClient, Run
 from bbs.demo.behaviour import Behaviour
 from bbs.demo.peer_port import serve_peer
 from bbs.demo.presence import presence_of
+from bbs.demo.program import SERVES, Program, program_of
 from bbs.models import pb
 from bbs.models.actual_lrp import Presence
 from bbs.models.errors import BBSError
@@ -76,6 +77,8 @@ class Cell:
         self._random = Random(f"{seed} {cell_id}")
         self._tell = tell
         self._tasks: dict[str, trio.CancelScope] = {}
+        self._programs: dict[str, Program] = {}
+        """By process guid. What a process runs never changes, so the BBS is asked once."""
         self._power = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._at_a_time = trio.Lock()
@@ -232,13 +235,15 @@ class Cell:
             if not await self._try(partial(self._bbs.claim_actual_lrp, key, instance)):
                 del self.containers[container.instance.instance_guid]
                 return
+            program = await self._program(key.process_guid)
             await trio.sleep(creation_s)
             if fails:
                 reason = "failed to create container: no space left on device"
             elif await self._try(partial(self._bbs.start_actual_lrp, key, instance, container.report)):
                 container.runs = True
-                await trio.sleep(lifetime_s)
-                reason = f"APP/PROC/WEB: exited with status {random.choice((1, 137, 255))}"
+                await trio.sleep(min(program.lasts_s, lifetime_s))
+                status = program.status if program.lasts_s <= lifetime_s else random.choice((1, 137, 255))
+                reason = f"APP/PROC/WEB: exited with status {status}"
         self.containers.pop(instance.instance_guid, None)
         if reason:
             self._tell(f"{key.process_guid} index {key.index} crashes on {self.cell_id}: {reason}")
@@ -252,6 +257,16 @@ class Cell:
             await self._try(partial(self._bbs.evacuate_stopped_actual_lrp, key, instance))
         else:
             await self._try(partial(self._bbs.remove_actual_lrp, key, instance))
+
+    async def _program(self, process_guid: str) -> Program:
+        """What the process runs, as its DesiredLRP says. Where that can't be had, it serves: its row is about to go."""
+        if process_guid not in self._programs:
+            try:
+                desired = await self._bbs.desired_lrp_by_process_guid(process_guid)
+            except (BBSError, TransportError):
+                return SERVES
+            self._programs[process_guid] = program_of(desired.action)
+        return self._programs[process_guid]
 
     async def _evacuate(self, container: Container) -> None:
         key, instance = container.key, container.instance

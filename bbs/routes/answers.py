@@ -97,6 +97,11 @@ class RPC(Generic[RequestT]):
         self._on_invalid = on_invalid
         self._log = log
 
+    @property
+    def request_class(self) -> type[RequestT]:
+        """The message that it takes."""
+        return self._request_class
+
     def logged(self, log: HandlerLog) -> "RPC[RequestT]":
         """The same, with its lines in the log."""
         return RPC(

@@ -16,11 +16,13 @@ REPOSITORY: Final = Path(__file__).parent.parent.parent
 
 CONSOLE: Final = "console"
 ELLIPSIS: Final = "..."
+IN_REPOSITORY: Final = "repository"
+"""A stage, and, beside another stage, what ``<!-- in: repository -->`` says."""
 PROMPT: Final = "$ "
 GOES_ON: Final = "> "
 """What begins a further line of a command, as at bash's second prompt: a here-document has such lines."""
 
-_COMMENT: Final = re.compile(r"<!--\s*(?P<name>stage|at|not run|run by):\s*(?P<text>.*?)\s*-->", re.DOTALL)
+_COMMENT: Final = re.compile(r"<!--\s*(?P<name>stage|in|not run|run by):\s*(?P<text>.*?)\s*-->", re.DOTALL)
 _EXIT_CODE: Final = re.compile(r"\[exit code (\d+)\]")
 
 
@@ -89,11 +91,12 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """``path`` is relative to the repository."""
+    """``path`` is relative to the repository. ``directory`` is where its commands run; None for an empty one."""
 
     path: str
     blocks: Sequence[Block]
     stage: str
+    directory: Path | None
 
     @property
     def console(self) -> Sequence[Block]:
@@ -112,17 +115,21 @@ def read_page(path: str) -> Page:
 
 def parse_page(path: str, text: str) -> Page:
     tokens = MarkdownIt().enable("table").parse(text)
-    comments = [token for token in tokens if token.type == "html_block"]
-    stages = [found["text"] for each in comments for found in _comments(each) if found["name"] == "stage"]
+    comments = [found for each in tokens if each.type == "html_block" for found in _comments(each)]
+    stages = [found["text"] for found in comments if found["name"] == "stage"]
     if len(stages) > 1:
         raise PageWrong(f"{path}: a page has one stage, and this one has {len(stages)}")
+    stage = stages[0] if stages else ""
+    is_in_repository = stage == IN_REPOSITORY or any(
+        (found["name"], found["text"]) == ("in", IN_REPOSITORY) for found in comments
+    )
     lines = text.split("\n")
     blocks = [
         _block(token, tokens[number - 1] if number else None, lines)
         for number, token in enumerate(tokens)
         if token.type in ("fence", "code_block")
     ]
-    return Page(path, blocks, stages[0] if stages else "")
+    return Page(path, blocks, stage, directory=REPOSITORY if is_in_repository else None)
 
 
 def _block(token: Token, before: Token | None, page: Sequence[str]) -> Block:

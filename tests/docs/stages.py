@@ -11,23 +11,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import trio
+
+from bbs.client import BBSClient, ClientConfig
+from bbs.models.actual_lrp import ActualLRPState
 from tests.daemons import free_port
-from tests.docs.pages import REPOSITORY, PageWrong
+from tests.docs.pages import IN_REPOSITORY, REPOSITORY, PageWrong
 from tests.made_once import copy_cluster
 from tests.scratch import scratch_directory
-from tests.waiting import wait_until_blocking
+from tests.waiting import wait_until, wait_until_blocking
 
 START_MAX_S: Final = 60.0
 END_MAX_S: Final = 60.0
 COLUMNS: Final = 125
+CALM: Final = "--calm"
+"""The flag with which nothing goes wrong in a demo by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What a page's shell has: variables beside everybody's, and a directory if it is not an empty one."""
+    """What a page's shell has: variables, beside everybody's."""
 
     variables: Mapping[str, str] = field(default_factory=dict)
-    directory: Path | None = None
 
 
 class Stages:
@@ -35,7 +40,7 @@ class Stages:
 
     def __init__(self, until_ended: ExitStack) -> None:
         self._until_ended = until_ended
-        self._stages = {"": Stage(), "repository": Stage(directory=REPOSITORY)}
+        self._stages = {"": Stage(), IN_REPOSITORY: Stage()}
 
     def named(self, name: str) -> Stage:
         """``demo`` or ``serve``, either with further flags of the command; ``repository``; or '' for nothing.
@@ -96,7 +101,10 @@ def _server(command: str, flags: list[str]) -> Iterator[Stage]:
                 what=f"bbs {command} is up",
             )
             assert process.poll() is None, output.read_text()
-            yield Stage(variables(output.read_text()))
+            stage = Stage(variables(output.read_text()))
+            if CALM in flags:
+                trio.run(until_all_run, stage)
+            yield stage
         finally:
             process.terminate()
             try:
@@ -104,6 +112,24 @@ def _server(command: str, flags: list[str]) -> Iterator[Stage]:
             finally:
                 process.kill()
                 process.wait()
+
+
+async def until_all_run(stage: Stage) -> None:
+    """Until each instance of a demo runs, as a reader has it who types slower than cells start."""
+    client = ClientConfig(
+        url=stage.variables["BBS_URL"],
+        is_tls=True,
+        ca_file=stage.variables["CA_CERT_FILE"],
+        cert_file=stage.variables["CLIENT_CERT_FILE"],
+        key_file=stage.variables["CLIENT_KEY_FILE"],
+    )
+
+    async with BBSClient.connect(client) as bbs:
+
+        async def all_run() -> bool:
+            return all(lrp.state == ActualLRPState.RUNNING for lrp in await bbs.actual_lrps())
+
+        await wait_until(all_run, within_s=START_MAX_S, what="all instances run", every_s=0.2)
 
 
 def _is_up(output: Path) -> bool:

@@ -53,10 +53,11 @@ def problem_of_console(block: Block) -> str | None:
 def problem_of_account(account: dict[str, str]) -> str | None:
     if account.get(NOT_RUN):
         return None
-    if not (test := account.get(RUN_ELSEWHERE)):
+    if not (tests := account.get(RUN_ELSEWHERE)):
         return "put on the line before it `<!-- not run: REASON -->`, or `<!-- run by: tests/some/test_file.py -->`"
-    if not test.startswith("tests/") or not (REPOSITORY / test).is_file():
-        return f"{test}, which is said to run it, is not there"
+    for test in tests.split(", "):
+        if not test.startswith("tests/") or not (REPOSITORY / test).is_file():
+            return f"{test}, which is said to run it, is not there"
     return None
 
 

@@ -24,16 +24,13 @@ def test_commands_show_what_the_page_says(
     page: Page, stages: Stages, tmp_path: Path, write_output: bool
 ) -> None:
     stage = stages.named(page.stage)
-    directory = stage.directory or tmp_path
-    with shell(directory, environment_of(stage, home=tmp_path)) as bash:
+    with shell(page.directory or tmp_path, environment_of(stage, home=tmp_path)) as bash:
         seen = list(run_all(bash, page))
 
     if write_output:
         write_into(REPOSITORY / page.path, seen)
-    else:
-        assert [
-            trouble(page, command, shown) for command, shown in seen if not is_as_told(command, shown)
-        ] == []
+    elif troubles := [trouble(page, *each) for each in seen if not is_as_told(*each)]:
+        pytest.fail("\n\n".join(troubles), pytrace=False)
 
 
 def run_all(bash: Shell, page: Page) -> Iterator[tuple[Command, Shown]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.output import fits, rewritten
-from tests.docs.pages import PageWrong, parse_page
+from tests.docs.pages import REPOSITORY, PageWrong, parse_page
 from tests.docs.shell import ShellGone, shell
 from tests.docs.stages import Stage, environment_of, open_stages
 from tests.docs.test_pages import is_as_told, run_all, write_into
@@ -135,5 +135,8 @@ def test_a_stage_that_is_not_there_is_told_of() -> None:
 
 def test_a_page_has_one_stage() -> None:
     assert parse_page("page.md", "<!-- stage: demo --calm -->\n\n# Page\n").stage == "demo --calm"
+    assert parse_page("page.md", "<!-- stage: serve -->\n<!-- in: repository -->\n").directory == REPOSITORY
+    assert parse_page("page.md", "<!-- stage: repository -->\n").directory == REPOSITORY
+    assert parse_page("page.md", "<!-- stage: serve -->\n").directory is None
     with pytest.raises(PageWrong, match="has 2"):
         parse_page("page.md", "<!-- stage: demo -->\n\n<!-- stage: serve -->\n")
