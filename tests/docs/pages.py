@@ -22,7 +22,9 @@ PROMPT: Final = "$ "
 GOES_ON: Final = "> "
 """What begins a further line of a command, as at bash's second prompt: a here-document has such lines."""
 
-_COMMENT: Final = re.compile(r"<!--\s*(?P<name>stage|in|not run|run by):\s*(?P<text>.*?)\s*-->", re.DOTALL)
+_COMMENT: Final = re.compile(
+    r"<!--\s*(?P<name>stage|in|varies|not run|run by):\s*(?P<text>.*?)\s*-->", re.DOTALL
+)
 _EXIT_CODE: Final = re.compile(r"\[exit code (\d+)\]")
 
 
@@ -91,12 +93,15 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """``path`` is relative to the repository. ``directory`` is where its commands run; None for an empty one."""
+    """``path`` is relative to the repository. ``directory`` is where its commands run; None for an empty one.
+    ``varying`` names what its commands show otherwise in each run: see tests/docs/output.py.
+    """
 
     path: str
     blocks: Sequence[Block]
     stage: str
     directory: Path | None
+    varying: Sequence[str]
 
     @property
     def console(self) -> Sequence[Block]:
@@ -129,7 +134,15 @@ def parse_page(path: str, text: str) -> Page:
         for number, token in enumerate(tokens)
         if token.type in ("fence", "code_block")
     ]
-    return Page(path, blocks, stage, directory=REPOSITORY if is_in_repository else None)
+    return Page(
+        path,
+        blocks,
+        stage,
+        directory=REPOSITORY if is_in_repository else None,
+        varying=[
+            name for found in comments if found["name"] == "varies" for name in found["text"].split(", ")
+        ],
+    )
 
 
 def _block(token: Token, before: Token | None, page: Sequence[str]) -> Block:

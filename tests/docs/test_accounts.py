@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from tests.docs.output import VARYING
 from tests.docs.pages import CONSOLE, REPOSITORY, Block, PageWrong, parse_page, paths_of_pages, read_page
 
 SHELLS = {"sh", "bash", "shell", "zsh", "fish", "shell-session", "bat", "cmd", "powershell"}
@@ -16,6 +17,11 @@ SNIPPET = re.compile(r'--8<-- "(?P<path>examples/[\w/]+\.py)(?::\w+)?"')
 @pytest.mark.parametrize("path", paths_of_pages())
 def test_no_block_of_a_page_goes_unaccounted_for(path: str) -> None:
     assert list(unaccounted(read_page(path).blocks)) == []
+
+
+@pytest.mark.parametrize("path", paths_of_pages())
+def test_what_a_page_says_that_it_varies_is_known(path: str) -> None:
+    assert set(read_page(path).varying) <= set(VARYING)
 
 
 def unaccounted(blocks: Iterable[Block]) -> Iterable[str]:

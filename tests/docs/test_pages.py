@@ -28,8 +28,8 @@ def test_commands_show_what_the_page_says(
         seen = list(run_all(bash, page))
 
     if write_output:
-        write_into(REPOSITORY / page.path, seen)
-    elif troubles := [trouble(page, *each) for each in seen if not is_as_told(*each)]:
+        write_into(REPOSITORY / page.path, page, seen)
+    elif troubles := [trouble(page, *each) for each in seen if not is_as_told(page, *each)]:
         pytest.fail("\n\n".join(troubles), pytrace=False)
 
 
@@ -42,8 +42,8 @@ def run_all(bash: Shell, page: Page) -> Iterator[tuple[Command, Shown]]:
                 pytest.fail(f"{page.path}:{command.line}: $ {command.text}\n{gone}", pytrace=False)
 
 
-def is_as_told(command: Command, shown: Shown) -> bool:
-    return shown.exit_code == command.exit_code and fits(command.output, shown.lines)
+def is_as_told(page: Page, command: Command, shown: Shown) -> bool:
+    return shown.exit_code == command.exit_code and fits(command.output, shown.lines, page.varying)
 
 
 def trouble(page: Page, command: Command, shown: Shown) -> str:
@@ -58,12 +58,12 @@ def trouble(page: Page, command: Command, shown: Shown) -> str:
     )
 
 
-def write_into(file: Path, seen: Sequence[tuple[Command, Shown]]) -> None:
+def write_into(file: Path, page: Page, seen: Sequence[tuple[Command, Shown]]) -> None:
     """Put what was seen into the page, where it does not say so already."""
     lines = file.read_text().split("\n")
     for command, shown in reversed(seen):  # so that lines further up keep their numbers
-        if not is_as_told(command, shown):
-            told = rewritten(command.output, shown.lines)
+        if not is_as_told(page, command, shown):
+            told = rewritten(command.output, shown.lines, page.varying)
             told += [f"[exit code {shown.exit_code}]"] if shown.exit_code else []
             lines[command.output_lines] = [command.indentation + line if line else "" for line in told]
     file.write_text("\n".join(lines))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.output import fits, rewritten
+from tests.docs.output import VARYING, fits, rewritten
 from tests.docs.pages import REPOSITORY, PageWrong, parse_page
 from tests.docs.shell import ShellGone, shell
 from tests.docs.stages import Stage, environment_of, open_stages
@@ -34,10 +34,32 @@ from tests.docs.test_pages import is_as_told, run_all, write_into
         ("listening on ...:8889", "listening on 10.0.0.5:8890", False),
         ("a... (b)", "a* (b)", True),
         ("a.c", "abc", False),
+        ("NAME  AGE", "NAME    AGE", True),
+        ("NAME  AGE", "NAME AGE", False),
     ],
 )
 def test_output_fits(expected: str, got: str, does_fit: bool) -> None:
     assert fits(expected.splitlines(), got.splitlines()) is does_fit
+
+
+@pytest.mark.parametrize(
+    ("varying", "expected", "got"),
+    [
+        ("times", "02:09:43  web/0 crashed on 2026-11-29", "12:59:01  web/0 crashed on 2027-01-01"),
+        ("times", '{"since":1795918183661163129}', '{"since":1795918183661163130}'),
+        ("durations", "25 ms, 2s ago, in 1m5s", "3 ms, 12s ago, in 30s"),
+        ("uuids", "f464a70d-da20-4d50-9be4-7b6d51e6a4df", "0872d43a-3756-43f8-90a8-ada9a4e09ec6"),
+        ("addresses", "https://127.0.0.1:8889, 10.0.0.5:61002", "https://127.0.0.1:35097, 10.0.0.12:61002"),
+        ("cells", "web/0 on cell-3 (z1)", "web/0 on cell-12 (z2)"),
+    ],
+)
+def test_what_varies_fits_where_the_page_says_so(varying: str, expected: str, got: str) -> None:
+    others = [name for name in VARYING if name != varying]
+
+    assert fits([expected], [got], [varying])
+    assert fits([expected], [got], list(VARYING))
+    assert not fits([expected], [got], others)
+    assert not fits([expected], [f"{got}!"], [varying])
 
 
 def test_written_output_keeps_what_was_loose_on_purpose() -> None:
@@ -80,7 +102,7 @@ def test_commands_are_compared_with_their_page(text: str, is_told: bool, tmp_pat
     page = parse_page("page.md", f"```console\n{text}\n```\n")
 
     with shell(tmp_path, environment_of(Stage(), home=tmp_path)) as bash:
-        assert all(is_as_told(*seen) for seen in run_all(bash, page)) is is_told
+        assert all(is_as_told(page, *seen) for seen in run_all(bash, page)) is is_told
 
 
 @pytest.mark.parametrize(
@@ -122,7 +144,7 @@ def test_output_is_written_into_its_place(tmp_path: Path) -> None:
     page = parse_page("page.md", text)
 
     with shell(tmp_path, environment_of(Stage(), home=tmp_path)) as bash:
-        write_into(file, list(run_all(bash, page)))
+        write_into(file, page, list(run_all(bash, page)))
 
     written = text.replace("1\n2\n", "one\n").replace("false\n", "false\n    three\n    [exit code 1]\n")
     assert file.read_text() == written
@@ -138,5 +160,6 @@ def test_a_page_has_one_stage() -> None:
     assert parse_page("page.md", "<!-- stage: serve -->\n<!-- in: repository -->\n").directory == REPOSITORY
     assert parse_page("page.md", "<!-- stage: repository -->\n").directory == REPOSITORY
     assert parse_page("page.md", "<!-- stage: serve -->\n").directory is None
+    assert parse_page("page.md", "<!-- varies: times, cells -->\n").varying == ["times", "cells"]
     with pytest.raises(PageWrong, match="has 2"):
         parse_page("page.md", "<!-- stage: demo -->\n\n<!-- stage: serve -->\n")
