@@ -10,7 +10,7 @@ from tests.docs.pages import ELLIPSIS
 VARYING: Final[Mapping[str, str]] = {
     "uuids": r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",
     "addresses": r"\b(?:\d{1,3}\.){3}\d{1,3}:\d{2,5}\b",
-    "times": r"\b\d\d:\d\d:\d\d\b|\b\d{4}-\d\d-\d\d\b|\b\d{19}\b",
+    "times": r"\b\d{4}-\d\d-\d\d(?:T\d\d:\d\d:\d\dZ)?\b|\b\d\d:\d\d:\d\d\b|\b\d{19}\b",
     "durations": r"\b(?:\d+(?:\.\d+)? ?(?:ms|[dhms]))+\b",
     "cells": r"\bcell-\d+\b|\bz[1-9]\b",
 }

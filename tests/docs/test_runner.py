@@ -46,6 +46,7 @@ def test_output_fits(expected: str, got: str, does_fit: bool) -> None:
     ("varying", "expected", "got"),
     [
         ("times", "02:09:43  web/0 crashed on 2026-11-29", "12:59:01  web/0 crashed on 2027-01-01"),
+        ("times", '"since": "2026-11-29T02:28:57Z"', '"since": "2027-01-01T22:08:00Z"'),
         ("times", '{"since":1795918183661163129}', '{"since":1795918183661163130}'),
         ("durations", "25 ms, 2s ago, in 1m5s", "3 ms, 12s ago, in 30s"),
         ("uuids", "f464a70d-da20-4d50-9be4-7b6d51e6a4df", "0872d43a-3756-43f8-90a8-ada9a4e09ec6"),
