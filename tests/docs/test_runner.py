@@ -1,8 +1,5 @@
 """What runs the commands of pages notices what it is there to notice."""
 
-import os
-import re
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +9,7 @@ from tests.docs.pages import REPOSITORY, PageWrong, parse_page
 from tests.docs.shell import ShellGone, shell
 from tests.docs.stages import Stage, environment_of, open_stages
 from tests.docs.test_pages import is_as_told, run_all, write_into
+from tests.waiting import wait_until_blocking
 
 
 @pytest.mark.parametrize(
@@ -124,18 +122,21 @@ def test_a_command_that_does_not_come_back_is_told_of(command: str, says: str, t
 
 def test_what_a_page_leaves_behind_is_ended(tmp_path: Path) -> None:
     with shell(tmp_path, environment_of(Stage(), home=tmp_path)) as bash:
-        bash.run("trap 'echo ended > end; exit' TERM; while :; do sleep 0.01; done & :")
-        bash.run("(trap '' TERM; sleep 600) > /dev/null 2>&1 & disown")
-        [as_asked, for_good] = bash.run("echo $! ; pgrep -g $$ -x sleep | tail -n 1").lines or ["", ""]
-        assert as_asked
-        assert for_good
+        bash.run("(trap 'echo ended > end; exit' TERM; echo > first; while :; do sleep 0.01; done) &")
+        [deaf] = bash.run("sh -c 'trap \"\" TERM; echo > second; exec sleep 600' & disown; echo $!").lines
+        bash.run("until [ -e first -a -e second ]; do sleep 0.01; done")
 
-    for pid in (as_asked, for_good):
-        with suppress(ProcessLookupError):
-            os.kill(int(pid), 0)
-            state = re.search(r"^State:\s+(\w)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-            assert state is not None
-            assert state[1] == "Z"
+    assert (tmp_path / "end").read_text() == "ended\n"
+    wait_until_blocking(lambda: not is_running(int(deaf)), within_s=60, what="it is gone")
+
+
+def is_running(pid: int) -> bool:
+    """A process that has ended, and that nobody has asked about yet, does not run."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
 
 
 def test_output_is_written_into_its_place(tmp_path: Path) -> None:
