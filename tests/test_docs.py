@@ -27,8 +27,11 @@ def code_spans(text: str) -> Iterator[str]:
 
 
 def paths_in(text: str) -> set[str]:
-    """The paths of this repository that a page's code names. One with a `*` or `<` in it stands for many."""
+    """The paths of this repository that a page's code names. One with a `*` or `<` in it stands for many; a snippet's has the name
+    of its section behind it.
+    """
     words = (word.strip("\"',()") for span in code_spans(text) for word in span.split())
+    words = (re.sub(r"(?<=\.py):\w+$", "", word) for word in words)
     return {word for word in words if word.startswith(FOLDERS) and not set("*<") & set(word)}
 
 
