@@ -31,7 +31,7 @@ def paths_in(text: str) -> set[str]:
     of its section behind it.
     """
     words = (word.strip("\"',()") for span in code_spans(text) for word in span.split())
-    words = (re.sub(r"(?<=\.py):\w+$", "", word) for word in words)
+    words = (re.sub(r"(?<=\.py|\.rb|\.go):\w+$", "", word) for word in words)
     return {word for word in words if word.startswith(FOLDERS) and not set("*<") & set(word)}
 
 

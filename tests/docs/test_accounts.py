@@ -11,7 +11,7 @@ from tests.docs.pages import CONSOLE, REPOSITORY, Block, PageWrong, parse_page, 
 SHELLS = {"sh", "bash", "shell", "zsh", "fish", "shell-session", "bat", "cmd", "powershell"}
 RUN_ELSEWHERE = "run by"
 NOT_RUN = "not run"
-SNIPPET = re.compile(r'--8<-- "(?P<path>examples/[\w/]+\.py)(?::\w+)?"')
+SNIPPET = re.compile(r'--8<-- "(?P<path>examples/[\w/]+\.\w+)(?::\w+)?"')
 
 
 @pytest.mark.parametrize("path", paths_of_pages())
