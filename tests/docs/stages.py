@@ -1,5 +1,6 @@
 """What runs beside a page's commands, by the stage that the page names: one of each for all pages of a run."""
 
+import json
 import os
 import re
 import shlex
@@ -11,18 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import trio
-
-from bbs.client import BBSClient, ClientConfig
-from bbs.models.actual_lrp import ActualLRPState
 from tests.daemons import free_port
 from tests.docs.pages import IN_REPOSITORY, REPOSITORY, PageWrong
 from tests.made_once import copy_cluster
 from tests.scratch import scratch_directory
-from tests.waiting import wait_until, wait_until_blocking
+from tests.waiting import wait_until_blocking
 
 START_MAX_S: Final = 60.0
 END_MAX_S: Final = 60.0
+ASKED_EVERY_S: Final = 1.0
 COLUMNS: Final = 125
 CALM: Final = "--calm"
 """The flag with which nothing goes wrong in a demo by itself."""
@@ -103,7 +101,12 @@ def _server(command: str, flags: list[str]) -> Iterator[Stage]:
             assert process.poll() is None, output.read_text()
             stage = Stage(variables(output.read_text()))
             if CALM in flags:
-                trio.run(until_all_run, stage)
+                wait_until_blocking(
+                    lambda: _all_run(stage),
+                    within_s=START_MAX_S,
+                    what="all instances run",
+                    every_s=ASKED_EVERY_S,
+                )
             yield stage
         finally:
             process.terminate()
@@ -114,22 +117,17 @@ def _server(command: str, flags: list[str]) -> Iterator[Stage]:
                 process.wait()
 
 
-async def until_all_run(stage: Stage) -> None:
-    """Until each instance of a demo runs, as a reader has it who types slower than cells start."""
-    client = ClientConfig(
-        url=stage.variables["BBS_URL"],
-        is_tls=True,
-        ca_file=stage.variables["CA_CERT_FILE"],
-        cert_file=stage.variables["CLIENT_CERT_FILE"],
-        key_file=stage.variables["CLIENT_KEY_FILE"],
+def _all_run(stage: Stage) -> bool:
+    """Whether each instance of a demo runs, as a reader sees it who types slower than cells start."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "bbs", "actual-lrps"],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **stage.variables},
+        capture_output=True,
+        check=True,
+        timeout=START_MAX_S,
     )
-
-    async with BBSClient.connect(client) as bbs:
-
-        async def all_run() -> bool:
-            return all(lrp.state == ActualLRPState.RUNNING for lrp in await bbs.actual_lrps())
-
-        await wait_until(all_run, within_s=START_MAX_S, what="all instances run", every_s=0.2)
+    states = [json.loads(line)["state"] for line in listed.stdout.splitlines()]
+    return bool(states) and set(states) == {"RUNNING"}
 
 
 def _is_up(output: Path) -> bool:
