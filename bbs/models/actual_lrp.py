@@ -140,7 +140,7 @@ class ActualLRP:
             state=self.state,
             placement_error=self.placement_error,
             since=self.since_ns,
-            presence=int(self.presence),  # type: ignore[arg-type]  # enums are open: any number goes
+            presence=int(self.presence),
             metric_tags=dict(self.metric_tags or ()),
             routable=self.routable,
             availability_zone=self.availability_zone,

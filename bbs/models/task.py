@@ -83,7 +83,7 @@ class Task:
             created_at=self.created_at_ns,
             updated_at=self.updated_at_ns,
             first_completed_at=self.first_completed_at_ns,
-            state=int(self.state),  # type: ignore[arg-type]  # enums are open: any number goes
+            state=int(self.state),
             cell_id=self.cell_id,
             result=self.result,
             failed=self.failed,
