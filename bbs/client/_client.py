@@ -178,17 +178,18 @@ class BBSClient:
         evacuated or its cell is missing, one for each `Presence`.
 
         Of each:
-          ``actual_lrp_key``: ``process_guid``, ``index`` and ``domain``.
-          ``state``: an `ActualLRPState`, by ``==``; on the wire it is text.
-          ``since``: when it came into that state, Unix time in nanoseconds.
-          ``actual_lrp_instance_key``: ``instance_guid`` and ``cell_id``; both '' while it is unclaimed.
-          ``actual_lrp_net_info``: once it runs ``address`` (the cell's), ``instance_address`` (the container's) and ``ports``, each
-            with ``container_port`` and ``host_port``; ``preferred_address`` is a `PreferredAddress`, by ``==``.
-          ``presence``: a `Presence`, by ``==``.
-          ``routable``: whether routers may send it requests.
-          ``crash_count`` and ``crash_reason``; ``placement_error``: why no cell took it, '' if one did.
-          ``modification_tag``: ``epoch`` and ``index``, which order its versions.
-          ``availability_zone``, ``metric_tags``, ``actual_lrp_internal_routes``: as its cell reported them.
+
+        - ``actual_lrp_key``: ``process_guid``, ``index`` and ``domain``.
+        - ``state``: an `ActualLRPState`, by ``==``; on the wire it is text.
+        - ``since``: when it came into that state, Unix time in nanoseconds.
+        - ``actual_lrp_instance_key``: ``instance_guid`` and ``cell_id``; both '' while it is unclaimed.
+        - ``actual_lrp_net_info``: once it runs ``address`` (the cell's), ``instance_address`` (the container's) and ``ports``, each
+          with ``container_port`` and ``host_port``; ``preferred_address`` is a `PreferredAddress`, by ``==``.
+        - ``presence``: a `Presence`, by ``==``.
+        - ``routable``: whether routers may send it requests.
+        - ``crash_count`` and ``crash_reason``; ``placement_error``: why no cell took it, '' if one did.
+        - ``modification_tag``: ``epoch`` and ``index``, which order its versions.
+        - ``availability_zone``, ``metric_tags``, ``actual_lrp_internal_routes``: as its cell reported them.
         """
         request = pb.ActualLRPsRequest(domain=domain, cell_id=cell_id, process_guid=process_guid, index=index)
         return (await self._call(routes.ACTUAL_LRPS, request, trace_id)).actual_lrps
@@ -250,14 +251,15 @@ class BBSClient:
         server is not asked. An app guid is what process guids begin with.
 
         Of each:
-          ``process_guid``, ``domain``, ``log_guid``, ``annotation``.
-          ``instances``: how many shall run.
-          ``memory_mb`` and ``disk_mb`` of each instance in mebibytes, ``max_pids``, ``cpu_weight``.
-          ``root_fs``, ``setup``, ``action``, ``monitor``: what is run.
-          ``start_timeout_ms``: how long ``monitor`` may take to succeed for the first time, in milliseconds.
-          ``routes.routes``: JSON as bytes, by the router's name.
-          ``update_strategy``: an `UpdateStrategy`, by ``==``.
-          ``modification_tag``: ``epoch`` and ``index``, which order its versions.
+
+        - ``process_guid``, ``domain``, ``log_guid``, ``annotation``.
+        - ``instances``: how many shall run.
+        - ``memory_mb`` and ``disk_mb`` of each instance in mebibytes, ``max_pids``, ``cpu_weight``.
+        - ``root_fs``, ``setup``, ``action``, ``monitor``: what is run.
+        - ``start_timeout_ms``: how long ``monitor`` may take to succeed for the first time, in milliseconds.
+        - ``routes.routes``: JSON as bytes, by the router's name.
+        - ``update_strategy``: an `UpdateStrategy`, by ``==``.
+        - ``modification_tag``: ``epoch`` and ``index``, which order its versions.
         """
         if _nothing_fits(process_guids, app_guids):
             return []
@@ -367,12 +369,13 @@ class BBSClient:
         """The tasks that fit all that is given; '' fits any.
 
         Of each:
-          ``task_guid``, ``domain``, ``task_definition`` (``memory_mb`` and ``disk_mb`` in mebibytes).
-          ``state``: a `TaskState`, by ``==``.
-          ``cell_id``: who runs it, '' while it is pending.
-          ``created_at``, ``updated_at``, ``first_completed_at``: Unix times in nanoseconds, 0 is never.
-          ``failed``, ``failure_reason`` and ``result`` (what its result file had): once it is completed.
-          ``rejection_count`` and ``rejection_reason``: how often no cell took it, and why the last time.
+
+        - ``task_guid``, ``domain``, ``task_definition`` (``memory_mb`` and ``disk_mb`` in mebibytes).
+        - ``state``: a `TaskState`, by ``==``.
+        - ``cell_id``: who runs it, '' while it is pending.
+        - ``created_at``, ``updated_at``, ``first_completed_at``: Unix times in nanoseconds, 0 is never.
+        - ``failed``, ``failure_reason`` and ``result`` (what its result file had): once it is completed.
+        - ``rejection_count`` and ``rejection_reason``: how often no cell took it, and why the last time.
         """
         request = pb.TasksRequest(domain=domain, cell_id=cell_id)
         return (await self._call(routes.TASKS, request, trace_id)).tasks

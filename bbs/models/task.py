@@ -20,8 +20,10 @@ class TaskState(IntEnum):
     Invalid = 0
     """The state of no stored task; the wire shows it where there is no task."""
     Pending = 1
+    """No cell runs it yet."""
     Running = 2
     Completed = 3
+    """It is over, well or not, and nobody has taken note of it yet."""
     Resolving = 4
     """Its completion callback is under way."""
 
