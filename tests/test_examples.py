@@ -4,15 +4,17 @@ import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+import bbs.client
 from bbs.client import BBSClient, ClientConfig, ResourceExists, pb
 from bbs.demo.behaviour import QUIET
+from bbs.models.errors import BY_WIRE_TYPE
 from examples import connect, from_asyncio, lists, run_app, run_task, surely, task_callback, watch
 from tests.client.scripted_server import ScriptedServer, Step, Then, answer
 from tests.demo_fleet import PATIENCE_S, DemoStage
@@ -27,6 +29,15 @@ SAYS: Mapping[Callable[[], Awaitable[None]], str] = {
     surely.main: r"app-\w{8} is desired\n",
 }
 """Each example that ends by itself, and all that it prints."""
+
+RUN = (connect, from_asyncio, lists, run_app, run_task, surely, task_callback, watch)
+
+REPOSITORY = Path(__file__).parent.parent
+GUIDE = (REPOSITORY / "docs" / "client.md").read_text()
+NOT_IN_THE_GUIDE = {
+    "ActualLRPKey", "Change", "ClientOptions", "Connector", "EventMessage", "Log", "RowsOf", "Told", "http_get", "new_trace_id", "pb",
+    "shake_hands", "tcp_connector", "what_is_told",
+}  # fmt: skip
 
 LIVELY = replace(QUIET, creation_s=(0.0, 0.1), task_every_s=0.5, task_duration_s=(0.1, 0.2))
 
@@ -127,10 +138,41 @@ def test_cancelling_an_asyncio_task_ends_its_guest() -> None:
 
 
 def test_each_example_is_run() -> None:
-    run = {
-        module.__name__
-        for module in (connect, from_asyncio, lists, run_app, run_task, surely, task_callback, watch)
-    }
+    run = {module.__name__ for module in RUN}
     here = {f"examples.{path.stem}" for path in Path(connect.__file__).parent.glob("*.py")}
 
     assert here == run | {"examples.__init__", "examples.story"}  # the story has a test of its own
+
+
+def test_the_guide_shows_sections_that_there_are() -> None:
+    shown = re.findall(r'^--8<-- "(examples/\w+\.py):(\w+)"$', GUIDE, re.MULTILINE)
+
+    assert {file for file, _ in shown} == {
+        f"examples/{module.__name__.partition('.')[2]}.py" for module in RUN
+    }
+    for file, section in shown:
+        text = (REPOSITORY / file).read_text()
+        assert f"# --8<-- [start:{section}]\n" in text, (file, section)
+        assert f"# --8<-- [end:{section}]\n" in text, (file, section)
+
+
+def test_the_guide_has_the_time_outs_that_there_are() -> None:
+    told = dict(re.findall(r"^\| `(\w+_timeout_s)` \| (\w+) \|", GUIDE, re.MULTILINE))
+    defaults = {
+        field.name: field.default for field in fields(ClientConfig) if field.name.endswith("_timeout_s")
+    }
+
+    assert told == {name: "None" if seconds is None else f"{seconds:g}" for name, seconds in defaults.items()}
+
+
+def test_the_guide_refers_to_all_that_the_client_has_of_its_own() -> None:
+    """Refusals, of which there are many, are in their table by example. What is left out is for those who build on the client."""
+    [members] = re.findall(r"^      members:\n((?:        - \w+\n)+)", GUIDE, re.MULTILINE)
+    referred_to = set(re.findall(r"- (\w+)", members))
+    own = {
+        name
+        for name in bbs.client.__all__
+        if name not in {error.__name__ for error in BY_WIRE_TYPE.values()} | NOT_IN_THE_GUIDE
+    }
+
+    assert referred_to == own

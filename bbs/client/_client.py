@@ -197,7 +197,11 @@ class BBSClient:
     async def actual_lrps_by_process_guids(
         self, process_guids: Collection[str], *, trace_id: str = ""
     ) -> Sequence[pb.ActualLRP]:
-        """The instances of any of these processes, as `actual_lrps` has them. The server refuses to look for none at all."""
+        """The instances of any of these processes, as `actual_lrps` has them. An empty collection fits nothing, and then the server,
+        which would refuse it, is not asked.
+        """
+        if _nothing_fits(process_guids):
+            return []
         request = pb.ActualLRPsByProcessGuidsRequest(process_guids=_several(process_guids))
         return (await self._call(routes.ACTUAL_LRPS_BY_PROCESS_GUIDS, request, trace_id)).actual_lrps
 

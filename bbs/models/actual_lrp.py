@@ -32,6 +32,7 @@ class ActualLRPState(StrEnum):
     CLAIMED = "CLAIMED"
     """A cell is about to start it."""
     RUNNING = "RUNNING"
+    """Its cell has started it."""
     CRASHED = "CRASHED"
     """It has ended by itself so often that it is started again only after a while."""
 

@@ -22,6 +22,7 @@ class TaskState(IntEnum):
     Pending = 1
     """No cell runs it yet."""
     Running = 2
+    """A cell has started it."""
     Completed = 3
     """It is over, well or not, and nobody has taken note of it yet."""
     Resolving = 4

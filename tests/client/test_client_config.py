@@ -20,7 +20,8 @@ from bbs.client import (
     TransportError,
     UnexpectedStatus,
 )
-from bbs.client._connector import unresolved
+from bbs.client._client import STREAMS_KEEP_ALIVE_S
+from bbs.client._connector import tcp_connector, unresolved
 from tests.client.scripted_server import ScriptedServer, answer, stream
 
 HTTPS = "https://bbs"
@@ -240,3 +241,14 @@ async def test_a_refused_connection_says_so(nursery: trio.Nursery) -> None:
 )
 def test_why_a_name_is_not_resolved(error: socket.gaierror, text: str) -> None:
     assert unresolved("h", error) == text
+
+
+async def test_a_peer_that_is_gone_is_noticed_within_two_minutes(nursery: trio.Nursery) -> None:
+    """By keep-alive, also on an idle stream."""
+    port = await ScriptedServer(nursery).listen(None)
+    async with await tcp_connector(keep_alive_s=STREAMS_KEEP_ALIVE_S)("127.0.0.1", port) as stream:
+        assert isinstance(stream, trio.SocketStream)
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        idle_s, interval_s, probes = (stream.getsockopt(socket.IPPROTO_TCP, option) for option in options)
+
+    assert idle_s + probes * interval_s == 120

@@ -565,6 +565,7 @@ async def test_no_guids_fit_nothing(client: BBSClient, server: ScriptedServer) -
     assert await client.desired_lrps(process_guids=["p"], app_guids=()) == []
     assert await client.desired_lrp_scheduling_infos(process_guids=[]) == []
     assert await client.desired_lrp_routing_infos(process_guids=set()) == []
+    assert await client.actual_lrps_by_process_guids(()) == []
 
     assert server.asked == []
 
