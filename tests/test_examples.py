@@ -1,10 +1,13 @@
-"""The examples of `docs/client.md`, run against a server with simulated cells."""
+"""The examples of `docs/client.md`, and README's, run against a server with simulated cells."""
 
+import ast
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,7 @@ SAYS: Mapping[Callable[[], Awaitable[None]], str] = {
 RUN = (connect, from_asyncio, lists, run_app, run_task, surely, task_callback, watch)
 
 REPOSITORY = Path(__file__).parent.parent
+README = (REPOSITORY / "README.md").read_text()
 GUIDE = (REPOSITORY / "docs" / "client.md").read_text()
 NOT_IN_THE_GUIDE = {
     "ActualLRPKey", "Change", "ClientOptions", "Connector", "EventMessage", "Log", "RowsOf", "Told", "http_get", "new_trace_id", "pb",
@@ -67,6 +71,7 @@ async def test_the_examples_do_what_they_say(
             assert re.fullmatch(says, capsys.readouterr().out), example.__module__
 
         await says_until_it_is_ended(capsys)
+        await the_readme_says(stage.client, capsys)
 
         # In a process of its own: where trio_asyncio was imported, as here, asyncio's loops are Trio's.
         with trio.fail_after(PATIENCE_S):
@@ -90,6 +95,41 @@ async def says_until_it_is_ended(capsys: pytest.CaptureFixture[str]) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch.main)
         await wait_until(has_said, within_s=PATIENCE_S, what="the watch told of a task", every_s=0.1)
+        nursery.cancel_scope.cancel()
+
+
+async def the_readme_says(config: ClientConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    """README's two blocks, the second within the first, of a BBS and of files that there are."""
+    [section] = re.findall(r"^## The client\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
+    first, second = re.findall(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    program = first + textwrap.indent(second, " " * 4)
+    for of_page, here in {
+        "https://127.0.0.1:8889": config.url,
+        "dev-certs/ca.crt": config.ca_file,
+        "dev-certs/client.crt": config.cert_file,
+        "dev-certs/client.key": config.key_file,
+        "cf-apps": "demo",
+    }.items():
+        assert of_page in program
+        program = program.replace(of_page, str(here))
+    said = ""
+
+    def has_said(*lines: str) -> bool:
+        nonlocal said
+        said += capsys.readouterr().out
+        return all(re.search(line, said, re.MULTILINE) for line in lines)
+
+    async def run() -> None:
+        code = compile(program, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        await eval(code, {})
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        listed = (r"^app True$", r"^1 processes, 6 instances$")
+        await wait_until(partial(has_said, *listed), within_s=PATIENCE_S, what="README lists", every_s=0.1)
+        await surely.main()
+        told = (r"^Added\(after=process_guid: ", r"^Removed\(before=process_guid: ")
+        await wait_until(partial(has_said, *told), within_s=PATIENCE_S, what="README watches", every_s=0.1)
         nursery.cancel_scope.cancel()
 
 
@@ -139,9 +179,13 @@ def test_cancelling_an_asyncio_task_ends_its_guest() -> None:
 
 def test_each_example_is_run() -> None:
     run = {module.__name__ for module in RUN}
-    here = {f"examples.{path.stem}" for path in Path(connect.__file__).parent.glob("*.py")}
+    of_the_client = {
+        f"examples.{path.stem}"
+        for path in Path(connect.__file__).parent.glob("*.py")
+        if "from examples.connect import" in path.read_text()
+    }
 
-    assert here == run | {"examples.__init__", "examples.story"}  # the story has a test of its own
+    assert run == of_the_client | {connect.__name__}
 
 
 def test_the_guide_shows_sections_that_there_are() -> None:
