@@ -20,8 +20,8 @@ from typing import Final
 import trio
 
 from bbs.client import (
+    ActualLRPState,
     BBSClient,
-    ClientConfig,
     EndOfStream,
     EventSourceError,
     InternalBBSClient,
@@ -37,7 +37,7 @@ WRITERS: Final = 16
 START_MAX_S: Final = 60.0
 STORY_MAX_S: Final = 180.0
 
-StateRank: Final = {"UNCLAIMED": 0, "CLAIMED": 1, "RUNNING": 2}
+StateRank: Final = {ActualLRPState.UNCLAIMED: 0, ActualLRPState.CLAIMED: 1, ActualLRPState.RUNNING: 2}
 
 
 class StoryFailed(Exception):
@@ -49,12 +49,12 @@ class Ledger:
     """What the server has acknowledged of each app, and what its events have told. Each app has one instance, index 0."""
 
     desired: set[str] = field(default_factory=set)
-    states: dict[str, str] = field(default_factory=dict)
+    states: dict[str, ActualLRPState] = field(default_factory=dict)
     tags_told: dict[str, list[int]] = field(default_factory=dict)
     acknowledged: int = 0
     enough: trio.Event = field(default_factory=trio.Event)
 
-    def acknowledge(self, process_guid: str, state: str) -> None:
+    def acknowledge(self, process_guid: str, state: ActualLRPState) -> None:
         self.desired.add(process_guid)
         self.states[process_guid] = state
         self.acknowledged += 1
@@ -120,17 +120,15 @@ async def start_server(directory: Path, certs: DevelopmentCerts, database_url: s
 
 @asynccontextmanager
 async def client_of(server: Server, certs: DevelopmentCerts) -> AsyncIterator[InternalBBSClient]:
-    config = ClientConfig(
-        url=server.url,
-        is_tls=True,
-        ca_file=str(certs.ca_cert),
-        cert_file=str(certs.client_cert),
-        key_file=str(certs.client_key),
-        max_idle_connections_per_host=WRITERS + 2,
-        retries=1,
+    async with InternalBBSClient.connect(
+        server.url,
+        ca_file=certs.ca_cert,
+        cert_file=certs.client_cert,
+        key_file=certs.client_key,
+        idle_connections_max=WRITERS + 2,
+        attempts=1,
         request_timeout_s=30,
-    )
-    async with InternalBBSClient.connect(config) as client:
+    ) as client:
         yield client
 
 
@@ -154,11 +152,11 @@ async def run_app(client: InternalBBSClient, process_guid: str, ledger: Ledger) 
     instance = pb.ActualLRPInstanceKey(instance_guid=f"{process_guid}-i", cell_id="cell-1")
     net_info = pb.ActualLRPNetInfo(address="10.0.0.1", instance_address="10.255.0.1")
     await client.desire_lrp(app(process_guid))
-    ledger.acknowledge(process_guid, "UNCLAIMED")
+    ledger.acknowledge(process_guid, ActualLRPState.UNCLAIMED)
     await client.claim_actual_lrp(key, instance)
-    ledger.acknowledge(process_guid, "CLAIMED")
+    ledger.acknowledge(process_guid, ActualLRPState.CLAIMED)
     await client.start_actual_lrp(key, instance, RunningReport(net_info=net_info, routable=True))
-    ledger.acknowledge(process_guid, "RUNNING")
+    ledger.acknowledge(process_guid, ActualLRPState.RUNNING)
 
 
 async def follow_events(
@@ -214,7 +212,7 @@ async def check(client: BBSClient, ledger: Ledger) -> None:
     actual = {lrp.actual_lrp_key.process_guid: lrp for lrp in await client.actual_lrps()}
     for process_guid, state in ledger.states.items():
         found = actual.get(process_guid)
-        if found is None or StateRank[found.state] < StateRank[state]:
+        if found is None or StateRank[ActualLRPState(found.state)] < StateRank[state]:
             raise StoryFailed(f"{process_guid} was acknowledged as {state} and is {found and found.state}")
     for process_guid, tags in ledger.tags_told.items():
         if tags != list(range(len(tags))):

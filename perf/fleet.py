@@ -20,7 +20,8 @@ from bbs.demo import Fleet, running_by_cell
 from bbs.demo.behaviour import QUIET
 from bbs.log import null_logger
 from bbs.sync.locket.client import LocketSettings, open_locket
-from bbs.tls.contexts import TLSFiles, server_context
+from bbs.tls.contexts import server_context
+from bbs.tls.development import DevelopmentCerts
 from perf.beds import free_port
 from perf.figures import JSON, number, table
 from perf.server import Server, ServerFailed, fresh_home, spawned_server, tree_cpu_s
@@ -94,24 +95,13 @@ def measure_fleet(*, lrps: int, cells: int, say: Callable[[str], None]) -> Fleet
 
 
 async def _measure(home: Path, lrps: int, cells: int, say: Callable[[str], None]) -> FleetAccount:
-    certs = home / "certs"
-    tls = server_context(
-        ca_file=certs / "ca.crt", cert_file=certs / "server.crt", key_file=certs / "server.key"
-    )
+    certs = DevelopmentCerts.within(home / "certs")
+    tls = server_context(ca_file=certs.ca_cert, cert_file=certs.server_cert, key_file=certs.server_key)
     apps = [(f"app-{at}", min(INSTANCES, lrps - at)) for at in range(0, lrps, INSTANCES)]
     fleet = Fleet(count=cells, apps=apps, behaviour=BEHAVIOUR, tls=tls, seed="perf", tell=say)
     async with _served(home, fleet, tls) as (server, locket_address):
-        files = TLSFiles(
-            ca_file=certs / "ca.crt", cert_file=certs / "client.crt", key_file=certs / "client.key"
-        )
-        client = ClientConfig(
-            url=server.url,
-            is_tls=True,
-            ca_file=str(files.ca_file),
-            cert_file=str(files.cert_file),
-            key_file=str(files.key_file),
-            max_idle_connections_per_host=CONNECTIONS,
-        )
+        files = certs.client_files
+        client = ClientConfig.with_files(server.url, files, idle_connections_max=CONNECTIONS)
         async with (
             InternalBBSClient.connect(client) as bbs,
             open_locket(LocketSettings(address=locket_address, tls=files), log=null_logger()) as locket,

@@ -191,14 +191,11 @@ class Daemon(DaemonLog):
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[InternalBBSClient]:
-        config = ClientConfig(
-            url=f"https://{self.config['listen_address']}",
-            is_tls=True,
-            ca_file=str(self.certs.ca_cert),
-            cert_file=str(self.certs.client_cert),
-            key_file=str(self.certs.client_key),
-            retries=1,
-            max_idle_connections_per_host=64,
+        config = ClientConfig.with_files(
+            f"https://{self.config['listen_address']}",
+            self.certs.client_files,
+            attempts=1,
+            idle_connections_max=64,
             request_timeout_s=30,
         )
         async with InternalBBSClient.connect(config) as client:

@@ -22,7 +22,7 @@ from bbs.log import LagerSink, Level, LineWriters, null_logger, root_logger
 from bbs.peers.opened import AuctioneerSettings
 from bbs.process.settings import Settings, TaskSettings
 from bbs.sync.locket.client import LocketSettings, open_locket
-from bbs.tls.contexts import TLSFiles, server_context
+from bbs.tls.contexts import server_context
 from bbs.tls.development import DevelopmentCerts
 from tests.daemons import free_port
 from tests.log_lines import Lines
@@ -85,11 +85,7 @@ async def serving(
     converge_every_s: float = 30.0,
 ) -> AsyncIterator[Serving]:
     """``bbs serve`` in this process, until the block ends. With ``certs`` it wants TLS of everybody."""
-    tls = (
-        TLSFiles(ca_file=certs.ca_cert, cert_file=certs.server_cert, key_file=certs.server_key)
-        if certs is not None
-        else None
-    )
+    tls = certs.server_files if certs is not None else None
     health, debug = (f"127.0.0.1:{free_port()}" for _ in range(2))
     config = ServeConfig(
         settings=Settings(
@@ -153,21 +149,14 @@ async def a_fleet(
     told: list[str] = []
     tls = server_context(ca_file=certs.ca_cert, cert_file=certs.server_cert, key_file=certs.server_key)
     fleet = Fleet(count=cells, apps=apps, behaviour=behaviour, tls=tls, seed="7", tell=told.append)
-    files = TLSFiles(ca_file=certs.ca_cert, cert_file=certs.client_cert, key_file=certs.client_key)
+    files = certs.client_files
     async with trio.open_nursery() as nursery:
         port: int = await nursery.start(fleet.auctioneer.listen, tls)
         auctioneer = f"https://127.0.0.1:{port}"
         async with serving(
             directory, database_url, certs=certs, auctioneer_address=auctioneer, converge_every_s=1
         ) as server:
-            client = ClientConfig(
-                url=server.url,
-                is_tls=True,
-                ca_file=str(certs.ca_cert),
-                cert_file=str(certs.client_cert),
-                key_file=str(certs.client_key),
-                request_timeout_s=30,
-            )
+            client = ClientConfig.with_files(server.url, files, request_timeout_s=30)
             async with (
                 InternalBBSClient.connect(client) as bbs,
                 open_locket(

@@ -20,7 +20,7 @@ class RunningBBS:
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[InternalBBSClient]:
-        config = ClientConfig(url=self.url, retries=1, max_idle_connections_per_host=64, request_timeout_s=30)
+        config = ClientConfig(url=self.url, attempts=1, idle_connections_max=64, request_timeout_s=30)
         async with InternalBBSClient.connect(config) as client:
             yield client
 

@@ -224,7 +224,7 @@ async def test_bbs_serve_does_not_need_a_reader(
         stdout=full_pipe,
         stderr=full_pipe,
     )
-    config = ClientConfig(url=f"http://{address}", retries=1, request_timeout_s=30)
+    config = ClientConfig(url=f"http://{address}", attempts=1, request_timeout_s=30)
     try:
         await until_answered(lambda: InternalBBSClient.connect(config))
         await flood(address)

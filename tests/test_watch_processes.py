@@ -3,6 +3,7 @@ does not accept the other's certificate.
 """
 
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
 import trio
@@ -29,14 +30,8 @@ def config(
     own: DevelopmentCerts | None = None,
 ) -> ClientConfig:
     """``ca`` and ``own`` are where the client has other files from than the server's."""
-    return ClientConfig(
-        url=f"https://{address}",
-        is_tls=True,
-        request_timeout_s=30,
-        ca_file=str((ca or certs).ca_cert),
-        cert_file=str((own or certs).client_cert),
-        key_file=str((own or certs).client_key),
-    )
+    files = replace((own or certs).client_files, ca_file=(ca or certs).ca_cert)
+    return ClientConfig.with_files(f"https://{address}", files, request_timeout_s=30)
 
 
 def key_of(record: Record) -> Key:

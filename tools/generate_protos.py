@@ -33,7 +33,22 @@ def generate(into: Path) -> None:
     arguments = ["protoc", f"-I{REPOSITORY}", f"-I{well_known}", f"--python_out={into}", f"--pyi_out={into}"]
     if protoc.main([*arguments, *(f"{PB}/{name}" for name in protos)]) != 0:
         sys.exit("protoc refused the .proto files")
+    open_enums(sorted((into / PB).glob("*_pb2.pyi")))
     (into / PB / "__init__.py").write_text(package_init(protos))
+
+
+def open_enums(stubs: list[Path]) -> None:
+    """A field of an enum's type is a plain integer: any number may come, and go. To tell so lets fields be compared with, and
+    made of, the ``IntEnum`` classes of `bbs.models`; type checkers would else hold that they are never equal.
+    """
+    texts = {stub: stub.read_text() for stub in stubs}
+    enums = "|".join(sorted(set(re.findall(r"class (\w+)\(int, metaclass=", "".join(texts.values())))))
+    for stub, text in texts.items():
+        # Fields begin with a small letter, the members of an enum with a large one.
+        text = re.sub(
+            rf"^( +[a-z]\w*: )((?:\w+\.)*(?:{enums}))$", r"\1_Union[\2, int]", text, flags=re.MULTILINE
+        )
+        stub.write_text(re.sub(rf"_Union\[((?:\w+\.)*(?:{enums})), str\]", r"_Union[\1, int, str]", text))
 
 
 def package_init(protos: list[str]) -> str:

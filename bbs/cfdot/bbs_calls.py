@@ -1,7 +1,7 @@
 """What commands ask of a BBS."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import trio
@@ -16,12 +16,9 @@ from bbs.cfdot.go_values import wrapped_int32
 from bbs.cfdot.rendering import Renderer
 from bbs.cfdot.target import Target
 from bbs.client import (
-    ActualLRPFilter,
     BBSClient,
     ClientConfig,
-    DesiredLRPFilter,
     InvalidClientConfig,
-    TaskFilter,
     TransportError,
     new_trace_id,
 )
@@ -80,17 +77,17 @@ async def _call_bbs(
 
 def client_config(target: Target) -> ClientConfig:
     """As upstream's: one attempt, and no connection is kept."""
-    return ClientConfig(
+    config = ClientConfig(
         url=target.address,
-        is_tls=target.is_tls,
-        ca_file=target.ca_file,
-        cert_file=target.cert_file,
-        key_file=target.key_file,
         insecure_skip_verify=target.skip_verify,
-        max_idle_connections_per_host=-1,
-        retries=CONNECT_TRIES_AGAIN,
-        request_timeout_s=target.timeout_s,
+        attempts=1,
+        stream_reconnects=CONNECT_TRIES_AGAIN,
+        request_timeout_s=target.timeout_s or None,
+        idle_connections_max=0,
     )
+    if not target.is_tls:
+        return config
+    return replace(config, ca_file=target.ca_file, cert_file=target.cert_file, key_file=target.key_file)
 
 
 def refused(error: BBSError) -> Refused:
@@ -103,13 +100,14 @@ def refused(error: BBSError) -> Refused:
 
 async def _actual_lrps(call: Call) -> None:
     flags = call.given.flags
-    which = ActualLRPFilter(
+    lrps = await call.client.actual_lrps(
         domain=flags.text("domain"),
         cell_id=flags.text("cell-id"),
         process_guid=flags.text("process-guid"),
         index=flags.number("index") if flags.has("index") else None,
+        trace_id=call.trace_id,
     )
-    for lrp in await call.client.actual_lrps(which, trace_id=call.trace_id):
+    for lrp in lrps:
         call.renderer.show(lrp)
 
 
@@ -141,8 +139,7 @@ async def _retire_actual_lrp(call: Call) -> None:
 
 
 async def _desired_lrps(call: Call) -> None:
-    which = DesiredLRPFilter(domain=call.text("domain"))
-    for lrp in await call.client.desired_lrps(which, trace_id=call.trace_id):
+    for lrp in await call.client.desired_lrps(domain=call.text("domain"), trace_id=call.trace_id):
         call.renderer.show(lrp)
 
 
@@ -151,8 +148,8 @@ async def _desired_lrp(call: Call) -> None:
 
 
 async def _desired_lrp_scheduling_infos(call: Call) -> None:
-    which = DesiredLRPFilter(domain=call.text("domain"))
-    for info in await call.client.desired_lrp_scheduling_infos(which, trace_id=call.trace_id):
+    infos = await call.client.desired_lrp_scheduling_infos(domain=call.text("domain"), trace_id=call.trace_id)
+    for info in infos:
         call.renderer.show(info)
 
 
@@ -171,8 +168,10 @@ async def _delete_desired_lrp(call: Call) -> None:
 
 
 async def _tasks(call: Call) -> None:
-    which = TaskFilter(domain=call.text("domain"), cell_id=call.text("cell-id"))
-    for task in await call.client.tasks(which, trace_id=call.trace_id):
+    tasks = await call.client.tasks(
+        domain=call.text("domain"), cell_id=call.text("cell-id"), trace_id=call.trace_id
+    )
+    for task in tasks:
         call.renderer.show(task)
 
 

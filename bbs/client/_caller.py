@@ -1,6 +1,5 @@
 """A unary call: attempts, and what the outcome of each means (spec: client.md §3)."""
 
-import math
 import time
 from dataclasses import replace
 from typing import Final, TypeVar
@@ -16,7 +15,7 @@ from bbs.client._errors import (
     TransportTimeout,
     UnexpectedStatus,
 )
-from bbs.client._http import Headers, Request, Response, Transport
+from bbs.client._http import Headers, Request, Response, Transport, awaited_headers
 from bbs.client._log import Log
 from bbs.client._routes import Route
 from bbs.models import pb
@@ -43,7 +42,7 @@ class Caller:
         self._transport = transport
         self.base_url = base_url
         self._attempts = attempts
-        self._timeout_s = request_timeout_s or math.inf
+        self._timeout_s = request_timeout_s
         self.log = log
 
     async def exchange(self, route: Route[R], message: Message | None, *, trace_id: str) -> R:
@@ -115,10 +114,7 @@ class Caller:
                 "failed to read body: context deadline exceeded "
                 "(Client.Timeout or context cancellation while reading body)"
             )
-        raise RequestTimeout(
-            f'{request.verb} "{request.url}": context deadline exceeded '
-            "(Client.Timeout exceeded while awaiting headers)"
-        )
+        raise RequestTimeout(awaited_headers(request))
 
 
 async def _understand(route: Route[R], response: Response) -> R:

@@ -1,13 +1,14 @@
 """What calls of the client raise besides the refusals of `bbs.models.errors` (spec: client.md §1-§4, events.md §10)."""
 
 from enum import Enum, auto
+from typing import Final
 
-from bbs.models.errors import BBSError, InvalidResponse
+from bbs.models.errors import BBSError, InvalidProtobufMessage, InvalidResponse, RequestTimeout, RouterError
 
 
 class InvalidClientConfig(ValueError):
-    """The client cannot be made: the URL or a TLS file is unusable. The text is upstream's. If it is about a file, the cause is a
-    `bbs.tls.contexts.TLSFilesInvalid`, which says which file and why.
+    """The client cannot be made of what was given: the URL, a TLS file or a number is of no use, or one does not go with another.
+    If a file can't be used, the cause is a `bbs.tls.contexts.TLSFilesInvalid`, which has the file and the reason.
     """
 
 
@@ -69,6 +70,12 @@ class EndpointNotFound(InvalidResponse):
 
     def __init__(self) -> None:
         super().__init__("Invalid Response with status code: 404")
+
+
+NO_ANSWER: Final = (TransportError, RequestTimeout, InvalidResponse, InvalidProtobufMessage, RouterError)
+"""For ``except NO_ANSWER:``. All that a call raises when no answer of the BBS could be had. It was tried as often as
+`ClientConfig.attempts` says, and each attempt may have been carried out. Any other `BBSError` is the BBS's answer.
+"""
 
 
 class EvacuationFailed(Exception):

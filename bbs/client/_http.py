@@ -6,6 +6,7 @@ closed when its pool is next used.
 """
 
 import copy
+import math
 import select
 import socket
 import ssl
@@ -22,14 +23,24 @@ import trio.abc
 from bbs.client._connector import Connector, failure, unresolved
 from bbs.client._errors import HostNotFound, TransportError, TransportTimeout
 
-DIAL_TIMEOUT_S: Final = 5.0
-TLS_HANDSHAKE_TIMEOUT_S: Final = 10.0
 IDLE_TIMEOUT_S: Final = 90.0
 REDIRECTS_MAX: Final = 10
 HEAD_BYTES_MAX: Final = 1024 * 1024
 READ_BYTES: Final = 64 * 1024
 
 Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeOuts:
+    """Bounds of one exchange, in seconds: of connecting, of the TLS handshake, of the whole way to a response's head (with both),
+    and of the wait for each piece of its body.
+    """
+
+    connect_s: float = 5.0
+    tls_handshake_s: float = 10.0
+    head_s: float = math.inf
+    piece_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +70,14 @@ class Request:
 class Response:
     """A response whose head has arrived; its body is read piece by piece."""
 
-    def __init__(self, head: h11.Response, connection: "Connection") -> None:
+    def __init__(self, head: h11.Response, connection: "Connection", *, piece_timeout_s: float) -> None:
         self.status: Final = head.status_code
         self.reason: Final = head.reason.decode("latin-1")
         self._headers = {
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in head.headers
         }
         self._connection = connection
+        self._piece_timeout_s = piece_timeout_s
         self._inflate = zlib.decompressobj(wbits=31) if self.header("Content-Encoding") == "gzip" else None
 
     def header(self, name: str) -> str | None:
@@ -79,9 +91,10 @@ class Response:
         """The next piece of the body; empty at its end.
 
         Raises:
+          TransportTimeout: nothing came for too long.
           TransportError: the connection broke, or the body is not whole.
         """
-        while piece := await self._connection.read_body_piece():
+        while piece := await self._next_piece():
             if self._inflate is None:
                 return piece
             try:
@@ -90,6 +103,11 @@ class Response:
             except zlib.error as error:
                 raise TransportError(f"gzip: {error}") from error
         return b""
+
+    async def _next_piece(self) -> bytes:
+        with trio.move_on_after(self._piece_timeout_s):
+            return await self._connection.read_body_piece()
+        raise TransportTimeout(f"nothing came for {self._piece_timeout_s:g} s")
 
     async def read(self) -> bytes:
         pieces = []
@@ -106,7 +124,7 @@ class Connection:
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES_MAX)
         self.idle_since = 0.0
 
-    async def ask(self, request: Request) -> Response:
+    async def ask(self, request: Request, *, piece_timeout_s: float) -> Response:
         """Send a request and wait for the head of its response.
 
         Raises:
@@ -121,7 +139,7 @@ class Connection:
             while True:
                 event = await self._next_event()
                 if isinstance(event, h11.Response):
-                    return Response(event, self)
+                    return Response(event, self, piece_timeout_s=piece_timeout_s)
         except (OSError, trio.BrokenResourceError, h11.ProtocolError) as error:
             raise failure(error) from error
 
@@ -189,11 +207,17 @@ class Transport:
     """Opens exchanges, over idle connections where there are any. Close it in the end."""
 
     def __init__(
-        self, connector: Connector, ssl_context: ssl.SSLContext | None, *, idle_connections_max: int
+        self,
+        connector: Connector,
+        ssl_context: ssl.SSLContext | None,
+        *,
+        idle_connections_max: int,
+        time_outs: TimeOuts | None = None,
     ) -> None:
         self._connector = connector
         self._ssl_context = ssl_context
         self._idle_max = idle_connections_max
+        self._time_outs = time_outs or TimeOuts()
         self._idle: dict[_Origin, deque[Connection]] = {}
 
     async def open(self, request: Request) -> tuple[Response, "Lease"]:
@@ -202,14 +226,19 @@ class Transport:
         The lease holds the connection: release it when done with the response.
 
         Raises:
-          TransportTimeout: connecting took too long.
+          TransportTimeout: connecting took too long, or the whole of it.
           TransportError: there is no response; the text names the request.
         """
+        with trio.move_on_after(self._time_outs.head_s):
+            return await self._open(request)
+        raise TransportTimeout(awaited_headers(request))
+
+    async def _open(self, request: Request) -> tuple[Response, "Lease"]:
         asked = request
         for _ in range(REDIRECTS_MAX + 1):
             try:
                 lease = await self._lease(_Origin.of(urlsplit(asked.url)))
-                response = await lease.ask(asked)
+                response = await lease.ask(asked, piece_timeout_s=self._time_outs.piece_s)
             except TransportError as error:
                 raise _of_request(error, asked) from error
             if (redirected := _redirected(asked, response)) is None:
@@ -257,7 +286,7 @@ class Transport:
     async def _dial(self, origin: _Origin) -> trio.abc.Stream:
         address = f"{origin.host}:{origin.port}"
         try:
-            with trio.fail_after(DIAL_TIMEOUT_S):
+            with trio.fail_after(self._time_outs.connect_s):
                 stream = await self._connector(origin.host, origin.port)
         except trio.TooSlowError as error:
             raise TransportTimeout(f"dial tcp {address}: i/o timeout") from error
@@ -274,7 +303,7 @@ class Transport:
         tls = trio.SSLStream(stream, self._ssl_context, server_hostname=host, https_compatible=True)
         is_up = False
         try:
-            with trio.fail_after(TLS_HANDSHAKE_TIMEOUT_S):
+            with trio.fail_after(self._time_outs.tls_handshake_s):
                 await tls.do_handshake()
             is_up = True
         except trio.TooSlowError as error:
@@ -309,11 +338,11 @@ class Lease:
         self._origin = origin
         self._connection: Connection | None = connection
 
-    async def ask(self, request: Request) -> Response:
+    async def ask(self, request: Request, *, piece_timeout_s: float) -> Response:
         assert self._connection is not None
         answered = False
         try:
-            response = await self._connection.ask(request)
+            response = await self._connection.ask(request, piece_timeout_s=piece_timeout_s)
             answered = True
         finally:
             if not answered:
@@ -331,6 +360,11 @@ class Lease:
         if self._connection is not None:
             connection, self._connection = self._connection, None
             await connection.close()
+
+
+def awaited_headers(request: Request) -> str:
+    """What Go's client says when a deadline passed before there was a response."""
+    return f'{request.verb} "{request.url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)'
 
 
 def _of_request(error: TransportError, request: Request) -> TransportError:

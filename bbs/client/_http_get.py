@@ -7,7 +7,7 @@ import trio
 
 from bbs.client._connector import tcp_connector
 from bbs.client._errors import TransportError
-from bbs.client._http import Headers, Request, Transport, origin_of
+from bbs.client._http import Headers, Request, Transport, awaited_headers, origin_of
 
 KEEP_ALIVE_S: Final = 15
 BODY_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -31,11 +31,11 @@ async def http_get(
 
 async def _get(request: Request, ssl_context: ssl.SSLContext | None, timeout_s: float) -> tuple[int, bytes]:
     transport = Transport(tcp_connector(keep_alive_s=KEEP_ALIVE_S), ssl_context, idle_connections_max=0)
-    told = "awaiting headers"
+    has_answered = False
     with trio.move_on_after(timeout_s):
         response, lease = await transport.open(request)
         try:
-            told = "reading body"
+            has_answered = True
             pieces, length = [], 0
             while piece := await response.read_some():
                 pieces.append(piece)
@@ -45,10 +45,8 @@ async def _get(request: Request, ssl_context: ssl.SSLContext | None, timeout_s: 
             return response.status, b"".join(pieces)
         finally:
             await lease.discard()
-    if told == "reading body":
+    if has_answered:
         raise TransportError(
             "context deadline exceeded (Client.Timeout or context cancellation while reading body)"
         )
-    raise TransportError(
-        f'Get "{request.url}": context deadline exceeded (Client.Timeout exceeded while {told})'
-    )
+    raise TransportError(awaited_headers(request))

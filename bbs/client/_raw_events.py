@@ -31,13 +31,11 @@ class RawEventSource:
     Use from one task; only `aclose` may be called from another one.
     """
 
-    def __init__(
-        self, transport: Transport, request: Request, *, retries: int, retry_interval_s: float
-    ) -> None:
+    def __init__(self, transport: Transport, request: Request, *, reconnects: int, pause_s: float) -> None:
         self._transport = transport
         self._request = request
-        self._retries = retries
-        self._retry_interval_s = retry_interval_s
+        self._reconnects = reconnects
+        self._pause_s = pause_s
         self._last_id = ""
         self._parsed: deque[RawEvent] = deque()
         self._connected: _Connected | None = None
@@ -55,7 +53,7 @@ class RawEventSource:
         await self._connect()
 
     async def next(self) -> RawEvent:
-        """The next event. There is no deadline: a quiet stream is a healthy one.
+        """The next event. A quiet stream is a healthy one, unless `ClientConfig.stream_idle_timeout_s` says otherwise.
 
         Raises:
           EndOfStream: the server ended the stream.
@@ -89,7 +87,7 @@ class RawEventSource:
         if event.id:
             self._last_id = event.id
         if event.retry_s is not None:
-            self._retry_interval_s = event.retry_s
+            self._pause_s = event.retry_s
         return event
 
     async def _read_some(self) -> None:
@@ -99,7 +97,7 @@ class RawEventSource:
             piece = await self._connected.response.read_some()
         except TransportError:
             await self._disconnect()
-            await trio.sleep(self._retry_interval_s)
+            await trio.sleep(self._pause_s)
             return
         self._parsed += self._connected.parser.feed(piece)
         if not piece:
@@ -107,14 +105,14 @@ class RawEventSource:
             await self._disconnect()
 
     async def _connect(self) -> None:
-        retries_left = self._retries
+        reconnects_left = self._reconnects
         while True:
             try:
                 response, lease = await self._transport.open(self._with_last_id())
             except TransportError:
-                if not retries_left:
+                if not reconnects_left:
                     raise
-                retries_left -= 1
+                reconnects_left -= 1
             else:
                 if response.status == 200:
                     self._connected = _Connected(response, lease, EventParser(last_id=self._last_id))
@@ -122,7 +120,7 @@ class RawEventSource:
                 await lease.discard()
                 if response.status not in TRY_AGAIN_STATUSES:
                     raise BadEventSourceResponse(response.status, response.reason)
-            await trio.sleep(self._retry_interval_s)
+            await trio.sleep(self._pause_s)
 
     async def _disconnect(self) -> None:
         if self._connected is not None:

@@ -44,7 +44,7 @@ class SingleStream:
         return self._response.header(HEADER) or ""
 
     async def next(self) -> RawEvent:
-        """The next event. There is no deadline: a quiet stream is a healthy one.
+        """The next event. A quiet stream is a healthy one, unless `ClientConfig.stream_idle_timeout_s` says otherwise.
 
         Raises:
           EndOfStream: the server ended the stream.

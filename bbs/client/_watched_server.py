@@ -24,7 +24,7 @@ SUBSCRIBE_WITHIN_S: Final = 30.0
 """Until the head of a stream must have come. A follower may wait meanwhile until it has what the token stands for."""
 
 LIST_WITHIN_S: Final = 60.0
-"""For a list of a whole fleet, with the time that a follower may wait."""
+"""For a list of a whole fleet, with the time that a follower may wait. More, if a request may take more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,15 @@ class Listed:
 class WatchedServer:
     """Raises what the client's calls raise; `TransportTimeout` when a deadline passes."""
 
-    def __init__(self, caller: Caller, streams: Transport, *, cell_id: str, log: Log) -> None:
+    def __init__(
+        self, caller: Caller, streams: Transport, *, cell_id: str, list_within_s: float, log: Log
+    ) -> None:
         self.at_least: Final = AtLeast()
         self.url: Final = caller.base_url
         self._caller = caller
         self._streams = streams
         self._cell_id = cell_id
+        self._list_within_s = list_within_s
         self._log = log
 
     @asynccontextmanager
@@ -73,10 +76,12 @@ class WatchedServer:
     async def list(self, kind: Kind) -> Listed:
         sent = self.at_least.headers
         try:
-            with trio.fail_after(LIST_WITHIN_S):
+            with trio.fail_after(self._list_within_s):
                 rows, token = await self._list(kind)
         except trio.TooSlowError as error:
-            raise TransportTimeout(f"{self.url}: no list of {kind.value}s for {LIST_WITHIN_S:g} s") from error
+            raise TransportTimeout(
+                f"{self.url}: no list of {kind.value}s for {self._list_within_s:g} s"
+            ) from error
         except UnexpectedStatus as error:
             self._note_refusal(error.status, sent=bool(sent))
             raise

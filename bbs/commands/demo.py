@@ -188,16 +188,10 @@ def _config(
 
 
 async def _run_fleet(fleet: Fleet, addresses: Addresses, certs: DevelopmentCerts, log: Logger) -> None:
-    client = ClientConfig(
-        url=addresses.url,
-        is_tls=True,
-        ca_file=str(certs.ca_cert),
-        cert_file=str(certs.client_cert),
-        key_file=str(certs.client_key),
-        max_idle_connections_per_host=16,
-        request_timeout_s=REQUEST_MAX_S,
+    files = certs.client_files
+    client = ClientConfig.with_files(
+        addresses.url, files, idle_connections_max=16, request_timeout_s=REQUEST_MAX_S
     )
-    files = TLSFiles(ca_file=certs.ca_cert, cert_file=certs.client_cert, key_file=certs.client_key)
     async with (
         InternalBBSClient.connect(client) as bbs,
         open_locket(LocketSettings(address=addresses.locket, tls=files), log=log) as its_locket,

@@ -12,9 +12,10 @@ from typing import Final
 
 import trio
 
+from bbs.cfdot.bbs_calls import client_config
 from bbs.cfdot.errors import CommandFailed
 from bbs.cfdot.flags import Flag, Flags, Kind, Value
-from bbs.cfdot.target import BBS_FLAGS, BBS_URL, LOCKET_LOCATION, Target, bbs_target, scheme_of
+from bbs.cfdot.target import BBS_FLAGS, BBS_URL, LOCKET_LOCATION, bbs_target, scheme_of
 from bbs.client import ClientConfig
 from bbs.commands.terminal import columns, wants_colour
 from bbs.config.errors import ConfigInvalid
@@ -113,29 +114,16 @@ def _where(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Whe
     url = flags.text(BBS_URL.name) or environment.get("BBS_URL", "")
     if scheme_of(url) == "http":
         # As `bbs serve` is without certificates, where its Locket has none either.
-        bbs = ClientConfig(url=url, retries=1, request_timeout_s=ASK_S)
+        bbs = ClientConfig(url=url, attempts=1, request_timeout_s=ASK_S)
         settings = LocketSettings(address=locket, tls=None)
     else:
         target = bbs_target(flags, environment)
-        bbs = _client_of(target)
+        bbs = replace(client_config(target), request_timeout_s=ASK_S, idle_connections_max=2)
         if locket and not target.ca_file:
             return replace(ports, bbs=bbs, locket=Unknown(UNVERIFIED, is_asked=False))
         files = TLSFiles(ca_file=target.ca_file, cert_file=target.cert_file, key_file=target.key_file)
         settings = LocketSettings(address=locket, tls=files)
     return replace(ports, bbs=bbs, locket=settings) if locket else replace(ports, bbs=bbs)
-
-
-def _client_of(target: Target) -> ClientConfig:
-    return ClientConfig(
-        url=target.address,
-        is_tls=True,
-        ca_file=target.ca_file,
-        cert_file=target.cert_file,
-        key_file=target.key_file,
-        insecure_skip_verify=target.skip_verify,
-        retries=1,
-        request_timeout_s=ASK_S,
-    )
 
 
 async def _find_out_unless_interrupted(decoded: Decoded | None, where: Where) -> Facts | None:

@@ -136,7 +136,7 @@ async def _assembled(
             ),
             follower=OneSide(
                 Side.FOLLOWER,
-                ClientConfig(url="http://follower", retries=1, request_timeout_s=timeout_s),
+                ClientConfig(url="http://follower", attempts=1, request_timeout_s=timeout_s),
                 followed.connect,
             ),
             settings=command.settings,
@@ -153,13 +153,13 @@ def _master_config(command: ShadowCommand, config: UpstreamConfig, log: Logger) 
     Raises:
       StartFailed: there is no such URL, or a file is unfit.
     """
+    is_tls = urlsplit(command.master_url).scheme == "https"
     master = ClientConfig(
         url=command.master_url,
-        is_tls=urlsplit(command.master_url).scheme == "https",
-        ca_file=command.ca_file or config.ca_file,
-        cert_file=command.cert_file or config.locket_client_cert_file,
-        key_file=command.key_file or config.locket_client_key_file,
-        retries=1,
+        ca_file=command.ca_file or (config.ca_file if is_tls else None),
+        cert_file=command.cert_file or (config.locket_client_cert_file if is_tls else None),
+        key_file=command.key_file or (config.locket_client_key_file if is_tls else None),
+        attempts=1,
         request_timeout_s=command.settings.list_timeout_s,
     )
     try:

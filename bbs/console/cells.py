@@ -17,10 +17,8 @@ from bbs.cfdot.main import Surroundings, form_for
 from bbs.cfdot.rendering import JSONLines, written
 from bbs.cfdot.target import Target
 from bbs.client import (
-    ActualLRPFilter,
     BBSClient,
     InvalidClientConfig,
-    TaskFilter,
     TransportError,
     new_trace_id,
 )
@@ -60,8 +58,8 @@ async def _ask(target: Target, cell_id: str) -> Asked:
             presences = [
                 cell for cell in await client.cells(trace_id=trace_id) if cell_id in ("", cell.cell_id)
             ]
-            rows = await client.actual_lrps(ActualLRPFilter(cell_id=cell_id), trace_id=trace_id)
-            tasks = await client.tasks(TaskFilter(cell_id=cell_id), trace_id=trace_id) if cell_id else ()
+            rows = await client.actual_lrps(cell_id=cell_id, trace_id=trace_id)
+            tasks = await client.tasks(cell_id=cell_id, trace_id=trace_id) if cell_id else ()
     except BBSError as error:
         raise refused(error) from error
     except (TransportError, InvalidClientConfig) as error:

@@ -22,10 +22,8 @@ from bbs.cfdot.given import Given
 from bbs.cfdot.main import Surroundings, form_for
 from bbs.cfdot.target import Target
 from bbs.client import (
-    ActualLRPFilter,
     BadEventSourceResponse,
     BBSClient,
-    DesiredLRPFilter,
     Event,
     EventSource,
     EventSourceError,
@@ -96,13 +94,9 @@ async def listed(client: BBSClient, choice: Choice) -> Sequence[Record]:
     """
     trace_id, records = new_trace_id(), list[Record]()
     if choice.wants_lrps:
-        guids = (choice.process_guid,) if choice.process_guid else ()
-        records += await client.actual_lrps(
-            ActualLRPFilter(process_guid=choice.process_guid), trace_id=trace_id
-        )
-        records += await client.desired_lrp_routing_infos(
-            DesiredLRPFilter(process_guids=guids), trace_id=trace_id
-        )
+        guids = (choice.process_guid,) if choice.process_guid else None
+        records += await client.actual_lrps(process_guid=choice.process_guid, trace_id=trace_id)
+        records += await client.desired_lrp_routing_infos(process_guids=guids, trace_id=trace_id)
     if choice.wants_tasks:
         records += await client.tasks(trace_id=trace_id)
     return records

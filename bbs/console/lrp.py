@@ -20,7 +20,6 @@ from bbs.cfdot.main import Surroundings, form_for
 from bbs.cfdot.rendering import json_of, written
 from bbs.cfdot.target import Target
 from bbs.client import (
-    ActualLRPFilter,
     BadEventSourceResponse,
     BBSClient,
     Event,
@@ -52,7 +51,7 @@ async def ask(client: BBSClient, process_guid: str) -> App:
         desired = await client.desired_lrp_by_process_guid(process_guid, trace_id=trace_id)
     except ResourceNotFound:
         desired = None
-    rows = await client.actual_lrps(ActualLRPFilter(process_guid=process_guid), trace_id=trace_id)
+    rows = await client.actual_lrps(process_guid=process_guid, trace_id=trace_id)
     domains = await client.domains(trace_id=trace_id)
     cells = await client.cells(trace_id=trace_id)
     return App(

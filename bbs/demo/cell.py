@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import trio
 
-from bbs.client import ActualLRPFilter, EvacuationFailed, InternalBBSClient, RunningReport, TransportError
+from bbs.client import EvacuationFailed, InternalBBSClient, RunningReport, TransportError
 from bbs.demo.behaviour import Behaviour
 from bbs.demo.peer_port import serve_peer
 from bbs.demo.presence import presence_of
@@ -331,7 +331,7 @@ class Cell:
     async def _remove_unknown(self) -> None:
         known = set(self.containers)
         try:
-            rows = await self._bbs.actual_lrps(ActualLRPFilter(cell_id=self.cell_id))
+            rows = await self._bbs.actual_lrps(cell_id=self.cell_id)
         except (BBSError, TransportError):
             return  # with the next round
         for row in rows:

@@ -45,7 +45,7 @@ from bbs.sync.locket.client import (
 from bbs.sync.locket.lock import KEY
 from bbs.sync.locket.master import NOBODY, MasterKnown
 from bbs.sync.locket.presences import Presences
-from bbs.tls.contexts import TLSFilesInvalid, client_context
+from bbs.tls.contexts import StrPath, TLSFilesInvalid, client_context
 
 ASK_S: Final = 10.0
 """How long one of those who are asked may take to answer, but for the rows, which are many."""
@@ -184,7 +184,7 @@ def _nothing_known(why: str) -> Facts:
 
 
 def _certificates(decoded: Decoded | None, where: Where) -> Iterator[CertificateFile]:
-    named: list[tuple[str, str]] = []
+    named: list[tuple[str, StrPath | None]] = []
     if decoded is not None:
         config, metrics = decoded.config, decoded.config.loggregator
         named += [(key, getattr(config, key)) for key in CERTIFICATE_KEYS]
@@ -198,10 +198,10 @@ def _certificates(decoded: Decoded | None, where: Where) -> Iterator[Certificate
         if path:
             ends = _ends(Path(path))
             if isinstance(ends, Unknown):
-                yield CertificateFile(key=key, path=path, ends=ends)
+                yield CertificateFile(key=key, path=str(path), ends=ends)
             else:
                 last = max(ends) if key in CA_KEYS else None
-                yield CertificateFile(key=key, path=path, ends=min(ends), last_ends=last)
+                yield CertificateFile(key=key, path=str(path), ends=min(ends), last_ends=last)
 
 
 def _ends(path: Path) -> list[datetime] | Unknown:

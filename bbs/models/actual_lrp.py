@@ -17,6 +17,7 @@ class Presence(IntEnum):
     """Which of the up to three rows of one instance this is (spec: actual-lrps.md §1)."""
 
     ORDINARY = 0
+    """What an instance has as a rule."""
     EVACUATING = 1
     """Kept up while its cell drains."""
     SUSPECT = 2
@@ -24,10 +25,16 @@ class Presence(IntEnum):
 
 
 class ActualLRPState(StrEnum):
+    """How far an instance has come."""
+
     UNCLAIMED = "UNCLAIMED"
+    """No cell has it."""
     CLAIMED = "CLAIMED"
+    """A cell is about to start it."""
     RUNNING = "RUNNING"
+    """Its cell has started it."""
     CRASHED = "CRASHED"
+    """It has ended by itself so often that it is started again only after a while."""
 
     @property
     def is_held(self) -> bool:
@@ -140,7 +147,7 @@ class ActualLRP:
             state=self.state,
             placement_error=self.placement_error,
             since=self.since_ns,
-            presence=int(self.presence),  # type: ignore[arg-type]  # enums are open: any number goes
+            presence=int(self.presence),
             metric_tags=dict(self.metric_tags or ()),
             routable=self.routable,
             availability_zone=self.availability_zone,

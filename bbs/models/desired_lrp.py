@@ -121,7 +121,7 @@ class DesiredLRP:
             max_pids=self.max_pids,
             root_fs=self.rootfs,
             PlacementTags=self.placement_tags or (),
-            update_strategy=self.update_strategy,  # type: ignore[arg-type]  # enums are open: any number goes
+            update_strategy=self.update_strategy,
         )
         _copy_fields(run_info, message)
         self._fill_changeable(message)
@@ -165,7 +165,7 @@ class DesiredLRP:
         for name, tag in self.metric_tags:
             value = message.metric_tags[name]
             value.static = tag.static
-            value.dynamic = tag.dynamic  # type: ignore[assignment]  # enums are open: any number goes
+            value.dynamic = tag.dynamic
 
 
 def desired_lrp_from_message(

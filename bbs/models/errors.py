@@ -41,7 +41,7 @@ class BBSError(Failure):
         super().__init__(self.canonical_text if message is None else message)
 
     def to_wire(self) -> pb.Error:
-        return pb.Error(type=self.wire_type, message=str(self))  # type: ignore[arg-type]  # enums are open
+        return pb.Error(type=self.wire_type, message=str(self))
 
     @staticmethod
     def from_wire(error: pb.Error) -> "BBSError":

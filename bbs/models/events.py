@@ -292,7 +292,7 @@ def _info(lrp: ActualLRP) -> pb.ActualLRPInfo:
         state=lrp.state,
         placement_error=lrp.placement_error,
         since=lrp.since_ns,
-        presence=int(lrp.presence),  # type: ignore[arg-type]  # enums are open: any number goes
+        presence=int(lrp.presence),
         Routable=lrp.routable,
         availability_zone=lrp.availability_zone,
     )

@@ -20,8 +20,11 @@ class TaskState(IntEnum):
     Invalid = 0
     """The state of no stored task; the wire shows it where there is no task."""
     Pending = 1
+    """No cell runs it yet."""
     Running = 2
+    """A cell has started it."""
     Completed = 3
+    """It is over, well or not, and nobody has taken note of it yet."""
     Resolving = 4
     """Its completion callback is under way."""
 
@@ -83,7 +86,7 @@ class Task:
             created_at=self.created_at_ns,
             updated_at=self.updated_at_ns,
             first_completed_at=self.first_completed_at_ns,
-            state=int(self.state),  # type: ignore[arg-type]  # enums are open: any number goes
+            state=int(self.state),
             cell_id=self.cell_id,
             result=self.result,
             failed=self.failed,

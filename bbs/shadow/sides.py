@@ -74,7 +74,7 @@ class OneSide:
     @asynccontextmanager
     async def client_of_one_stream(self) -> AsyncIterator[BBSClient]:
         """A client whose stream ends when its connection does. Another one would begin without the events in between."""
-        config = replace(self.config, retries=1, retry_interval_s=0.001)
+        config = replace(self.config, stream_reconnects=1, stream_reconnect_pause_s=0.001)
         async with self._connected(config, _once(self.connector)) as client:
             yield client
 

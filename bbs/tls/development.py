@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from bbs.tls.contexts import TLSFiles
+
 DEFAULT_HOSTS: Final = ("localhost", "127.0.0.1", "::1", "*.bbs.service.cf.internal")
 VALID_FOR: Final = timedelta(days=3650)
 BACKDATED_BY: Final = timedelta(hours=1)  # for a peer whose clock is behind
@@ -45,6 +47,16 @@ class DevelopmentCerts:
             client_cert=directory / "client.crt",
             client_key=directory / "client.key",
         )
+
+    @property
+    def server_files(self) -> TLSFiles:
+        """What a server, or who acts as one, is set up with."""
+        return TLSFiles(ca_file=self.ca_cert, cert_file=self.server_cert, key_file=self.server_key)
+
+    @property
+    def client_files(self) -> TLSFiles:
+        """What a client is set up with."""
+        return TLSFiles(ca_file=self.ca_cert, cert_file=self.client_cert, key_file=self.client_key)
 
     def paths(self) -> tuple[Path, ...]:
         return (self.ca_cert, self.server_cert, self.server_key, self.client_cert, self.client_key)

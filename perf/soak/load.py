@@ -16,7 +16,6 @@ from typing import Final
 import trio
 
 from bbs.client import (
-    ActualLRPFilter,
     ClientConfig,
     EvacuationFailed,
     EventSource,
@@ -222,7 +221,7 @@ class Mixed:
 
     async def _heartbeat(self, cell: int) -> None:
         """As a rep does it: ask for what is on the cell, and say of each instance that it runs."""
-        await self._client.actual_lrps(ActualLRPFilter(cell_id=f"cell-{cell}"))
+        await self._client.actual_lrps(cell_id=f"cell-{cell}")
         for index in range(INSTANCES_PER_CELL):
             await self._start(_key(_home(cell), index), _instance(_home(cell), index, cell))
 
@@ -359,15 +358,14 @@ class Mixed:
 @asynccontextmanager
 async def connected(bed: Bed) -> AsyncIterator[InternalBBSClient]:
     """A client with connections of its own, all closed in the end."""
-    known, server = bed.credentials, bed.server
+    known = bed.credentials
     config = ClientConfig(
         url=known.url,
-        is_tls=server is not None,
-        ca_file=str(known.ca),
-        cert_file=str(known.cert),
-        key_file=str(known.key),
-        max_idle_connections_per_host=CALLS_AT_ONCE,
-        retries=1,
+        ca_file=known.ca,
+        cert_file=known.cert,
+        key_file=known.key,
+        idle_connections_max=CALLS_AT_ONCE,
+        attempts=1,
         request_timeout_s=REQUEST_MAX_S,
     )
     async with InternalBBSClient.connect(config) as client:

@@ -37,14 +37,7 @@ class Server:
 
     def client(self) -> AbstractAsyncContextManager[InternalBBSClient]:
         return InternalBBSClient.connect(
-            ClientConfig(
-                url=self.url,
-                is_tls=True,
-                ca_file=str(self.certs.ca_cert),
-                cert_file=str(self.certs.client_cert),
-                key_file=str(self.certs.client_key),
-                retries=1,
-            )
+            ClientConfig.with_files(self.url, self.certs.client_files, attempts=1)
         )
 
     def run(self, *words: str, **changes: str) -> Ended:

@@ -11,11 +11,8 @@ import trio
 from google.protobuf.message import Message
 
 from bbs.client import (
-    ActualLRPFilter,
-    DesiredLRPFilter,
     InternalBBSClient,
     RunningReport,
-    TaskFilter,
 )
 from bbs.models import pb
 from bbs.models.go_json import to_json
@@ -78,11 +75,12 @@ def test_desired_lrps(server: Server, tmp_path: Path) -> None:
 
     lines = server.tell("desired-lrps", "-d", "wanted-d")
     assert sorted(json.loads(line)["process_guid"] for line in lines) == ["from-file", "wanted"]
-    which = DesiredLRPFilter(domain="wanted-d")
-    assert sorted(lines) == by_client(server, lambda client: client.desired_lrps(which))
+    assert sorted(lines) == by_client(server, lambda client: client.desired_lrps(domain="wanted-d"))
     assert server.tell("desired-lrp", "wanted") == [line for line in lines if '"wanted"' in line]
     infos = server.tell("desired-lrp-scheduling-infos", "--domain=wanted-d")
-    assert sorted(infos) == by_client(server, lambda client: client.desired_lrp_scheduling_infos(which))
+    assert sorted(infos) == by_client(
+        server, lambda client: client.desired_lrp_scheduling_infos(domain="wanted-d")
+    )
     assert server.tell("desired-lrps", "-d", "nobody's") == []
 
     assert server.tell("update-desired-lrp", "wanted", '{"instances":3,"annotation":"n"}') == []
@@ -107,9 +105,8 @@ def test_actual_lrps(server: Server) -> None:
     assert listed("--process-guid", "running", "--index=1") == [(1, "UNCLAIMED")]
     assert listed("-c", "c1", "-p", "running") == [(0, "RUNNING")]
     assert listed("-p", "running", "-i", "7") == []
-    which = ActualLRPFilter(process_guid="running")
     assert sorted(server.tell("actual-lrps", "-p", "running")) == by_client(
-        server, lambda client: client.actual_lrps(which)
+        server, lambda client: client.actual_lrps(process_guid="running")
     )
     line = server.tell("actual-lrps", "-p", "running", "-i", "0")[0]
     assert '"presence":"ORDINARY"' in line
@@ -149,7 +146,7 @@ def test_tasks(server: Server, tmp_path: Path) -> None:
 
     [line] = server.tell("tasks", "-d", "work-d")
     assert server.tell("task", "work") == [line]
-    assert [line] == by_client(server, lambda client: client.tasks(TaskFilter(domain="work-d")))
+    assert [line] == by_client(server, lambda client: client.tasks(domain="work-d"))
     assert json.loads(line)["state"] == "Pending"
     assert server.tell("tasks", "-c", "c9", "-d", "work-d") == []
     assert server.run("create-task", to_json(task)).err == (

@@ -2,55 +2,147 @@
 
 import socket
 import ssl
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
 import trio
 import trustme
+from trio.testing import MockClock
 
-from bbs.client import BBSClient, ClientConfig, InvalidClientConfig, TransportError
-from bbs.client._connector import unresolved
+from bbs.client import (
+    BBSClient,
+    ClientConfig,
+    ClientOptions,
+    InvalidClientConfig,
+    TransportError,
+    UnexpectedStatus,
+)
+from bbs.client._client import STREAMS_KEEP_ALIVE_S
+from bbs.client._connector import tcp_connector, unresolved
 from tests.client.scripted_server import ScriptedServer, answer, stream
+
+HTTPS = "https://bbs"
+
+
+def a_config(url: str = "http://bbs", **options: Any) -> Callable[[], ClientConfig]:
+    return lambda: ClientConfig(url=url, **options)
 
 
 @pytest.mark.parametrize(
     ("config", "text"),
     [
+        pytest.param(a_config(":bad"), 'parse ":bad": missing protocol scheme', id="no URL"),
         pytest.param(
-            ClientConfig(url="http://bbs", is_tls=True), "expected https URL", id="TLS without https"
+            a_config("ftp://bbs"),
+            'unsupported protocol scheme "ftp": the URL of a BBS begins with https:// or http://',
+            id="no HTTP",
         ),
-        pytest.param(ClientConfig(url=":bad"), 'parse ":bad": missing protocol scheme', id="no URL"),
-        pytest.param(ClientConfig(url="ftp://bbs"), 'unsupported protocol scheme "ftp"', id="no HTTP"),
-        pytest.param(ClientConfig(url="http://"), "no Host in request URL", id="no host"),
-        pytest.param(ClientConfig(url="http://bbs:x"), 'parse "http://bbs:x": ', id="bad port"),
+        pytest.param(a_config("bbs:8889"), 'unsupported protocol scheme "bbs": ', id="no scheme"),
+        pytest.param(a_config("http://"), "no Host in request URL", id="no host"),
+        pytest.param(a_config("http://bbs:x"), 'parse "http://bbs:x": ', id="bad port"),
         pytest.param(
-            ClientConfig(url="https://bbs", is_tls=True, cert_file="/no/cert", key_file="/no/key"),
+            a_config(ca_file="/ca", cert_file="/cert", key_file="/key"),
+            "http://bbs is without TLS, so nothing would be made of ca_file /ca, cert_file /cert, key_file /key: "
+            "give an https URL, or leave the files out",
+            id="files without https",
+        ),
+        pytest.param(
+            a_config(ca_file=Path("/ca")),
+            "http://bbs is without TLS, so nothing would be made of ca_file /ca: ",
+            id="one file without https",
+        ),
+        pytest.param(
+            a_config(HTTPS, cert_file="/cert"),
+            "cert_file /cert is given without key_file: a client's certificate is of no use without its key; "
+            "give key_file, too, or leave cert_file out",
+            id="no key",
+        ),
+        pytest.param(
+            a_config(HTTPS, key_file="/key", cert_file=""),
+            "key_file /key is given without cert_file: ",
+            id="no cert",
+        ),
+        pytest.param(
+            a_config(HTTPS, cert_file="/no/cert", key_file="/no/key"),
             "failed to load keypair: open /no/cert: no such file or directory",
-            id="no certificate",
+            id="no such certificate",
         ),
         pytest.param(
-            ClientConfig(url="https://bbs", is_tls=True, insecure_skip_verify=True),
+            a_config(HTTPS, cert_file="/no/cert", key_file="/no/key", insecure_skip_verify=True),
             "failed to load keypair: ",
-            id="the certificate is needed even when the server's is not checked",
+            id="the certificate is read even when the server's is not checked",
+        ),
+        pytest.param(
+            a_config(HTTPS, ca_file="/no/ca"),
+            'failed to read certificate(s) at path "/no/ca": ',
+            id="no such CA file",
+        ),
+        pytest.param(
+            a_config(request_timeout_s=0),
+            "request_timeout_s is 0: give a number of seconds above 0, or None for no bound",
+            id="no time",
+        ),
+        pytest.param(
+            a_config(connect_timeout_s=-0.5),
+            "connect_timeout_s is -0.5: give a number of seconds above 0",
+            id="less than no time",
+        ),
+        pytest.param(
+            a_config(stream_idle_timeout_s=float("nan")), "stream_idle_timeout_s is nan: ", id="no number"
+        ),
+        pytest.param(a_config(attempts=0), "attempts is 0: it has to be 1 or more", id="no attempt"),
+        pytest.param(
+            a_config(idle_connections_max=-1),
+            "idle_connections_max is -1: it has to be 0 or more",
+            id="less than none",
         ),
     ],
 )
-async def test_what_a_client_cannot_be_made_of(config: ClientConfig, text: str) -> None:
+async def test_what_a_client_cannot_be_made_of(config: Callable[[], ClientConfig], text: str) -> None:
     with pytest.raises(InvalidClientConfig) as raised:
-        async with BBSClient.connect(config):
+        async with BBSClient.connect(config()):
             raise AssertionError("made")
 
     assert str(raised.value).startswith(text)
 
 
-@pytest.mark.parametrize(
-    ("configured", "is_tls", "kept"),
-    [(0, True, 2), (-1, True, 0), (7, True, 7), (7, False, 2), (-1, False, 2)],
-)
-def test_idle_connections(configured: int, is_tls: bool, kept: int) -> None:
-    config = ClientConfig(url="https://bbs", is_tls=is_tls, max_idle_connections_per_host=configured)
+def test_connect_takes_what_a_config_has() -> None:
+    """The keywords of `BBSClient.connect` are typed by a class of their own."""
+    assert ["url", *get_type_hints(ClientOptions)] == [field.name for field in fields(ClientConfig)]
+    hints = get_type_hints(ClientConfig)
+    assert {name: hints[name] for name in get_type_hints(ClientOptions)} == get_type_hints(ClientOptions)
 
-    assert config.idle_connections_max == kept
+
+async def test_keywords_come_before_those_of_a_config(
+    server: ScriptedServer, autojump_clock: MockClock
+) -> None:
+    server.plays(*[answer(status="500 Oops", content_type="text/plain")] * 2)
+    config = ClientConfig(url="http://bbs.test", attempts=7)
+    async with BBSClient.connect(config, connector=server.connect, attempts=2) as client:
+        with pytest.raises(UnexpectedStatus):
+            await client.domains()
+
+    assert not server.script
+
+
+async def test_an_unknown_keyword_is_a_mistake() -> None:
+    with pytest.raises(TypeError, match="cafile"):
+        async with BBSClient.connect("https://bbs", cafile="ca.crt"):  # type: ignore[call-arg]  # what is tested
+            raise AssertionError("made")
+
+
+@pytest.mark.parametrize(
+    "files", [{}, {"ca_file": "", "cert_file": "", "key_file": ""}], ids=["no files", "empty names"]
+)
+def test_without_files_https_trusts_the_systems_authorities(files: dict[str, str]) -> None:
+    context = ClientConfig(url=HTTPS, **files).ssl_context()  # type: ignore[arg-type]  # all are texts
+
+    assert context is not None
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
 
 
 class Files:
@@ -78,17 +170,15 @@ async def test_tls_over_loopback(files: Files, nursery: trio.Nursery, skip_verif
     server = ScriptedServer(nursery)
     server.plays(answer(b"\x12\x01d"), answer(b"\x12\x01d"), stream())
     port = await server.listen(files.server_context)
-    config = ClientConfig(
-        url=f"https://127.0.0.1:{port}/",
-        is_tls=True,
-        ca_file="" if skip_verify else files.ca,
-        cert_file=files.cert,
-        key_file=files.key,
-        insecure_skip_verify=skip_verify,
-        retries=1,
-    )
     with trio.fail_after(10):
-        async with BBSClient.connect(config) as client:
+        async with BBSClient.connect(
+            f"https://127.0.0.1:{port}/",
+            ca_file=None if skip_verify else files.ca,
+            cert_file=files.cert,
+            key_file=files.key,
+            insecure_skip_verify=skip_verify,
+            attempts=1,
+        ) as client:
             assert await client.domains() == ["d"]
             assert await client.domains() == ["d"]
             async with await client.subscribe_to_task_events() as events:
@@ -105,11 +195,10 @@ async def test_a_server_that_nobody_vouches_for_is_not_talked_to(
     port = await server.listen(Files(tmp_path).server_context)
     config = ClientConfig(
         url=f"https://127.0.0.1:{port}",
-        is_tls=True,
         ca_file=files.ca,
         cert_file=files.cert,
         key_file=files.key,
-        retries=1,
+        attempts=1,
     )
     with trio.fail_after(10):
         async with BBSClient.connect(config) as client:
@@ -123,7 +212,7 @@ async def test_a_connection_that_the_server_closed_while_idle_is_not_used(nurser
     server = ScriptedServer(nursery)
     server.plays(answer(b"\x12\x01d"), answer(b"\x12\x01d"))
     port = await server.listen(None)
-    config = ClientConfig(url=f"http://127.0.0.1:{port}", retries=1)
+    config = ClientConfig(url=f"http://127.0.0.1:{port}", attempts=1)
     with trio.fail_after(10):
         async with BBSClient.connect(config) as client:
             assert await client.domains() == ["d"]
@@ -137,7 +226,7 @@ async def test_a_refused_connection_says_so(nursery: trio.Nursery) -> None:
     [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listener.socket.getsockname()[1]
     await listener.aclose()
-    config = ClientConfig(url=f"http://127.0.0.1:{port}", retries=1)
+    config = ClientConfig(url=f"http://127.0.0.1:{port}", attempts=1)
     async with BBSClient.connect(config) as client:
         with pytest.raises(TransportError, match=rf"dial tcp 127.0.0.1:{port}: connect: connection refused$"):
             await client.domains()
@@ -152,3 +241,14 @@ async def test_a_refused_connection_says_so(nursery: trio.Nursery) -> None:
 )
 def test_why_a_name_is_not_resolved(error: socket.gaierror, text: str) -> None:
     assert unresolved("h", error) == text
+
+
+async def test_a_peer_that_is_gone_is_noticed_within_two_minutes(nursery: trio.Nursery) -> None:
+    """By keep-alive, also on an idle stream."""
+    port = await ScriptedServer(nursery).listen(None)
+    async with await tcp_connector(keep_alive_s=STREAMS_KEEP_ALIVE_S)("127.0.0.1", port) as stream:
+        assert isinstance(stream, trio.SocketStream)
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        idle_s, interval_s, probes = (stream.getsockopt(socket.IPPROTO_TCP, option) for option in options)
+
+    assert idle_s + probes * interval_s == 120

@@ -7,18 +7,21 @@ import pytest
 from google.protobuf.message import Message
 from trio.testing import MockClock
 
+import bbs.client
 from bbs.client import (
-    ActualLRPFilter,
+    ActualLRPState,
     BBSClient,
-    DesiredLRPFilter,
     EvacuationFailed,
     InternalBBSClient,
+    PreferredAddress,
+    Presence,
     RowsOf,
     RunningReport,
-    TaskFilter,
+    TaskState,
+    UpdateStrategy,
 )
 from bbs.models import pb
-from bbs.models.errors import BBSError, ResourceNotFound, UnknownError
+from bbs.models.errors import BY_WIRE_TYPE, BBSError, ResourceNotFound, UnknownError
 from bbs.models.wire import encode
 from tests.client.scripted_server import ScriptedServer, answer
 
@@ -45,7 +48,6 @@ LRP = pb.DesiredLRP(process_guid="process", domain="domain")
 UPDATE = pb.DesiredLRPUpdate(instances=3)
 DEFINITION = pb.TaskDefinition(root_fs="preloaded:x")
 FILTERED: dict[str, Any] = {"domain": "domain", "process_guids": ["p1", "p2"], "app_guids": ["a"]}
-DESIRED_FILTER = DesiredLRPFilter(domain="domain", process_guids=["p1", "p2"], app_guids=["a"])
 ACTUAL = pb.ActualLRP(state="RUNNING")
 KEYED = pb.ActualLRP(actual_lrp_key=KEY, state="CLAIMED", metric_tags={"k": "v"})
 GROUP = pb.ActualLRPGroup(instance=ACTUAL)
@@ -148,7 +150,7 @@ CASES = [
     ),
     Case(
         "actual_lrps",
-        lambda c: c.actual_lrps(ActualLRPFilter(domain="d", cell_id="c", process_guid="p", index=0)),
+        lambda c: c.actual_lrps(domain="d", cell_id="c", process_guid="p", index=0),
         "/v1/actual_lrps/list",
         pb.ActualLRPsRequest(domain="d", cell_id="c", process_guid="p", index=0),
         pb.ActualLRPsResponse(),
@@ -194,7 +196,7 @@ CASES = [
     ),
     Case(
         "desired_lrps",
-        lambda c: c.desired_lrps(DESIRED_FILTER),
+        lambda c: c.desired_lrps(**FILTERED),
         "/v1/desired_lrps/list.r3",
         pb.DesiredLRPsRequest(**FILTERED),
         pb.DesiredLRPsResponse(desired_lrps=[LRP]),
@@ -210,9 +212,9 @@ CASES = [
     ),
     Case(
         "desired_lrp_scheduling_infos",
-        lambda c: c.desired_lrp_scheduling_infos(DESIRED_FILTER),
+        lambda c: c.desired_lrp_scheduling_infos(domain="d", process_guids=("p1", "p2")),
         "/v1/desired_lrp_scheduling_infos/list",
-        pb.DesiredLRPsRequest(**FILTERED),
+        pb.DesiredLRPsRequest(domain="d", process_guids=["p1", "p2"]),
         pb.DesiredLRPSchedulingInfosResponse(desired_lrp_scheduling_infos=[INFO]),
         [INFO],
     ),
@@ -226,9 +228,9 @@ CASES = [
     ),
     Case(
         "desired_lrp_routing_infos",
-        lambda c: c.desired_lrp_routing_infos(DESIRED_FILTER),
+        lambda c: c.desired_lrp_routing_infos(process_guids={"p"}),
         "/v1/desired_lrp_routing_infos/list",
-        pb.DesiredLRPsRequest(**FILTERED),
+        pb.DesiredLRPsRequest(process_guids=["p"]),
         pb.DesiredLRPsResponse(desired_lrps=[LRP]),
         [LRP],
     ),
@@ -258,7 +260,7 @@ CASES = [
     ),
     Case(
         "tasks",
-        lambda c: c.tasks(TaskFilter(domain="d", cell_id="c")),
+        lambda c: c.tasks(domain="d", cell_id="c"),
         "/v1/tasks/list.r3",
         pb.TasksRequest(domain="d", cell_id="c"),
         pb.TasksResponse(tasks=[TASK]),
@@ -266,20 +268,12 @@ CASES = [
     ),
     Case("tasks", lambda c: c.tasks(), "/v1/tasks/list.r3", pb.TasksRequest(), pb.TasksResponse(), []),
     Case(
-        "tasks_by_domain",
-        lambda c: c.tasks_by_domain("d"),
-        "/v1/tasks/list.r3",
-        pb.TasksRequest(domain="d"),
-        pb.TasksResponse(tasks=[TASK]),
-        [TASK],
-    ),
-    Case(
-        "tasks_by_cell_id",
-        lambda c: c.tasks_by_cell_id("c"),
-        "/v1/tasks/list.r3",
-        pb.TasksRequest(cell_id="c"),
-        pb.TasksResponse(tasks=[TASK]),
-        [TASK],
+        "desired_lrps",
+        lambda c: c.desired_lrps(),
+        "/v1/desired_lrps/list.r3",
+        pb.DesiredLRPsRequest(),
+        pb.DesiredLRPsResponse(),
+        [],
     ),
     Case(
         "task_by_guid",
@@ -560,3 +554,53 @@ async def test_a_time_to_live_that_does_not_fit_is_never_sent(
         await client.upsert_domain("d", ttl_s=ttl_s)
 
     assert server.dialled == []
+
+
+# Filters, and what comes back
+
+
+async def test_no_guids_fit_nothing(client: BBSClient, server: ScriptedServer) -> None:
+    """On the wire an empty list of guids fits everything, so nobody is asked."""
+    assert await client.desired_lrps(process_guids=[]) == []
+    assert await client.desired_lrps(process_guids=["p"], app_guids=()) == []
+    assert await client.desired_lrp_scheduling_infos(process_guids=[]) == []
+    assert await client.desired_lrp_routing_infos(process_guids=set()) == []
+    assert await client.actual_lrps_by_process_guids(()) == []
+
+    assert server.asked == []
+
+
+async def test_one_guid_is_no_collection_of_guids(client: BBSClient, server: ScriptedServer) -> None:
+    """A text would be taken for as many guids as it has letters."""
+    for call in (
+        client.desired_lrps(process_guids="app"),
+        client.desired_lrps(app_guids="app"),
+        client.desired_lrp_scheduling_infos(process_guids="app"),
+        client.desired_lrp_routing_infos(process_guids="app"),
+        client.actual_lrps_by_process_guids("app"),
+    ):
+        with pytest.raises(
+            TypeError, match=r"'app' is one guid; give a collection of them, such as \['app'\]"
+        ):
+            await call
+
+    assert server.asked == []
+
+
+def test_the_enums_are_those_of_the_wire() -> None:
+    for ours, of_wire in (
+        (TaskState, pb.Task.State),
+        (Presence, pb.ActualLRP.Presence),
+        (UpdateStrategy, pb.DesiredLRP.UpdateStrategy),
+        (PreferredAddress, pb.ActualLRPNetInfo.PreferredAddress),
+    ):
+        assert {one.name: one.value for one in ours} == dict(of_wire.items())
+    lrp = pb.ActualLRP.FromString(encode(pb.ActualLRP(state="RUNNING", presence=Presence.SUSPECT)))
+    assert lrp.state == ActualLRPState.RUNNING
+    assert lrp.presence == Presence.SUSPECT
+    task = pb.Task.FromString(encode(pb.Task(state=TaskState.Completed)))
+    assert task.state == TaskState.Completed
+
+
+def test_each_refusal_can_be_imported_from_the_client() -> None:
+    assert {error.__name__ for error in BY_WIRE_TYPE.values()} <= set(bbs.client.__all__)

@@ -16,14 +16,17 @@ from bbs.client import (
     RawSourceError,
     SourceClosed,
     TransportError,
+    TransportTimeout,
     UnrecognizedEventType,
 )
 from bbs.models import pb
 from tests.client.scripted_server import (
     REFUSE_CONNECTION,
     Asked,
+    Say,
     ScriptedServer,
     Step,
+    Then,
     answer,
     broken_stream,
     open_stream,
@@ -305,3 +308,61 @@ async def test_iterating_skips_kinds_to_come_but_not_damage(
     with pytest.raises(InvalidEventPayload):
         await keys(source)
     assert await keys(source) == ["b"]
+
+
+# Time-outs
+
+
+async def test_a_stream_may_be_quiet_for_as_long_as_it_likes(
+    client: BBSClient, server: ScriptedServer, autojump_clock: MockClock
+) -> None:
+    server.plays(open_stream(text("a")))
+    async with await client.subscribe_to_task_events() as events:
+        assert (await events.next()).key == "a"
+        with trio.move_on_after(24 * 3600) as scope:
+            await events.next()
+
+    assert scope.cancelled_caught
+    assert len(server.asked) == 1
+
+
+async def test_a_stream_that_is_quiet_for_longer_than_was_said_is_opened_again(
+    server: ScriptedServer, autojump_clock: MockClock
+) -> None:
+    server.plays(open_stream(text("a")), stream(text("b")))
+    async with (
+        BBSClient.connect("http://bbs.test", connector=server.connect, stream_idle_timeout_s=40) as client,
+        await client.subscribe_to_task_events() as events,
+    ):
+        assert await keys(events) == ["a", "b"]
+
+    assert server.times == [0, 40 + 1]
+
+
+async def test_a_single_stream_that_is_quiet_for_longer_than_was_said_breaks(
+    server: ScriptedServer, autojump_clock: MockClock
+) -> None:
+    server.plays(open_stream(text("a")))
+    async with (
+        BBSClient.connect("http://bbs.test", connector=server.connect, stream_idle_timeout_s=40) as client,
+        await client.subscribe_to_task_events(once=True) as events,
+    ):
+        assert (await events.next()).key == "a"
+        with pytest.raises(RawSourceError, match=r"nothing came for 40 s$"):
+            await events.next()
+
+    assert trio.current_time() == 40
+
+
+@pytest.mark.parametrize("once", [False, True])
+async def test_the_head_of_a_stream_has_to_come_in_time(
+    server: ScriptedServer, autojump_clock: MockClock, once: bool
+) -> None:
+    server.plays(Say(b"", Then.HANG))
+    async with BBSClient.connect(
+        "http://bbs.test", connector=server.connect, request_timeout_s=7, stream_reconnects=0
+    ) as client:
+        with pytest.raises(TransportTimeout, match="while awaiting headers"):
+            await client.subscribe_to_task_events(once=once)
+
+    assert trio.current_time() == 7

@@ -200,7 +200,7 @@ async def test_the_request_timeout_bounds_each_attempt(
     server: ScriptedServer, autojump_clock: MockClock, step: Step, error: type[Exception], text: str
 ) -> None:
     server.plays(step, step)
-    config = ClientConfig(url="http://bbs.test:8889", retries=2, request_timeout_s=3.0)
+    config = ClientConfig(url="http://bbs.test:8889", attempts=2, request_timeout_s=3.0)
     async with BBSClient.connect(config, connector=server.connect) as client:
         with pytest.raises(error) as raised:
             await client.domains()
@@ -220,13 +220,38 @@ async def test_connecting_takes_five_seconds_at_most(
     assert server.dialled == [0.0, 5.5, 11.0]
 
 
-async def test_without_a_timeout_a_call_waits_as_long_as_its_caller(
+async def test_unless_told_otherwise_an_attempt_takes_a_minute_at_most(
     client: BBSClient, server: ScriptedServer, autojump_clock: MockClock
+) -> None:
+    server.plays(*[Say(b"", Then.HANG)] * 3)
+
+    with pytest.raises(RequestTimeout):
+        await client.domains()
+
+    assert trio.current_time() == 3 * (60 + 0.5)
+
+
+async def test_connecting_takes_as_long_as_is_said(server: ScriptedServer, autojump_clock: MockClock) -> None:
+    server.plays(IGNORE_CONNECTION)
+    async with BBSClient.connect(
+        "http://bbs.test", connector=server.connect, connect_timeout_s=0.25, attempts=1
+    ) as client:
+        with pytest.raises(RequestTimeout, match=r"i/o timeout$"):
+            await client.domains()
+
+    assert trio.current_time() == 0.25 + 0.5
+
+
+async def test_without_a_timeout_a_call_waits_as_long_as_its_caller(
+    server: ScriptedServer, autojump_clock: MockClock
 ) -> None:
     server.plays(Say(b"", Then.HANG))
 
-    with trio.move_on_after(3600) as scope:
-        await client.domains()
+    async with BBSClient.connect(
+        "http://bbs.test", connector=server.connect, request_timeout_s=None
+    ) as client:
+        with trio.move_on_after(3600) as scope:
+            await client.domains()
 
     assert scope.cancelled_caught
     await trio.testing.wait_all_tasks_blocked()
@@ -297,7 +322,7 @@ async def test_redirects_are_followed(
 
 async def test_ten_redirects_are_the_limit(server: ScriptedServer, autojump_clock: MockClock) -> None:
     server.plays(*[answer(status="307 Temporary Redirect", headers="Location: /again\r\n")] * 11)
-    config = ClientConfig(url="http://bbs.test", retries=1)
+    config = ClientConfig(url="http://bbs.test", attempts=1)
     async with BBSClient.connect(config, connector=server.connect) as client:
         with pytest.raises(TransportError, match=r"stopped after 10 redirects$"):
             await client.domains()

@@ -133,7 +133,7 @@ def test_an_empty_event_has_words(name: str) -> None:
 
 
 def test_numbers_of_a_newer_server_have_words() -> None:
-    assert "state 9" in in_words(task_changed(pb.Task(state=9), pb.Task(state=9))).text  # type: ignore[arg-type]  # no state of ours
+    assert "state 9" in in_words(task_changed(pb.Task(state=9), pb.Task(state=9))).text
     assert in_words(created(row(presence=9))).text == "p/1 new: 9 running"
 
 

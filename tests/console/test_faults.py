@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -38,6 +38,7 @@ from bbs.client import (
 from bbs.console.faults import told_of
 from bbs.http.endpoints import Refusal
 from bbs.models.errors import BBSError
+from bbs.tls.contexts import TLSFiles
 from tests.cfdot.running import Ended, cfdot
 from tests.console.authority import DAY, Authority, Pair
 from tests.console.listening import listening, server_tls
@@ -73,8 +74,8 @@ class Files:
         return cfdot(*(words or ("domains",)), environment=environment, program="bbs")
 
     def config(self, url: str, **changes: str) -> ClientConfig:
-        files = {"ca_file": self.us.ca, "cert_file": self.client.cert, "key_file": self.client.key}
-        return ClientConfig(url=url, is_tls=True, retries=1, **{**files, **changes})  # type: ignore[arg-type]  # all are texts
+        files = TLSFiles(ca_file=self.us.ca, cert_file=self.client.cert, key_file=self.client.key)
+        return ClientConfig.with_files(url, replace(files, **changes), attempts=1)
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +246,9 @@ def test_somebody_who_does_not_answer(files: Files) -> None:
 
 def test_somebody_who_does_not_even_connect(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     """As behind a firewall: its queue of connections is full, so Linux drops what comes."""
-    monkeypatch.setattr("bbs.client._http.DIAL_TIMEOUT_S", 0.3)
+    defaults = ClientConfig.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "connect_timeout_s", 0.3)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         address = full.getsockname()
         waiting = [socket.socket() for _ in range(4)]
@@ -423,7 +426,7 @@ def test_the_clients_errors_are_of_their_kinds(files: Files) -> None:
         refused = raised(
             files.config(url, cert_file=files.strangers_client.cert, key_file=files.strangers_client.key)
         )
-        plain = raised(ClientConfig(url=f"http://127.0.0.1:{port}", retries=1))
+        plain = raised(ClientConfig(url=f"http://127.0.0.1:{port}", attempts=1))
     assert isinstance(wrong_ca, ServerNotTrusted)
     assert (wrong_ca.why, wrong_ca.server) == (Distrust.UNKNOWN_AUTHORITY, f"127.0.0.1:{port}")
     assert str(wrong_ca) == (
@@ -440,20 +443,20 @@ def test_the_clients_errors_are_of_their_kinds(files: Files) -> None:
     assert wrong_name.why is Distrust.WRONG_NAME
 
     with listening(None, refusal=FOLLOWERS) as port:
-        follower = raised(ClientConfig(url=f"http://127.0.0.1:{port}", retries=1))
+        follower = raised(ClientConfig(url=f"http://127.0.0.1:{port}", attempts=1))
         no_tls = raised(files.config(f"https://127.0.0.1:{port}"))
     assert isinstance(follower, NotMaster)
     assert (follower.master, str(follower)) == ("https://m:8889", "Invalid Response with status code: 421")
     assert isinstance(no_tls, NotTLS)
 
     with listening(None, is_ready=False) as port:
-        loading = raised(ClientConfig(url=f"http://127.0.0.1:{port}", retries=1))
+        loading = raised(ClientConfig(url=f"http://127.0.0.1:{port}", attempts=1))
     assert isinstance(loading, UnexpectedStatus)
     assert loading.status == 503
     assert isinstance(
-        raised(ClientConfig(url=f"http://127.0.0.1:{free_port()}", retries=1)), ConnectionRefused
+        raised(ClientConfig(url=f"http://127.0.0.1:{free_port()}", attempts=1)), ConnectionRefused
     )
-    assert isinstance(raised(ClientConfig(url="http://nowhere.invalid:1", retries=1)), HostNotFound)
+    assert isinstance(raised(ClientConfig(url="http://nowhere.invalid:1", attempts=1)), HostNotFound)
 
 
 def test_a_client_without_a_certificate_is_told_that_one_is_wanted(
@@ -462,7 +465,7 @@ def test_a_client_without_a_certificate_is_told_that_one_is_wanted(
     """What `bbs` never does, since it demands a certificate first."""
     monkeypatch.setenv("SSL_CERT_FILE", files.us.ca)
     with listening(files.tls()) as port:
-        error = raised(ClientConfig(url=f"https://127.0.0.1:{port}", retries=1))
+        error = raised(ClientConfig(url=f"https://127.0.0.1:{port}", attempts=1))
 
     assert isinstance(error, CertificateRefused)
     assert error.alert == "certificate required"

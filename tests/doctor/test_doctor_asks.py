@@ -24,7 +24,6 @@ from bbs.store.database import database_at
 from bbs.store.migrations import SCHEMA_VERSION
 from bbs.store.schema import KEY_LABEL_ID, VERSION_ID
 from bbs.sync.locket.client import LocketSettings
-from bbs.tls.contexts import TLSFiles
 from tests.daemons import Neighbours, Surroundings, daemon, end, free_port
 from tests.databases import ON_BOTH, SomeDatabase
 from tests.forked_starts import Ended, ForkedStarts
@@ -69,15 +68,8 @@ async def doctor(around: Neighbours, config: dict[str, Any]) -> Said:
 async def as_client(around: Surroundings, config: dict[str, Any]) -> Said:
     """What it would say from elsewhere, with a client's certificate and no configuration."""
     certs = around.certs
-    files = TLSFiles(ca_file=certs.ca_cert, cert_file=certs.client_cert, key_file=certs.client_key)
-    bbs = ClientConfig(
-        url=f"https://{config['listen_address']}",
-        is_tls=True,
-        ca_file=str(certs.ca_cert),
-        cert_file=str(certs.client_cert),
-        key_file=str(certs.client_key),
-        retries=1,
-    )
+    files = certs.client_files
+    bbs = ClientConfig.with_files(f"https://{config['listen_address']}", files, attempts=1)
     locket = LocketSettings(address=around.locket_address, tls=files)
     with trio.fail_after(DOCTOR_S):
         facts = await find_out(None, Where(bbs=bbs, locket=locket))

@@ -100,13 +100,8 @@ async def test_an_auctioneer_without_tls(certs: DevelopmentCerts, nursery: trio.
 
 
 def bbs_at(port: int, certs: DevelopmentCerts, ca: Path) -> ClientConfig:
-    return ClientConfig(
-        url=f"https://127.0.0.1:{port}",
-        is_tls=True,
-        ca_file=str(ca),
-        cert_file=str(certs.client_cert),
-        key_file=str(certs.client_key),
-        retries=1,
+    return ClientConfig.with_files(
+        f"https://127.0.0.1:{port}", replace(certs.client_files, ca_file=ca), attempts=1
     )
 
 

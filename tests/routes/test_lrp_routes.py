@@ -152,7 +152,7 @@ async def test_a_crash_of_what_nobody_desires_stands_and_is_refused(server: Serv
 
 
 async def test_desired_lrps_are_read_in_every_form(server: Server) -> None:
-    layers = [pb.ImageLayer(url="u", destination_path="/", layer_type=1, media_type=1)]  # type: ignore[arg-type]
+    layers = [pb.ImageLayer(url="u", destination_path="/", layer_type=1, media_type=1)]
     await desire(server, "app-1", image_layers=layers, domain="d")
     await desire(server, "other", domain="d")
     assert (await desire(server, "other")).message == "the requested resource already exists"

@@ -431,9 +431,9 @@ PORTS = [pb.PortMapping(container_port=8080, host_port=60000), pb.PortMapping(co
     [
         pb.ActualLRPNetInfo(),
         NET_INFO,
-        pb.ActualLRPNetInfo(address="a", ports=PORTS, instance_address="b", preferred_address=1),  # type: ignore[arg-type]
-        pb.ActualLRPNetInfo(preferred_address=2, instance_ipv6_address="::1"),  # type: ignore[arg-type]
-        pb.ActualLRPNetInfo(preferred_address=9),  # type: ignore[arg-type]
+        pb.ActualLRPNetInfo(address="a", ports=PORTS, instance_address="b", preferred_address=1),
+        pb.ActualLRPNetInfo(preferred_address=2, instance_ipv6_address="::1"),
+        pb.ActualLRPNetInfo(preferred_address=9),
     ],
 )
 def test_a_net_info_is_shown_as_its_json(message: pb.ActualLRPNetInfo) -> None:

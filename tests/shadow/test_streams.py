@@ -50,7 +50,7 @@ class Pair:
     found: list[EventDifference] = field(default_factory=list)
 
     def sides(self) -> list[OneSide]:
-        config = ClientConfig(url="http://bbs", retries=1, request_timeout_s=5)
+        config = ClientConfig(url="http://bbs", attempts=1, request_timeout_s=5)
         return [
             OneSide(Side.MASTER, config, self.master.connect),
             OneSide(Side.FOLLOWER, config, self.follower.connect),

@@ -17,7 +17,6 @@ from typing import Final, Protocol
 import trio
 
 from bbs.client import (
-    ActualLRPFilter,
     ClientConfig,
     EvacuationFailed,
     InternalBBSClient,
@@ -255,7 +254,7 @@ class Cell:
 
     async def _go_over_tasks(self) -> None:
         try:
-            tasks = await self._bbs.tasks_by_cell_id(self.cell_id)
+            tasks = await self._bbs.tasks(cell_id=self.cell_id)
         except (BBSError, TransportError) as error:
             self._tell(f"{self.cell_id} list of tasks: {error}")
             return
@@ -392,7 +391,7 @@ class Cell:
 
     async def _go_over_everything(self) -> None:
         try:
-            rows = await self._bbs.actual_lrps(ActualLRPFilter(cell_id=self.cell_id))
+            rows = await self._bbs.actual_lrps(cell_id=self.cell_id)
         except (BBSError, TransportError) as error:
             self._tell(f"{self.cell_id} list: {error}")
             return

@@ -72,8 +72,8 @@ class Log(_message.Message):
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     payload: bytes
-    type: Log.Type
-    def __init__(self, payload: _Optional[bytes] = ..., type: _Optional[_Union[Log.Type, str]] = ...) -> None: ...
+    type: _Union[Log.Type, int]
+    def __init__(self, payload: _Optional[bytes] = ..., type: _Optional[_Union[Log.Type, int, str]] = ...) -> None: ...
 
 class Counter(_message.Message):
     __slots__ = ("name", "delta", "total")

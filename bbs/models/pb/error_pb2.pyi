@@ -62,6 +62,6 @@ class Error(_message.Message):
     Timeout: Error.Type
     TYPE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
-    type: Error.Type
+    type: _Union[Error.Type, int]
     message: str
-    def __init__(self, type: _Optional[_Union[Error.Type, str]] = ..., message: _Optional[str] = ...) -> None: ...
+    def __init__(self, type: _Optional[_Union[Error.Type, int, str]] = ..., message: _Optional[str] = ...) -> None: ...

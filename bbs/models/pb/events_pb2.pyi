@@ -57,10 +57,10 @@ class ActualLRPInfo(_message.Message):
     placement_error: str
     since: int
     modification_tag: _modification_tag_pb2.ModificationTag
-    presence: _actual_lrp_pb2.ActualLRP.Presence
+    presence: _Union[_actual_lrp_pb2.ActualLRP.Presence, int]
     Routable: bool
     availability_zone: str
-    def __init__(self, actual_lrp_net_info: _Optional[_Union[_actual_lrp_pb2.ActualLRPNetInfo, _Mapping]] = ..., crash_count: _Optional[int] = ..., crash_reason: _Optional[str] = ..., state: _Optional[str] = ..., placement_error: _Optional[str] = ..., since: _Optional[int] = ..., modification_tag: _Optional[_Union[_modification_tag_pb2.ModificationTag, _Mapping]] = ..., presence: _Optional[_Union[_actual_lrp_pb2.ActualLRP.Presence, str]] = ..., Routable: _Optional[bool] = ..., availability_zone: _Optional[str] = ...) -> None: ...
+    def __init__(self, actual_lrp_net_info: _Optional[_Union[_actual_lrp_pb2.ActualLRPNetInfo, _Mapping]] = ..., crash_count: _Optional[int] = ..., crash_reason: _Optional[str] = ..., state: _Optional[str] = ..., placement_error: _Optional[str] = ..., since: _Optional[int] = ..., modification_tag: _Optional[_Union[_modification_tag_pb2.ModificationTag, _Mapping]] = ..., presence: _Optional[_Union[_actual_lrp_pb2.ActualLRP.Presence, int, str]] = ..., Routable: _Optional[bool] = ..., availability_zone: _Optional[str] = ...) -> None: ...
 
 class ActualLRPInstanceChangedEvent(_message.Message):
     __slots__ = ("actual_lrp_key", "actual_lrp_instance_key", "before", "after", "trace_id")

@@ -44,8 +44,8 @@ class ImageLayer(_message.Message):
     name: str
     url: str
     destination_path: str
-    layer_type: ImageLayer.Type
-    media_type: ImageLayer.MediaType
-    digest_algorithm: ImageLayer.DigestAlgorithm
+    layer_type: _Union[ImageLayer.Type, int]
+    media_type: _Union[ImageLayer.MediaType, int]
+    digest_algorithm: _Union[ImageLayer.DigestAlgorithm, int]
     digest_value: str
-    def __init__(self, name: _Optional[str] = ..., url: _Optional[str] = ..., destination_path: _Optional[str] = ..., layer_type: _Optional[_Union[ImageLayer.Type, str]] = ..., media_type: _Optional[_Union[ImageLayer.MediaType, str]] = ..., digest_algorithm: _Optional[_Union[ImageLayer.DigestAlgorithm, str]] = ..., digest_value: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., url: _Optional[str] = ..., destination_path: _Optional[str] = ..., layer_type: _Optional[_Union[ImageLayer.Type, int, str]] = ..., media_type: _Optional[_Union[ImageLayer.MediaType, int, str]] = ..., digest_algorithm: _Optional[_Union[ImageLayer.DigestAlgorithm, int, str]] = ..., digest_value: _Optional[str] = ...) -> None: ...

@@ -27,8 +27,8 @@ class Resource(_message.Message):
     owner: str
     value: str
     type: str
-    type_code: TypeCode
-    def __init__(self, key: _Optional[str] = ..., owner: _Optional[str] = ..., value: _Optional[str] = ..., type: _Optional[str] = ..., type_code: _Optional[_Union[TypeCode, str]] = ...) -> None: ...
+    type_code: _Union[TypeCode, int]
+    def __init__(self, key: _Optional[str] = ..., owner: _Optional[str] = ..., value: _Optional[str] = ..., type: _Optional[str] = ..., type_code: _Optional[_Union[TypeCode, int, str]] = ...) -> None: ...
 
 class LockRequest(_message.Message):
     __slots__ = ("resource", "ttl_in_seconds")
@@ -69,8 +69,8 @@ class FetchAllRequest(_message.Message):
     TYPE_FIELD_NUMBER: _ClassVar[int]
     TYPE_CODE_FIELD_NUMBER: _ClassVar[int]
     type: str
-    type_code: TypeCode
-    def __init__(self, type: _Optional[str] = ..., type_code: _Optional[_Union[TypeCode, str]] = ...) -> None: ...
+    type_code: _Union[TypeCode, int]
+    def __init__(self, type: _Optional[str] = ..., type_code: _Optional[_Union[TypeCode, int, str]] = ...) -> None: ...
 
 class FetchAllResponse(_message.Message):
     __slots__ = ("resources",)

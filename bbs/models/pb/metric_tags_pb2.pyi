@@ -19,5 +19,5 @@ class MetricTagValue(_message.Message):
     STATIC_FIELD_NUMBER: _ClassVar[int]
     DYNAMIC_FIELD_NUMBER: _ClassVar[int]
     static: str
-    dynamic: MetricTagValue.DynamicValue
-    def __init__(self, static: _Optional[str] = ..., dynamic: _Optional[_Union[MetricTagValue.DynamicValue, str]] = ...) -> None: ...
+    dynamic: _Union[MetricTagValue.DynamicValue, int]
+    def __init__(self, static: _Optional[str] = ..., dynamic: _Optional[_Union[MetricTagValue.DynamicValue, int, str]] = ...) -> None: ...

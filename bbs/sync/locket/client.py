@@ -133,7 +133,7 @@ class Resource:
             owner=self.owner,
             value=self.value,
             type=self.type,
-            type_code=self.type_code,  # type: ignore[arg-type]  # enums are open
+            type_code=self.type_code,
         )
 
 
@@ -285,7 +285,7 @@ class GRPCLocket:
     async def fetch_all(self, type_code: int, *, deadline_s: float | None) -> list[Resource]:
         request = pb.FetchAllRequest(
             type=TYPE_NAMES.get(type_code, ""),
-            type_code=type_code,  # type: ignore[arg-type]  # enums are open
+            type_code=type_code,
         )
         response = await _call(self._fetch_all, request, deadline_s=deadline_s)
         return [Resource.from_wire(resource) for resource in response.resources]
