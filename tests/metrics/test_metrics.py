@@ -268,6 +268,16 @@ def test_histograms_on_the_page() -> None:
     assert on_page["bbs_build_info", "1.2.3"] == 1
 
 
+def test_certificates_on_the_page() -> None:
+    bench = Bench()
+    bench.metrics.certificates_end_s = lambda: {"a.crt": 17.0, "b.crt": 18.0}
+
+    on_page = read_page(bench)
+
+    assert on_page["bbs_certificate_expiry_timestamp_seconds", "a.crt"] == 17
+    assert on_page["bbs_certificate_expiry_timestamp_seconds", "b.crt"] == 18
+
+
 def test_a_bucket_includes_its_bound() -> None:
     histogram = Histogram((1, 2))
     for value in (0.5, 1, 1.5, 2, 3):
