@@ -1,0 +1,89 @@
+"""Rules and scrape configuration for Prometheus: they load, each alarm fires when it should and not just before, and each is told of
+in ``docs/operating.md``. That their metrics exist is in `tests/packaging/test_metrics_tables.py`.
+"""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from perf.programs import program
+from tests.packaging.alarms import AT, CASES
+from tests.packaging.operating_page import REPOSITORY, table_under
+
+RULES = REPOSITORY / "packaging/prometheus/bbs.rules.yml"
+SCRAPE = REPOSITORY / "packaging/prometheus/scrape.yml"
+
+needs_promtool = pytest.mark.skipif(program("promtool") is None, reason="no promtool: Debian's prometheus brings it")
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+
+
+def alarms() -> dict[str, dict[str, Any]]:
+    return {rule["alert"]: rule for rule in rules() if "alert" in rule}
+
+
+def promtool(*words: str | Path, cwd: Path = RULES.parent) -> None:
+    done = subprocess.run(
+        [str(program("promtool")), *map(str, words)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_promtool
+def test_the_files_load() -> None:
+    """The scrape configuration with the rules that it names."""
+    promtool("check", "config", SCRAPE)
+
+
+@needs_promtool
+def test_each_alarm_fires_when_it_should_and_not_before(tmp_path: Path) -> None:
+    tests = [
+        {
+            "name": f"{case.alert}, {'firing' if is_firing else 'quiet'}",
+            "interval": "1m",
+            "input_series": [
+                {"series": name, "values": values} for name, values in case.series(is_firing=is_firing).items()
+            ],
+            "promql_expr_test": [
+                {
+                    "expr": f'count(ALERTS{{alertname="{case.alert}",alertstate="firing"}}) or vector(0)',
+                    "eval_time": AT,
+                    "exp_samples": [{"labels": "{}", "value": int(is_firing)}],
+                }
+            ],
+        }
+        for case in CASES
+        for is_firing in (True, False)
+    ]
+    file = tmp_path / "tests.yml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": tests}))
+
+    promtool("test", "rules", file)
+
+
+def test_each_alarm_has_a_case() -> None:
+    assert {case.alert for case in CASES} == set(alarms())
+
+
+def test_the_page_tells_of_each_alarm_and_of_no_other() -> None:
+    """Name and severity; a row says, besides, what it means and what to do."""
+    told = {row[0].strip("`"): row[1] for row in table_under("What to alarm on")}
+
+    assert told == {name: alarm["labels"]["severity"] for name, alarm in alarms().items()}
+    assert all(all(row) for row in table_under("What to alarm on"))
+
+
+def test_each_alarm_says_what_is_wrong() -> None:
+    for name, alarm in alarms().items():
+        assert alarm["labels"]["severity"] in {"critical", "warning", "info"}, name
+        assert set(alarm["annotations"]) == {"summary", "description"}, name
