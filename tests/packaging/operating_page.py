@@ -26,4 +26,4 @@ def table_under(heading: str) -> list[list[str]]:
 
 
 def code_in(text: str) -> list[str]:
-    return re.findall(r"`([^`]+)`", text)
+    return re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)
