@@ -1,10 +1,12 @@
-"""The tables of ``docs/operating.md``, which other files are held to."""
+"""The tables of ``docs/operating.md``, which servers and other files are held to."""
 
 import re
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parent.parent.parent
 PAGE = REPOSITORY / "docs/operating.md"
+OF_EVERYBODY = "Of every process"
+OF_MASTERS = "Of masters and standbys"
 
 
 def section(heading: str) -> str:
@@ -27,3 +29,16 @@ def table_under(heading: str) -> list[list[str]]:
 
 def code_in(text: str) -> list[str]:
     return re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)
+
+
+Families = dict[str, tuple[str, frozenset[str]]]
+"""Kind and labels of metrics by their names, as rules and people write them."""
+
+
+def documented(heading: str) -> Families:
+    found = {}
+    for names, kind, *_ in table_under(heading):
+        for name in code_in(names):
+            metric, _, label = name.rstrip("}").partition("{")
+            found[metric] = (kind, frozenset({label} if label else ()))
+    return found

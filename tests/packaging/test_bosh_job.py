@@ -298,12 +298,14 @@ CERTIFICATES = {
 def test_what_a_manifest_must_give_is_enough(
     tmp_path: Path, manifest: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    needed = ("_key_label", "encryption_keys", "bbs.ca_cert", "server_cert", "server_key", ".sql.db_")
+    needed = ("active_key_label", "encryption_keys", "ca_cert", "server_cert", "server_key", "sql.db_")
+    given = {
+        name: value
+        for name, value in manifest.items()
+        if name.startswith(tuple(f"diego.bbs.{each}" for each in needed))
+    }
 
-    file = deploy(
-        tmp_path,
-        {name: value for name, value in manifest.items() if name.endswith(needed) or ".sql.db_" in name},
-    )
+    file = deploy(tmp_path, given)
 
     assert main(["check-config", str(file)]) == 0, capsys.readouterr().out
     assert_runs_with(tmp_path / "config/bpm.yml", open_files=100_000)

@@ -6,31 +6,14 @@ import json
 import re
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from tests.packaging.operating_page import REPOSITORY
-from tests.packaging.test_prometheus import needs_promtool, promtool
+from tests.packaging.dashboard_file import dashboard, expressions, panels
+from tests.packaging.prometheus_files import needs_promtool, promtool
 
-DASHBOARD = REPOSITORY / "packaging/grafana/bbs.json"
 COLUMNS = 24
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
-
-
-def dashboard() -> dict[str, Any]:
-    read: dict[str, Any] = json.loads(DASHBOARD.read_text())
-    return read
-
-
-def panels() -> list[dict[str, Any]]:
-    return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
-
-
-def expressions() -> list[str]:
-    found = [target["expr"] for panel in panels() for target in panel["targets"]]
-    found += [each["expr"] for each in dashboard()["annotations"]["list"]]
-    return found
 
 
 def test_it_can_be_imported_into_any_grafana() -> None:

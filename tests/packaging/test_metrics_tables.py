@@ -17,29 +17,22 @@ from bbs.metrics.metrics import Reporting
 from tests.daemons import Daemon, Surroundings, daemon, free_port
 from tests.databases import ON_POSTGRES
 from tests.metrics.bench import LRPS, TASKS, Bench
-from tests.packaging.operating_page import code_in, table_under
-from tests.packaging.test_grafana import expressions
-from tests.packaging.test_prometheus import rules
+from tests.packaging.dashboard_file import expressions
+from tests.packaging.operating_page import (
+    OF_EVERYBODY,
+    OF_MASTERS,
+    Families,
+    code_in,
+    documented,
+    table_under,
+)
+from tests.packaging.prometheus_files import rules
 from tests.records import task_definition
 from tests.waiting import wait_until
 
 WITHIN_S = 60.0
-OF_EVERYBODY = "Of every process"
-OF_MASTERS = "Of masters and standbys"
 LOGGREGATOR_ONLY = "To Loggregator only"
 ONLY_WITH_AN_ACCESS_LOG = "bbs_access_log_"
-
-Families = dict[str, tuple[str, frozenset[str]]]
-"""Kind and labels of metrics by their names, as rules and people write them."""
-
-
-def documented(heading: str) -> Families:
-    found = {}
-    for names, kind, *_ in table_under(heading):
-        for name in code_in(names):
-            metric, _, label = name.rstrip("}").partition("{")
-            found[metric] = (kind, frozenset({label} if label else ()))
-    return found
 
 
 async def families_of(bbs: Daemon) -> Families:

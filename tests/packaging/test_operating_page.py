@@ -5,9 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.operating_page import PAGE, REPOSITORY, code_in, section, table_under
-from tests.packaging.test_metrics_tables import OF_EVERYBODY, OF_MASTERS, documented
-from tests.packaging.test_prometheus import alarms
+from tests.packaging.operating_page import (
+    OF_EVERYBODY,
+    OF_MASTERS,
+    PAGE,
+    REPOSITORY,
+    code_in,
+    documented,
+    section,
+    table_under,
+)
+from tests.packaging.prometheus_files import alarms
 
 MESSAGES = sorted({name for row in table_under("Messages that matter") for name in code_in(row[0])})
 CALLED_BY_ITS_CODE = re.compile(r"[a-z]+(?:-[a-z]+)+")
