@@ -13,7 +13,9 @@ AT: Final = "40m"
 """When it is asked which alarms fire."""
 
 MASTER: Final = 'job="bbs",instance="a"'
+FOLLOWER: Final = 'job="bbs-follower",instance="c"'
 STANDBY: Final = 'job="bbs",instance="b"'
+INFINITE: Final = " ".join(["Inf"] * 41)  # the notation repeats numbers only
 HELD: Final = {"bbs_lock_held": "1x40"}
 
 
@@ -131,7 +133,17 @@ CASES: Final = (
         {"bbs_log_lines_dropped": "1x40"},
         {"bbs_log_lines_lost": "0x40"},
     ),
-    Case("BBSFollowerLate", {"bbs_following_staleness_seconds": "11x40"}, {"bbs_following_staleness_seconds": "9x40"}),
+    Case(
+        "BBSFollowerLate",
+        {f"bbs_following_staleness_seconds{{{FOLLOWER}}}": "11x40"},
+        {f"bbs_following_staleness_seconds{{{FOLLOWER}}}": "11x39 9"},
+    ),
+    Case("BBSFollowerLate", {"bbs_following_staleness_seconds": "31x40"}, {"bbs_following_staleness_seconds": "29x40"}),
+    Case(
+        "BBSFollowerLate",
+        {f"bbs_following_staleness_seconds{{{FOLLOWER}}}": INFINITE},
+        {f"bbs_following_staleness_seconds{{{STANDBY}}}": INFINITE},
+    ),
     Case(
         "BBSFollowerDoesNotStream",
         {"bbs_lock_held": "0x40"},
