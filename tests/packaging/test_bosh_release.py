@@ -2,7 +2,10 @@
 
 import copy
 import re
+import shutil
 import subprocess
+import tarfile
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -164,10 +167,69 @@ def test_scripts_are_bash(script: Path) -> None:
     subprocess.run(["bash", "-n", script], check=True)
 
 
-def test_whoever_forgets_the_python_is_told_how_to_call_it() -> None:
-    done = subprocess.run(
-        ["bash", RELEASE / "collect"], capture_output=True, text=True, timeout=60, check=False
+def collect(checkout: Path, archive: str, *, wheels: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    """Run it in a checkout of its own, with these wheels in ``dist``."""
+    for folder in ("packaging/bosh", "locks", "dist"):
+        (checkout / folder).mkdir(parents=True)
+    shutil.copy(RELEASE / "collect", checkout / "packaging/bosh")
+    (checkout / "locks/mysql.txt").write_text("trio==0.31.0 --hash=sha256:0\n")
+    for wheel in wheels:
+        (checkout / "dist" / wheel).write_text("ours")
+    return subprocess.run(
+        ["bash", checkout / "packaging/bosh/collect", *([archive] if archive else [])],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
+
+def python_archive(folder: Path) -> Path:
+    """A Python that only tells what it is asked, in the file ``asked`` beside the archive."""
+    python = folder / "python/bin/python3"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\necho "$@" >> "{folder}/asked"\n')
+    python.chmod(0o755)
+    archive = folder / "python.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(folder / "python", "python")
+    return archive
+
+
+def test_the_package_is_collected_with_hashes(tmp_path: Path) -> None:
+    wheel = "bbs-1.0-py3-none-any.whl"
+    archive = python_archive(tmp_path)
+    checkout = tmp_path / "checkout"
+
+    done = collect(checkout, str(archive), wheels=[wheel])
+
+    assert done.returncode == 0, done.stderr
+    source = checkout / "packaging/bosh/src/bbs-python"
+    assert sorted(path.name for path in source.iterdir()) == [wheel, "cpython.tar.gz", "requirements.txt"]
+    assert (source / "cpython.tar.gz").read_bytes() == archive.read_bytes()
+    tries, download = (tmp_path / "asked").read_text().splitlines()
+    assert tries.startswith("-m pip install --quiet --dry-run --no-index --no-deps ")
+    assert download.startswith("-m pip download --require-hashes --only-binary :all: ")
+    assert f"-r {source}/requirements.txt" in download
+
+
+@pytest.mark.parametrize(
+    ("archive", "wheels", "complaint"),
+    [
+        ("", ["bbs-1.0-py3-none-any.whl"], "usage: packaging/bosh/collect PYTHON.tar.gz"),
+        ("python.tar.gz", [], "dist/ has to have one wheel of ours: run 'make wheel'"),
+        (
+            "python.tar.gz",
+            ["bbs-0.9-py3-none-any.whl", "bbs-1.0-py3-none-any.whl"],
+            "take away what is older",
+        ),
+    ],
+)
+def test_what_is_missing_is_told_before_anything_is_collected(
+    tmp_path: Path, archive: str, wheels: list[str], complaint: str
+) -> None:
+    done = collect(tmp_path, archive, wheels=wheels)
+
     assert done.returncode == 1
-    assert "usage: packaging/bosh/collect PYTHON.tar.gz" in done.stderr
+    assert complaint in done.stderr
+    assert not (tmp_path / "packaging/bosh/src").exists()
