@@ -85,7 +85,7 @@ else
 	SIM_SEED=$(SEED) SIM_SEEDS=$(SEEDS) $(BIN)/python -m pytest tests/simulation $(if $(ONLY),-k $(ONLY))
 endif
 
-# MariaDB, etcd, PgBouncer and libfaketime are Debian's packages: installed if root may, else taken from where they are, if they
+# MariaDB, etcd, PgBouncer, Ruby and the like are Debian's packages: installed if root may, else taken from where they are, if they
 # are. What is missing then is said here, and by the tests that are skipped for it.
 test-packages: $(STAMP)
 	@$(BIN)/python -m tests.debian_packages --install

@@ -1,4 +1,5 @@
-"""What tests need that is no Python package: Debian's packages of databases, of shells, and of a clock that jumps.
+"""What tests need that is no Python package: Debian's packages of databases, of shells, of a clock that jumps, and of what reads
+the files of `packaging/`: Ruby and Prometheus.
 
 `python -m tests.debian_packages --install` installs those that are missing, if it runs as root on a Debian; `make test` runs
 it. Nothing is started by that. It then says which tests are skipped for want of what.
@@ -31,6 +32,8 @@ PROGRAMS: Final = {
     "rsync": ("rsync", "on a Galera cluster"),
     "fish": ("fish", "of completion in fish"),
     "zsh": ("zsh", "of completion in zsh"),
+    "ruby": ("ruby", "of the BOSH job's templates"),
+    "promtool": ("prometheus", "of the rules for Prometheus"),
 }
 """Which package brings which program, and which tests need it."""
 

@@ -3,10 +3,12 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -35,28 +37,57 @@ def run(*command: str | Path, cwd: Path | None = None, expect: int = 0) -> str:
 
 @pytest.mark.slow
 def test_the_wheel_made_from_the_sdist_installs_and_runs(tmp_path: Path) -> None:
-    """Built as `make wheel` does. Its dependencies are those of this environment, to be quick."""
+    """Built as `make wheel` does, installed as the BOSH package is. Its dependencies are those of this environment, to be quick."""
     dist = tmp_path / "dist"
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", dist, REPOSITORY)
     (wheel,) = dist.glob("*.whl")
     assert len(list(dist.glob("*.tar.gz"))) == 1
     run(sys.executable, REPOSITORY / "tools/sbom.py", dist, cwd=tmp_path)
     assert_lists_all_that_is_pinned(wheel)
-    run(sys.executable, "-m", "venv", tmp_path / "venv")
-    python = tmp_path / "venv/bin/python"
-    run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", wheel)
+    installed = install_bosh_package(tmp_path, wheel)
+    python = installed / "bin/python"
     site_packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
-    # After the wheel's own directory, so that what is run is the wheel.
-    (site_packages / "zz-dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
-    bbs = tmp_path / "venv/bin/bbs"
+    bbs = installed / "bin/bbs"
     assert run(bbs, "--version", cwd=tmp_path).strip() == f"bbs {__version__}"
-    assert "Available Commands:" in run(tmp_path / "venv/bin/cfdot", cwd=tmp_path)
+    assert "Available Commands:" in run(installed / "bin/cfdot", cwd=tmp_path)
     where = run(python, "-c", "import bbs; print(bbs.__file__)", cwd=tmp_path).strip()
     assert Path(where).is_relative_to(site_packages)
     (tmp_path / "empty.json").write_text("{}")
     assert "encryption_keys" in run(bbs, "check-config", tmp_path / "empty.json", cwd=tmp_path, expect=1)
     assert "no such file" in run(bbs, "-config", tmp_path / "nope", cwd=tmp_path, expect=2)
+
+
+def install_bosh_package(tmp_path: Path, wheel: Path) -> Path:
+    """What the package's script makes of ``wheel``, as on a director's compilation VM: where it was installed. The Python of the
+    release is one that leads to ours, and what it requires is one package, which leads to those of this environment.
+    """
+    files = tmp_path / "compiled/bbs-python"
+    files.mkdir(parents=True)
+    run(sys.executable, "-m", "venv", tmp_path / "python")
+    run("tar", "--create", "--gzip", "--file", files / "cpython.tar.gz", "--directory", tmp_path, "python")
+    digest = hashlib.sha256(dependencies_of_this_environment(files).read_bytes()).hexdigest()
+    (files / "requirements.txt").write_text(f"dependencies==1.0 --hash=sha256:{digest}\n")
+    shutil.copy(wheel, files)
+    target = tmp_path / "packages/bbs-python"
+    target.mkdir(parents=True)
+    script = REPOSITORY / "packaging/bosh/packages/bbs-python/packaging"
+    done = run("env", f"BOSH_INSTALL_TARGET={target}", "bash", "-x", script, cwd=files.parent)
+    assert f"bbs {__version__}" in done
+    return target
+
+
+def dependencies_of_this_environment(directory: Path) -> Path:
+    """A wheel in ``directory``. Its path comes after the environment's own, so that what is run is what was installed there."""
+    about = "dependencies-1.0.dist-info"
+    kind = "Wheel-Version: 1.0\nGenerator: us\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    wheel = directory / "dependencies-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("zz-dependencies.pth", sysconfig.get_path("purelib") + "\n")
+        archive.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: dependencies\nVersion: 1.0\n")
+        archive.writestr(f"{about}/WHEEL", kind)
+        archive.writestr(f"{about}/RECORD", "")
+    return wheel
 
 
 def assert_lists_all_that_is_pinned(wheel: Path) -> None:

@@ -111,7 +111,10 @@ async def _assembled(
                 contexts=contexts,
             )
         )
-        assembled.certificates = Certificates([server, *certificates], log=log)
+        assembled.certificates = Certificates(
+            [server, *certificates], read_once=checks.files_read_once(config), log=log
+        )
+        metrics.certificates_end_s = assembled.certificates.end_s
         assembled.server = Process(
             replace(settings_of(config), limits=limits),
             database=where,

@@ -87,7 +87,8 @@ async def assembled_follower(
                 connections_max=shares.peers,
             )
         )
-        assembled.certificates = Certificates([server], log=log)
+        assembled.certificates = Certificates([server], read_once=checks.files_read_once(config), log=log)
+        metrics.certificates_end_s = assembled.certificates.end_s
         assembled.server = Follower(
             replace(settings_of(config), limits=limits),
             database=database,

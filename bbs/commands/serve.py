@@ -29,6 +29,7 @@ from bbs.sync.locket.presences import Presences
 from bbs.sync.locket.server import embedded_locket
 from bbs.sync.locket.table import LocalLocket, LocketTable
 from bbs.tls.contexts import server_context
+from bbs.tls.reloading import Certificates
 
 
 class DatabaseFailed(Exception):
@@ -90,6 +91,9 @@ async def serve(
                 connections_max=shares.peers,
             )
         )
+        metrics = Metrics(Emitter(NoLoggregator(), log=log), Reporting(), log=log)
+        if config.tls is not None:
+            metrics.certificates_end_s = Certificates([], read_once=[config.tls], log=log).end_s
         process = Process(
             replace(config.settings, limits=limits),
             database=database_at(database_url),
@@ -97,7 +101,7 @@ async def serve(
             tls=tls,
             sink=sink,
             lines=writers.statistics,
-            metrics=Metrics(Emitter(NoLoggregator(), log=log), Reporting(), log=log),
+            metrics=metrics,
             peers=peers,
             lock=None,
             log=log,

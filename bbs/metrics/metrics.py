@@ -65,6 +65,9 @@ class Metrics:
         self.loop_lag = LoopLag()
         self.is_master = False
         self.migration_s = 0.0
+        self.certificates_end_s: Callable[[], Mapping[str, float]] = dict
+        """When each certificate in use ends, in Unix seconds, by its file. Without TLS there are none."""
+
         self._reporting = reporting
         self._log = log
         self._began_s: float | None = None

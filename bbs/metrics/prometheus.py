@@ -60,6 +60,12 @@ class _Collector(Collector):
         yield _gauge("bbs_open_file_descriptors", "Open file descriptors", open_file_descriptors())
         yield _gauge("bbs_resident_bytes", "Memory in use", resident_bytes())
         yield _gauge("bbs_migration_duration_seconds", "Taking the database over took", metrics.migration_s)
+        yield _labelled(
+            "bbs_certificate_expiry_timestamp_seconds",
+            "When the certificate that was read from a file ends, in Unix seconds",
+            "file",
+            metrics.certificates_end_s(),
+        )
         yield _counter(
             "bbs_dropped_envelopes", "Envelopes that Loggregator never got", metrics.emitter.dropped
         )
@@ -120,7 +126,7 @@ def _counter(name: str, text: str, value: float) -> Metric:
     return CounterMetricFamily(name, text, value=float(value))
 
 
-def _labelled(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
+def _labelled(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
     family = GaugeMetricFamily(name, text, labels=[label])
     for value, number in values.items():
         family.add_metric([value], float(number))

@@ -144,6 +144,15 @@ def _load_identity(context: ssl.SSLContext, *, cert_file: StrPath, key_file: Str
         ) from error
 
 
+def certificate_end_s(cert_file: StrPath) -> float:
+    """When the certificate in that file ends, in Unix seconds.
+
+    Raises:
+      OSError, ValueError: there is none, or it can't be read.
+    """
+    return _read_leaf(cert_file).not_valid_after_utc.timestamp()
+
+
 def _read_leaf(cert_file: StrPath) -> x509.Certificate:
     for block in _pem_blocks(_read(cert_file)):
         if block.kind == "CERTIFICATE":

@@ -7,13 +7,13 @@ be used change nothing, so a rotation may replace them one after the other.
 
 import os
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NoReturn
 
 import trio
 
 from bbs.log import Logger
-from bbs.tls.contexts import TLSFiles, client_context, server_context
+from bbs.tls.contexts import TLSFiles, certificate_end_s, client_context, server_context
 
 LOOK_INTERVAL_S: Final = 10.0
 """Pause between looks at the files, for those who replace them and send no signal."""
@@ -22,12 +22,15 @@ Signature = tuple[tuple[int, int, int], ...]
 
 
 class Certificate:
-    """A context made from ``files`` by ``make``; raises TLSFilesInvalid like it."""
+    """A context made from ``files`` by ``make``; raises TLSFilesInvalid like it. ``ends_s`` is when our certificate in it ends, in Unix
+    seconds.
+    """
 
     def __init__(self, files: TLSFiles, make: Callable[[TLSFiles], ssl.SSLContext]) -> None:
         self.files: Final = files
         self._make = make
         self._context = make(files)
+        self.ends_s = certificate_end_s(files.cert_file)
         self._signature = _signature(files)
 
     def context(self) -> ssl.SSLContext:
@@ -41,6 +44,7 @@ class Certificate:
         """
         self._signature = _signature(self.files)
         self._context = self._make(self.files)
+        self.ends_s = certificate_end_s(self.files.cert_file)
 
     def has_changed(self) -> bool:
         """Whether the files are others than those that were read, or tried, last."""
@@ -60,11 +64,25 @@ def client_certificate(files: TLSFiles) -> Certificate:
 
 
 class Certificates:
-    """All certificates of a process: `reload` is for SIGHUP, `watch` for files that change without a signal."""
+    """All certificates of a process: `reload` is for SIGHUP, `watch` for files that change without a signal. Those in the files
+    ``read_once`` stay what they were when this was made.
+    """
 
-    def __init__(self, certificates: Sequence[Certificate], *, log: Logger) -> None:
+    def __init__(
+        self, certificates: Sequence[Certificate], *, read_once: Sequence[TLSFiles] = (), log: Logger
+    ) -> None:
         self._certificates = certificates
+        self._read_once = {
+            os.fspath(files.cert_file): certificate_end_s(files.cert_file) for files in read_once
+        }
         self._log = log.session("certificates")
+
+    def end_s(self) -> Mapping[str, float]:
+        """When each certificate that is in use ends, in Unix seconds, by its file. Of a file that is used both ways, what is read
+        once counts: it lasts until the process is started again.
+        """
+        reloaded = {os.fspath(each.files.cert_file): each.ends_s for each in self._certificates}
+        return {**reloaded, **self._read_once}
 
     def reload(self) -> None:
         """Read all files again, whether they have changed or not; what fails is logged, and stays as it was."""

@@ -16,6 +16,7 @@ from bbs.tls.reloading import (
     client_certificate,
     server_certificate,
 )
+from tests.console.authority import DAY, Authority, Pair
 from tests.log_lines import Lines
 from tests.made_once import copied_certs
 
@@ -76,6 +77,26 @@ async def test_files_that_cannot_be_used_change_nothing(
 
     assert certificate.context() is before
     assert lines.messages == ["bbs.certificates.failed-to-reload"]
+
+
+@pytest.mark.parametrize("is_read_once", [False, True])
+def test_when_a_certificate_ends_is_told_of_the_one_in_use(tmp_path: Path, is_read_once: bool) -> None:
+    """Of a file that is also read once, as Locket's may be, that is the one of the start."""
+    authority = Authority(tmp_path, "ca")
+    first = authority.issue("server", ends=2 * DAY)
+    files = TLSFiles(ca_file=authority.ca, cert_file=first.cert, key_file=first.key)
+    read_once = [files] if is_read_once else []
+    certificates = Certificates([server_certificate(files)], read_once=read_once, log=Lines().logger())
+    assert certificates.end_s() == {first.cert: end_s(first)}
+
+    second = authority.issue("server", ends=9 * DAY)
+    certificates.reload()
+
+    assert certificates.end_s() == {first.cert: end_s(first if is_read_once else second)}
+
+
+def end_s(pair: Pair) -> float:
+    return pair.certificate.not_valid_after_utc.timestamp()
 
 
 def test_files_that_cannot_be_used_at_first_are_an_error(tmp_path: Path) -> None:

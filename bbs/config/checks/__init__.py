@@ -12,6 +12,7 @@ from bbs.config.checks.addresses import locket_target
 from bbs.config.checks.databases import configured_database
 from bbs.config.checks.files import (
     auctioneer_files,
+    files_read_once,
     locket_files,
     loggregator_files,
     rep_files,
@@ -56,6 +57,7 @@ __all__ = [
     "Problem",
     "auctioneer_files",
     "configured_database",
+    "files_read_once",
     "locket_files",
     "locket_target",
     "loggregator_files",

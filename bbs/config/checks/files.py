@@ -48,6 +48,12 @@ def locket_files(config: UpstreamConfig) -> TLSFiles:
     return _files(config.locket_ca_cert_file, config.locket_client_cert_file, config.locket_client_key_file)
 
 
+def files_read_once(config: UpstreamConfig) -> list[TLSFiles]:
+    """Those that gRPC is given when the process starts: a new certificate in them is used after the next start."""
+    metrics = loggregator_files(config)
+    return [locket_files(config), *([] if metrics is None else [metrics])]
+
+
 def _files(ca: str, cert: str, key: str) -> TLSFiles:
     return TLSFiles(ca_file=ca, cert_file=cert, key_file=key)
 

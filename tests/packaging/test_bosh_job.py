@@ -3,27 +3,37 @@
 Templates are Ruby; what renders them is skipped where there is none. What can be said by reading them is not.
 """
 
-import json
+import os
 import re
-import shutil
 import subprocess
+from functools import partial
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bbs.commands.cli import main
 from bbs.config.upstream import KNOWN_KEYS, decode
 from bbs.store.dsn import parse_dsn
 from bbs.store.mysql.dsn import parse_mysql_dsn
-from tests.daemons import CERT_NAMES
-from tests.made_once import copied_certs
-
-JOB = Path(__file__).parent.parent / "packaging/bosh"
-RENDER = Path(__file__).parent / "render_job.rb"
-INSTALLED = "/var/vcap/jobs/bbs/config"
-
-needs_ruby = pytest.mark.skipif(shutil.which("ruby") is None, reason="no ruby to render the job's templates")
+from tests.packaging.bosh_job import (
+    INSTALLED,
+    JOB,
+    certificates,
+    configuration,
+    declared,
+    deploy,
+    full_manifest,
+    needs_ruby,
+    placed,
+    render,
+    rendered,
+    spec,
+    templates,
+)
+from tests.served_in_thread import served_in_thread
 
 # Today's diego-release: every property of its job and the default. None: the manifest has to give it, or not.
 UPSTREAM = {
@@ -90,26 +100,11 @@ UPSTREAM = {
     "set_kernel_parameters": True,
     "database.tls.enable_identity_verification": True,
 }
-OURS = {"logging.format.timestamp": "rfc3339"}
-"""Older releases have it, and today's is fixed at this."""
-
-
-def declared() -> dict[str, dict[str, Any]]:
-    """The job's properties. The file keeps to what this reads: one value to a line, written as JSON has it."""
-    _, _, text = (JOB / "spec").read_text().partition("\nproperties:\n")
-    properties: dict[str, dict[str, Any]] = {}
-    about: dict[str, Any] = {}
-    for line in text.splitlines():
-        key, _, value = line.strip().partition(":")
-        if line.startswith("    "):
-            about[key] = json.loads(value)
-        elif line.strip():
-            about = properties[key] = {}
-    return properties
-
-
-def templates() -> dict[str, str]:
-    return {path.name: path.read_text() for path in (JOB / "templates").iterdir()}
+OURS = {
+    # Older releases have it, and today's is fixed at this.
+    "logging.format.timestamp": "rfc3339",
+    "diego.bbs.desired_lrp_instances_max": 0,
+}
 
 
 def test_the_properties_and_their_defaults_are_upstreams() -> None:
@@ -138,19 +133,16 @@ def test_a_property_is_used_or_said_to_have_no_effect() -> None:
 
 
 def test_every_template_is_put_somewhere_and_its_certificates_are_where_the_configuration_looks() -> None:
-    head, _, _ = (JOB / "spec").read_text().partition("\nproperties:\n")
-    placed = dict(re.findall(r"^  (\S+\.erb): (\S+)$", head, re.MULTILINE))
-
-    assert set(placed) == set(templates())
-    configuration = templates()["bbs.json.erb"]
-    named = set(re.findall(r"#\{certs\}/((?:\w+/)?[\w.]+\.(?:crt|key))", configuration))
+    assert set(placed()) == set(templates())
+    text = templates()["bbs.json.erb"]
+    named = set(re.findall(r"#\{certs\}/((?:\w+/)?[\w.]+\.(?:crt|key))", text))
     named |= {
         f"{peer}/{file}"
         for peer in ("rep", "auctioneer", "loggregator")
         for file in ("ca.crt", "client.crt", "client.key")
     }
     assert {f"config/certs/{file}" for file in named} == {
-        place for place in placed.values() if place.startswith("config/certs/")
+        place for place in placed().values() if place.startswith("config/certs/")
     }
 
 
@@ -185,59 +177,9 @@ PASSWORDS = [
 ]
 
 
-def render(template: str, properties: dict[str, Any]) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        ["ruby", RENDER, JOB / "spec", json.dumps(properties), JOB / "templates" / f"{template}.erb"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """As the manifests of Cloud Foundry give them."""
-    paths = copied_certs(tmp_path_factory.mktemp("certs") / "copied").paths()
-    pem = {name: path.read_text() for name, path in zip(CERT_NAMES, paths, strict=True)}
-    properties: dict[str, Any] = {
-        "diego.bbs.active_key_label": "key-0",
-        "diego.bbs.encryption_keys": [{"label": "key-0", "passphrase": "hush"}],
-        "diego.bbs.ca_cert": pem["ca"],
-        "diego.bbs.server_cert": pem["server"],
-        "diego.bbs.server_key": pem["server_key"],
-        "diego.bbs.auctioneer.require_tls": True,
-        "loggregator.ca_cert": pem["ca"],
-        "loggregator.cert": pem["client"],
-        "loggregator.key": pem["client_key"],
-        "diego.bbs.sql.db_driver": "postgres",
-        "diego.bbs.sql.db_host": "sql-db.service.cf.internal",
-        "diego.bbs.sql.db_port": 5524,
-        "diego.bbs.sql.db_schema": "diego",
-        "diego.bbs.sql.db_username": "diego",
-        "diego.bbs.sql.db_password": "hush",
-        "diego.bbs.sql.require_ssl": True,
-        "diego.bbs.sql.ca_cert": pem["ca"],
-        "diego.bbs.gogc": "off",
-        "diego.bbs.gomemlimit": "8GiB",
-    }
-    for peer in ("auctioneer", "rep"):
-        for name, file in (("ca_cert", "ca"), ("client_cert", "client"), ("client_key", "client_key")):
-            properties[f"diego.bbs.{peer}.{name}"] = pem[file]
-    return properties
-
-
-def deploy(folder: Path, properties: dict[str, Any]) -> Path:
-    """Render everything into ``folder``, as on an instance; the configuration's paths lead there."""
-    head, _, _ = (JOB / "spec").read_text().partition("\nproperties:\n")
-    for template, place in re.findall(r"^  (\S+)\.erb: (\S+)$", head, re.MULTILINE):
-        done = render(template, properties)
-        assert done.returncode == 0, done.stderr
-        file = folder / place
-        file.parent.mkdir(parents=True, exist_ok=True)
-        text = done.stdout.replace(INSTALLED, str(folder / "config"))
-        file.write_text(text.replace("/var/vcap/sys/log/bbs", str(folder)))
-    return folder / "config/bbs.json"
+    return full_manifest(certificates(tmp_path_factory.mktemp("certs") / "copied"))
 
 
 @needs_ruby
@@ -261,9 +203,166 @@ def test_a_manifest_for_diego_release_gives_what_a_server_starts_with(
     assert config.auctioneer_require_tls
     assert config.loggregator.loggregator_job_name == "diego-api"
     assert config.access_log_path == str(tmp_path / "bbs.access.log")
-    processes = (tmp_path / "config/bpm.yml").read_text()
-    assert "GOGC" not in processes
-    assert "open_files: 100000\n" in processes
+
+
+ODD = "p@s:s/w#o?r%d&=+ '\"`$(x)\\é"
+MANIFESTS: dict[str, dict[str, Any]] = {
+    "all of it": {},
+    "MySQL, verified": {"diego.bbs.sql.db_driver": "mysql"},
+    "MySQL, of any name": {
+        "diego.bbs.sql.db_driver": "mysql",
+        "database.tls.enable_identity_verification": False,
+    },
+    "MySQL, not encrypted": {"diego.bbs.sql.db_driver": "mysql", "diego.bbs.sql.require_ssl": False},
+    "an IPv6 database": {"diego.bbs.sql.db_host": "fd00::5", "diego.bbs.sql.db_port": "5524"},
+    "odd characters": {
+        "diego.bbs.sql.db_password": ODD,
+        "diego.bbs.active_key_label": ODD,
+        "diego.bbs.encryption_keys": [
+            {"label": "old", "passphrase": "hush"},
+            {"label": ODD, "passphrase": ODD},
+        ],
+    },
+    "seconds as texts": {
+        "diego.bbs.sql.db_connection_timeout": "15",
+        "diego.bbs.health_check_interval": "7",
+        "diego.bbs.convergence.repeat_interval_in_seconds": "20",
+    },
+    "what is off by default": {
+        "diego.bbs.enable_access_log": True,
+        "diego.bbs.enable_db_health_check": True,
+        "diego.bbs.debug_lrp_start_heartbeats": True,
+        "diego.bbs.metrics.advanced_metrics.enabled": True,
+        "diego.bbs.metrics.advanced_metrics.route_config.request_count": ["StartActualLRP"],
+        "diego.bbs.log_level": "debug",
+    },
+    "what is ours": {"diego.bbs.desired_lrp_instances_max": 5000},
+    "no debug port": {"diego.bbs.debug_addr": ""},
+}
+
+
+@needs_ruby
+@pytest.mark.parametrize("changes", MANIFESTS.values(), ids=MANIFESTS)
+def test_every_file_of_an_instance_is_one_that_is_read(
+    tmp_path: Path, manifest: dict[str, Any], changes: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    properties = {**manifest, **changes}
+
+    file = deploy(tmp_path, properties)
+
+    assert main(["check-config", str(file)]) == 0, capsys.readouterr().out
+    found = decode(file.read_bytes())
+    assert (found.unknown, found.wrong) == ((), ())
+    assert found.config.encryption_keys == {
+        key["label"]: key["passphrase"] for key in properties["diego.bbs.encryption_keys"]
+    }
+    assert_runs_with(tmp_path / "config/bpm.yml", open_files=100_000)
+    for script in ("drain", "post-start"):
+        subprocess.run(["bash", "-n", tmp_path / "bin" / script], check=True)
+    for place, name in CERTIFICATES.items():
+        assert (tmp_path / "config/certs" / place).read_text() == properties[name] + "\n"
+
+
+def assert_runs_with(processes_file: Path, *, open_files: int) -> None:
+    """As bpm reads it. Go's settings, which the manifest gives, are not in it."""
+    assert yaml.safe_load(processes_file.read_text()) == {
+        "processes": [
+            {
+                "name": "bbs",
+                "executable": "/var/vcap/packages/bbs-python/bin/bbs",
+                "args": ["-config", f"{processes_file.parent}/bbs.json"],
+                "limits": {"open_files": open_files},
+            }
+        ]
+    }
+
+
+CERTIFICATES = {
+    "ca.crt": "diego.bbs.ca_cert",
+    "server.crt": "diego.bbs.server_cert",
+    "server.key": "diego.bbs.server_key",
+    "sql/ca.crt": "diego.bbs.sql.ca_cert",
+    "rep/ca.crt": "diego.bbs.rep.ca_cert",
+    "rep/client.crt": "diego.bbs.rep.client_cert",
+    "rep/client.key": "diego.bbs.rep.client_key",
+    "auctioneer/ca.crt": "diego.bbs.auctioneer.ca_cert",
+    "auctioneer/client.crt": "diego.bbs.auctioneer.client_cert",
+    "auctioneer/client.key": "diego.bbs.auctioneer.client_key",
+    "loggregator/ca.crt": "loggregator.ca_cert",
+    "loggregator/client.crt": "loggregator.cert",
+    "loggregator/client.key": "loggregator.key",
+}
+
+
+@needs_ruby
+def test_what_a_manifest_must_give_is_enough(
+    tmp_path: Path, manifest: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    needed = ("active_key_label", "encryption_keys", "ca_cert", "server_cert", "server_key", "sql.db_")
+    given = {
+        name: value
+        for name, value in manifest.items()
+        if name.startswith(tuple(f"diego.bbs.{each}" for each in needed))
+    }
+
+    file = deploy(tmp_path, given)
+
+    assert main(["check-config", str(file)]) == 0, capsys.readouterr().out
+    assert_runs_with(tmp_path / "config/bpm.yml", open_files=100_000)
+
+
+def test_monit_starts_and_stops_what_the_job_is_called() -> None:
+    """As monit reads it: bpm is told the job's name, and writes that pid file."""
+    name = spec()["name"]
+
+    assert (JOB / "monit").read_text().splitlines() == [
+        f"check process {name}",
+        f"  with pidfile /var/vcap/sys/run/bpm/{name}/{name}.pid",
+        f'  start program "/var/vcap/jobs/bpm/bin/bpm start {name}"',
+        f'  stop program "/var/vcap/jobs/bpm/bin/bpm stop {name}"',
+        "  group vcap",
+    ]
+
+
+@needs_ruby
+def test_a_drain_is_over_at_once_also_where_there_is_no_bpm(manifest: dict[str, Any]) -> None:
+    """BOSH reads a number from standard output: how long to wait."""
+    (script,) = rendered(manifest, "drain")
+
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout == "0\n"
+
+
+@needs_ruby
+@pytest.mark.parametrize("answers", [True, False])
+def test_an_instance_has_started_when_its_health_port_answers(
+    tmp_path: Path, manifest: dict[str, Any], answers: bool
+) -> None:
+    """Its 25 seconds pass at once here."""
+    sleep = tmp_path / "sleep"
+    sleep.write_text("#!/bin/sh\n")
+    sleep.chmod(0o755)
+    if answers:
+        (tmp_path / "ping").touch()
+    server = HTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=tmp_path))
+    address = f"127.0.0.1:{server.server_port}"
+    with served_in_thread(server):
+        (script,) = rendered({**manifest, "diego.bbs.health_addr": address}, "post-start")
+        done = subprocess.run(
+            ["bash", "-c", script],
+            env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "no_proxy": "*"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    if answers:
+        assert (done.returncode, done.stderr) == (0, "")
+    else:
+        assert done.returncode == 1
+        assert f"no answer from http://{address}/ping within 25 tries" in done.stderr
 
 
 @needs_ruby
@@ -294,10 +393,7 @@ def test_a_name_and_a_password_come_out_as_they_went_in(manifest: dict[str, Any]
         "diego.bbs.sql.db_schema": f"d{password}",
     }
 
-    done = render("bbs.json", properties)
-
-    assert done.returncode == 0, done.stderr
-    dsn = parse_dsn(json.loads(done.stdout)["database_connection_string"], {})
+    dsn = parse_dsn(configuration(properties)["database_connection_string"], {})
     assert (dsn.user, dsn.password, dsn.database) == (f"u{password}", password, f"d{password}")
     assert {(attempt.host, attempt.port) for attempt in dsn.attempts} == {
         ("sql-db.service.cf.internal", 5524)
@@ -321,9 +417,7 @@ def test_a_name_and_a_password_come_out_as_they_went_in(manifest: dict[str, Any]
 def test_required_ssl_is_verified_as_far_as_there_is_something_to_verify_with(
     manifest: dict[str, Any], changes: dict[str, Any], query: str
 ) -> None:
-    done = render("bbs.json", {**manifest, **changes})
-
-    url = json.loads(done.stdout)["database_connection_string"]
+    url = configuration({**manifest, **changes})["database_connection_string"]
     assert url == f"postgres://diego:hush@sql-db.service.cf.internal:5524/diego{query}"
 
 
@@ -342,7 +436,7 @@ def test_mysql_is_connected_to_as_upstream_does(
     """Whatever is in the password, which upstream's job does not escape either."""
     password = "p@/:?%41&#(x)"
     changes = {**changes, "diego.bbs.sql.db_driver": "mysql", "diego.bbs.sql.db_password": password}
-    config = json.loads(render("bbs.json", {**manifest, **changes}).stdout)
+    config = configuration({**manifest, **changes})
 
     string = config["database_connection_string"]
     assert string == f"diego:{password}@tcp(sql-db.service.cf.internal:5524)/diego{parameters}"
@@ -369,6 +463,16 @@ def test_mysql_is_connected_to_as_upstream_does(
             "is more than diego.bbs.locket.client_keepalive_timeout",
         ),
         ({"diego.bbs.metrics.advanced_metrics.enabled": True}, "enabled without a route"),
+        ({"diego.bbs.metrics.advanced_metrics.enabled": "true"}, "enabled is neither true nor false"),
+        (
+            {
+                "diego.bbs.metrics.advanced_metrics.enabled": True,
+                "diego.bbs.metrics.advanced_metrics.route_config.request_count": "Ping",
+            },
+            "route_config.request_count is not a list",
+        ),
+        ({"limits.open_files": 0}, "limits.open_files is 0, but has to be positive"),
+        ({"limits.open_files": "many"}, 'invalid value for Integer(): "many"'),
         ({"diego.bbs.sql.db_read_timeout": "soon"}, 'invalid value for Integer(): "soon"'),
         ({"diego.bbs.active_key_label": None}, "diego.bbs.active_key_label has no value"),
     ],
@@ -376,7 +480,7 @@ def test_mysql_is_connected_to_as_upstream_does(
 def test_what_cannot_work_is_told_before_anything_is_deployed(
     manifest: dict[str, Any], changes: dict[str, Any], complaint: str
 ) -> None:
-    done = render("bbs.json", {**manifest, **changes})
+    done = render({**manifest, **changes}, "bbs.json", "bpm.yml")
 
     assert done.returncode != 0
     assert complaint in done.stderr

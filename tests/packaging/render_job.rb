@@ -1,6 +1,6 @@
-# Renders a template of the BOSH job as the director does, as far as our templates ask for it: declared properties
-# only, with their defaults; a property without a value is an error.
-# Usage: ruby render_job.rb SPEC PROPERTIES_JSON TEMPLATE
+# Renders templates of the BOSH job as the director does, as far as our templates ask for it: declared properties
+# only, with their defaults; a property without a value is an error. Prints a JSON object: the text of each by its path.
+# Usage: ruby render_job.rb SPEC PROPERTIES_JSON TEMPLATE...
 
 require "erb"
 require "json"
@@ -23,8 +23,9 @@ class Job
     value
   end
 
-  def rendered(template) = ERB.new(template).result(binding)
+  def rendered(template) = ERB.new(template, trim_mode: "-").result(binding)
 end
 
 declared = YAML.safe_load(File.read(ARGV[0]))["properties"]
-print Job.new(declared, JSON.parse(ARGV[1])).rendered(File.read(ARGV[2]))
+job = Job.new(declared, JSON.parse(ARGV[1]))
+print JSON.generate(ARGV.drop(2).to_h { |path| [path, job.rendered(File.read(path))] })
