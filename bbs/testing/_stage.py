@@ -1,0 +1,354 @@
+"""The stage: a BBS, and around it a database, Locket, an auctioneer and cells, all tasks of the test's own process."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import count
+from random import Random
+from typing import Final, NoReturn, cast
+
+import trio
+import trio.testing
+
+from bbs.client import ClientConfig, InternalBBSClient
+from bbs.http.sockets import open_listeners
+from bbs.models.actual_lrp import ActualLRP, ActualLRPState, Presence
+from bbs.peers.callbacks import HTTPTaskCallbacks
+from bbs.peers.http import HTTPClient
+from bbs.peers.interfaces import Peers
+from bbs.service import ServiceSettings
+from bbs.store import memory_backend
+from bbs.store.memory_backend import Disk, Faults, MemoryBackend, Outage
+from bbs.sync.locket.presences import Presences
+from bbs.sync.locket.table import LocalLocket, LocketTable, expire_on_time
+from bbs.testing._auctioneer import Auctioneer, Reps
+from bbs.testing._behaviour import CellBehaviour, StageCell
+from bbs.testing._callbacks import Callbacks, CalledBack
+from bbs.testing._cell import URL
+from bbs.testing._faults import (
+    AuctioneerAway,
+    CommitUnanswered,
+    ConnectionCut,
+    DatabaseAway,
+    FailOver,
+    Fault,
+    LocketAway,
+    NoAnswer,
+    NotReady,
+    Refused,
+    StreamsCut,
+    StreamsStalled,
+)
+from bbs.testing._faulty_routes import ConnectionIsCut, FaultyRoutes, must_make_sense
+from bbs.testing._misuse import StageMisused
+from bbs.testing._network import Network
+from bbs.testing._server import KEYRING, Server, must_be_readable
+
+EPOCH_NS: Final = 1_700_000_000_000_000_000
+"""What the wall clock shows when virtual time begins."""
+CLIENT_TIMEOUT_S: Final = 10.0
+POLL_S: Final = 0.1
+VIRTUAL_MAX_S: Final = 4 * 3600.0
+"""In virtual time a wait for what never happens would have no end, and no pause either."""
+LOCKET_DEADLINE_S: Final = 10.0
+CALLBACK_WORKERS: Final = 4
+
+
+class Stage:
+    """A BBS to test a client with. `open_stage` makes it.
+
+    Attributes:
+      url: where the BBS is. Without a port nobody but `connect` gets there.
+      cells: those that were added, by their ids.
+      called_back: what those who desired tasks were told, in order.
+      told: what cells and the auctioneer have done and were answered, one line each, for whoever wonders about a test.
+    """
+
+    def __init__(self, nursery: trio.Nursery, *, port: int | None, converge_every_s: float) -> None:
+        """Use `open_stage`, which also starts it."""
+        self.url = URL
+        self.cells: dict[str, StageCell] = {}
+        self.told: list[str] = []
+        self.bugs: list[BaseException] = []
+        self._nursery = nursery
+        self._port = port
+        self._converge_every_s = converge_every_s
+        self._now_ns = _clock()
+        self._disk, self._faults = Disk(), Faults()
+        self._presences = LocketTable(trio.current_time)
+        self._locket = LocalLocket(self._presences)
+        self._network = Network(Random("network"), latency_s=(0.0, 0.0))
+        self._auctioneer = Auctioneer(
+            self.cells, self._presences, self._network, Random("auctioneer"), self._tell
+        )
+        self._reps = Reps(self.cells, self._network, Random("reps"), self._tell)
+        self._callbacks = Callbacks()
+        self._routes = FaultyRoutes()
+        self._guids = (f"guid-{number}" for number in count(1))
+        self._server = self._new_server()  # not yet running
+        self._life = trio.CancelScope()
+
+    @property
+    def routes(self) -> list[str]:
+        """The names by which faults know the routes."""
+        return [route.name for route in self._server.service.routes.routes]
+
+    @property
+    def called_back(self) -> list[CalledBack]:
+        return self._callbacks.made
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[InternalBBSClient]:
+        """A client of the BBS, as `BBSClient.connect` makes them: by the port if there is one, else in memory.
+
+        Its calls are tried three times and may take 10 s each.
+        """
+        config = ClientConfig(url=self.url, request_timeout_s=CLIENT_TIMEOUT_S)
+        connector = self._network.connector("test") if self._port is None else None
+        async with InternalBBSClient.connect(config, connector=connector) as client:
+            yield client
+
+    async def add_cell(
+        self,
+        cell_id: str,
+        behaviour: CellBehaviour | None = None,
+        *,
+        zone: str = "z1",
+        containers: int = 250,
+    ) -> StageCell:
+        """Boot a cell, which has room for so many instances. It is registered when this returns.
+
+        Raises:
+          StageMisused: there is one of that name.
+        """
+        if cell_id in self.cells:
+            raise StageMisused(
+                f"there is a cell {cell_id!r} already: give this one another name, or boot that one again with"
+                f" `await stage.boot({cell_id!r})` once it is gone"
+            )
+        self.cells[cell_id] = StageCell(
+            cell_id,
+            behaviour or CellBehaviour(),
+            zone=zone,
+            network=self._network,
+            locket=LocalLocket(self._presences),
+            random=Random(cell_id),
+            tell=self._tell,
+            capacity=containers,
+        )
+        await self.boot(cell_id)
+        return self.cells[cell_id]
+
+    async def boot(self, cell_id: str) -> None:
+        """Boot a cell that has vanished or has been evacuated. It is registered when this returns.
+
+        Raises:
+          StageMisused: there is none of that name, or it is up.
+        """
+        if (cell := self.cells.get(cell_id)) is None:
+            raise StageMisused(
+                f"there is no cell {cell_id!r}: add it with `await stage.add_cell({cell_id!r})`"
+            )
+        if cell.is_up:
+            raise StageMisused(
+                f"{cell_id!r} is up: have it vanish or evacuate first, and wait until it is gone"
+            )
+        await self._nursery.start(cell.run)
+        await self._until(lambda: cell.is_announced, within_s=60, what=lambda: f"{cell_id} is not registered")
+
+    async def inflict(self, *faults: Fault) -> None:
+        """Have ``faults`` happen, each at its time. Those that begin at once have begun when this returns.
+
+        Raises:
+          StageMisused: one of them makes no sense; none has begun.
+        """
+        for fault in faults:
+            if isinstance(fault, Refused | NotReady | ConnectionCut | NoAnswer):
+                must_make_sense(fault, self._server.service.routes.routes)
+        for fault in faults:
+            await self._nursery.start(self._inflict, fault)
+
+    async def until_running(self, process_guid: str, instances: int, *, within_s: float = 120.0) -> None:
+        """Wait until so many instances of a process run, without those that are being replaced.
+
+        Raises:
+          AssertionError: they do not in time; the text says what they do.
+        """
+
+        def running() -> bool:
+            states = [lrp.state for lrp in self._instances(process_guid) if lrp.presence is Presence.ORDINARY]
+            return states.count(ActualLRPState.RUNNING) == instances
+
+        def what() -> str:
+            lines = [_described(lrp) for lrp in self._instances(process_guid)]
+            return f"not {instances} instances of {process_guid!r} run. " + (
+                "; ".join(lines) or "There are none: has it been desired?"
+            )
+
+        await self._until(running, within_s=within_s, what=what)
+
+    # What goes on behind the scenes
+
+    async def _start(self) -> None:
+        self._nursery.start_soon(expire_on_time, self._presences)
+        await self._nursery.start(self._serve)
+        self._nursery.start_soon(self._auctioneer.run)
+
+    def _new_server(self) -> Server:
+        backend = MemoryBackend(
+            self._disk, KEYRING, on_dropped=must_be_readable(self._on_bug), faults=self._faults
+        )
+        self._backend = backend
+        return Server(
+            backend,
+            peers=Peers(
+                auctioneer=self._auctioneer,
+                reps=self._reps,
+                cells=Presences(self._locket, deadline_s=LOCKET_DEADLINE_S),
+                callbacks=HTTPTaskCallbacks(http=cast(HTTPClient, self._callbacks), workers=CALLBACK_WORKERS),
+            ),
+            settings=ServiceSettings(converge_repeat_interval_s=self._converge_every_s),
+            now_ns=self._now_ns,
+            new_guid=lambda: next(self._guids),
+            on_bug=self._on_bug,
+            answered_as=self._routes.applied_to,
+        )
+
+    async def _serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Be one BBS process, until it is killed."""
+
+        async def become_writer(_: trio.Nursery) -> None:
+            await self._backend.take_writer_lock()
+
+        with trio.CancelScope() as self._life:
+            await self._server.run(become_writer, self._listen, task_status=task_status)
+
+    async def _listen(self) -> list[trio.SocketListener]:
+        listeners = [cast(trio.SocketListener, self._network.listen())]
+        if self._port is not None:
+            listeners += await open_listeners(f"127.0.0.1:{self._port}")
+            self._port = listeners[-1].socket.getsockname()[1]
+            self.url = f"http://127.0.0.1:{self._port}"
+        return listeners
+
+    async def _inflict(
+        self, fault: Fault, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        if fault.after_s > 0:
+            task_status.started()
+            task_status = trio.TASK_STATUS_IGNORED
+            await trio.sleep(fault.after_s)
+        self._begin(fault)
+        task_status.started()
+        await self._end(fault)
+
+    def _begin(self, fault: Fault) -> None:
+        match fault:
+            case DatabaseAway(for_s=for_s):
+                now_s = trio.current_time()
+                self._faults.outages = [*self._faults.outages, Outage(now_s, now_s + for_s)]
+            case CommitUnanswered(commits=commits):
+                self._faults.next_writes += [memory_backend.Fault.LOST_AFTER] * commits
+            case LocketAway():
+                self._locket.unreachable = True
+            case AuctioneerAway():
+                self._auctioneer.is_away = True
+            case Refused() | NotReady() | ConnectionCut() | NoAnswer():
+                self._routes.befall_next(fault)
+            case StreamsCut():
+                self._routes.cut_streams()
+            case StreamsStalled(for_s=for_s):
+                self._routes.stall_streams(for_s)
+            case FailOver():
+                self._network.break_connections()
+                self._routes.cut_streams()
+                self._life.cancel()
+
+    async def _end(self, fault: Fault) -> None:
+        """Put right again what does not do so by itself."""
+        match fault:
+            case LocketAway(for_s=for_s):
+                await trio.sleep(for_s)
+                self._locket.unreachable = False
+            case AuctioneerAway(for_s=for_s):
+                await trio.sleep(for_s)
+                self._auctioneer.is_away = False
+            case FailOver(away_s=away_s, streams_after_s=streams_after_s):
+                await trio.sleep(away_s)
+                self._routes.refuses_streams_until_s = trio.current_time() + streams_after_s
+                self._server = self._new_server()
+                await self._nursery.start(self._serve)
+            case _:
+                pass
+
+    def _instances(self, process_guid: str) -> list[ActualLRP]:
+        rows = self._server.service.store.committed.actual_lrps.rows.values()
+        return [lrp for lrp in rows if lrp.process_guid == process_guid]
+
+    async def _until(self, holds: Callable[[], object], *, within_s: float, what: Callable[[], str]) -> None:
+        with trio.move_on_after(within_s):
+            while not holds():  # noqa: ASYNC110  # rows have no event of their own
+                await trio.sleep(POLL_S)
+            return
+        raise AssertionError(f"after {within_s:g} s {what()}")
+
+    def _tell(self, what: str) -> None:
+        self.told.append(f"{trio.current_time():.3f} {what}")
+
+    def _on_bug(self, bug: BaseException) -> None:
+        if not isinstance(bug, ConnectionIsCut):
+            self.bugs.append(bug)
+
+
+@asynccontextmanager
+async def open_stage(
+    *, port: int | None = None, converge_every_s: float = 30.0, virtual_max_s: float = VIRTUAL_MAX_S
+) -> AsyncIterator[Stage]:
+    """A BBS without cells, rows or faults, until the block ends; then whatever has gone on is stopped.
+
+    Without ``port`` everything is in memory, in the time that Trio's clock shows: with `trio.testing.MockClock` it is virtual, and
+    hours pass in milliseconds. With ``port`` the BBS also listens on 127.0.0.1, without TLS, for clients in other processes; 0
+    takes a free one, and ``url`` has it.
+
+    Raises:
+      StageMisused: a port in virtual time; or more than ``virtual_max_s`` of virtual time, after which the block is cancelled.
+      ExceptionGroup: the BBS met a bug of its own; the test that found it has not failed otherwise.
+    """
+    if port is not None and is_time_virtual():
+        raise StageMisused(
+            "a stage with a port needs the real clock, as the programs that connect to it know no other:"
+            " run this test without `autojump_clock` (or another MockClock), or open the stage without a port"
+        )
+    async with trio.open_nursery() as nursery:
+        stage = Stage(nursery, port=port, converge_every_s=converge_every_s)
+        await stage._start()
+        if is_time_virtual():
+            nursery.start_soon(_end_after, virtual_max_s)
+        yield stage
+        nursery.cancel_scope.cancel()
+    if stage.bugs:
+        raise BaseExceptionGroup("the BBS has a bug, please report it", stage.bugs)
+
+
+def is_time_virtual() -> bool:
+    return isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock)
+
+
+async def _end_after(virtual_max_s: float) -> NoReturn:
+    await trio.sleep(virtual_max_s)
+    raise StageMisused(
+        f"{virtual_max_s:g} s of virtual time have passed: the test waits for what does not happen. Give its waits a"
+        " deadline (`trio.fail_after`), or `open_stage` another `virtual_max_s`"
+    )
+
+
+def _clock() -> Callable[[], int]:
+    """The wall clock: it goes as Trio's does, and shows the real time if that does."""
+    start_ns, start_s = EPOCH_NS if is_time_virtual() else time.time_ns(), trio.current_time()
+    return lambda: start_ns + int((trio.current_time() - start_s) * 1e9)
+
+
+def _described(lrp: ActualLRP) -> str:
+    where = f" on {lrp.instance.cell_id}" if lrp.instance.cell_id else ""
+    why = lrp.placement_error or lrp.crash_reason
+    return f"index {lrp.index}: {lrp.state}{where}{f' ({why})' if why else ''}"
