@@ -34,9 +34,7 @@ async def test_a_crash_is_told_with_its_reason(bbs_stage: Stage, autojump_clock:
         await trio.sleep(60)
         assert told == ["app/1 has crashed: out of memory"]
         nursery.cancel_scope.cancel()
-
-
-# --8<-- [end:first]
+        # --8<-- [end:first]
 
 
 # --8<-- [start:faults]
@@ -64,6 +62,4 @@ async def test_a_crash_is_told_although(
         await trio.sleep(60)
         assert told == ["app/0 has crashed: segmentation fault"]
         nursery.cancel_scope.cancel()
-
-
-# --8<-- [end:faults]
+        # --8<-- [end:faults]

@@ -22,7 +22,9 @@ NEEDED = {
 MAKE_MAX_S = 300
 RUN_MAX_S = 120
 
-COMMANDS = re.findall(r"<!-- run by: tests/test_stubs.py -->\n```sh\n(.*?)```", PAGE, re.DOTALL)
+BLOCKS = re.findall(r"<!-- run by: tests/test_stubs.py -->\n```sh\n(.*?)```", PAGE, re.DOTALL)
+COMMANDS = [block for block in BLOCKS if not block.startswith("--8<--")]
+"""To make stubs for Ruby, to run Ruby's program, to make Go's program, to run it. A script that the page shows is run by these."""
 [SHOWN] = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)
 
 
