@@ -10,7 +10,7 @@ import pytest
 REPOSITORY = Path(__file__).parent.parent
 PAGES = [
     "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "docs/databases.md", "docs/differences.md", "docs/guarantees.md",
-    "docs/high-availability.md", "docs/performance.md", "docs/security.md", "docs/shadow.md", "docs/stubs.md", "docs/testing.md", "docs/track-record.md", "packaging/README.md",
+    "docs/high-availability.md", "docs/performance.md", "docs/security.md", "docs/shadow.md", "docs/track-record.md", "packaging/README.md",
 ]  # fmt: skip
 FOLDERS = ("bbs/", "docs/", "examples/", "locks/", "packaging/", "perf/", "tests/", "tools/")
 FILE_NAMES = (".json", ".service", ".log")

@@ -32,10 +32,10 @@ class ConnectionIsCut(Exception):
 
 
 class FaultyRoutes:
-    """Outlives the servers whose routes it is given. ``refuses_streams_until_s``, in Trio's time: subscriptions are answered 503."""
+    """Outlives the servers whose routes it is given."""
 
     def __init__(self) -> None:
-        self.refuses_streams_until_s = -math.inf
+        self._no_streams_until_s = -math.inf
         self._waiting: defaultdict[str, deque[RouteFault]] = defaultdict(deque)
         self._streams: set[_Stream] = set()
 
@@ -44,6 +44,10 @@ class FaultyRoutes:
 
     def befall_next(self, fault: RouteFault) -> None:
         self._waiting[fault.route] += [fault] * fault.times
+
+    def refuse_streams(self, *, for_s: float) -> None:
+        """Answer subscriptions with 503."""
+        self._no_streams_until_s = max(self._no_streams_until_s, trio.current_time() + for_s)
 
     def cut_streams(self) -> None:
         for stream in self._streams:
@@ -79,7 +83,7 @@ class FaultyRoutes:
         self, route: Route, open_stream: Callable[[Call], Awaitable[StreamSource]]
     ) -> Callable[[Call], Awaitable[StreamSource]]:
         async def open_or_fail(call: Call) -> StreamSource:
-            if trio.current_time() < self.refuses_streams_until_s:
+            if trio.current_time() < self._no_streams_until_s:
                 raise _not_ready()
             fault = await self._befallen(route)
             stream = _Stream(await open_stream(call), leave=self._streams.discard)

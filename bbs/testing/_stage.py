@@ -11,38 +11,22 @@ import trio
 import trio.testing
 
 from bbs.client import ClientConfig, InternalBBSClient
-from bbs.http.sockets import open_listeners
 from bbs.models.actual_lrp import ActualLRP, ActualLRPState, Presence
 from bbs.peers.callbacks import HTTPTaskCallbacks
 from bbs.peers.http import HTTPClient
 from bbs.peers.interfaces import Peers
 from bbs.service import ServiceSettings
-from bbs.store import memory_backend
-from bbs.store.memory_backend import Disk, Faults, MemoryBackend, Outage
 from bbs.sync.locket.presences import Presences
 from bbs.sync.locket.table import LocalLocket, LocketTable, expire_on_time
 from bbs.testing._auctioneer import Auctioneer, Reps
 from bbs.testing._behaviour import CellBehaviour, StageCell
 from bbs.testing._callbacks import Callbacks, CalledBack
-from bbs.testing._cell import URL
-from bbs.testing._faults import (
-    AuctioneerAway,
-    CommitUnanswered,
-    ConnectionCut,
-    DatabaseAway,
-    FailOver,
-    Fault,
-    LocketAway,
-    NoAnswer,
-    NotReady,
-    Refused,
-    StreamsCut,
-    StreamsStalled,
-)
-from bbs.testing._faulty_routes import ConnectionIsCut, FaultyRoutes, must_make_sense
+from bbs.testing._faults import Fault
+from bbs.testing._faulty_routes import ConnectionIsCut, FaultyRoutes
+from bbs.testing._inflicting import Inflicting
+from bbs.testing._masters import Masters
 from bbs.testing._misuse import StageMisused
 from bbs.testing._network import Network
-from bbs.testing._server import KEYRING, Server, must_be_readable
 
 EPOCH_NS: Final = 1_700_000_000_000_000_000
 """What the wall clock shows when virtual time begins."""
@@ -58,23 +42,16 @@ class Stage:
     """A BBS to test a client with. `open_stage` makes it.
 
     Attributes:
-      url: where the BBS is. Without a port nobody but `connect` gets there.
       cells: those that were added, by their ids.
-      called_back: what those who desired tasks were told, in order.
       told: what cells and the auctioneer have done and were answered, one line each, for whoever wonders about a test.
     """
 
     def __init__(self, nursery: trio.Nursery, *, port: int | None, converge_every_s: float) -> None:
         """Use `open_stage`, which also starts it."""
-        self.url = URL
         self.cells: dict[str, StageCell] = {}
         self.told: list[str] = []
         self.bugs: list[BaseException] = []
         self._nursery = nursery
-        self._port = port
-        self._converge_every_s = converge_every_s
-        self._now_ns = _clock()
-        self._disk, self._faults = Disk(), Faults()
         self._presences = LocketTable(trio.current_time)
         self._locket = LocalLocket(self._presences)
         self._network = Network(Random("network"), latency_s=(0.0, 0.0))
@@ -83,18 +60,35 @@ class Stage:
         )
         self._reps = Reps(self.cells, self._network, Random("reps"), self._tell)
         self._callbacks = Callbacks()
-        self._routes = FaultyRoutes()
-        self._guids = (f"guid-{number}" for number in count(1))
-        self._server = self._new_server()  # not yet running
-        self._life = trio.CancelScope()
+        routes = FaultyRoutes()
+        guids = (f"guid-{number}" for number in count(1))
+        self._masters = Masters(
+            network=self._network,
+            port=port,
+            peers=self._peers,
+            settings=ServiceSettings(converge_repeat_interval_s=converge_every_s),
+            now_ns=_clock(),
+            new_guid=lambda: next(guids),
+            routes=routes,
+            on_bug=self._on_bug,
+        )
+        self._inflicting = Inflicting(
+            self._masters, routes=routes, locket=self._locket, auctioneer=self._auctioneer
+        )
+
+    @property
+    def url(self) -> str:
+        """Where the BBS is. Without a port nobody but `connect` gets there."""
+        return self._masters.url
 
     @property
     def routes(self) -> list[str]:
         """The names by which faults know the routes."""
-        return [route.name for route in self._server.service.routes.routes]
+        return [route.name for route in self._masters.service.routes.routes]
 
     @property
     def called_back(self) -> list[CalledBack]:
+        """What those who desired tasks were told, in order."""
         return self._callbacks.made
 
     @asynccontextmanager
@@ -104,7 +98,7 @@ class Stage:
         Its calls are tried three times and may take 10 s each.
         """
         config = ClientConfig(url=self.url, request_timeout_s=CLIENT_TIMEOUT_S)
-        connector = self._network.connector("test") if self._port is None else None
+        connector = self._network.connector("test") if self._masters.port is None else None
         async with InternalBBSClient.connect(config, connector=connector) as client:
             yield client
 
@@ -162,11 +156,9 @@ class Stage:
         Raises:
           StageMisused: one of them makes no sense; none has begun.
         """
+        self._inflicting.must_make_sense(faults)
         for fault in faults:
-            if isinstance(fault, Refused | NotReady | ConnectionCut | NoAnswer):
-                must_make_sense(fault, self._server.service.routes.routes)
-        for fault in faults:
-            await self._nursery.start(self._inflict, fault)
+            await self._nursery.start(self._inflicting.inflict, fault)
 
     async def until_running(self, process_guid: str, instances: int, *, within_s: float = 120.0) -> None:
         """Wait until so many instances of a process run, without those that are being replaced.
@@ -189,100 +181,22 @@ class Stage:
 
     # What goes on behind the scenes
 
-    async def _start(self) -> None:
+    async def start(self) -> None:
+        """Done by `open_stage`."""
         self._nursery.start_soon(expire_on_time, self._presences)
-        await self._nursery.start(self._serve)
+        await self._nursery.start(self._masters.run)
         self._nursery.start_soon(self._auctioneer.run)
 
-    def _new_server(self) -> Server:
-        backend = MemoryBackend(
-            self._disk, KEYRING, on_dropped=must_be_readable(self._on_bug), faults=self._faults
+    def _peers(self) -> Peers:
+        return Peers(
+            auctioneer=self._auctioneer,
+            reps=self._reps,
+            cells=Presences(self._locket, deadline_s=LOCKET_DEADLINE_S),
+            callbacks=HTTPTaskCallbacks(http=cast(HTTPClient, self._callbacks), workers=CALLBACK_WORKERS),
         )
-        self._backend = backend
-        return Server(
-            backend,
-            peers=Peers(
-                auctioneer=self._auctioneer,
-                reps=self._reps,
-                cells=Presences(self._locket, deadline_s=LOCKET_DEADLINE_S),
-                callbacks=HTTPTaskCallbacks(http=cast(HTTPClient, self._callbacks), workers=CALLBACK_WORKERS),
-            ),
-            settings=ServiceSettings(converge_repeat_interval_s=self._converge_every_s),
-            now_ns=self._now_ns,
-            new_guid=lambda: next(self._guids),
-            on_bug=self._on_bug,
-            answered_as=self._routes.applied_to,
-        )
-
-    async def _serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Be one BBS process, until it is killed."""
-
-        async def become_writer(_: trio.Nursery) -> None:
-            await self._backend.take_writer_lock()
-
-        with trio.CancelScope() as self._life:
-            await self._server.run(become_writer, self._listen, task_status=task_status)
-
-    async def _listen(self) -> list[trio.SocketListener]:
-        listeners = [cast(trio.SocketListener, self._network.listen())]
-        if self._port is not None:
-            listeners += await open_listeners(f"127.0.0.1:{self._port}")
-            self._port = listeners[-1].socket.getsockname()[1]
-            self.url = f"http://127.0.0.1:{self._port}"
-        return listeners
-
-    async def _inflict(
-        self, fault: Fault, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        if fault.after_s > 0:
-            task_status.started()
-            task_status = trio.TASK_STATUS_IGNORED
-            await trio.sleep(fault.after_s)
-        self._begin(fault)
-        task_status.started()
-        await self._end(fault)
-
-    def _begin(self, fault: Fault) -> None:
-        match fault:
-            case DatabaseAway(for_s=for_s):
-                now_s = trio.current_time()
-                self._faults.outages = [*self._faults.outages, Outage(now_s, now_s + for_s)]
-            case CommitUnanswered(commits=commits):
-                self._faults.next_writes += [memory_backend.Fault.LOST_AFTER] * commits
-            case LocketAway():
-                self._locket.unreachable = True
-            case AuctioneerAway():
-                self._auctioneer.is_away = True
-            case Refused() | NotReady() | ConnectionCut() | NoAnswer():
-                self._routes.befall_next(fault)
-            case StreamsCut():
-                self._routes.cut_streams()
-            case StreamsStalled(for_s=for_s):
-                self._routes.stall_streams(for_s)
-            case FailOver():
-                self._network.break_connections()
-                self._routes.cut_streams()
-                self._life.cancel()
-
-    async def _end(self, fault: Fault) -> None:
-        """Put right again what does not do so by itself."""
-        match fault:
-            case LocketAway(for_s=for_s):
-                await trio.sleep(for_s)
-                self._locket.unreachable = False
-            case AuctioneerAway(for_s=for_s):
-                await trio.sleep(for_s)
-                self._auctioneer.is_away = False
-            case FailOver(away_s=away_s, streams_after_s=streams_after_s):
-                await trio.sleep(away_s)
-                self._routes.refuses_streams_until_s = trio.current_time() + streams_after_s
-                self._server = self._new_server()
-                await self._nursery.start(self._serve)
-            case _:
-                pass
 
     def _instances(self, process_guid: str) -> list[ActualLRP]:
-        rows = self._server.service.store.committed.actual_lrps.rows.values()
+        rows = self._masters.service.store.committed.actual_lrps.rows.values()
         return [lrp for lrp in rows if lrp.process_guid == process_guid]
 
     async def _until(self, holds: Callable[[], object], *, within_s: float, what: Callable[[], str]) -> None:
@@ -321,7 +235,7 @@ async def open_stage(
         )
     async with trio.open_nursery() as nursery:
         stage = Stage(nursery, port=port, converge_every_s=converge_every_s)
-        await stage._start()
+        await stage.start()
         if is_time_virtual():
             nursery.start_soon(_end_after, virtual_max_s)
         yield stage
