@@ -10,6 +10,7 @@ from typing import Any
 import trio
 
 from bbs.testing._cell import CRASHED, Cell, Life, TaskRun
+from bbs.testing._misuse import must_be_possible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,9 @@ class Crash:
     process_guid: str | None = None
     index: int | None = None
     times: int | None = 1
+
+    def __post_init__(self) -> None:
+        must_be_possible(self)
 
     def concerns(self, process_guid: str, index: int) -> bool:
         return self.process_guid in (None, process_guid) and self.index in (None, index)
@@ -40,6 +44,9 @@ class TaskEnd:
     result: str = ""
     failure_reason: str = ""
     task_guid: str | None = None
+
+    def __post_init__(self) -> None:
+        must_be_possible(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +74,9 @@ class CellBehaviour:
     vanishes_after_s: float = math.inf
     evacuates_after_s: float = math.inf
 
+    def __post_init__(self) -> None:
+        must_be_possible(self)
+
 
 class _AsTold:
     """A `bbs.testing._cell.Behaviour`, and a `TaskBehaviour`: what a `CellBehaviour` says."""
@@ -75,7 +85,8 @@ class _AsTold:
         self.told = told
         self.answers = told.answers
         self.takes = told.takes
-        self._befallen = Counter[Crash]()
+        self._befallen = Counter[int]()
+        """How often each of the crashes has, by its place."""
 
     def creation_s(self, random: Random) -> float:
         return self.told.starts_after_s
@@ -84,10 +95,10 @@ class _AsTold:
         return self.told.creation_failure
 
     def life(self, process_guid: str, index: int) -> Life:
-        for crash in self.told.crashes:
-            is_left = crash.times is None or self._befallen[crash] < crash.times
+        for place, crash in enumerate(self.told.crashes):
+            is_left = crash.times is None or self._befallen[place] < crash.times
             if is_left and crash.concerns(process_guid, index):
-                self._befallen[crash] += 1
+                self._befallen[place] += 1
                 return Life(crash.after_s, crash.reason)
         return Life()
 
@@ -107,9 +118,11 @@ class StageCell(Cell):
     """
 
     def __init__(self, cell_id: str, told: CellBehaviour, **around: Any) -> None:
+        """``around`` is what a `Cell` wants besides."""
         behaviour = _AsTold(told)
         super().__init__(cell_id, behaviour=behaviour, task_behaviour=behaviour, **around)
         self._told = told
+        self._one_boot = trio.Lock()
 
     def behave(self, told: CellBehaviour) -> None:
         """Behave so from now on. What has begun already, such as an instance that is to crash later, takes its course."""
@@ -122,7 +135,8 @@ class StageCell(Cell):
         self._network.break_connections(self.cell_id)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        async with trio.open_nursery() as nursery:
+        """As `Cell.run`, once what is left of the last boot has ended."""
+        async with self._one_boot, trio.open_nursery() as nursery:
             nursery.start_soon(self._leave)
             await super().run(task_status=task_status)
             nursery.cancel_scope.cancel()

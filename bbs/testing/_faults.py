@@ -8,11 +8,15 @@ import math
 from dataclasses import dataclass
 
 from bbs.models.errors import BBSError
+from bbs.testing._misuse import must_be_possible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fault:
     after_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        must_be_possible(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

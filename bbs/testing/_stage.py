@@ -1,6 +1,7 @@
 """The stage: a BBS, and around it a database, Locket, an auctioneer and cells, all tasks of the test's own process."""
 
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
@@ -34,6 +35,7 @@ CLIENT_TIMEOUT_S: Final = 10.0
 POLL_S: Final = 0.1
 VIRTUAL_MAX_S: Final = 4 * 3600.0
 """In virtual time a wait for what never happens would have no end, and no pause either."""
+TOLD_MAX: Final = 10_000
 LOCKET_DEADLINE_S: Final = 10.0
 CALLBACK_WORKERS: Final = 4
 
@@ -43,13 +45,14 @@ class Stage:
 
     Attributes:
       cells: those that were added, by their ids.
-      told: what cells and the auctioneer have done and were answered, one line each, for whoever wonders about a test.
+      told: what cells and the auctioneer have done and were answered, one line each, for whoever wonders about a test. Old lines are
+        forgotten.
     """
 
     def __init__(self, nursery: trio.Nursery, *, port: int | None, converge_every_s: float) -> None:
         """Use `open_stage`, which also starts it."""
         self.cells: dict[str, StageCell] = {}
-        self.told: list[str] = []
+        self.told = deque[str](maxlen=TOLD_MAX)
         self.bugs: list[BaseException] = []
         self._nursery = nursery
         self._presences = LocketTable(trio.current_time)
@@ -218,7 +221,8 @@ class Stage:
 async def open_stage(
     *, port: int | None = None, converge_every_s: float = 30.0, virtual_max_s: float = VIRTUAL_MAX_S
 ) -> AsyncIterator[Stage]:
-    """A BBS without cells, rows or faults, until the block ends; then whatever has gone on is stopped.
+    """A BBS without cells, rows or faults, until the block ends; then whatever has gone on is stopped. What the block raises comes in
+    a group, as from any nursery.
 
     Without ``port`` everything is in memory, in the time that Trio's clock shows: with `trio.testing.MockClock` it is virtual, and
     hours pass in milliseconds. With ``port`` the BBS also listens on 127.0.0.1, without TLS, for clients in other processes; 0

@@ -216,3 +216,12 @@ async def test_a_task_ends_as_told(
     [told] = bbs_stage.called_back
     assert told.url == "https://client/done"
     assert (told.task["failed"], told.task["failure_reason"], told.task["result"]) == expected
+
+
+async def test_a_cell_may_come_back_at_once(bbs_stage: Stage, autojump_clock: Clock) -> None:
+    cell = await bbs_stage.add_cell("cell-1")
+    cell.vanish()
+    await bbs_stage.boot("cell-1")
+    async with bbs_stage.connect() as bbs:
+        await bbs.desire_lrp(desired_message("app"))
+        await bbs_stage.until_running("app", 1)

@@ -1,5 +1,6 @@
 """The stage itself: its two ways, and what authors of tests are told."""
 
+import math
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -12,11 +13,14 @@ import trio.testing
 from bbs.models.errors import UnknownError
 from bbs.testing import (
     CellBehaviour,
+    CommitUnanswered,
+    Crash,
     FailOver,
     NotReady,
     Refused,
     Stage,
     StageMisused,
+    TaskEnd,
     desired_message,
     open_stage,
 )
@@ -57,6 +61,24 @@ async def test_who_asks_for_what_cannot_be_is_told_what_can(
     await bbs_stage.add_cell("cell-1")
     with pytest.raises(StageMisused, match=text):
         await misuse(bbs_stage)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: Crash(after_s=-1), r"Crash: after_s is -1, and is to be seconds, 0 or more"),
+        (lambda: CellBehaviour(starts_after_s=math.nan), "CellBehaviour: starts_after_s is nan"),
+        (lambda: TaskEnd(after_s=-0.5), "TaskEnd: after_s"),
+        (lambda: FailOver(away_s=-1), "FailOver: away_s"),
+        (lambda: NotReady(route="Ping", times=0), "NotReady: times is 0, and is to be 1 or more"),
+        (lambda: CommitUnanswered(commits=0), "CommitUnanswered: commits is 0"),
+    ],
+)
+def test_numbers_that_cannot_be_are_told_where_they_are_written(
+    make: Callable[[], object], text: str
+) -> None:
+    with pytest.raises(StageMisused, match=text):
+        make()
 
 
 async def test_a_fault_that_makes_no_sense_lets_none_begin(bbs_stage: Stage, autojump_clock: Clock) -> None:
