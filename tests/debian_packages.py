@@ -1,5 +1,5 @@
-"""What tests need that is no Python package: Debian's packages of databases, of shells, of a clock that jumps, and of what reads
-the files of `packaging/`: Ruby and Prometheus.
+"""What tests need that is no Python package: Debian's packages of databases, of shells, of other languages, of a clock that jumps,
+of a browser, and of what reads the files of `packaging/`.
 
 `python -m tests.debian_packages --install` installs those that are missing, if it runs as root on a Debian; `make test` runs
 it. Nothing is started by that. It then says which tests are skipped for want of what.
@@ -32,15 +32,28 @@ PROGRAMS: Final = {
     "rsync": ("rsync", "on a Galera cluster"),
     "fish": ("fish", "of completion in fish"),
     "zsh": ("zsh", "of completion in zsh"),
-    "ruby": ("ruby", "of the BOSH job's templates"),
+    "ruby": ("ruby", "of stubs in Ruby, and of the BOSH job's templates"),
     "promtool": ("prometheus", "of the rules for Prometheus"),
+    "protoc": ("protobuf-compiler", "of stubs in Ruby and Go"),
+    "go": ("golang-go", "of stubs in Ruby and Go"),
+    "protoc-gen-go": ("protoc-gen-go", "of stubs in Ruby and Go"),
 }
 """Which package brings which program, and which tests need it."""
+
+LIBRARIES: Final = {
+    Path("/usr/lib/ruby/vendor_ruby/google/protobuf.rb"): ("ruby-google-protobuf", "of stubs in Ruby and Go"),
+    Path("/usr/share/gocode/src/google.golang.org/protobuf"): (
+        "golang-google-protobuf-dev",
+        "of stubs in Ruby and Go",
+    ),
+}
+"""The same for what is no program."""
 
 
 def missing() -> dict[str, str]:
     """The packages that are missing, and which tests are skipped without them."""
     found = {package: tests for name, (package, tests) in PROGRAMS.items() if program(name) is None}
+    found |= {package: tests for path, (package, tests) in LIBRARIES.items() if not path.exists()}
     if not GALERA.exists():
         found["galera-4"] = "on a Galera cluster"
     if faketime() is None:

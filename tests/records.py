@@ -12,6 +12,11 @@ from bbs.models.task import Task, TaskState
 from bbs.models.wire import encode
 from bbs.store.scopes import Scope
 from bbs.store.store import Store
+from bbs.testing import desired_message, task_definition
+
+__all__ = [
+    "A_AT_C1", "TAG", "AnyScope", "actual_lrp", "desired_lrp", "desired_message", "net_info", "scope_of", "task", "task_definition",
+]  # fmt: skip
 
 TAG = ModificationTag(epoch="e", index=0)
 A_AT_C1 = InstanceKey(instance_guid="a", cell_id="c1")
@@ -24,41 +29,12 @@ def actual_lrp(
     return ActualLRP(process_guid=process_guid, index=index, presence=presence, **(given | fields))
 
 
-def desired_message(process_guid: str = "p", **fields: Any) -> pb.DesiredLRP:
-    """A DesiredLRP that passes validation."""
-    message = pb.DesiredLRP(
-        process_guid=process_guid,
-        domain="d",
-        root_fs="preloaded:cflinuxfs4",
-        instances=1,
-        memory_mb=128,
-        disk_mb=512,
-        log_guid="log",
-        action=pb.Action(run_action=pb.RunAction(path="/bin/app", user="vcap")),
-    )
-    message.metric_tags["source_id"].static = "app"
-    message.MergeFrom(pb.DesiredLRP(**fields))
-    return message
-
-
 def desired_lrp(process_guid: str = "p", **fields: Any) -> DesiredLRP:
     return desired_lrp_from_message(desired_message(process_guid, **fields), tag=TAG, created_at_ns=1)
 
 
 def net_info(address: str = "10.0.0.1") -> bytes:
     return encode(pb.ActualLRPNetInfo(address=address))
-
-
-def task_definition(**fields: Any) -> pb.TaskDefinition:
-    """A definition that passes validation."""
-    definition = pb.TaskDefinition(
-        root_fs="preloaded:cflinuxfs4",
-        memory_mb=128,
-        disk_mb=512,
-        action=pb.Action(run_action=pb.RunAction(path="/bin/work", user="vcap")),
-    )
-    definition.MergeFrom(pb.TaskDefinition(**fields))
-    return definition
 
 
 def task(task_guid: str = "t", state: TaskState = TaskState.Pending, *, url: str = "", **fields: Any) -> Task:

@@ -42,6 +42,7 @@ ARROWS: dict[str, set[str]] = {
     "routes": {"acts", "concurrency", "http", "lifecycle", "log", "models", "peers", "store", "sync"},
     # The whole, what it tells of itself, and what runs it.
     "service": {"acts", "convergence", "lifecycle", "log", "models", "peers", "routes", "store", "sync"},
+    "testing": {"client", "demo", "http", "log", "models", "peers", "routes", "service", "store", "sync"},
     "metrics": {
         "acts", "concurrency", "convergence", "http", "log", "models", "peers", "routes", "store", "sync", "tls",
     },

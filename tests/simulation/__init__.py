@@ -2,17 +2,18 @@
 
 The server is the real one: its HTTP lane, routes, store, event hubs, convergence, effects, over connections in memory
 and a database in memory. Around it are tasks that behave as the components of Diego do, most of them with the real
-client. Nothing in here uses real time, sockets, threads or chance that is not drawn from the seed.
+client. Connections, cells and the auctioneer are those of `bbs.testing`, which clients are tested with. Nothing in here uses real time, sockets, threads or chance that is not drawn from the seed.
 
     determinism.py     one seed, one run: the clock, Trio's scheduler and every draw
-    network.py         connections in memory, with latency, partitions, losses and broken connections
-    cpu.py             SIGSTOP, SIGCONT and SIGKILL for a process whose tasks are in this program
+    bbs/testing/_network.py   connections in memory, with latency, partitions, losses and broken connections
+    bbs/testing/_cpu.py       SIGSTOP, SIGCONT and SIGKILL for a process whose tasks are in this program
+    cpu.py             what leads out of such a process
     database.py        a process' way to the database, which may hang, break or die in a COMMIT
     server.py          one BBS process, put together as `bbs/process/process.py` does it
     machine.py         starts such a process again whenever it ends; several take turns in being master
     world.py           everything together, and what can go wrong in it
-    cell.py, container.py   a rep, and the containers and tasks of its cell
-    auctioneer.py      places instances and tasks on cells; and how the server reaches reps
+    bbs/testing/_cell.py, _container.py   a rep, and the containers and tasks of its cell
+    bbs/testing/_auctioneer.py   places instances and tasks on cells; and how the server reaches reps
     cloud_controller.py, task_client.py     what is desired, which domain is fresh; who is told that a task is over
     ledger.py, reader.py    what DesiredLRPs may be, going by what was acknowledged; who reads them meanwhile
     route_emitter.py   a mirror of the server's rows made of events alone, and the promises that events keep

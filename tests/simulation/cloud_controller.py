@@ -11,14 +11,15 @@ import trio
 from bbs.client import InternalBBSClient, TransportError
 from bbs.models import pb
 from bbs.models.errors import BBSError, ResourceExists, ResourceNotFound
+from bbs.testing._cell import CONFIG, NOT_CREATED, Life, Tell
+from bbs.testing._network import Network
 from tests.records import desired_message
 from tests.simulation import ledger
-from tests.simulation.cell import CONFIG, Tell
-from tests.simulation.network import Network
 
 DOMAIN: Final = "apps"
 FRESH_S: Final = 120
 REFRESH_S: Final = 30.0
+CREATION_S: Final = (0.5, 4.0)
 PERSISTENCE_S: Final = 3600.0
 """How long somebody goes on trying before the simulation calls it a failure."""
 
@@ -37,9 +38,14 @@ class App:
 
 
 class CloudController:
-    """Also a `tests.simulation.cell.Behaviour`: it knows the apps."""
+    """Also a `bbs.testing._cell.Behaviour`: it knows the apps."""
 
-    def __init__(self, network: Network, random: Random, tell: Tell) -> None:
+    answers = takes = True
+    """Its cells do."""
+
+    def __init__(
+        self, network: Network, random: Random, tell: Tell, *, creation_s: tuple[float, float] = CREATION_S
+    ) -> None:
         self.apps: dict[str, App] = {}
         self.failing_creations = 0.0
         self.refreshes = True
@@ -48,6 +54,7 @@ class CloudController:
         """For those who might change one app at once, which would leave nobody knowing what it is to be."""
         self._network = network
         self._random = random
+        self._creation_s = creation_s
         self._tell = tell
         self._bbs: InternalBBSClient | None = None
         self.on_acknowledged: Callable[[], None] = lambda: None
@@ -105,15 +112,18 @@ class CloudController:
             about=(process_guid, ledger.removed),
         )
 
-    def lifetime_s(self, process_guid: str) -> float:
+    def life(self, process_guid: str, index: int) -> Life:
         app = self.apps.get(process_guid)
         if app is None:
-            return float("inf")
+            return Life()
         app.starts_s.append(trio.current_time())
-        return app.lifetimes_s.pop(0) if app.lifetimes_s else float("inf")
+        return Life(app.lifetimes_s.pop(0)) if app.lifetimes_s else Life()
 
-    def creation_fails(self, process_guid: str) -> bool:
-        return self._random.random() < self.failing_creations
+    def creation_s(self, random: Random) -> float:
+        return random.uniform(*self._creation_s)
+
+    def creation_failure(self, process_guid: str) -> str:
+        return NOT_CREATED if self._random.random() < self.failing_creations else ""
 
     async def _insist(
         self,

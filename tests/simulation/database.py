@@ -11,7 +11,7 @@ from bbs.models.outcome import Row, RowKey
 from bbs.store.backend import BackendUnavailable, DroppedRow, ReadBack, Seen
 from bbs.store.crypto import Keyring
 from bbs.store.memory_backend import Disk, Faults, MemoryBackend
-from tests.simulation.cpu import CPU
+from bbs.testing._cpu import CPU
 
 STATEMENT_S: Final = 10.0
 """How long a statement may take, as with Postgres."""

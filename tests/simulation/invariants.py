@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 
 from bbs.models.actual_lrp import ActualLRP, ActualLRPState, Presence
 from bbs.store.tables import Tables
-from tests.simulation.cell import Cell
-from tests.simulation.container import ContainerState
+from bbs.testing._cell import Cell
+from bbs.testing._container import ContainerState
 from tests.simulation.route_emitter import Key, RouteEmitter, Seen, seen
 
 

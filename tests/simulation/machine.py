@@ -13,8 +13,8 @@ import trio
 from bbs.store.backend import BackendUnavailable, WriterLockLost
 from bbs.sync.locket.client import Locket
 from bbs.sync.locket.lock import LockLost
-from tests.simulation.cell import Tell
-from tests.simulation.network import Network
+from bbs.testing._cell import Tell
+from bbs.testing._network import Network
 from tests.simulation.server import BBS, Surroundings
 
 REASONS = (LockLost, WriterLockLost, BackendUnavailable)

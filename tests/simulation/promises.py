@@ -37,8 +37,8 @@ from bbs.models.task import Task, TaskState
 from bbs.store.indexes import Index
 from bbs.store.memory_backend import MemoryBackend
 from bbs.store.tables import Tables
+from bbs.testing._container import Container
 from tests.simulation import invariants
-from tests.simulation.container import Container
 from tests.simulation.follower import Follower
 from tests.simulation.ledger import Ledger, Version
 from tests.simulation.server import BBS, Observer

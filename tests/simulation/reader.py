@@ -7,8 +7,8 @@ import trio
 
 from bbs.client import ClientConfig, InternalBBSClient, TransportError
 from bbs.models.errors import BBSError
+from bbs.testing._network import Network
 from tests.simulation.ledger import Ledger, Version
-from tests.simulation.network import Network
 from tests.simulation.promises import Promises
 
 CONFIG = ClientConfig(url="http://bbs:8889", request_timeout_s=90.0)

@@ -35,9 +35,9 @@ from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRP, Presence
 from bbs.models.errors import BBSError, ResourceExists
 from bbs.models.wire import encode
+from bbs.testing._cell import CONFIG, Tell
+from bbs.testing._network import Network
 from tests.records import desired_message
-from tests.simulation.cell import CONFIG, Tell
-from tests.simulation.network import Network
 
 SENTINELS: Final = "sentinels"
 """The domain of what route-emitters desire for themselves: nothing, but its changes are events."""

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
 
-from bbs.http.limits import Limits
-from bbs.http.listener import Hooks, HTTPServer
 from bbs.log import null_logger
 from bbs.models.outcome import Announcement, Row
 from bbs.peers.callbacks import HTTPTaskCallbacks
@@ -21,23 +19,18 @@ from bbs.peers.http import HTTPClient, NoResponse
 from bbs.peers.interfaces import Auctioneer, Peers, Reps, TaskCallbacks
 from bbs.peers.stub import StubPeers
 from bbs.process.mastership import LocketMastership
-from bbs.service import Service, ServiceSettings
-from bbs.store.backend import DroppedRow
-from bbs.store.crypto import Keyring
+from bbs.service import ServiceSettings
 from bbs.store.memory_backend import Disk, Faults, MemoryBackend
 from bbs.sync.locket.client import Code, Locket, LocketError
 from bbs.sync.locket.lock import Lock
 from bbs.sync.locket.presences import Presences
-from tests.simulation.cpu import CPU, ThroughCPU
+from bbs.testing._cpu import CPU
+from bbs.testing._server import KEYRING, Server, must_be_readable
+from tests.simulation.cpu import ThroughCPU
 from tests.simulation.database import Hang, SimulatedDatabase
 
 if TYPE_CHECKING:
-    from tests.simulation.network import Listener
-
-KEYRING: Final = Keyring({"label": "key"}, "label")
-
-LIMITS: Final = Limits(stop_grace_s=0.5)
-"""A process that is killed answers nobody: its requests in flight get no time."""
+    from bbs.testing._network import Listener
 
 LOCK_TTL_S: Final = 15
 LOCK_RETRY_S: Final = 5.0
@@ -88,7 +81,6 @@ class BBS:
     ) -> None:
         self._around = around
         self.cpu = CPU()
-        self.is_loaded = trio.Event()
         self._mastership: LocketMastership | None = None
         self._locket = cast(
             Locket,
@@ -102,7 +94,7 @@ class BBS:
         self.backend = SimulatedDatabase(
             around.disk,
             KEYRING,
-            on_dropped=self._on_dropped,
+            on_dropped=must_be_readable(around.bugs.append),
             faults=around.faults,
             hang=around.hang,
             cpu=self.cpu,
@@ -112,7 +104,7 @@ class BBS:
         self._lock = owner and Lock(
             self._locket, owner=owner, ttl_s=LOCK_TTL_S, retry_interval_s=LOCK_RETRY_S, log=null_logger()
         )
-        self.service = Service(
+        self._server = Server(
             self.backend,
             peers=Peers(
                 auctioneer=cast(Auctioneer, ThroughCPU(around.auctioneer, self.cpu, no_answer=_no_response)),
@@ -120,7 +112,6 @@ class BBS:
                 cells=Presences(self._locket, deadline_s=10.0),
                 callbacks=self._callbacks(),
             ),
-            log=null_logger(),
             settings=ServiceSettings(
                 convergence_workers=around.workers,
                 converge_repeat_interval_s=around.repeat_interval_s,
@@ -128,22 +119,13 @@ class BBS:
             ),
             now_ns=around.now_ns,
             new_guid=around.new_guid,
-            on_unrecoverable=around.bugs.append,
+            on_bug=around.bugs.append,
             on_published=lambda announcements: around.observer.published(self, announcements),
+            may_answer=lambda: self._mastership is None or self._mastership.is_certain,
         )
-        self.hubs = self.service.hubs
-        self.store = self.service.store
-        self._http = HTTPServer(
-            self.service.routes,
-            tls=None,
-            gate=self._may_answer,
-            hooks=Hooks(
-                on_bug=lambda bug, call: around.bugs.append(bug),
-                on_connection_failed=lambda failure, peer: around.bugs.append(failure),
-                on_accept_failed=around.bugs.append,
-            ),
-            limits=LIMITS,
-        )
+        self.is_loaded = self._server.is_loaded
+        self.hubs = self._server.service.hubs
+        self.store = self._server.service.store
 
     async def run(
         self,
@@ -157,32 +139,26 @@ class BBS:
           LockLost, WriterLockLost: it is master no longer; in groups.
           BackendUnavailable: the database is away.
         """
-        try:
-            async with trio.open_nursery() as root:
-                if self._lock:
-                    self._mastership = LocketMastership(
-                        self._lock, cast(Any, self.backend), cast(Any, _NoStandby()), confirm=self._confirm
-                    )
-                    await root.start(self._mastership.run)
-                    await self.backend.take_writer_lock()
-                else:
-                    await self.backend.acquire_writer_lock()
-                await self.store.load()
-                self.is_loaded.set()
-                self._around.observer.loaded(self)
-                await root.start(self.service.write)
-                await root.start(
-                    lambda *, task_status: self.service.call_back(log=null_logger(), task_status=task_status)
-                )
-                await root.start(self.service.converge)
-                listeners = cast("list[trio.SocketListener]", [listen(self.cpu)])
-                await root.start(self._http.serve, listeners)
-                task_status.started()
-        finally:
-            self.backend.lose_session()
 
-    def _may_answer(self) -> bool:
-        return self.is_loaded.is_set() and (self._mastership is None or self._mastership.is_certain)
+        async def at_its_door() -> list[trio.SocketListener]:
+            return cast("list[trio.SocketListener]", [listen(self.cpu)])
+
+        await self._server.run(
+            self._become_writer,
+            at_its_door,
+            on_loaded=lambda: self._around.observer.loaded(self),
+            task_status=task_status,
+        )
+
+    async def _become_writer(self, root: trio.Nursery) -> None:
+        if not self._lock:
+            await self.backend.acquire_writer_lock()
+            return
+        self._mastership = LocketMastership(
+            self._lock, cast(Any, self.backend), cast(Any, _NoStandby()), confirm=self._confirm
+        )
+        await root.start(self._mastership.run)
+        await self.backend.take_writer_lock()
 
     async def _confirm(self) -> None:
         await self.is_loaded.wait()
@@ -193,9 +169,6 @@ class BBS:
             return StubPeers()
         http = cast(HTTPClient, ThroughCPU(self._around.callback_http, self.cpu, no_answer=_no_response))
         return HTTPTaskCallbacks(http=http, workers=CALLBACK_WORKERS)
-
-    def _on_dropped(self, row: DroppedRow) -> None:
-        self._around.bugs.append(AssertionError(f"a row that we wrote could not be read: {row}"))
 
 
 def _locket_away() -> LocketError:

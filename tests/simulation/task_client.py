@@ -11,9 +11,9 @@ import trio
 from bbs.client import InternalBBSClient, TransportError
 from bbs.models.errors import BBSError, ResourceExists
 from bbs.peers.http import NoResponse
+from bbs.testing._cell import CONFIG, TaskRun, Tell
+from bbs.testing._network import Network
 from tests.records import task_definition
-from tests.simulation.cell import CONFIG, Tell
-from tests.simulation.network import Network
 
 DOMAIN: Final = "tasks"
 URL: Final = "https://client/done"
@@ -28,7 +28,7 @@ class End:
 
 
 class TaskClient:
-    """Also a `tests.simulation.cell.TaskBehaviour`, and the `HTTPClient` of the callback pool."""
+    """Also a `bbs.testing._cell.TaskBehaviour`, and the `HTTPClient` of the callback pool."""
 
     def __init__(self, network: Network, random: Random, tell: Tell) -> None:
         self.acknowledged: set[str] = set()
@@ -45,8 +45,8 @@ class TaskClient:
         self._random = random
         self._tell = tell
 
-    def duration_s(self, task_guid: str) -> float:
-        return self._durations_s[task_guid]
+    def run(self, task_guid: str, cell_id: str) -> TaskRun:
+        return TaskRun(self._durations_s[task_guid], result=f"{task_guid} on {cell_id}")
 
     def completed(self, task_guid: str, *, failed: bool, result: str) -> None:
         self.completed_as[task_guid] = End(failed, result)

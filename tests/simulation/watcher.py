@@ -16,8 +16,8 @@ from bbs.client import Added, BBSClient, Change, Changed, Fleet, Removed
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRPKey, Presence
 from bbs.store.tables import Tables
-from tests.simulation.cell import CONFIG, Tell
-from tests.simulation.network import Network
+from bbs.testing._cell import CONFIG, Tell
+from bbs.testing._network import Network
 
 Record = pb.DesiredLRP | pb.ActualLRP | pb.Task
 Version = tuple[object, ...]

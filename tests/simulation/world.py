@@ -19,14 +19,14 @@ from bbs.store.backend import BackendUnavailable
 from bbs.store.memory_backend import Disk, Faults
 from bbs.store.tables import Tables
 from bbs.sync.locket.table import LocalLocket, LocketTable, expire_on_time
+from bbs.testing._auctioneer import Auctioneer, Reps
+from bbs.testing._cell import CAPACITY, HEARTBEAT, Cell
+from bbs.testing._network import Network
 from tests.simulation import invariants
-from tests.simulation.auctioneer import Auctioneer, Reps
-from tests.simulation.cell import CAPACITY, CREATION_S, HEARTBEAT, Cell
-from tests.simulation.cloud_controller import CloudController
+from tests.simulation.cloud_controller import CREATION_S, CloudController
 from tests.simulation.database import Hang
 from tests.simulation.determinism import generator, run_in_virtual_time
 from tests.simulation.machine import Machine
-from tests.simulation.network import Network
 from tests.simulation.promises import Broken, Promises
 from tests.simulation.reader import Reader
 from tests.simulation.route_emitter import GroupListener, RouteEmitter
@@ -75,7 +75,7 @@ class World:
         self.lockets = {
             name: LocalLocket(self.presences) for name in ["bbs", *machine_names, *_cell_ids(cells)]
         }
-        self.cloud = CloudController(self.network, generator(seed, "cloud"), self.tell)
+        self.cloud = CloudController(self.network, generator(seed, "cloud"), self.tell, creation_s=creation_s)
         self.task_client = TaskClient(self.network, generator(seed, "tasks"), self.tell)
         self.promises = Promises(self.cloud.ledger, self.task_client, self.now_ns)
         self.cells: dict[str, Cell] = {}
@@ -89,7 +89,6 @@ class World:
                 random=generator(seed, cell_id),
                 tell=self.tell,
                 capacity=capacity,
-                creation_s=creation_s,
                 task_behaviour=self.task_client if machines else None,
                 on_acknowledged=self.promises.acknowledged_to_cell if machines else lambda *about: None,
             )

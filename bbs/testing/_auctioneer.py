@@ -1,4 +1,4 @@
-"""The auctioneer, and the way from the BBS to the reps: what the server calls, as the simulation does it.
+"""The auctioneer, and the way from the BBS to the reps: what the server calls, as tasks beside it.
 
 Calls take their time and may fail. The auctioneer accepts what it is asked for, then places each instance on the
 present cell that has the fewest of its process, then the fewest at all; where no cell takes it, it tells the BBS so.
@@ -22,8 +22,8 @@ from bbs.peers.interfaces import Cell as CellPresence
 from bbs.peers.interfaces import LRPStart, PeerUnavailable
 from bbs.sync.locket.client import TypeCode
 from bbs.sync.locket.table import LocketTable
-from tests.simulation.cell import CONFIG, Cell, Tell
-from tests.simulation.network import Network
+from bbs.testing._cell import CONFIG, Cell, Tell
+from bbs.testing._network import Network
 
 CALL_TIMEOUT_S: Final = 20.0
 """The server's communication timeout."""
@@ -122,9 +122,7 @@ class Auctioneer:
                         failing.start_soon(self._reject, bbs, task_guid)
 
     def _place_task(self, task_guid: str) -> bool:
-        present = [resource.key for resource in self._presences.fetch_all(TypeCode.PRESENCE)]
-        candidates = [cell for cell_id in sorted(present) if (cell := self._cells.get(cell_id)) is not None]
-        for cell in sorted(candidates, key=lambda cell: len(cell.tasks)):
+        for cell in sorted(self._candidates(), key=lambda cell: len(cell.tasks)):
             if cell.take_task(task_guid):
                 self._tell(f"placed {task_guid} on {cell.cell_id}")
                 return True
@@ -140,10 +138,9 @@ class Auctioneer:
         """Place an instance. Returns why it can't be, or ``""``."""
         if self._random.random() < self.failing_placements:
             return "the cell failed to begin"
-        present = [resource.key for resource in self._presences.fetch_all(TypeCode.PRESENCE)]
-        if not present:
+        candidates = self._candidates()
+        if not candidates:
             return "found no compatible cell"
-        candidates = [cell for cell_id in sorted(present) if (cell := self._cells.get(cell_id)) is not None]
 
         def crowd(cell: Cell) -> tuple[int, int]:
             mates = sum(c.key.process_guid == process_guid for c in cell.containers.values())
@@ -154,6 +151,12 @@ class Auctioneer:
                 self._tell(f"placed {process_guid}.{index} on {cell.cell_id}")
                 return ""
         return "insufficient resources"
+
+    def _candidates(self) -> list[Cell]:
+        """The cells that are present, and that answer when they are asked what room they have."""
+        present = sorted(resource.key for resource in self._presences.fetch_all(TypeCode.PRESENCE))
+        cells = (self._cells.get(cell_id) for cell_id in present)
+        return [cell for cell in cells if cell is not None and cell.behaviour.answers]
 
     async def _fail(self, bbs: InternalBBSClient, start: tuple[str, str, int], reason: str) -> None:
         process_guid, domain, index = start
@@ -214,7 +217,7 @@ class Reps:
         with trio.move_on_after(CALL_TIMEOUT_S):
             await self._network.pass_through(cell.cell_id)
             rep = self._cells[cell.cell_id]
-            if rep.is_up:
+            if rep.is_up and rep.behaviour.answers:
                 return rep
             await trio.sleep_forever()
         raise NoResponse("context deadline exceeded")

@@ -27,6 +27,8 @@ class Container:
     state: ContainerState = ContainerState.RESERVED
     stop_wanted: trio.Event = field(default_factory=trio.Event)
     crashed: trio.Event = field(default_factory=trio.Event)
+    crash_reason: str = ""
+    """Why, if somebody else has it crash; else its behaviour says so."""
     talking: trio.Lock = field(default_factory=trio.Lock)
     """The rep says one thing at a time about a container."""
 

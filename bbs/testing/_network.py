@@ -18,7 +18,7 @@ import trio.abc
 import trio.testing
 
 from bbs.client import Connector
-from tests.simulation.cpu import ALWAYS_ON, CPU
+from bbs.testing._cpu import ALWAYS_ON, CPU
 
 BACKLOG: Final = 4096
 

@@ -7,9 +7,12 @@ While it evacuates it asks for each container, every 10 s, whether it may go, an
 
 With a `TaskBehaviour` it also starts and completes tasks, and goes over those in its bulk loop, too: what the BBS takes for
 running here, and is not, has failed.
+
+What happens to its containers and tasks, and after which time, is not the cell's to say: it asks its behaviours.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sized
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Final, Protocol
@@ -22,45 +25,82 @@ from bbs.client import (
     InternalBBSClient,
     TransportError,
 )
+from bbs.demo.presence import presence_of
 from bbs.models import pb
 from bbs.models.actual_lrp import Presence
 from bbs.models.errors import ActualLRPCannotBeClaimed, ActualLRPCannotBeStarted, BBSError, ResourceNotFound
-from bbs.models.go_json import to_json
 from bbs.models.task import TaskState
 from bbs.sync.locket.client import Locket, LocketError, Resource
-from tests.simulation.container import Container, ContainerState
-from tests.simulation.network import Network
+from bbs.testing._container import Container, ContainerState
+from bbs.testing._network import Network
 
 PRESENCE_TTL_S: Final = 15
 PRESENCE_RENEWAL_S: Final = 5.0
+MEMORY_MB: Final = 16_384
+DISK_MB: Final = 65_536
 BULK_INTERVAL_S: Final = 30.0
 EVACUATION_POLL_S: Final = 10.0
 EVACUATION_S_MAX: Final = 600.0
 """Then the cell ends, whatever it still keeps up."""
-CREATION_S: Final = (0.5, 4.0)
 GRACE_S: Final = 2.0
 """How long a container that is told to stop goes on serving."""
 CAPACITY: Final = 250
 
-CONFIG: Final = ClientConfig(url="http://bbs:8889", request_timeout_s=10.0)
+URL: Final = "http://bbs:8889"
+CONFIG: Final = ClientConfig(url=URL, request_timeout_s=10.0)
 
 HEARTBEAT: Final = "beat"
 """What the trace calls a start that most likely brings no news."""
 
 
+CRASHED: Final = "APP/PROC/WEB: exited with status 1"
+NOT_CREATED: Final = "failed to create container"
+TASK_FAILED: Final = "it failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """How long a container lives that has just started (infinitely, if it does not crash), and what it crashes with."""
+
+    lasts_s: float = float("inf")
+    crash_reason: str = CRASHED
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRun:
+    """How long a task takes, and how it ends: with a result, or, if there is a reason, in failure."""
+
+    takes_s: float
+    result: str = ""
+    failure_reason: str = ""
+
+
 class Behaviour(Protocol):
-    """How the things that run on cells behave."""
+    """How a cell and the instances on it behave."""
 
-    def lifetime_s(self, process_guid: str) -> float:
-        """After how long a container crashes that has just started; infinite if it does not."""
+    @property
+    def answers(self) -> bool:
+        """Whether its rep answers anybody who asks it for something."""
 
-    def creation_fails(self, process_guid: str) -> bool: ...
+    @property
+    def takes(self) -> bool:
+        """Whether it has room for what the auctioneer wants to place."""
+
+    def creation_s(self, random: Random) -> float:
+        """How long the next container takes to be created."""
+
+    def creation_failure(self, process_guid: str) -> str:
+        """Why a container could not be created, after that time; '' if it could."""
+
+    def life(self, process_guid: str, index: int) -> Life:
+        """That of a container that has just started."""
 
 
 class TaskBehaviour(Protocol):
     """How tasks behave, and who wants to know what became of them."""
 
-    def duration_s(self, task_guid: str) -> float: ...
+    def run(self, task_guid: str, cell_id: str) -> TaskRun:
+        """What is to become of a task that has just started."""
 
     def completed(self, task_guid: str, *, failed: bool, result: str) -> None:
         """The BBS has acknowledged that."""
@@ -83,7 +123,6 @@ class Cell:
         random: Random,
         tell: Tell,
         capacity: int = CAPACITY,
-        creation_s: tuple[float, float] = CREATION_S,
         task_behaviour: TaskBehaviour | None = None,
         on_acknowledged: Acknowledged = lambda what, container: None,
     ) -> None:
@@ -91,7 +130,7 @@ class Cell:
         self.zone: Final = zone
         self.address: Final = f"10.0.0.{cell_id}"
         self.capacity = capacity
-        self.creation_s = creation_s
+        self.behaviour = behaviour
         self.containers: dict[str, Container] = {}
         self.tasks: dict[str, trio.Event] = {}
         """Those that run here; the event is set to have one stop."""
@@ -103,7 +142,6 @@ class Cell:
         """Whether the last try to renew its presence worked."""
         self._network = network
         self._locket = locket
-        self._behaviour = behaviour
         self._random = random
         self._tell = tell
         self._power = trio.CancelScope()
@@ -120,9 +158,7 @@ class Cell:
         self._boots += 1
         self._power, self._drained = trio.CancelScope(), trio.Event()
         self.is_up, self.is_evacuating, self.is_announced = True, False, False
-        presence = Resource.presence(
-            self.cell_id, owner=f"{self.cell_id}-boot-{self._boots}", value=self._presence()
-        )
+        presence = self._presence()
         try:
             with self._power:
                 connector = self._network.connector(self.cell_id)
@@ -156,17 +192,18 @@ class Cell:
             self.is_evacuating = True
             self._nursery.start_soon(self._evacuate)
 
-    def crash(self, process_guid: str) -> None:
-        """Have the containers of a process crash that run here."""
+    def crash(self, process_guid: str, index: int | None = None, *, reason: str = CRASHED) -> None:
+        """Have the containers of a process crash that run here, or the one of an instance."""
         for container in self.containers.values():
-            if container.key.process_guid == process_guid:
+            if container.key.process_guid == process_guid and index in (None, container.key.index):
+                container.crash_reason = reason
                 container.crashed.set()
 
     # What it is asked to do
 
     def take(self, process_guid: str, index: int, domain: str) -> bool:
         """Make room for an instance that the auctioneer has placed here, and create it. False: it can't."""
-        if self._nursery is None or self.is_evacuating or len(self.containers) >= self.capacity:
+        if not self._has_room(self.containers):
             return False
         self._created += 1
         container = Container(
@@ -178,7 +215,7 @@ class Cell:
             port=60_000 + self._created,
         )
         self.containers[container.guid] = container
-        self._nursery.start_soon(self._be_container, container)
+        self._start_soon(self._be_container, container)
         return True
 
     def stop(self, instance_guid: str) -> bool:
@@ -207,12 +244,20 @@ class Cell:
 
     def take_task(self, task_guid: str) -> bool:
         """Run a task that the auctioneer has placed here. False: it can't."""
-        if self._nursery is None or self.is_evacuating or len(self.tasks) >= self.capacity:
+        if not self._has_room(self.tasks):
             return False
         if task_guid not in self.tasks:
             self.tasks[task_guid] = trio.Event()
-            self._nursery.start_soon(self._be_task, task_guid, self.tasks[task_guid])
+            self._start_soon(self._be_task, task_guid, self.tasks[task_guid])
         return True
+
+    def _has_room(self, taken: Sized) -> bool:
+        is_there = self._nursery is not None and not self.is_evacuating
+        return is_there and self.behaviour.takes and len(taken) < self.capacity
+
+    def _start_soon(self, live: Callable[..., Awaitable[None]], *about: object) -> None:
+        assert self._nursery is not None, "asked while it has room"
+        self._nursery.start_soon(live, *about)
 
     def cancel_task(self, task_guid: str) -> None:
         if (stop_wanted := self.tasks.get(task_guid)) is not None:
@@ -229,28 +274,29 @@ class Cell:
             self._tell(f"start-task {task_guid} on {self.cell_id}: {error}")
             should_run = False
         if should_run:
-            with trio.move_on_after(self._task_behaviour.duration_s(task_guid)):
+            run = self._task_behaviour.run(task_guid, self.cell_id)
+            with trio.move_on_after(run.takes_s):
                 await stop_wanted.wait()
         del self.tasks[task_guid]
         if should_run:
-            result = f"{task_guid} on {self.cell_id}"
-            await self._complete_task(task_guid, failed=stop_wanted.is_set(), result=result)
+            failure_reason = run.failure_reason or (TASK_FAILED if stop_wanted.is_set() else "")
+            await self._complete_task(task_guid, failure_reason=failure_reason, result=run.result)
 
-    async def _complete_task(self, task_guid: str, *, failed: bool, result: str) -> None:
+    async def _complete_task(self, task_guid: str, *, failure_reason: str, result: str) -> None:
         assert self._task_behaviour is not None
         try:
             await self._bbs.complete_task(
                 task_guid=task_guid,
                 cell_id=self.cell_id,
-                failed=failed,
-                failure_reason="it failed" if failed else "",
+                failed=bool(failure_reason),
+                failure_reason=failure_reason,
                 result=result,
             )
         except (BBSError, TransportError) as error:
             self._tell(f"complete-task {task_guid} on {self.cell_id}: {error}")
         else:
             self._tell(f"complete-task {task_guid} on {self.cell_id}: ok")
-            self._task_behaviour.completed(task_guid, failed=failed, result=result)
+            self._task_behaviour.completed(task_guid, failed=bool(failure_reason), result=result)
 
     async def _go_over_tasks(self) -> None:
         try:
@@ -260,7 +306,7 @@ class Cell:
             return
         for task in tasks:
             if int(task.state) == TaskState.Running and task.task_guid not in self.tasks:
-                await self._complete_task(task.task_guid, failed=True, result="")
+                await self._complete_task(task.task_guid, failure_reason=TASK_FAILED, result="")
 
     # Its containers
 
@@ -269,17 +315,17 @@ class Cell:
         if not await self._claim(container):
             self._forget(container)
             return
-        with trio.move_on_after(self._random.uniform(*self.creation_s)):
+        with trio.move_on_after(self.behaviour.creation_s(self._random)):
             await container.stop_wanted.wait()
         if container.stop_wanted.is_set():
             await self._end(container)
             return
-        if self._behaviour.creation_fails(container.key.process_guid):
-            await self._crash(container, "failed to create container")
+        if failure := self.behaviour.creation_failure(container.key.process_guid):
+            await self._crash(container, failure)
             return
         container.state = ContainerState.RUNNING
-        lifetime_s = self._behaviour.lifetime_s(container.key.process_guid)
-        with trio.move_on_after(lifetime_s):
+        life = self.behaviour.life(container.key.process_guid, container.key.index)
+        with trio.move_on_after(life.lasts_s):
             await self._start(container)
             await container.wait_for_its_end()
         if container.stop_wanted.is_set():
@@ -287,7 +333,7 @@ class Cell:
             await trio.sleep(GRACE_S)
             await self._end(container)
         else:
-            await self._crash(container, "APP/PROC/WEB: exited with status 1")
+            await self._crash(container, container.crash_reason or life.crash_reason)
 
     async def _claim(self, container: Container) -> bool:
         """False: it is not ours to run. Without an answer it is tried again with the next bulk loop."""
@@ -466,11 +512,13 @@ class Cell:
         self._tell(f"{what} {container.guid}: keep {keep}")
         return keep
 
-    def _presence(self) -> str:
-        return to_json(
-            pb.CellPresence(
-                cell_id=self.cell_id,
-                zone=self.zone,
-                rep_url=f"https://{self.cell_id}.cell.service.internal:1801",
-            )
+    def _presence(self) -> Resource:
+        return presence_of(
+            self.cell_id,
+            owner=f"{self.cell_id}-boot-{self._boots}",
+            rep_url=f"https://{self.cell_id}.cell.service.internal:1801",
+            zone=self.zone,
+            memory_mb=MEMORY_MB,
+            disk_mb=DISK_MB,
+            containers=self.capacity,
         )
