@@ -8,11 +8,11 @@ from elsewhere has caused is refused, even if its connection would do, unless it
 
 import re
 from http import HTTPStatus
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from bbs.http.endpoints import Refusal
 from bbs.http.page_guard import Asked
+from bbs.ports.loopback import is_here, is_loopback
 
 TOP: Final = "/dashboard"
 
@@ -68,17 +68,6 @@ def guard(asked: Asked) -> None:
         )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` is an address of the machine to itself, IPv6 without brackets. Names are not asked for, so none is."""
-    try:
-        address: IPv4Address | IPv6Address = ip_address(host)
-    except ValueError:
-        return False
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return address.is_loopback
-
-
 def host_of(authority: str) -> str:
     """The host of ``host:port`` or of ``host`` alone, without brackets and in small letters; '' if it is neither."""
     found = _AUTHORITY.fullmatch(authority)
@@ -98,7 +87,7 @@ def _check_peer(asked: Asked) -> None:
             "a proxy has forwarded this request, so it may come from anywhere. Do not put a proxy before the debug port"
         )
     names = asked.header("host")
-    if len(names) != 1 or not (is_loopback(host_of(names[0])) or host_of(names[0]) == "localhost"):
+    if len(names) != 1 or not is_here(host_of(names[0])):
         # A name that its owner has pointed at 127.0.0.1 makes his page and this server one origin for a browser.
         raise _forbidden(
             f"it was asked for as {', '.join(names) or 'no host':.200}. On this machine it is at http://127.0.0.1:PORT/dashboard/"

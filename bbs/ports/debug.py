@@ -23,7 +23,7 @@ from bbs.http.limits import Limits
 from bbs.http.listener import Hooks, HTTPServer
 from bbs.log import LagerSink, Level, Logger
 from bbs.ports import dashboard_guard, descriptors, profiles
-from bbs.ports.listen import ListenFailed, listen, port_of, split_address
+from bbs.ports.listen import ListenFailed, listen, port_of
 
 MetricsPage = Callable[[], tuple[str, bytes]]
 """Returns the content type and the body of ``/metrics``."""
@@ -139,9 +139,11 @@ async def _listen(address: str, *, any_port: bool, log: Logger) -> list[trio.Soc
     except ListenFailed as error:
         if not any_port:
             raise
-        host, _ = split_address(address)
-        listeners = await listen(f"[{host}]:0" if ":" in host else f"{host}:0")
-        log.info("debug-port-moved", {"port": port_of(listeners)}, error=error)
+        host = address.rpartition(":")[0]
+        listeners = await listen(f"{host}:0")
+        log.info(
+            "debug-port-moved", {"wanted": address, "address": f"{host}:{port_of(listeners)}"}, error=error
+        )
         return listeners
 
 

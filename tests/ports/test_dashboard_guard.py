@@ -6,7 +6,8 @@ import pytest
 
 from bbs.http.endpoints import Peer, Refusal
 from bbs.http.page_guard import Asked
-from bbs.ports.dashboard_guard import guard, host_of, is_guarded, is_loopback
+from bbs.ports.dashboard_guard import guard, host_of, is_guarded
+from bbs.ports.loopback import is_loopback
 
 HERE = "127.0.0.1:40000"
 ELSEWHERE = "10.1.2.3:40000"
