@@ -335,7 +335,8 @@ async def test_who_sends_nothing_more_is_disconnected(
         stream = (await port.plain()).stream
         await stream.send_all(first)
 
-        assert await stream.receive_some() == b""
+        with trio.fail_after(2 * ends_after_s):
+            assert await stream.receive_some() == b""
         assert trio.current_time() - began_at == pytest.approx(ends_after_s)
 
 
@@ -346,9 +347,10 @@ async def test_a_stream_that_says_something_now_and_then_goes_on(
         stream = (await port.plain()).stream
         await stream.send_all(get("/dashboard/stream"))
         received = b""
-        while received.count(b"data:") * EVERY_S < 2 * LIMITS.idle_timeout_s:
-            received += bytes(data := await stream.receive_some())
-            assert data
+        with trio.fail_after(4 * LIMITS.idle_timeout_s):
+            while received.count(b"data:") * EVERY_S < 2 * LIMITS.idle_timeout_s:
+                received += bytes(data := await stream.receive_some())
+                assert data
 
         assert port.pages.streams == 1
 
@@ -382,6 +384,22 @@ async def test_a_stop_ends_streams(contexts: Contexts, ends_by_itself: bool) -> 
                 await port.pages.stream_ended.wait()
 
     assert rest.endswith(b"0\r\n\r\n") is ends_by_itself
+
+
+@pytest.mark.parametrize("first", [b"", b"\x16\x03"])
+async def test_a_stop_does_not_wait_for_who_has_not_asked_for_anything(
+    virtual_clock: MockClock, contexts: Contexts, first: bytes
+) -> None:
+    async with serving(contexts) as port:
+        stream = (await port.plain()).stream
+        await stream.send_all(first)
+        await wait_all_tasks_blocked(0.01)
+        stopped_at = trio.current_time()
+        port.until_stopped.cancel()
+        with trio.CancelScope(shield=True):
+            assert await stream.receive_some() == b""
+
+    assert trio.current_time() - stopped_at < LIMITS.stop_grace_s
 
 
 async def test_a_full_port_makes_room_for_a_viewer(port: Port) -> None:
