@@ -16,6 +16,7 @@ import httpx
 import trio
 
 from bbs.client import ClientConfig, InternalBBSClient
+from bbs.commands.serve_config import DASHBOARDS_ADDRESS
 from bbs.tls.contexts import TLSFiles
 from bbs.tls.development import DevelopmentCerts
 from tests.databases import SomeDatabase
@@ -33,10 +34,13 @@ ANOTHER_IS_WRITER = r"another process (was|has become) the writer"
 def free_port() -> int:
     """A port that nobody listens on, and that nobody else is given before this process has used it.
 
-    Below those that the kernel hands out, and a range for each of the suite's processes: a server may be slow to take it.
+    Below those that the kernel hands out, and a range for each of the suite's processes: a server may be slow to take it. Never
+    the one that any `bbs serve` takes for its dashboard if it is free.
     """
     while True:
         port = next(_ports)
+        if DASHBOARDS_ADDRESS.endswith(f":{port}"):
+            continue
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from perf.programs import program
 
-APT_MAX_S: Final = 300
+APT_MAX_S: Final = 600
 
 
 def faketime() -> Path | None:

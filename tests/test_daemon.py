@@ -344,8 +344,10 @@ async def test_keys_that_do_not_fit_end_it_before_anything_is_lost(
 
 
 async def test_certificates_are_replaced_on_a_hangup(around: Surroundings) -> None:
-    async with daemon(around, around.config("a")) as bbs:
+    debug = f"127.0.0.1:{free_port()}"
+    async with daemon(around, around.config("a", debug_address=debug, enable_dashboard=True)) as bbs:
         await bbs.logs("started")
+        assert bbs.data_of("dashboard") == {"url": f"http://{debug}/dashboard/"}
         old = ssl.create_default_context()
         old.load_cert_chain(around.certs.client_cert, around.certs.client_key)
         async with bbs.client() as client:
@@ -359,9 +361,19 @@ async def test_certificates_are_replaced_on_a_hangup(around: Surroundings) -> No
         assert await domains(bbs) == []  # with the new CA on both sides
         # A client that trusts the new CA already, but has the certificate of the old one still.
         old.load_verify_locations(around.certs.ca_cert)
-        async with httpx.AsyncClient(trust_env=False, verify=old) as http:
+        new = ssl.create_default_context(cafile=around.certs.ca_cert)
+        new.load_cert_chain(around.certs.client_cert, around.certs.client_key)
+        async with (
+            httpx.AsyncClient(trust_env=False, verify=old) as http,
+            httpx.AsyncClient(trust_env=False, verify=new) as renewed,
+        ):
             with pytest.raises(httpx.TransportError):
                 await http.post(f"https://{bbs.config['listen_address']}/v1/ping")
+            # The debug port speaks TLS with the same certificates, and plain HTTP.
+            with pytest.raises(httpx.TransportError):
+                await http.get(f"https://{debug}/metrics")
+            assert (await renewed.get(f"https://{debug}/metrics")).status_code == 200
+            assert (await renewed.get(f"http://{debug}/metrics")).status_code == 200
         await wait_until(
             lambda: any("tls: failed to verify certificate" in line for line in bbs.other),
             within_s=10,

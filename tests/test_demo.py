@@ -39,10 +39,10 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> ForkedStarts:
 async def test_a_newcomer_sees_a_fleet_looks_at_it_as_told_and_ends_it(
     starts: ForkedStarts, others: ForkedStarts
 ) -> None:
-    async with at_a_terminal(
-        starts, "demo", *ADDRESSES, f"127.0.0.1:{free_port()}", "--cells", "3"
-    ) as terminal:
+    debug = f"127.0.0.1:{free_port()}"
+    async with at_a_terminal(starts, "demo", *ADDRESSES, debug, "--cells", "3") as terminal:
         text = await terminal.until("Ctrl-C ends it")
+        assert f"In a browser: http://{debug}/dashboard/" in text
         exports, commands = to_paste(text)
         [directory] = {Path(path).parent.parent for path in re.findall(r"CERT_FILE=(\S+)", exports)}
         for command in commands:

@@ -31,7 +31,7 @@ async def serving(
 ) -> AsyncIterator[Terminal]:
     """``bbs serve`` at a terminal, with a database of its own that is empty."""
     copy_cluster(data)
-    addresses = "--listen", "127.0.0.1:0", "--locket-listen", "127.0.0.1:0"
+    addresses = "--listen", "127.0.0.1:0", "--locket-listen", "127.0.0.1:0", "--debug-listen", "127.0.0.1:0"
     async with at_a_terminal(
         starts,
         *("serve", *addresses, "--data-dir", str(data), *arguments),
@@ -42,7 +42,7 @@ async def serving(
         yield terminal
 
 
-@pytest.mark.parametrize("columns", [40, 200])
+@pytest.mark.parametrize("columns", [48, 200])
 async def test_a_person_reads_one_line_for_each_thing_that_matters(
     tmp_path: Path, starts: ForkedStarts, columns: int
 ) -> None:
@@ -68,6 +68,8 @@ async def test_a_person_reads_one_line_for_each_thing_that_matters(
         f"(embedded, in {data})",
         f"logs of the database: {data}/postgres.log",
         "cells register with Locket at 127.0.0.1:",
+        "dashboard http://127.0.0.1:",
+        "/dashboard/ (from this machine only)",
         "auctioneer none, so nothing is placed: auctions are only remembered; see --auctioneer-address",
         "listening on http://127.0.0.1:",
         "stopping SIGINT: requests in flight are answered, what was staged is written",
@@ -76,7 +78,7 @@ async def test_a_person_reads_one_line_for_each_thing_that_matters(
         assert whole.count(once) == 1, (once, text)
     assert "127.0.0.1:0" not in text
     assert "migration" not in text
-    assert len(lines) == 9 or columns < 200
+    assert len(lines) == 10 or columns < 200
     assert whole.index("none, so nothing is placed") < whole.index("listening on")
 
 
@@ -197,6 +199,16 @@ def test_a_person_is_told_of_what_is_less_than_wanted_and_of_a_database_that_is_
     again = {"pid": 1, "attempt": 1, "away_s": 0.25}
     text = told(lambda log: log.info("embedded-postgres-started-again", again))
     assert text == "database   runs again, after 0.2 s\n"
+
+
+def test_a_person_is_told_of_a_debug_port_that_had_to_move_and_of_a_dashboard_that_nobody_can_see() -> None:
+    moved = {"wanted": "127.0.0.1:17017", "address": "127.0.0.1:40000"}
+    text = told(lambda log: log.info("debug-port-moved", moved, error="address already in use"))
+    assert text == "debug port 127.0.0.1:40000, since somebody else has 127.0.0.1:17017\n"
+
+    text = told(lambda log: log.info("dashboard-out-of-reach", {"debug-address": "10.1.2.3:1"}))
+    assert text.startswith("warning    nobody can see the dashboard at 10.1.2.3:1: it is for ")
+    assert "--ca-file" in text
 
 
 def test_what_has_no_words_is_left_out_unless_all_is_wanted() -> None:

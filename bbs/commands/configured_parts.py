@@ -79,6 +79,7 @@ def settings_of(config: UpstreamConfig) -> Settings:
         listen_address=config.listen_address or ":0",
         health_address=config.health_address,
         debug_address=config.debug_address or None,
+        dashboard=config.enable_dashboard,
         update_workers=config.update_workers,
         desired_lrp_instances_max=config.desired_lrp_instances_max or INSTANCES_MAX,
         convergence_workers=config.convergence_workers,

@@ -23,6 +23,8 @@ from bbs.demo import Behaviour, Fleet
 from bbs.demo.behaviour import QUIET
 from bbs.log import LagerSink, Level, LineWriters, Logger
 from bbs.peers.opened import AuctioneerSettings
+from bbs.ports.listen import split_address
+from bbs.process.debug_port import dashboard_url
 from bbs.process.settings import Settings, TaskSettings
 from bbs.sync.locket.client import LocketSettings, open_locket
 from bbs.tls.contexts import TLSFiles, server_context
@@ -176,6 +178,7 @@ def _config(
         settings=Settings(
             listen_address=settings.listen_address,
             debug_address=settings.debug_listen_address,
+            dashboard=True,
             tasks=replace(TaskSettings(), converge_repeat_interval_s=CONVERGE_EVERY_S),
         ),
         locket_listen_address=settings.locket_listen_address,
@@ -211,6 +214,7 @@ async def _run_fleet(fleet: Fleet, addresses: Addresses, certs: DevelopmentCerts
 def where_to_look(addresses: Addresses, certs: DevelopmentCerts, *, cells: int) -> str:
     """What a newcomer may paste into another terminal."""
     bbs = _program()
+    dashboard = dashboard_url(addresses.debug, split_address(addresses.debug)[1], is_tls=True)
     absolute = {
         name: path.resolve()
         for name, path in (
@@ -221,7 +225,8 @@ def where_to_look(addresses: Addresses, certs: DevelopmentCerts, *, cells: int) 
     }
     exports = " ".join(f"{name}={shlex.quote(str(path))}" for name, path in absolute.items())
     return f"""\
-listening on {addresses.url}, with {cells} cells. In another terminal:
+listening on {addresses.url}, with {cells} cells. In a browser: {dashboard}
+In another terminal:
 
     export BBS_URL={addresses.url} LOCKET_API_LOCATION={addresses.locket} BBS_DEBUG={addresses.debug}
     export {exports}

@@ -1,10 +1,9 @@
 """`serve`: a server that brings what it needs, a Postgres and a Locket of its own unless it is told otherwise."""
 
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
-from ipaddress import ip_address
 
 import trio
 
@@ -21,6 +20,7 @@ from bbs.metrics.metrics import Metrics, Reporting
 from bbs.peers.opened import open_peers
 from bbs.ports import descriptors
 from bbs.ports.listen import AddressInvalid, ListenFailed, PortUnknown
+from bbs.ports.loopback import is_here
 from bbs.process.process import Process
 from bbs.store.asyncio_loop import open_asyncio_loop
 from bbs.store.backend import BackendUnavailable, StatementRejected
@@ -133,7 +133,8 @@ async def serve(
                         "embedded": config.database_url is None,
                         "auctioneer": config.auctioneer.address if config.auctioneer else "",
                         "tls": tls is not None,
-                        "loopback": _is_loopback(host),
+                        "loopback": is_here(host.strip("[]")),
+                        "dashboard": process.dashboard_url,
                     },
                 )
                 ready(url, locket_address)
@@ -157,9 +158,3 @@ async def serve(
 
 def _host(address: str) -> str:
     return address.rpartition(":")[0]
-
-
-def _is_loopback(host: str) -> bool:
-    with suppress(ValueError):
-        return ip_address(host.strip("[]")).is_loopback
-    return host == "localhost"

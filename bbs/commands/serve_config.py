@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from bbs.peers.opened import AuctioneerSettings
 from bbs.process.settings import Settings
 from bbs.tls.contexts import TLSFiles
+
+DASHBOARDS_ADDRESS: Final = "127.0.0.1:17017"
+"""The debug address for the dashboard's sake: upstream's default. If somebody else has the port, any will do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

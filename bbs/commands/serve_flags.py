@@ -3,15 +3,16 @@
 import argparse
 from dataclasses import fields
 from pathlib import Path
+from typing import cast
 
 from bbs.commands.numbers import number
-from bbs.commands.serve_config import ServeConfig
+from bbs.commands.serve_config import DASHBOARDS_ADDRESS, ServeConfig
 from bbs.config.checks.addresses import url_error
 from bbs.config.checks.values import CALLBACK_WORKERS_MAX
 from bbs.config.errors import ConfigInvalid
 from bbs.http.limits import Limits
 from bbs.peers.opened import AuctioneerSettings
-from bbs.ports.listen import AddressInvalid, PortUnknown, split_address
+from bbs.ports.listen import AddressInvalid, PortUnknown, overlap, split_address
 from bbs.process.settings import Settings, TaskSettings
 from bbs.store.store import STAGED_ROWS_MAX
 from bbs.tls.contexts import TLSFiles
@@ -97,8 +98,12 @@ def add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         help="answers 200 while the process lives; /active, /ready and /live say more",
     )
     watched.add_argument(
-        "--debug-listen", metavar="HOST:PORT", help="log level, profiles, metrics; no authentication"
+        "--debug-listen",
+        metavar="HOST:PORT",
+        help="log level, profiles, metrics, without authentication, and the dashboard, for this machine or client certificates"
+        f" (default: {DASHBOARDS_ADDRESS}, or a free port; none with --no-dashboard)",
     )
+    watched.add_argument("--no-dashboard", action="store_true", help="no pages for browsers")
     writes = run.add_argument_group("writes")
     writes.add_argument(
         "--desired-lrp-instances-max",
@@ -152,7 +157,9 @@ def config_of(arguments: argparse.Namespace) -> ServeConfig:
         settings=Settings(
             listen_address=arguments.listen,
             health_address=arguments.health_listen,
-            debug_address=arguments.debug_listen,
+            debug_address=_debug_address(arguments),
+            debug_any_port=arguments.debug_listen is None,
+            dashboard=not arguments.no_dashboard,
             limits=Limits(**{limit.name: getattr(arguments, limit.name) for limit in fields(Limits)}),
             fast_lane=not arguments.no_fast_lane,
             write_retry_s=arguments.write_retry_s,
@@ -174,6 +181,16 @@ def config_of(arguments: argparse.Namespace) -> ServeConfig:
         if arguments.auctioneer_address
         else None,
     )
+
+
+def _debug_address(arguments: argparse.Namespace) -> str | None:
+    if arguments.debug_listen or arguments.no_dashboard:
+        return cast("str | None", arguments.debug_listen)
+    # The debug port is the first that is taken. Nobody has asked for it here, so it makes way for those that were asked for.
+    asked_for = (arguments.listen, arguments.locket_listen, arguments.health_listen)
+    ours = split_address(DASHBOARDS_ADDRESS)
+    is_in_the_way = any(overlap(split_address(each), ours) for each in asked_for if each is not None)
+    return f"{ours[0]}:0" if is_in_the_way else DASHBOARDS_ADDRESS
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -120,6 +120,8 @@ class TerminalLog:
                 "none, so nothing is placed: auctions are only remembered; see --auctioneer-address",
                 Colour.YELLOW,
             )
+        if data["dashboard"]:
+            self.say("dashboard", data["dashboard"] + ("" if data["tls"] else " (from this machine only)"))
         if not data["tls"] and not data["loopback"]:
             self.say(
                 "warning",
@@ -128,6 +130,17 @@ class TerminalLog:
             )
         if self._tells_address:
             self.say("address", data["url"], Colour.GREEN)
+
+    def _debug_port_moved(self, data: Mapping[str, Any]) -> None:
+        self.say("debug port", f"{data['address']}, since somebody else has {data['wanted']}", Colour.YELLOW)
+
+    def _dashboard_out_of_reach(self, data: Mapping[str, Any]) -> None:
+        self.say(
+            "warning",
+            f"nobody can see the dashboard at {data['debug-address']}: it is for this machine's loopback, or for client"
+            " certificates; see --debug-listen and --ca-file",
+            Colour.YELLOW,
+        )
 
     def _takes_fewer(self, data: Mapping[str, Any]) -> None:
         self.say(
@@ -152,6 +165,8 @@ class TerminalLog:
         "loaded": _loaded,
         "started": _started,
         "connections-max-lowered": _takes_fewer,
+        "dashboard-out-of-reach": _dashboard_out_of_reach,
+        "debug-port-moved": _debug_port_moved,
         "embedded-postgres-started-again": _database_is_back,
         "stopping": _stopping,
         "exited": _exited,

@@ -75,6 +75,11 @@ def cautions(config: UpstreamConfig, *, unknown: Iterable[str], repeated: Iterab
         yield Caution("auctioneer_address", "ends with a slash, which makes paths like //v1/lrps")
     if not config.debug_address:
         yield Caution("debug_address", "is not set: no log-level changes at run time, and no page of metrics")
+        if config.enable_dashboard:
+            yield Caution(
+                "enable_dashboard",
+                'has no effect without debug_address, where the dashboard would be; set it to "127.0.0.1:17017"',
+            )
     if 0 < config.max_data_string_length < 12:
         yield Caution(
             "max_data_string_length", "leaves no room for the mark of what was cut; upstream dies of it"

@@ -1,4 +1,4 @@
-"""Upstream's configuration file: every key of it and one of ours, decoded as Go decodes it. spec: config.md §1 and §2
+"""Upstream's configuration file: every key of it and two of ours, decoded as Go decodes it. spec: config.md §1 and §2
 
 A field is named for its key. Durations are ``int`` nanoseconds, whatever the key is called, and their fields end in
 ``_ns``; counts of seconds are what they are upstream, plain integers. What is absent is zero or empty: upstream has no
@@ -159,8 +159,9 @@ class UpstreamConfig:
     rep_client_key: str = ""
     rep_client_session_cache_size: int = 0
 
-    # This is no key of upstream's, which ignores what it does not know. Zero: `bbs.lifecycle.desired_lrps.INSTANCES_MAX`.
+    # These are no keys of upstream's, which ignores what it does not know. Zero: `bbs.lifecycle.desired_lrps.INSTANCES_MAX`.
     desired_lrp_instances_max: Unsigned = 0
+    enable_dashboard: bool = False
 
     # Metrics
     advanced_metrics: AdvancedMetrics = AdvancedMetrics()

@@ -87,6 +87,10 @@ class Peer:
         """``ip:port``, or '' for a stream that has no address."""
         self._tls = tls
 
+    @property
+    def is_tls(self) -> bool:
+        return self._tls is not None
+
     @cached_property
     def certificate_der(self) -> bytes | None:
         """The client's leaf certificate; None without TLS. Asked of OpenSSL on first use only."""

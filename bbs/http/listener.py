@@ -28,6 +28,7 @@ from bbs.http.handshakes import PLAIN_HTTP, go_words
 from bbs.http.header_lines import checked_lines
 from bbs.http.limits import DEFAULT_LIMITS, Limits
 from bbs.http.observed import RequestBegin, RequestEnd, observed
+from bbs.http.page_guard import PageGuard
 from bbs.http.quart_app import build_app
 from bbs.http.slow_lane import SlowLane
 from bbs.http.sockets import keep_alive, linger, remote_addr
@@ -36,6 +37,8 @@ from bbs.http.tls_stream import TLSStream
 # The first letters of the methods by which Go recognises plain HTTP on a TLS port (GET, HEAD, POST and PUT, OPTIONS). No
 # TLS record starts with one of them.
 PLAIN_HTTP_STARTS: Final = b"GHPO"
+# The first byte of a TLS handshake, a record's type. No HTTP request starts with it.
+TLS_STARTS: Final = b"\x16"
 # What an accept fails with when a connection that ends would help.
 NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE)
 # Practically unlimited: upstream never closes a connection for its number of requests.
@@ -81,9 +84,11 @@ class ListenerStatistics:
 class HTTPServer:
     """Both lanes behind one listener. To be made inside a Trio run.
 
-    ``tls`` is a context, or a function that is asked for one at each new connection; ``None`` is plain HTTP. While
+    ``tls`` is a context, or a function that is asked for one at each new connection; ``None`` is plain HTTP. With
+    ``plain_too`` a TLS port speaks plain HTTP as well: the first byte of a connection tells which of them it is. While
     ``gate()`` is false every request is answered 503. ``answer_head`` is asked for more header lines, ``Name: value\\r\\n``
-    each, whenever a route's 200 answer or event stream begins to be sent. It must neither block nor raise.
+    each, whenever a route's 200 answer or event stream begins to be sent. It must neither block nor raise. ``guard`` may refuse
+    requests for pages, and so needs ``fast_lane=False``.
 
     Connections beyond ``Limits.connections_max`` are turned away; with ``makes_room``, which needs ``fast_lane=False``,
     the one that has been idle longest is closed instead. That is for ports with few clients, who come back: to close an
@@ -95,14 +100,16 @@ class HTTPServer:
         table: RouteTable,
         *,
         tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None,
+        plain_too: bool = False,
         gate: Callable[[], bool],
         hooks: Hooks,
         limits: Limits = DEFAULT_LIMITS,
         fast_lane: bool = True,
         makes_room: bool = False,
         answer_head: Callable[[], bytes] | None = None,
+        guard: PageGuard | None = None,
     ) -> None:
-        assert not (makes_room and fast_lane)
+        assert not ((makes_room or guard is not None) and fast_lane)
         table = observed(table, begin=hooks.on_request_begin, end=hooks.on_request_end)
         if answer_head is not None:
             answer_head = checked_lines(answer_head)
@@ -113,9 +120,11 @@ class HTTPServer:
             on_bug=hooks.on_bug,
             on_request=self._count_request,
             answer_head=answer_head,
+            guard=guard,
         )
         """The slow lane's application: pages that are no RPC are added to it."""
         self._tls = (lambda: tls) if isinstance(tls, ssl.SSLContext) else tls
+        self._speaks_plain = plain_too or tls is None
         self._hooks = hooks
         self._limits = limits
         self._slow_lane = SlowLane(
@@ -137,7 +146,9 @@ class HTTPServer:
         self._turned_away = 0
         self._slow_requests = 0
         self._connection_nursery: trio.Nursery | None = None
-        self._handshakes: set[trio.CancelScope] = set()
+        # What cancels a connection that has not come to its lane yet, and since when it waits, the longest first.
+        self._beginnings: dict[trio.CancelScope, float] = {}
+        self._handshakes = 0
         self._handshake_turns = HandshakeTurns(at_once=limits.handshakes_at_once)
         self._stop = trio.Event()
 
@@ -214,7 +225,7 @@ class HTTPServer:
                     self._connection_nursery = connection_nursery
                     task_status.started()
                     await self._stop.wait()
-                    for scope in self._handshakes:
+                    for scope in self._beginnings:
                         scope.cancel()
                     self._fast_lane.stop()
                     await self._slow_lane.stop()
@@ -244,22 +255,33 @@ class HTTPServer:
                 # Out of descriptors or memory, as a rule: connections that end will free some.
                 self._hooks.on_accept_failed(error)
                 if self._makes_room and error.errno in NO_DESCRIPTORS:
-                    self._slow_lane.close_longest_idle()
+                    self._make_room()
                 await trio.sleep(self._limits.accept_backoff_s)
                 continue
             is_full = self._connections >= self._limits.connections_max
-            if is_full and not (self._makes_room and self._slow_lane.close_longest_idle()):
+            if is_full and not (self._makes_room and self._make_room()):
                 self._turned_away += 1
                 await self._turn_away(stream)
             else:
                 self._connections += 1
                 connection_nursery.start_soon(self._serve_connection, stream)
 
+    def _make_room(self) -> bool:
+        """Close the connection that has been silent longest; False if each has a request. Does not block."""
+        begun = next(iter(self._beginnings.items()), None)
+        idle_since = self._slow_lane.longest_idle_since()
+        if begun is None or idle_since < begun[1]:
+            return self._slow_lane.close_longest_idle()
+        begun[0].cancel()
+        # It ends in a moment, and is not to be chosen again meanwhile.
+        del self._beginnings[begun[0]]
+        return True
+
     async def _turn_away(self, stream: trio.SocketStream) -> None:
-        """Answer 503. Only without TLS: a handshake would cost more than the request that it is for."""
+        """Answer 503. Only where plain HTTP is spoken: a handshake would cost more than the request that it is for."""
         # A fresh socket has room for these few bytes, so this does not hold up the next accept.
         with trio.move_on_after(self._limits.linger_s), suppress(trio.BrokenResourceError):
-            if self._tls is None:
+            if self._speaks_plain:
                 await stream.send_all(NOT_READY.as_bytes(date=http_date(), close=True))
         await trio.aclose_forcefully(stream)
 
@@ -268,7 +290,7 @@ class HTTPServer:
         try:
             peer = Peer(remote_addr(stream))
             keep_alive(stream)
-            if self._tls is None:
+            if self._tls is None or (self._speaks_plain and not await self._begins_tls(stream)):
                 await self._serve_in_lane(stream, peer)
             else:
                 secured = await self._handshake(stream, self._tls(), peer)
@@ -283,6 +305,16 @@ class HTTPServer:
             self._connections -= 1
             await trio.aclose_forcefully(stream)
 
+    async def _begins_tls(self, stream: trio.SocketStream) -> bool:
+        """Wait for the first byte, without taking it, for as long as for the first request of a plain connection.
+
+        Raises:
+          trio.BrokenResourceError: it did not come, or the server stops, or others need the room.
+        """
+        with trio.move_on_after(self._limits.idle_timeout_s) as scope, self._beginning(scope):
+            return await stream.socket.recv(1, socket.MSG_PEEK) == TLS_STARTS
+        raise trio.BrokenResourceError("nothing came")
+
     async def _handshake(
         self, stream: trio.SocketStream, tls: ssl.SSLContext, peer: Peer
     ) -> TLSStream | None:
@@ -292,7 +324,7 @@ class HTTPServer:
         Raises:
           trio.BrokenResourceError: the handshake failed, which has been logged.
         """
-        with trio.move_on_after(self._limits.handshake_timeout_s) as scope, self._ended_by_stop(scope):
+        with trio.move_on_after(self._limits.handshake_timeout_s) as scope, self._handshaking(scope):
             first = await stream.socket.recv(1, socket.MSG_PEEK)
             if first and first in PLAIN_HTTP_STARTS:
                 self._tell_of_handshake(peer, PLAIN_HTTP)
@@ -312,15 +344,24 @@ class HTTPServer:
         return None
 
     @contextmanager
-    def _ended_by_stop(self, scope: trio.CancelScope) -> Iterator[None]:
-        """Have ``scope`` cancelled when the server stops: a handshake has no request yet, so nothing is lost."""
+    def _handshaking(self, scope: trio.CancelScope) -> Iterator[None]:
+        self._handshakes += 1
+        try:
+            with self._beginning(scope):
+                yield
+        finally:
+            self._handshakes -= 1
+
+    @contextmanager
+    def _beginning(self, scope: trio.CancelScope) -> Iterator[None]:
+        """Have ``scope`` cancelled when the server stops, or needs the room: there is no request yet, so nothing is lost."""
         if self._stop.is_set():
             scope.cancel()
-        self._handshakes.add(scope)
+        self._beginnings[scope] = trio.current_time()
         try:
             yield
         finally:
-            self._handshakes.discard(scope)
+            self._beginnings.pop(scope, None)
 
     def connect(self, name: str) -> trio.SocketStream:
         """A connection of this process to itself: no port, no TLS, and otherwise served as any other. The log calls the client
@@ -355,7 +396,7 @@ class HTTPServer:
         fast = self._fast_lane.statistics()
         return ListenerStatistics(
             connections=self._connections,
-            handshakes=len(self._handshakes),
+            handshakes=self._handshakes,
             turned_away=self._turned_away,
             requests=self._slow_requests + fast.requests,
             handed_over=fast.handed_over,

@@ -38,6 +38,7 @@ from bbs.http.error_answers import (
 )
 from bbs.http.header_lines import pairs
 from bbs.http.limits import Limits
+from bbs.http.page_guard import Asked, PageGuard
 from bbs.http.slow_lane import STATE_KEY, SlowConnection
 
 TRACE_ID_HEADER: Final = "X-Vcap-Request-Id"
@@ -53,8 +54,10 @@ def build_app(
     on_bug: Callable[[Exception, Call], None],
     on_request: Callable[[], None] = lambda: None,
     answer_head: Callable[[], bytes] | None = None,
+    guard: PageGuard | None = None,
 ) -> QuartTrio:
-    """Make the application. Pages may be added to it with ``app.route``; the table's paths come first.
+    """Make the application. Pages may be added to it with ``app.route``; the table's paths come first, and before all of them
+    ``guard``, which hears of every request while the gate is open.
 
     Must run under `slow_lane.SlowLane`, whose connections it needs. ``on_request`` is called for each request to a route
     of the table, and ``answer_head`` for each that is answered 200, by these routes alone.
@@ -76,6 +79,11 @@ def build_app(
         request.routing_exception = None
         if not gate():
             return _answer_error(NOT_READY)
+        if guard is not None:
+            try:
+                guard(_asked())
+            except Refusal as refusal:
+                return _answer_error(refused(refusal), close=True)
         found = table.find(request.method, _raw_path())
         if found is None:
             if request.url_rule is None:
@@ -152,6 +160,18 @@ def _connection() -> SlowConnection:
     connection = request.scope["state"][STATE_KEY]
     assert isinstance(connection, SlowConnection)
     return connection
+
+
+def _asked() -> Asked:
+    return Asked(
+        method=request.method,
+        path=request.path,
+        headers=[
+            (name.decode("latin-1").lower(), value.decode("latin-1"))
+            for name, value in request.scope["headers"]
+        ],
+        peer=_connection().peer,
+    )
 
 
 def _raw_path() -> bytes:

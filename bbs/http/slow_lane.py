@@ -379,15 +379,22 @@ class SlowLane:
         for connection in self._connections:
             connection.abort()
 
+    def longest_idle_since(self) -> float:
+        """Since when the connection that has been without a request for longest is so; inf if all have one."""
+        return min((connection.idle_since for connection in self._idle()), default=inf)
+
     def close_longest_idle(self) -> bool:
         """Close the connection that has been without a request for longest; False if all have one."""
-        idle = [
+        longest = min(self._idle(), key=lambda connection: connection.idle_since, default=None)
+        if longest is None:
+            return False
+        longest.abort()
+        return True
+
+    def _idle(self) -> list[SlowConnection]:
+        return [
             connection for connection in self._connections if connection.is_idle and not connection.is_over
         ]
-        if not idle:
-            return False
-        min(idle, key=lambda connection: connection.idle_since).abort()
-        return True
 
     def _on_progress(self, connection: SlowConnection) -> None:
         if self.stopping and not connection.is_unserved:

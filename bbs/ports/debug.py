@@ -1,9 +1,11 @@
-"""The debug port: log level, profiles, metrics (spec: metrics-and-logs.md §5).
+"""The debug port: log level, profiles, metrics (spec: metrics-and-logs.md §5), and the dashboard if there is one.
 
-Whoever reaches it may change the log level and see inside the process: it belongs on loopback.
+Whoever reaches it may change the log level and see inside the process: it belongs on loopback. The dashboard has a guard of its
+own (`bbs.ports.dashboard_guard`).
 """
 
 import re
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -16,16 +18,20 @@ from quart.wrappers import Response
 from quart_trio import QuartTrio
 
 from bbs.http.endpoints import Call, Peer, RouteTable
+from bbs.http.handshakes import tell_on_stderr
 from bbs.http.limits import Limits
 from bbs.http.listener import Hooks, HTTPServer
 from bbs.log import LagerSink, Level, Logger
-from bbs.ports import descriptors, profiles
-from bbs.ports.listen import listen, port_of
+from bbs.ports import dashboard_guard, descriptors, profiles
+from bbs.ports.listen import ListenFailed, listen, port_of
 
 MetricsPage = Callable[[], tuple[str, bytes]]
 """Returns the content type and the body of ``/metrics``."""
 
 JSONPage = Callable[[], str]
+
+Mount = Callable[[QuartTrio], None]
+"""Adds pages to the debug port's application, with GET routes for ``/dashboard`` and below ``/dashboard/``."""
 
 LIMITS: Final = Limits(
     body_bytes_max=64 << 10,
@@ -84,32 +90,69 @@ async def serve_debug(
     metrics: MetricsPage | None,
     log: Logger,
     rep_failures: JSONPage | None = None,
+    dashboard: Mount | None = None,
+    tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
+    any_port: bool = False,
     task_status: "trio.TaskStatus[int]" = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
     """Serve until cancelled. Started, with the port, once the socket listens. Without ``metrics``, no /metrics; without
-    ``rep_failures``, no /rep-failures.
+    ``rep_failures``, no /rep-failures; without ``dashboard``, nothing at /dashboard.
+
+    Plain HTTP is always spoken; with ``tls``, as that of `HTTPServer`, TLS as well, on the same port. With ``any_port`` another
+    one is taken if that of ``address`` cannot be had.
+
+    Cancellation:
+      Takes effect once the last answer is out, after at most ``LIMITS.stop_grace_s``. A page's stream that has not ended by
+      then is cut off: the dashboard had better end its own first.
 
     Raises:
       AddressInvalid, PortUnknown, ListenFailed: it cannot listen there.
     """
-    listeners = await listen(address)
+    listeners = await _listen(address, any_port=any_port, log=log)
     server = HTTPServer(
         RouteTable([]),
-        tls=None,
+        tls=tls,
+        plain_too=True,
         gate=lambda: True,
         hooks=_hooks(log),
         limits=LIMITS,
         fast_lane=False,
         makes_room=True,
+        guard=dashboard_guard.guard if dashboard is not None else None,
     )
     _add_pages(server.app, sink, metrics)
     if rep_failures is not None:
         _add_rep_failures(server.app, rep_failures)
+    if dashboard is not None:
+        server.app.after_request(_with_dashboards_headers)
+        dashboard(server.app)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.serve, listeners)
         task_status.started(port_of(listeners))
         await trio.sleep_forever()
     raise AssertionError("cancelled before it gets here")
+
+
+async def _listen(address: str, *, any_port: bool, log: Logger) -> list[trio.SocketListener]:
+    try:
+        return await listen(address)
+    except ListenFailed as error:
+        if not any_port:
+            raise
+        host = address.rpartition(":")[0]
+        listeners = await listen(f"{host}:0")
+        log.info(
+            "debug-port-moved", {"wanted": address, "address": f"{host}:{port_of(listeners)}"}, error=error
+        )
+        return listeners
+
+
+async def _with_dashboards_headers(response: Response) -> Response:
+    if dashboard_guard.is_guarded(request.path):
+        for name, value in dashboard_guard.HEADERS:
+            response.headers[name] = value
+        response.headers.setdefault(*dashboard_guard.CACHING)
+    return response
 
 
 def _add_pages(app: QuartTrio, sink: LagerSink, metrics: MetricsPage | None) -> None:
@@ -238,4 +281,9 @@ def _hooks(log: Logger) -> Hooks:
     def on_accept_failed(failure: OSError) -> None:
         log.error("accept-failed", error=failure)
 
-    return Hooks(on_bug=on_bug, on_connection_failed=on_connection_failed, on_accept_failed=on_accept_failed)
+    return Hooks(
+        on_bug=on_bug,
+        on_connection_failed=on_connection_failed,
+        on_accept_failed=on_accept_failed,
+        on_handshake_failed=tell_on_stderr,
+    )

@@ -14,8 +14,9 @@ from bbs.log import Logger
 HEALTH: Final = 64
 """Connections to the health port."""
 
-DEBUG: Final = 16
-"""Connections to the debug port, whose pages are for few."""
+DEBUG: Final = 64
+"""Connections to the debug port. A browser opens up to six to one server, and keeps one of them for what the dashboard is sent
+as it happens: ten people who look at it, and beside them Prometheus and whoever takes a profile."""
 
 DATABASE: Final = 8
 """Sessions with the database: the writer (or, in a standby, the reader), the audit, the health check, the note of the key's

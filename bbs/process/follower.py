@@ -20,11 +20,11 @@ from bbs.metrics.metrics import Metrics
 from bbs.metrics.prometheus import page
 from bbs.models.errors import Unrecoverable
 from bbs.peers.interfaces import Peers
-from bbs.ports.debug import serve_debug
 from bbs.ports.health import serve_health
 from bbs.process import garbage, notifiers
 from bbs.process.api_port import APIPort
 from bbs.process.at_least import at_least_line
+from bbs.process.debug_port import DebugPort
 from bbs.process.http_hooks import http_hooks
 from bbs.process.notifiers import told
 from bbs.process.probes import Standing, probes_of
@@ -73,7 +73,6 @@ class Follower:
     ) -> None:
         self._settings = settings
         self._log = log
-        self._sink = sink
         self._metrics = metrics
         self._staleness_max_s = staleness_max_s
         self._master = master
@@ -109,7 +108,14 @@ class Follower:
             **gauges_of_serving(http=self._api.http, hubs=service.hubs, lines=lines),
             **gauges_of_following(self.following, is_master=lambda: False),
         }
-        self._metrics_page = page(metrics, None, gauges, version=__version__)
+        self._debug = DebugPort(
+            settings,
+            tls=tls,
+            sink=sink,
+            metrics=page(metrics, None, gauges, version=__version__),
+            dashboard=None,
+            log=log,
+        )
 
     def is_current(self) -> bool:
         """Whether what the copy says is no older than it may be."""
@@ -132,12 +138,7 @@ class Follower:
     def members(self) -> list[Member]:
         """All members, in the order in which they start; see `bbs.process.process.Process.members`."""
         settings, log = self._settings, self._log
-        members = [Member("metrics", self._metrics.run_runtime)]
-        if settings.debug_address is not None:
-            debug = partial(
-                serve_debug, settings.debug_address, sink=self._sink, metrics=self._metrics_page, log=log
-            )
-            members.append(Member("debug-server", debug))
+        members = [Member("metrics", self._metrics.run_runtime), *self._debug.members()]
         if settings.health_address is not None:
             probes = probes_of(self._standing, self._master)
             health = partial(serve_health, settings.health_address, probes, log=log)

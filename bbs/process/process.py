@@ -23,11 +23,11 @@ from bbs.metrics.metrics import Gauge, Metrics, Sources
 from bbs.metrics.prometheus import page
 from bbs.models.errors import Unrecoverable
 from bbs.peers.interfaces import Peers
-from bbs.ports.debug import serve_debug
 from bbs.ports.health import serve_health
 from bbs.process import garbage, notifiers
 from bbs.process.api_port import APIPort
 from bbs.process.at_least import at_least_line
+from bbs.process.debug_port import DebugPort
 from bbs.process.http_hooks import http_hooks
 from bbs.process.key_rotation import KeyRotation
 from bbs.process.mastership import LocketMastership, WriterLockMastership
@@ -76,7 +76,6 @@ class Process:
     ) -> None:
         self._settings = settings
         self._log = log
-        self._sink = sink
         self._lines = lines
         self._metrics = metrics
         self._until_stopped = until_stopped
@@ -84,7 +83,6 @@ class Process:
         self._lock = lock
         self._master = master
         self._database = database
-        self._rep_failures = peers.rep_failures
         # Made first, since sessions are numbered as they are made, and upstream's first one is this.
         migration_log = log.session("migration-manager")
         # The lambdas here and below name parts that are made further down. Nothing calls them before `members` run.
@@ -150,6 +148,15 @@ class Process:
             may_listen=self._takeover.may_listen,
             answer_head=at_least_line(lambda: self._backend.token),
         )
+        self._debug = DebugPort(
+            settings,
+            tls=tls,
+            sink=sink,
+            metrics=page(metrics, self._sources(), self._gauges(), version=__version__),
+            rep_failures=peers.rep_failures.json,
+            dashboard=None,
+            log=log,
+        )
 
     @property
     def database_version(self) -> str:
@@ -172,6 +179,11 @@ class Process:
         await self.service.store.confirm()
 
     @property
+    def dashboard_url(self) -> str:
+        """Where the dashboard is to be seen: `DebugPort.dashboard_url`."""
+        return self._debug.dashboard_url
+
+    @property
     def port(self) -> int | None:
         """Where requests are answered; ``None`` while they are not."""
         return self._api.port if self._takeover.is_loaded.is_set() else None
@@ -181,18 +193,7 @@ class Process:
         has ended, so each may rely on those above it: see the comments in the list.
         """
         settings, log, metrics, sources = self._settings, self._log, self._metrics, self._sources()
-        metrics_page = page(metrics, sources, self._gauges(), version=__version__)
-        members = [Member("metrics", metrics.run_runtime)]
-        if settings.debug_address is not None:
-            debug = partial(
-                serve_debug,
-                settings.debug_address,
-                sink=self._sink,
-                metrics=metrics_page,
-                rep_failures=self._rep_failures.json,
-                log=log,
-            )
-            members.append(Member("debug-server", debug))
+        members = [Member("metrics", metrics.run_runtime), *self._debug.members()]
         if settings.health_check is not None:
             members.append(Member("db-healthcheck", self._check_database))
         if settings.health_address is not None:

@@ -37,12 +37,15 @@ class TaskSettings:
 class Settings:
     """What both ways to start a server (``bbs serve`` and ``bbs -config``) say of it. Addresses are ``host:port``.
 
-    Without ``health_address`` or ``debug_address`` there is no such port.
+    Without ``health_address`` or ``debug_address`` there is no such port. With ``debug_any_port`` the debug port may be another one
+    if somebody else has that of the address, and with ``dashboard`` it has the dashboard's pages.
     """
 
     listen_address: str
     health_address: str | None = None
     debug_address: str | None = None
+    debug_any_port: bool = False
+    dashboard: bool = False
     limits: Limits = field(default_factory=Limits)
     fast_lane: bool = True
     write_retry_s: float = WRITE_RETRY_S

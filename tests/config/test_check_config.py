@@ -227,6 +227,11 @@ def mysql(parameters: str = "", **changes: Any) -> Changes:
         ({"consul_cluster": "x"}, "consul_cluster is of an older release and ignored"),
         ({"advertise_url": "x"}, "advertise_url is no URL"),
         ({"lock_ttl": "500ms"}, "never becomes master"),
+        (
+            {"enable_dashboard": True, "debug_address": ""},
+            "enable_dashboard has no effect without debug_address",
+        ),
+        ({"enable_dashbord": True}, "did you mean enable_dashboard?"),
         ({"lock_retry_interval": "20s"}, "is not below lock_ttl"),
         ({"db_connection_timeout": "0"}, "no cell is ever found"),
         ({"convergence_workers": 0}, "does nothing"),

@@ -69,6 +69,7 @@ def test_nested_objects() -> None:
         ('{"require_ssl":"true"}', "require_ssl"),
         ('{"update_workers":"10"}', "update_workers"),
         ('{"desired_lrp_instances_max":-1}', "desired_lrp_instances_max"),
+        ('{"enable_dashboard":"yes"}', "enable_dashboard"),
         ('{"update_workers":1.5}', "update_workers"),
         ('{"update_workers":1.0}', "update_workers"),
         ('{"update_workers":1e3}', "update_workers"),

@@ -18,7 +18,7 @@ from tests.waiting import wait_until
 FEW: int = 256
 
 
-@pytest.mark.parametrize("available", [200, 256, 1024, 4096, 100_000, descriptors.UNLIMITED])
+@pytest.mark.parametrize("available", [240, 256, 1024, 4096, 100_000, descriptors.UNLIMITED])
 @pytest.mark.parametrize("wanted", [100, 10_000, 1_000_000])
 def test_the_shares_fit_into_the_limit(available: int, wanted: int) -> None:
     shares = descriptors.shares(available, api_wanted=wanted)
