@@ -24,14 +24,15 @@ ARROWS: dict[str, set[str]] = {
     "ports": {"http", "log"},
     "store": {"concurrency", "log", "models"},
     "tls": {"log"},
+    "words": {"lifecycle", "models"},
     "client": {"models", "tls"},
     # Whom we call, and what is carried out.
     "peers": {"concurrency", "http", "log", "models", "tls"},
     "acts": {"lifecycle", "log", "models", "peers", "store"},
     "config": {"log", "ports", "store", "tls"},
     "sync": {"concurrency", "log", "models", "peers", "tls"},
-    "cfdot": {"client", "config", "log", "models", "sync", "tls"},
-    "console": {"cfdot", "client", "lifecycle", "models", "sync", "tls"},
+    "cfdot": {"client", "config", "log", "models", "sync", "tls", "words"},
+    "console": {"cfdot", "client", "models", "sync", "tls", "words"},
     "shadow": {"client", "concurrency", "log", "models"},
     "demo": {"client", "models", "sync"},
     # What acts: requests, and passes.

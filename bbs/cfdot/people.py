@@ -10,11 +10,12 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bbs.cfdot.columns import NS, Column, columns_for, harmless
-from bbs.cfdot.event_words import Words, in_words
+from bbs.cfdot.columns import Column, columns_for, harmless
 from bbs.cfdot.rendering import JSONLines, Result, written
 from bbs.client import Event
 from bbs.models import pb
+from bbs.words.events import Words, in_words
+from bbs.words.times import NS
 
 STYLES: Final[Mapping[str, str]] = {
     "RUNNING": "green",

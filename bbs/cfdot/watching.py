@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import BinaryIO, Final
 
-from bbs.cfdot.columns import NS, age, harmless
+from bbs.cfdot.columns import harmless
 from bbs.cfdot.errors import CommandFailed
 from bbs.cfdot.terminal_codes import ENTER, LEAVE, frame, height_of
+from bbs.words.times import NS, age
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -4,14 +4,15 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from bbs.cfdot.columns import NS, harmless
-from bbs.cfdot.event_words import Words, row_in_words, row_name, task_in_words
+from bbs.cfdot.columns import harmless
 from bbs.cfdot.main import Surroundings
 from bbs.cfdot.rendering import json_of, written
 from bbs.client import Event
 from bbs.console.choice import Record
 from bbs.models import pb
 from bbs.models.go_json import to_json
+from bbs.words.events import Words, row_in_words, row_name, task_in_words
+from bbs.words.times import NS
 
 DAY: Final = "%Y-%m-%d"
 FOUND: Final = "(found by comparing lists)"

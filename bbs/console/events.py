@@ -16,7 +16,6 @@ from typing import Final
 import trio
 
 from bbs.cfdot.bbs_calls import client_config, refused
-from bbs.cfdot.columns import NS
 from bbs.cfdot.errors import CommandFailed
 from bbs.cfdot.given import Given
 from bbs.cfdot.main import Surroundings, form_for
@@ -38,6 +37,7 @@ from bbs.console.event_lines import EventLines, clock
 from bbs.console.events_flags import is_followed, types_of
 from bbs.console.last_heard import LastHeard
 from bbs.models.errors import BBSError
+from bbs.words.times import NS
 
 PAUSE_S: Final = 0.5
 PAUSE_MAX_S: Final = 15.0

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from bbs.cfdot.columns import age
 from bbs.client import TransportError
 from bbs.console.debug_port import NoPage, debug_url, fetch
+from bbs.words.times import age
 
 ASK_S: Final = 5.0
 

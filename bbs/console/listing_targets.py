@@ -3,12 +3,13 @@
 import json
 from collections.abc import Sequence
 
-from bbs.cfdot.columns import NOTHING, harmless
+from bbs.cfdot.columns import harmless
 from bbs.cfdot.given import Given
 from bbs.cfdot.main import Surroundings
 from bbs.cfdot.table import output_form
 from bbs.console.choosing import Choice, choose
 from bbs.console.targets import EXAMPLE, NamedTarget, Targets, read_targets
+from bbs.words.times import NOTHING
 
 TITLES = ("TARGET", "IN USE", "URL", "LOCKET", "FILES")
 IN_USE = "yes"

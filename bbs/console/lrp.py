@@ -29,11 +29,11 @@ from bbs.client import (
     UnrecognizedEventType,
     new_trace_id,
 )
-from bbs.console.app import App
 from bbs.console.choice import Choice
 from bbs.console.events_flags import LRP_TYPES
 from bbs.console.lrp_json import document
 from bbs.models.errors import BBSError, ResourceNotFound
+from bbs.words.app import App
 
 PAUSE_S: Final = 1.0
 PAUSE_MAX_S: Final = 30.0

@@ -2,9 +2,9 @@
 
 import json
 
-from bbs.console.app import App
-from bbs.console.reasons import headline, is_as_desired, reasons
 from bbs.models.go_json import quote, to_json
+from bbs.words.app import App
+from bbs.words.reasons import headline, is_as_desired, reasons
 
 
 def document(app: App) -> str:

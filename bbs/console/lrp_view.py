@@ -11,10 +11,10 @@ from rich.text import Text
 
 from bbs.cfdot.columns import ACTUAL_LRP, Column, harmless, limit
 from bbs.cfdot.people import facts, table_of
-from bbs.console.app import App
 from bbs.console.lrp_routes import readable
-from bbs.console.reasons import headline, is_as_desired, reasons, told
 from bbs.models import pb
+from bbs.words.app import App
+from bbs.words.reasons import headline, is_as_desired, reasons, told
 
 REASONS_MAX: Final = 30
 """Lines of reasons. What many instances share is one line, so more are seldom of use to a reader; JSON has them all."""

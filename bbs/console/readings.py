@@ -7,9 +7,9 @@ from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from bbs.words.latencies import Buckets, quantile
+
 REQUESTS: Final = "bbs_request_duration_seconds"
-Buckets = Mapping[float, float]
-"""How many values are up to each bound; cumulative, the last bound is infinite."""
 
 
 class NotMetrics(ValueError):
@@ -58,22 +58,6 @@ def read(page: str, *, at_s: float) -> Reading:
     return Reading(at_s, values, histograms)
 
 
-def quantile(buckets: Buckets, q: float) -> float | None:
-    """Between the bounds of a bucket values count as evenly spread, as Prometheus has it. None of no values."""
-    bounds = sorted(buckets)
-    total = buckets[bounds[-1]] if bounds else 0.0
-    if total <= 0:
-        return None
-    rank, below, lower = q * total, 0.0, 0.0
-    for bound in bounds:
-        if buckets[bound] >= rank and buckets[bound] > below:
-            if math.isinf(bound):
-                return math.inf
-            return lower + (bound - lower) * (rank - below) / (buckets[bound] - below)
-        below, lower = buckets[bound], bound
-    return math.inf
-
-
 class Between:
     """What happened from one reading to the next. A counter that went back was started anew: then all it has is new."""
 
@@ -108,16 +92,3 @@ class Between:
 
     def routes(self) -> list[str]:
         return sorted(route for name, route in self._after.histograms if name == REQUESTS)
-
-
-def group_of(route: str) -> str:
-    """What a route is about, by its name."""
-    for words, group in (
-        (("Task",), "tasks"),
-        (("DesiredLRP", "DesireLRP"), "desired LRPs"),
-        (("ActualLRP", "Evacuat"), "instances"),
-        (("Cell", "Domain"), "cells, domains"),
-    ):
-        if any(word in route for word in words):
-            return group
-    return "other"

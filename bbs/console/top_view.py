@@ -8,9 +8,10 @@ from typing import Final
 from rich.text import Text
 
 from bbs.cfdot.columns import harmless
-from bbs.cfdot.event_words import OUTCOMES
-from bbs.console.readings import REQUESTS, Between, Latency, group_of
+from bbs.console.readings import REQUESTS, Between, Latency
 from bbs.console.tallies import Tallies
+from bbs.words.events import OUTCOMES
+from bbs.words.latencies import group_of
 
 GROUPS: Final = ("instances", "desired LRPs", "tasks", "cells, domains", "other")
 SLOWEST: Final = 5

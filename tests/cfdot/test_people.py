@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from bbs.cfdot.columns import DAY_S, HOUR_S, MINUTE_S, NS, TABLES, age, columns_for, harmless
+from bbs.cfdot.columns import TABLES, columns_for, harmless
 from bbs.cfdot.people import Tables
 from bbs.cfdot.rendering import Result
 from bbs.models import pb
 from bbs.models.go_json import to_json
 from bbs.models.pb import locket_pb2
+from bbs.words.times import DAY_S, HOUR_S, MINUTE_S, NS, age
 from tests.cfdot.conftest import Server
 from tests.cfdot.running import cfdot
 from tests.cfdot.terminals import BBS, at_terminal

@@ -11,7 +11,6 @@ from typing import BinaryIO
 import pytest
 import trio
 
-from bbs.cfdot.columns import NS
 from bbs.cfdot.errors import CommandFailed, Refused
 from bbs.cfdot.flags import Flags
 from bbs.cfdot.given import Given
@@ -29,6 +28,7 @@ from bbs.cfdot.watching import (
     watch,
 )
 from bbs.tls.development import DevelopmentCerts
+from bbs.words.times import NS
 from tests.cfdot.conftest import Server
 from tests.cfdot.running import cfdot
 from tests.cfdot.terminals import INTERRUPT, STOP, opened_at_terminal

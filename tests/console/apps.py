@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from bbs.console.app import App
 from bbs.models import pb
 from bbs.models.actual_lrp import Presence
+from bbs.words.app import App
 
 S: Final = 10**9
 NOW_NS: Final = 10**18

@@ -7,10 +7,11 @@ from rich.text import Text
 
 from bbs.client import Added, Changed, Removed
 from bbs.console.debug_port import debug_url
-from bbs.console.readings import Between, NotMetrics, group_of, quantile, read
+from bbs.console.readings import Between, NotMetrics, read
 from bbs.console.tallies import Tallies
 from bbs.console.top_view import NO_DEBUG, Seen, duration, lines
 from bbs.models import pb
+from bbs.words.latencies import group_of, quantile
 
 INF = math.inf
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from bbs.cfdot.columns import NS, age, duration
-from bbs.console.app import App, Instance
 from bbs.lifecycle.desired_lrps import INSTANCES_MAX
 from bbs.lifecycle.lrp_convergence import STALE_UNCLAIMED_NS
 from bbs.lifecycle.restart import RESTARTS_MAX, backoff_ns, should_restart
 from bbs.lifecycle.suspects import is_missing
 from bbs.models import pb
+from bbs.words.app import App, Instance
+from bbs.words.times import NS, age, duration
 
 MS: Final = 10**6
 

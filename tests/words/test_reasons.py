@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from bbs.console.app import App
-from bbs.console.reasons import Why, headline, is_as_desired, reasons, told
 from bbs.lifecycle.lrp_convergence import STALE_UNCLAIMED_NS
 from bbs.lifecycle.restart import RESTARTS_MAX, backoff_ns
+from bbs.words.app import App
+from bbs.words.reasons import Why, headline, is_as_desired, reasons, told
 from tests.console.apps import EVACUATING, SUSPECT, S, app, row
 
 STALE_S = STALE_UNCLAIMED_NS // S
@@ -220,7 +220,7 @@ def test_what_many_share_is_one_line() -> None:
 
 
 def test_more_instances_than_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bbs.console.reasons.INSTANCES_MAX", 3)
+    monkeypatch.setattr("bbs.words.reasons.INSTANCES_MAX", 3)
     found = reasons(app(instances=4))
     assert [reason.index for reason in found] == [0, 1, 2, None]
     assert found[-1].why is Why.TOO_MANY

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
-from bbs.client import Event
+from google.protobuf.message import Message
+
 from bbs.models import pb
 
 GOOD: Final = "green"
@@ -18,6 +19,19 @@ OUTCOMES: Final = {
     "CLAIMED": ON_ITS_WAY,
     "PENDING": WAITING,
 }
+
+
+class Event(Protocol):
+    """An event as clients get it. ``key`` says what it is about, ``name`` what kind it is of."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def message(self) -> Message: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from bbs.cfdot.event_words import BAD, GOOD, in_words
 from bbs.cfdot.events import GROUP_EVENTS
 from bbs.client import Event, EventMessage
 from bbs.client._events import MESSAGES
@@ -12,6 +11,7 @@ from bbs.console.choice import Choice
 from bbs.console.events_flags import TYPES
 from bbs.console.last_heard import LastHeard
 from bbs.models import pb
+from bbs.words.events import BAD, GOOD, in_words
 
 KEY = pb.ActualLRPKey(process_guid="p", index=1, domain="d")
 
