@@ -55,8 +55,15 @@ def lines(seen: Seen) -> Iterator[Text]:
 
 def _states(seen: Seen) -> Iterator[Text]:
     tallies = seen.tallies
+    uneven = tallies.uneven()
+    off = (
+        (uneven.missing, "missing"),
+        (uneven.extra, "extra"),
+        (uneven.not_desired, "of what nobody desires"),
+    )
+    more = "".join(f", {count} {what}" for count, what in off if count)
     yield _counts(
-        "instances", tallies.instances, f"of {tallies.wanted} desired, {tallies.processes} processes"
+        "instances", tallies.instances, f"of {tallies.wanted} desired, {tallies.processes} processes{more}"
     )
     if sum(tallies.presences.values()):
         yield _counts("  of them", tallies.presences)

@@ -51,11 +51,11 @@ class Reason:
     text: str
 
 
-def reasons(app: App) -> Sequence[Reason]:
+def reasons(app: App, indices: range | None = None) -> Sequence[Reason]:
     """All that is not as desired, by index, and what concerns the whole app after that. Empty for a guid of which nothing is
-    known: there is nothing to be amiss.
+    known: there is nothing to be amiss. With ``indices`` only these are looked at, and only their rows need be in ``app``.
     """
-    return list(_reasons(app))
+    return list(_reasons(app, indices))
 
 
 def is_as_desired(found: Sequence[Reason]) -> bool:
@@ -89,10 +89,11 @@ def told(found: Sequence[Reason]) -> Iterator[str]:
     yield from alone
 
 
-def _reasons(app: App) -> Iterator[Reason]:
+def _reasons(app: App, indices: range | None) -> Iterator[Reason]:
     wanted = min(app.desired.instances, INSTANCES_MAX) if app.desired is not None else 0
     instances = app.instances
-    for index in sorted({*range(wanted), *instances}):
+    looked_at = range(wanted) if indices is None else range(indices.start, min(indices.stop, wanted))
+    for index in sorted({*looked_at, *instances}):
         instance = instances.get(index, Instance())
         if index < wanted:
             for why, text in _of_desired(app, instance):

@@ -8,7 +8,7 @@ from rich.text import Text
 from bbs.client import Added, Changed, Removed
 from bbs.console.debug_port import debug_url
 from bbs.console.readings import Between, NotMetrics, read
-from bbs.console.tallies import Tallies
+from bbs.console.tallies import Tallies, Uneven
 from bbs.console.top_view import NO_DEBUG, Seen, duration, lines
 from bbs.models import pb
 from bbs.words.latencies import group_of, quantile
@@ -105,6 +105,28 @@ def row(state: str, cell_id: str = "") -> pb.ActualLRP:
     return pb.ActualLRP(state=state, actual_lrp_instance_key=pb.ActualLRPInstanceKey(cell_id=cell_id))
 
 
+def instance(guid: str, index: int, presence: int = pb.ActualLRP.ORDINARY) -> pb.ActualLRP:
+    key = pb.ActualLRPKey(process_guid=guid, index=index)
+    return pb.ActualLRP(actual_lrp_key=key, state="RUNNING", presence=pb.ActualLRP.Presence.Name(presence))
+
+
+def test_what_is_missing_extra_and_not_desired_is_counted_as_it_changes() -> None:
+    tallies = Tallies()
+    app = pb.DesiredLRP(process_guid="app", instances=3)
+    tallies.begin([app, instance("app", 0), instance("app", 7), instance("gone", 0)])
+    tallies.begin([instance("gone", 0, pb.ActualLRP.SUSPECT), instance("app", 1, pb.ActualLRP.EVACUATING)])
+    assert tallies.uneven() == Uneven(missing=2, extra=1, not_desired=2)
+
+    tallies.take(Changed(app, pb.DesiredLRP(process_guid="app", instances=1)))
+    tallies.take(Removed(instance("gone", 0)))
+    tallies.take(Changed(instance("app", 7), instance("app", 7)))
+    assert tallies.uneven() == Uneven(missing=0, extra=1, not_desired=1)
+
+    tallies.take(Removed(instance("app", 7)))
+    tallies.take(Removed(instance("gone", 0, pb.ActualLRP.SUSPECT)))
+    assert tallies.uneven() == Uneven()
+
+
 def test_tallies_follow_changes() -> None:
     tallies = Tallies()
     tallies.begin([row("CLAIMED", "a"), pb.DesiredLRP(instances=3), pb.Task(state="Running")])
@@ -144,7 +166,7 @@ def test_a_frame_without_metrics_has_states_and_says_what_is_missing() -> None:
     shown = texts(seen(stale="connection refused"))
 
     assert "states are as last known: connection refused" in shown
-    assert "instances  1 crashed  1 running  (of 2 desired, 1 processes)" in shown
+    assert "instances  1 crashed  1 running  (of 2 desired, 1 processes, 1 missing)" in shown
     assert "cells      1 present, 1 missing: gone\ufffd[2J" in shown
     assert shown[-1] == NO_DEBUG
 
