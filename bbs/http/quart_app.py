@@ -133,27 +133,32 @@ def build_app(
             return _answer_error(CANNOT_OPEN_STREAM)
 
     def _event_stream(source: StreamSource, call: Call) -> Response:
-        connection = _connection()
-        connection.add_stream(source)
         call.body = b""
-
-        async def frames() -> AsyncIterator[bytes]:
-            try:
-                while True:
-                    if received := await source.receive():
-                        yield received
-            except trio.EndOfChannel:
-                connection.close_after_answer()
-            except Exception as bug:
-                # Without the final chunk, so that the client knows that this is no regular end.
-                on_bug(bug, call)
-                connection.drop()
-            finally:
-                connection.end_stream(source)
-
-        return _response(200, (*STREAM_HEADERS, *more_headers()), frames())
+        return stream_of(source, (*STREAM_HEADERS, *more_headers()), on_bug=lambda bug: on_bug(bug, call))
 
     return app
+
+
+def stream_of(source: StreamSource, headers: Headers, *, on_bug: Callable[[Exception], None]) -> Response:
+    """An answer that goes on until ``source`` ends or the client leaves. Of ``source``'s bugs ``on_bug`` is told."""
+    connection = _connection()
+    connection.add_stream(source)
+
+    async def frames() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                if received := await source.receive():
+                    yield received
+        except trio.EndOfChannel:
+            connection.close_after_answer()
+        except Exception as bug:
+            # Without the final chunk, so that the client knows that this is no regular end.
+            on_bug(bug)
+            connection.drop()
+        finally:
+            connection.end_stream(source)
+
+    return _response(200, headers, frames())
 
 
 def _connection() -> SlowConnection:

@@ -6,11 +6,13 @@ not before, so it costs nothing while nobody looks.
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import inf
 
 import trio
 
 from bbs.acts.effects import Effects
 from bbs.convergence.audit import AuditStatistics
+from bbs.convergence.loop import PassTimes
 from bbs.http.listener import HTTPServer
 from bbs.log import LineStatistics
 from bbs.metrics.metrics import Gauge
@@ -49,6 +51,21 @@ def gauges_of_writing(
         "dropped_rep_calls": ("Calls to reps dropped, since the start", lambda: in_effects().dropped),
         "failed_peer_calls": ("Calls to peers that failed, since the start", lambda: in_effects().failed),
         "queued_callbacks": ("Task callbacks that wait", lambda: callbacks.statistics().queued),
+    }
+
+
+def gauges_of_passes(times: Callable[[], PassTimes]) -> dict[str, Gauge]:
+    """When convergence passes ran and will run, for whoever runs them."""
+    now = trio.current_time
+    return {
+        "convergence_ended_seconds": (
+            "How long ago the last passes ended; infinite before that",
+            lambda: inf if (ended_at := times().ended_at) is None else now() - ended_at,
+        ),
+        "convergence_next_seconds": (
+            "In how long the next passes begin; 0 while some run, and where none ever do",
+            lambda: 0.0 if (next_at := times().next_at) is None else max(0.0, next_at - now()),
+        ),
     }
 
 

@@ -26,6 +26,10 @@ class Histogram:
         self._counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
+    def counts(self) -> tuple[int, ...]:
+        """How many values are in each bucket, the one without a bound last. Not cumulative."""
+        return tuple(self._counts)
+
     def buckets(self) -> list[tuple[str, float]]:
         """The upper end of each bucket as text, and how many values were up to it: cumulative, as Prometheus wants them."""
         seen, buckets = 0, []

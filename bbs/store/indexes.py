@@ -182,6 +182,10 @@ class TimeQueue(Generic[KeyT]):
             del self._slots[slot]
         self._size -= 1
 
+    def __iter__(self) -> Iterator[KeyT]:
+        """All keys, by slots the oldest first."""
+        return (key for keys in self._slots.values() for key in keys)
+
     def before(self, time_ns: int) -> list[KeyT]:
         """The keys whose time is earlier, by slots the oldest first."""
         due: list[KeyT] = []

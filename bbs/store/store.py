@@ -95,9 +95,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class StoreStatistics:
-    """``staged_rows`` wait or are being written; the others count since the start."""
+    """``staged_rows`` wait or are being written, the first of them for ``waiting_s`` seconds; the others count since the start."""
 
     staged_rows: int
+    waiting_s: float
     batches: int
     rows_written: int
     outcomes_written: int
@@ -314,8 +315,10 @@ class Store:
         await self._idle.wait()
 
     def statistics(self) -> StoreStatistics:
+        oldest = self._in_flight[0] if self._in_flight else self._queue[0] if self._queue else None
         return StoreStatistics(
             staged_rows=self._staged_rows,
+            waiting_s=0.0 if oldest is None else trio.current_time() - oldest.staged_at,
             batches=self._batches,
             rows_written=self._rows_written,
             outcomes_written=self._outcomes_written,
