@@ -25,6 +25,7 @@ GALERA: Final = Path("/usr/lib/galera/libgalera_smm.so")
 """What makes MariaDB servers a cluster."""
 
 PROGRAMS: Final = {
+    "chromium": ("chromium", "of the dashboard in a browser"),
     "etcd": ("etcd-server", "of a Postgres cluster"),
     "pgbouncer": ("pgbouncer", "with PgBouncer"),
     "setpriv": ("util-linux", "of a Postgres cluster"),

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import trio
 
-from bbs.client import ActualLRPFilter
 from bbs.demo import Behaviour
 from bbs.demo.behaviour import QUIET
 from bbs.demo.program import SERVES, Program, program_of
@@ -205,7 +204,7 @@ async def test_an_app_whose_program_exits_crashes_until_it_is_held_back(demo_sta
         await stage.bbs.desire_lrp(desired)
 
         async def is_held_back() -> bool:
-            [lrp] = await stage.bbs.actual_lrps(ActualLRPFilter(process_guid="broken"))
+            [lrp] = await stage.bbs.actual_lrps(process_guid="broken")
             return lrp.state == ActualLRPState.CRASHED and lrp.crash_reason.endswith("exited with status 3")
 
         await wait_until(is_held_back, within_s=PATIENCE_S, what="it has crashed three times", every_s=0.1)

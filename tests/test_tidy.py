@@ -47,8 +47,11 @@ ARROWS: dict[str, set[str]] = {
     "metrics": {
         "acts", "concurrency", "convergence", "http", "log", "models", "peers", "routes", "store", "sync", "tls",
     },
+    "dashboard": {
+        "concurrency", "convergence", "http", "lifecycle", "log", "metrics", "models", "peers", "store", "sync", "words",
+    },
     "process": {
-        "acts", "concurrency", "convergence", "http", "lifecycle", "log", "metrics", "models", "peers", "ports",
+        "acts", "concurrency", "convergence", "dashboard", "http", "lifecycle", "log", "metrics", "models", "peers", "ports",
         "routes", "service", "store", "sync",
     },
     "commands": {

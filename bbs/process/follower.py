@@ -14,11 +14,14 @@ import trio
 from bbs import __version__
 from bbs.concurrency.members import Member
 from bbs.convergence.taken_over import announcements_of
+from bbs.dashboard.dashboard import Dashboard
+from bbs.dashboard.sources import Part, Role, Sources
 from bbs.log import LagerSink, LineStatistics, Logger
 from bbs.metrics.gauges import gauges_of_following, gauges_of_serving
 from bbs.metrics.metrics import Metrics
 from bbs.metrics.prometheus import page
 from bbs.models.errors import Unrecoverable
+from bbs.models.outcome import Announcement
 from bbs.peers.interfaces import Peers
 from bbs.ports.health import serve_health
 from bbs.process import garbage, notifiers
@@ -83,6 +86,7 @@ class Follower:
             log=log,
             settings=settings.of_service(),
             on_unrecoverable=_never,
+            on_published=self._show if settings.dashboard else None,
         )
         self.following = Following(
             service.store,
@@ -108,12 +112,24 @@ class Follower:
             **gauges_of_serving(http=self._api.http, hubs=service.hubs, lines=lines),
             **gauges_of_following(self.following, is_master=lambda: False),
         }
+        sources = Sources(
+            tables=service.store.committed,
+            cells=peers.cells,
+            role=self._role,
+            metrics=metrics,
+            store=service.store.statistics,
+            hubs=service.hubs.statistics,
+            passes=None,
+            rep_failures=peers.rep_failures,
+            version=__version__,
+        )
+        self._dashboard = Dashboard(sources, log=log) if settings.dashboard else None
         self._debug = DebugPort(
             settings,
             tls=tls,
             sink=sink,
             metrics=page(metrics, None, gauges, version=__version__),
-            dashboard=None,
+            dashboard=None if self._dashboard is None else self._dashboard.mount,
             log=log,
         )
 
@@ -138,7 +154,10 @@ class Follower:
     def members(self) -> list[Member]:
         """All members, in the order in which they start; see `bbs.process.process.Process.members`."""
         settings, log = self._settings, self._log
-        members = [Member("metrics", self._metrics.run_runtime), *self._debug.members()]
+        members = [Member("metrics", self._metrics.run_runtime)]
+        if self._dashboard is not None:
+            members.append(Member("dashboard", self._dashboard.run))
+        members += self._debug.members()
         if settings.health_address is not None:
             probes = probes_of(self._standing, self._master)
             health = partial(serve_health, settings.health_address, probes, log=log)
@@ -184,6 +203,14 @@ class Follower:
                 self._log.info("current")
             was_current = is_current
             await trio.sleep(CURRENT_CHECK_S)
+
+    def _role(self) -> Role:
+        staleness_s = trio.current_time() - self.following.as_of
+        return Role(part=Part.FOLLOWER, not_ready=self._standing().not_ready, staleness_s=staleness_s)
+
+    def _show(self, announcements: tuple[Announcement, ...]) -> None:
+        assert self._dashboard is not None
+        self._dashboard.published(announcements)
 
     def _token(self) -> Token | None:
         position = self.following.position

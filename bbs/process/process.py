@@ -17,11 +17,20 @@ import trio
 from bbs import __version__
 from bbs.concurrency.members import Member
 from bbs.convergence.audit import Audit
+from bbs.dashboard.dashboard import Dashboard
+from bbs.dashboard.sources import Part, Passes, Role
+from bbs.dashboard.sources import Sources as DashboardSources
 from bbs.log import LagerSink, LineStatistics, Logger
-from bbs.metrics.gauges import gauges_of_following, gauges_of_serving, gauges_of_writing
+from bbs.metrics.gauges import (
+    gauges_of_following,
+    gauges_of_passes,
+    gauges_of_serving,
+    gauges_of_writing,
+)
 from bbs.metrics.metrics import Gauge, Metrics, Sources
 from bbs.metrics.prometheus import page
 from bbs.models.errors import Unrecoverable
+from bbs.models.outcome import Announcement
 from bbs.peers.interfaces import Peers
 from bbs.ports.health import serve_health
 from bbs.process import garbage, notifiers
@@ -100,6 +109,7 @@ class Process:
                 process_guid, type(error).__name__, str(error)
             ),
             on_unrecoverable=self._give_up,
+            on_published=self._show if settings.dashboard else None,
             on_batch=lambda batch: metrics.batch_committed(
                 outcomes=batch.outcomes, rows=batch.rows, waited_s=batch.waited_s, took_s=batch.took_s
             ),
@@ -148,13 +158,14 @@ class Process:
             may_listen=self._takeover.may_listen,
             answer_head=at_least_line(lambda: self._backend.token),
         )
+        self._dashboard = Dashboard(self._dashboards_sources(peers), log=log) if settings.dashboard else None
         self._debug = DebugPort(
             settings,
             tls=tls,
             sink=sink,
             metrics=page(metrics, self._sources(), self._gauges(), version=__version__),
             rep_failures=peers.rep_failures.json,
-            dashboard=None,
+            dashboard=None if self._dashboard is None else self._dashboard.mount,
             log=log,
         )
 
@@ -193,7 +204,10 @@ class Process:
         has ended, so each may rely on those above it: see the comments in the list.
         """
         settings, log, metrics, sources = self._settings, self._log, self._metrics, self._sources()
-        members = [Member("metrics", metrics.run_runtime), *self._debug.members()]
+        members = [Member("metrics", metrics.run_runtime)]
+        if self._dashboard is not None:
+            members.append(Member("dashboard", self._dashboard.run))
+        members += self._debug.members()
         if settings.health_check is not None:
             members.append(Member("db-healthcheck", self._check_database))
         if settings.health_address is not None:
@@ -258,7 +272,8 @@ class Process:
         )
         serving = gauges_of_serving(http=self._api.http, hubs=service.hubs, lines=self._lines)
         following = gauges_of_following(self._following, is_master=self._takeover.is_loaded.is_set)
-        return {**writing, **serving, **following}
+        passes = gauges_of_passes(lambda: service.passes.times)
+        return {**writing, **passes, **serving, **following}
 
     def _sources(self) -> Sources:
         service = self.service
@@ -268,6 +283,41 @@ class Process:
             task_counts=service.context.task_counts.statistics,
             database=self._backend.query_statistics,
         )
+
+    def _dashboards_sources(self, peers: Peers) -> DashboardSources:
+        service = self.service
+        return DashboardSources(
+            tables=service.store.committed,
+            cells=peers.cells,
+            role=self._role,
+            metrics=self._metrics,
+            store=service.store.statistics,
+            hubs=service.hubs.statistics,
+            passes=Passes(
+                times=lambda: service.passes.times,
+                lrps=service.lrp_convergence.statistics,
+                tasks=service.task_convergence.statistics,
+            ),
+            rep_failures=peers.rep_failures,
+            version=__version__,
+        )
+
+    def _role(self) -> Role:
+        standing = self._standing()
+        if standing.active_since_ns is None:
+            return Role(
+                part=Part.STANDBY,
+                not_ready=standing.not_ready,
+                staleness_s=trio.current_time() - self._following.as_of,
+            )
+        url = standing.itself.url
+        return Role(
+            part=Part.MASTER, since_ns=standing.active_since_ns, not_ready=standing.not_ready, url=url
+        )
+
+    def _show(self, announcements: tuple[Announcement, ...]) -> None:
+        assert self._dashboard is not None
+        self._dashboard.published(announcements)
 
     async def _write(self, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
         """Make decisions durable and ask peers for what they want of them, until nobody is left to decide anything.

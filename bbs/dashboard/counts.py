@@ -1,0 +1,55 @@
+"""A fleet in numbers, from what the tables keep filed: nothing here goes through all rows."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from bbs.models.actual_lrp import ActualLRPState, Presence
+from bbs.models.task import TaskState
+from bbs.store.tables import Tables
+
+TASK_STATES: Final = (TaskState.Pending, TaskState.Running, TaskState.Completed, TaskState.Resolving)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instances:
+    """``by_state`` counts the rows of every presence. ``missing`` are indices that are desired and have no ordinary row; ``extra``
+    are ordinary rows beyond what is desired, ``orphans`` ordinary and suspect rows of what nobody desires.
+    """
+
+    by_state: dict[str, int]
+    evacuating: int
+    suspect: int
+    desired: int
+    processes: int
+    missing: int
+    extra: int
+    orphans: int
+
+
+def instances(tables: Tables) -> Instances:
+    attention = tables.attention
+    by_presence = {
+        presence: sum(attention.count(presence, state) for state in ActualLRPState) for presence in Presence
+    }
+    orphans = [lrp for _, rows in attention.orphans.items() for lrp in rows]
+    extra = sum(attention.beyond.values())
+    unwanted = extra + sum(lrp.presence is Presence.ORDINARY for lrp in orphans)
+    return Instances(
+        by_state={
+            state.value: sum(attention.count(presence, state) for presence in Presence)
+            for state in ActualLRPState
+        },
+        evacuating=by_presence[Presence.EVACUATING],
+        suspect=by_presence[Presence.SUSPECT],
+        desired=attention.desired_instances,
+        processes=len(tables.desired_lrps.rows),
+        # What is desired, less the ordinary rows that stand for it.
+        missing=max(0, attention.desired_instances - (by_presence[Presence.ORDINARY] - unwanted)),
+        extra=extra,
+        orphans=len(orphans),
+    )
+
+
+def tasks(tables: Tables) -> dict[str, int]:
+    """By the name of their state."""
+    return {state.name: len(tables.tasks.by_state[state.name]) for state in TASK_STATES}

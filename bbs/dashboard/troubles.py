@@ -1,0 +1,293 @@
+"""What is wrong with a fleet now, and what will be done about it, in words.
+
+Each kind of trouble with instances is also a way to choose apps (`processes_with`), so that the page can lead from the number to
+those whom it counts. Rows are looked up where `bbs.store.attention` files them, so a fleet that is as desired costs nothing.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import islice
+from typing import Final
+
+from bbs.dashboard.cell_use import CellUses
+from bbs.dashboard.counts import Instances
+from bbs.dashboard.sources import Part, Role, Sources
+from bbs.lifecycle.domains import is_fresh
+from bbs.lifecycle.lrp_convergence import STALE_UNCLAIMED_NS
+from bbs.lifecycle.restart import RESTARTS_MAX
+from bbs.models.actual_lrp import ActualLRP, ActualLRPKey
+from bbs.store.tables import NO_CELL, Tables
+from bbs.words.times import NS, duration
+
+REASONS_OF_MAX: Final = 500
+"""Waiting instances whose refusals are looked at."""
+
+NAMED_MAX: Final = 10
+"""Cells and domains that are named; the others are counted."""
+
+WRITES_LATE_S: Final = 2.0
+"""A write that has waited for so long for the database is told of. One takes some milliseconds."""
+
+RECENT_NS: Final = 60 * NS
+"""How long ago a call to a rep may have failed for it to count as now."""
+
+PENDING_LONG_NS: Final = 30 * NS
+
+
+class Severity(StrEnum):
+    BAD = "bad"
+    """Something that should run does not, or may not."""
+    CAUTION = "caution"
+    """It is being dealt with, or keeps something from being cleared away."""
+
+
+class Wrong(StrEnum):
+    """What may be wrong with an app."""
+
+    MISSING = "missing"
+    UNCLAIMED = "unclaimed"
+    CRASHED = "crashed"
+    SUSPECT = "suspect"
+    EXTRA = "extra"
+    NOT_DESIRED = "not_desired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """``what`` goes on after ``count``. ``doing`` says what happens about it. ``command`` names one of
+    `bbs.dashboard.commands.COMMANDS`, to which ``about`` gives the words it needs. ``wrong`` chooses the apps.
+    """
+
+    severity: Severity
+    count: int
+    what: str
+    doing: str
+    command: str
+    about: Mapping[str, str] = field(default_factory=dict)
+    wrong: Wrong | None = None
+    cells: tuple[str, ...] = ()
+
+
+def processes_with(wrong: Wrong, tables: Tables) -> Iterable[str]:
+    """The guids of all processes of which that is true, some perhaps several times, and in no order."""
+    return _PROCESSES[wrong](tables)
+
+
+def troubles(sources: Sources, uses: CellUses, instances: Instances, role: Role) -> Iterator[Trouble]:
+    """What keeps instances from running first."""
+    tables, now_ns = sources.tables, sources.now_ns()
+    yield from _of_the_server(sources, role)
+    yield from _of_cells(sources, uses, now_ns)
+    yield from _of_instances(tables, instances, now_ns)
+    yield from _of_tasks(tables, uses, now_ns)
+    yield from _of_domains(tables, now_ns)
+
+
+def _of_the_server(sources: Sources, role: Role) -> Iterator[Trouble]:
+    store = sources.store()
+    if role.part is Part.MASTER and role.not_ready:
+        yield Trouble(
+            severity=Severity.BAD,
+            count=1,
+            what=f"master that answers nobody: {role.not_ready}",
+            doing="requests get 503 until then",
+            command="server",
+        )
+    if store.waiting_s > WRITES_LATE_S:
+        yield Trouble(
+            severity=Severity.BAD,
+            count=store.staged_rows,
+            what=f"rows wait for the database, the first for {store.waiting_s:.0f} s",
+            doing="the transaction is tried again until its time is over; then its requests are answered with an error",
+            command="staged-rows",
+        )
+
+
+def _of_cells(sources: Sources, uses: CellUses, now_ns: int) -> Iterator[Trouble]:
+    if uses.trouble:
+        yield Trouble(
+            severity=Severity.BAD,
+            count=len(uses.announced),
+            what=f"cells as they were last known: who announces itself can't be asked ({uses.trouble})",
+            doing="convergence changes nothing about cells until Locket answers",
+            command="cells",
+        )
+    missing = uses.missing()
+    if missing:
+        yield Trouble(
+            severity=Severity.BAD,
+            count=len(missing),
+            what=f"cells are not announced and have instances or tasks: {_named(missing)}",
+            doing="the next pass makes their instances suspect and asks the auctioneer for replacements, and fails their tasks",
+            command="cells-missing",
+            cells=tuple(missing[:NAMED_MAX]),
+        )
+    failing = sorted(
+        cell_id
+        for cell_id, failure in sources.rep_failures.by_cell.items()
+        if now_ns - failure.at_ns < RECENT_NS
+    )
+    if failing:
+        yield Trouble(
+            severity=Severity.CAUTION,
+            count=len(failing),
+            what=f"cells whose rep failed a call in the last minute: {_named(failing)}",
+            doing="what was asked of them is asked again by a pass, as long as it is still wanted",
+            command="rep-failures",
+            cells=tuple(failing[:NAMED_MAX]),
+        )
+
+
+def _of_instances(tables: Tables, instances: Instances, now_ns: int) -> Iterator[Trouble]:
+    attention = tables.attention
+    if instances.missing:
+        yield Trouble(
+            severity=Severity.BAD,
+            count=instances.missing,
+            what="instances are desired and have no row",
+            doing="the next pass makes them and asks the auctioneer to place them",
+            command="missing",
+            wrong=Wrong.MISSING,
+        )
+    if waiting := len(attention.unclaimed):
+        late = attention.unclaimed.before(now_ns - STALE_UNCLAIMED_NS)
+        yield Trouble(
+            severity=Severity.BAD if late else Severity.CAUTION,
+            count=waiting,
+            what=f"instances wait for a cell{_refusals(tables, late)}",
+            doing=f"passes ask the auctioneer again about those that have waited for {duration(STALE_UNCLAIMED_NS)}: {len(late)} now",
+            command="instances",
+            about={"state": "UNCLAIMED"},
+            wrong=Wrong.UNCLAIMED,
+        )
+    crashed = {times: len(queue) for times, queue in attention.crashed.items()}
+    for_good = sum(count for times, count in crashed.items() if times >= RESTARTS_MAX)
+    if count := sum(crashed.values()):
+        stays = (
+            f"; {for_good} crashed {RESTARTS_MAX} times and stay down until they are desired anew"
+            if for_good
+            else ""
+        )
+        yield Trouble(
+            severity=Severity.BAD,
+            count=count,
+            what="instances have crashed and wait to be started again",
+            doing=f"passes have each placed again when its pause is over, at once up to 16 minutes{stays}",
+            command="instances",
+            about={"state": "CRASHED"},
+            wrong=Wrong.CRASHED,
+        )
+    if instances.suspect:
+        yield Trouble(
+            severity=Severity.CAUTION,
+            count=instances.suspect,
+            what="suspect instances: their cell is missing, and they may still serve",
+            doing="each is kept until its replacement runs or its cell is back",
+            command="presence",
+            about={"presence": "SUSPECT"},
+            wrong=Wrong.SUSPECT,
+        )
+    if instances.extra:
+        yield Trouble(
+            severity=Severity.CAUTION,
+            count=instances.extra,
+            what="instances are beyond what is desired",
+            doing="passes stop them, if their domain is fresh",
+            command="extra",
+            wrong=Wrong.EXTRA,
+        )
+    if instances.orphans:
+        yield Trouble(
+            severity=Severity.CAUTION,
+            count=instances.orphans,
+            what="instances are of what nobody desires",
+            doing="passes stop them, if their domain is fresh",
+            command="not-desired",
+            wrong=Wrong.NOT_DESIRED,
+        )
+
+
+def _of_tasks(tables: Tables, uses: CellUses, now_ns: int) -> Iterator[Trouble]:
+    lost = len(tables.tasks.running_by_cell[NO_CELL])
+    if lost:
+        yield Trouble(
+            severity=Severity.BAD,
+            count=lost,
+            what="running tasks name no cell",
+            doing="the next pass fails them",
+            command="tasks",
+            about={"state": "Running"},
+        )
+    waiting = tables.tasks.pending_by_creation
+    oldest = next(waiting.pages(1, before_ns=now_ns - PENDING_LONG_NS), None)
+    if oldest:
+        task = oldest[0]
+        refused = f"; it was refused: {task.rejection_reason}" if task.rejection_reason else ""
+        yield Trouble(
+            severity=Severity.CAUTION,
+            count=len(waiting),
+            what=f"tasks wait for a cell, the first for {duration(now_ns - task.created_at_ns)}{refused}",
+            doing="each pass asks the auctioneer again, and fails those that have waited too long",
+            command="tasks",
+            about={"state": "Pending"},
+        )
+    if tables.tasks.unreadable:
+        yield Trouble(
+            severity=Severity.CAUTION,
+            count=len(tables.tasks.unreadable),
+            what="tasks have a definition that can't be read",
+            doing="each goes as soon as a pass would have done something about it; the log names them",
+            command="tasks-all",
+        )
+
+
+def _of_domains(tables: Tables, now_ns: int) -> Iterator[Trouble]:
+    fresh = {domain.name for domain in tables.domains.rows.values() if is_fresh(domain, now_ns=now_ns)}
+    stale = sorted(name for name, _ in tables.desired_lrps.by_domain.items() if name not in fresh)
+    if stale:
+        yield Trouble(
+            severity=Severity.CAUTION,
+            count=len(stale),
+            what=f"domains have apps and are not fresh: {_named(stale)}",
+            doing="missing instances are started all the same; extra ones are not stopped until the domain is fresh again",
+            command="domains",
+        )
+
+
+def _refusals(tables: Tables, late: list[ActualLRPKey]) -> str:
+    """Why the auctioneer refused them, as far as it said so."""
+    rows = (tables.actual_lrps.rows.get(key) for key in islice(late, REASONS_OF_MAX))
+    told = Counter(lrp.placement_error for lrp in rows if lrp is not None and lrp.placement_error)
+    return "".join(f"; {count} refused: {reason}" for reason, count in told.most_common(3))
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
+    return ", ".join(names[:NAMED_MAX]) + more
+
+
+def _missing(tables: Tables) -> Iterable[str]:
+    """Of a process that is desired: what is beyond, less what is too many in all, is what lacks."""
+    attention, desired = tables.attention, tables.desired_lrps.rows
+    return (
+        guid
+        for guid in (*attention.surplus, *attention.beyond)
+        if guid in desired and attention.beyond.get(guid, 0) > attention.surplus.get(guid, 0)
+    )
+
+
+def _orphans(tables: Tables) -> Iterator[ActualLRP]:
+    return (lrp for _, rows in tables.attention.orphans.items() for lrp in rows)
+
+
+_PROCESSES: Final[Mapping[Wrong, Callable[[Tables], Iterable[str]]]] = {
+    Wrong.MISSING: _missing,
+    Wrong.UNCLAIMED: lambda tables: (key.process_guid for key in tables.attention.unclaimed),
+    Wrong.CRASHED: lambda tables: tables.attention.crashing,
+    Wrong.SUSPECT: lambda tables: (key.process_guid for key in tables.attention.suspects),
+    Wrong.EXTRA: lambda tables: tables.attention.beyond,
+    Wrong.NOT_DESIRED: lambda tables: (lrp.process_guid for lrp in _orphans(tables)),
+}
+assert _PROCESSES.keys() == set(Wrong)
