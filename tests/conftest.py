@@ -8,6 +8,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from bbs.demo import Behaviour
@@ -31,6 +32,7 @@ from tests.fuzzing import choose_profile
 from tests.log_lines import Lines
 from tests.made_once import copied_certs, copy_cluster, copy_mariadb_data
 from tests.scratch import scratch_directory
+from tests.waiting import wait_until_blocking
 
 _database_numbers = count(1)
 
@@ -166,7 +168,18 @@ def fresh_postgres_database(server: EmbeddedPostgres) -> Iterator[SomeDatabase]:
     try:
         yield on_postgres(server, name)
     finally:
+        wait_until_blocking(
+            lambda: _is_dropped(server, name), within_s=60, what=f"{name} has no replication slot in use"
+        )
+
+
+def _is_dropped(server: EmbeddedPostgres, name: str) -> bool:
+    """Whether it could be dropped. It can't, whatever is forced, before the server has noticed that a follower was killed."""
+    try:
         execute_on_postgres(server.dsn, f'DROP DATABASE "{name}" WITH (FORCE)')
+    except asyncpg.ObjectInUseError:
+        return False
+    return True
 
 
 @pytest.fixture
