@@ -512,7 +512,7 @@ class BBSClient:
                 self._caller,
                 self._streams,
                 cell_id=cell_id,
-                list_within_s=max(LIST_WITHIN_S, self._config.request_timeout_s or 0),
+                list_within_s=self._config.request_timeout_s or LIST_WITHIN_S,
                 log=log,
             ),
             tasks=tasks,

@@ -15,7 +15,8 @@ class InvalidClientConfig(ValueError):
 class TransportError(Exception):
     """No response was had: connecting, sending or receiving failed. Its cause is the error from below, if any.
 
-    ``server`` is the host and port that it is about, '' if that is not known.
+    ``server`` is the host and port that it is about, '' if that is not known. The text is upstream's; what to do about it, if
+    that is known, is a note below it in a traceback (``__notes__``).
     """
 
     server = ""
@@ -27,6 +28,10 @@ class TransportTimeout(TransportError):
 
 class ConnectionRefused(TransportError):
     """Nobody listens there: no server runs, or it is a standby, which listens once it is master."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.add_note("No server runs there, or it is a standby, which listens once it is master.")
 
 
 class HostNotFound(TransportError):
@@ -51,6 +56,14 @@ class ServerNotTrusted(TransportError):
     def __init__(self, text: str, why: Distrust = Distrust.OTHER) -> None:
         super().__init__(text)
         self.why = why
+        if why in DISTRUSTED_NOTES:
+            self.add_note(DISTRUSTED_NOTES[why])
+
+
+DISTRUSTED_NOTES: Final = {
+    Distrust.UNKNOWN_AUTHORITY: "Give the CA file of this server (ca_file). Without one, the system's CAs are trusted.",
+    Distrust.WRONG_NAME: "Give a URL with a name that is in the server's certificate.",
+}
 
 
 class CertificateRefused(TransportError):
@@ -59,10 +72,20 @@ class CertificateRefused(TransportError):
     def __init__(self, text: str, alert: str = "") -> None:
         super().__init__(text)
         self.alert = alert
+        if alert == "certificate required":
+            self.add_note("The server wants a client's certificate: give cert_file and key_file.")
+        else:
+            self.add_note(
+                "Give a client's certificate (cert_file, key_file) of a CA that this server trusts."
+            )
 
 
 class NotTLS(TransportError):
     """What answers an ``https`` URL does not speak TLS; it may be a server without certificates."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.add_note("If it is a server without certificates, give an http URL and no files.")
 
 
 class EndpointNotFound(InvalidResponse):
@@ -149,10 +172,17 @@ class NotMaster(UnexpectedStatus):
     def __init__(self, said: str, master: str) -> None:
         super().__init__(421, said)
         self.master = master
+        self.add_note(
+            f"This server only reads. Who writes is {f'at {master}' if master else 'not known to it'}."
+        )
 
 
 class TLSWanted(UnexpectedStatus):
     """The server speaks TLS only, and was spoken to through an ``http`` URL."""
+
+    def __init__(self, status: int, said: str = "") -> None:
+        super().__init__(status, said)
+        self.add_note("The server speaks TLS only: give an https URL, with ca_file, cert_file and key_file.")
 
 
 class WatchFailed(Exception):

@@ -24,7 +24,7 @@ SUBSCRIBE_WITHIN_S: Final = 30.0
 """Until the head of a stream must have come. A follower may wait meanwhile until it has what the token stands for."""
 
 LIST_WITHIN_S: Final = 60.0
-"""For a list of a whole fleet, with the time that a follower may wait. More, if a request may take more."""
+"""For a list of a whole fleet, with the time that a follower may wait, where requests have no bound of their own."""
 
 
 @dataclass(frozen=True, slots=True)

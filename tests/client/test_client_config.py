@@ -228,7 +228,9 @@ async def test_a_refused_connection_says_so(nursery: trio.Nursery) -> None:
     await listener.aclose()
     config = ClientConfig(url=f"http://127.0.0.1:{port}", attempts=1)
     async with BBSClient.connect(config) as client:
-        with pytest.raises(TransportError, match=rf"dial tcp 127.0.0.1:{port}: connect: connection refused$"):
+        with pytest.raises(
+            TransportError, match=rf"(?m)dial tcp 127.0.0.1:{port}: connect: connection refused$"
+        ):
             await client.domains()
 
 

@@ -142,7 +142,7 @@ async def test_a_server_that_cannot_be_reached_is_tried_once_and_three_times_mor
 ) -> None:
     server.plays(*[REFUSE_CONNECTION] * 4)
 
-    with pytest.raises(TransportError, match=r"connection refused$"):
+    with pytest.raises(TransportError, match=r"(?m)connection refused$"):
         await client.subscribe_to_task_events()
 
     assert server.dialled == [0.0, 1.0, 2.0, 3.0]

@@ -559,6 +559,25 @@ async def test_whoever_cannot_wait_for_the_first_snapshot_says_so(
     assert trio.current_time() == 90
 
 
+@pytest.mark.parametrize(("request_timeout_s", "bound_s"), [(7.0, 7), (600.0, 600), (None, 60)])
+async def test_no_list_is_waited_for_without_a_bound(
+    server: FakeBBS, log: Lines, autojump_clock: MockClock, request_timeout_s: float | None, bound_s: float
+) -> None:
+    server.before_list = trio.sleep_forever
+    async with BBSClient.connect(
+        "http://bbs.test:8889", connector=server.connect, log=log, request_timeout_s=request_timeout_s
+    ) as client:
+        with pytest.raises(
+            TransportTimeout, match=r"no snapshot within 1000 s; last: .*(list|awaiting headers)"
+        ):
+            async with watching(client, start_within_s=1000.0):
+                raise AssertionError("it was entered")
+
+    subscribed, listed, subscribed_again = [when for _, _, when in server.asked][:3]
+    assert (subscribed, listed) == (0, 0)
+    assert bound_s + 0.25 <= subscribed_again <= bound_s + 0.5
+
+
 async def test_what_the_block_raises_comes_out_as_it_is(
     client: BBSClient, server: FakeBBS, autojump_clock: MockClock
 ) -> None:

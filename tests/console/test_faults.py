@@ -8,7 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -417,6 +417,11 @@ def raised(config: ClientConfig) -> Exception:
     return failed.value
 
 
+def notes(error: Exception) -> Sequence[str]:
+    """What a traceback says below the error: what to do."""
+    return getattr(error, "__notes__", [])
+
+
 @pytest.mark.slow
 def test_the_clients_errors_are_of_their_kinds(files: Files) -> None:
     """So that whoever uses the client need not look at texts."""
@@ -432,30 +437,42 @@ def test_the_clients_errors_are_of_their_kinds(files: Files) -> None:
     assert str(wrong_ca) == (
         f'Post "{url}/v1/domains/list": tls: failed to verify certificate: x509: certificate signed by unknown authority'
     )
+    assert notes(wrong_ca) == [
+        "Give the CA file of this server (ca_file). Without one, the system's CAs are trusted."
+    ]
     assert isinstance(refused, CertificateRefused)
     assert refused.alert == "unknown ca"
+    assert notes(refused) == [
+        "Give a client's certificate (cert_file, key_file) of a CA that this server trusts."
+    ]
     assert isinstance(plain, TLSWanted)
+    assert notes(plain) == [
+        "The server speaks TLS only: give an https URL, with ca_file, cert_file and key_file."
+    ]
 
     names = files.us.issue("other-name", hosts=("x.example",))
     with listening(files.tls(names)) as port:
         wrong_name = raised(files.config(f"https://127.0.0.1:{port}"))
     assert isinstance(wrong_name, ServerNotTrusted)
     assert wrong_name.why is Distrust.WRONG_NAME
+    assert notes(wrong_name) == ["Give a URL with a name that is in the server's certificate."]
 
     with listening(None, refusal=FOLLOWERS) as port:
         follower = raised(ClientConfig(url=f"http://127.0.0.1:{port}", attempts=1))
         no_tls = raised(files.config(f"https://127.0.0.1:{port}"))
     assert isinstance(follower, NotMaster)
     assert (follower.master, str(follower)) == ("https://m:8889", "Invalid Response with status code: 421")
+    assert notes(follower) == ["This server only reads. Who writes is at https://m:8889."]
     assert isinstance(no_tls, NotTLS)
+    assert notes(no_tls) == ["If it is a server without certificates, give an http URL and no files."]
 
     with listening(None, is_ready=False) as port:
         loading = raised(ClientConfig(url=f"http://127.0.0.1:{port}", attempts=1))
     assert isinstance(loading, UnexpectedStatus)
     assert loading.status == 503
-    assert isinstance(
-        raised(ClientConfig(url=f"http://127.0.0.1:{free_port()}", attempts=1)), ConnectionRefused
-    )
+    nobody = raised(ClientConfig(url=f"http://127.0.0.1:{free_port()}", attempts=1))
+    assert isinstance(nobody, ConnectionRefused)
+    assert notes(nobody) == ["No server runs there, or it is a standby, which listens once it is master."]
     assert isinstance(raised(ClientConfig(url="http://nowhere.invalid:1", attempts=1)), HostNotFound)
 
 
@@ -469,6 +486,7 @@ def test_a_client_without_a_certificate_is_told_that_one_is_wanted(
 
     assert isinstance(error, CertificateRefused)
     assert error.alert == "certificate required"
+    assert notes(error) == ["The server wants a client's certificate: give cert_file and key_file."]
     target = NOBODY.__class__(
         address=f"https://127.0.0.1:{port}", ca_file="", cert_file="c", key_file="", skip_verify=False
     )
