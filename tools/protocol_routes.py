@@ -23,12 +23,15 @@ WRONG_STATE: Final = ("InvalidStateTransition", "it is not in a state from which
 
 _CLAIM: Final = Told(
     "A cell claims an instance before it makes a container: UNCLAIMED becomes CLAIMED. Claiming again changes nothing.",
-    (NO_INSTANCE, ("ActualLRPCannotBeClaimed", "another attempt has claimed it, it runs, or it has crashed")),
+    (
+        NO_INSTANCE,
+        ("ActualLRPCannotBeClaimed", "another attempt has claimed it or runs there, or it has crashed"),
+    ),
 )
 _START: Final = Told(
     "A cell says that an instance runs: the row becomes RUNNING with what is reported, or is made if there is none. It is how cells"
     " keep the server up to date, too: what is there already is left alone. Evacuating and suspect rows of this index go.",
-    (("ActualLRPCannotBeStarted", "another instance runs at this index"),),
+    (("ActualLRPCannotBeStarted", "another attempt runs at this index, or it has crashed"),),
 )
 _EVACUATE_RUNNING: Final = Told(
     "By the update strategy the instance is kept until its replacement runs (rolling), or stopped once there are enough others"

@@ -4,17 +4,20 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import markdown
 import pytest
+from markdown_it import MarkdownIt
 
+from tests.docs.pages import REPOSITORY, paths_of_pages
 from tools.docs_site import PAGES, for_the_site
 
-REPOSITORY = Path(__file__).parent.parent.parent
 BUILD_MAX_S = 120
 
 pytestmark = pytest.mark.slow
@@ -121,6 +124,23 @@ def leads_somewhere(page: Path, address: str) -> bool:
     anchor = unquote(parts.fragment)
     # `__` begins what Material's own script acts upon.
     return not anchor or anchor.startswith("__") or anchor in links_of(target).anchors
+
+
+@pytest.mark.parametrize("path", paths_of_pages())
+def test_a_page_is_read_alike_in_the_repository_and_on_the_site(path: str) -> None:
+    """Of lists, tables and blocks there are as many for either reader: they differ on what is indented and on blank lines."""
+    text = (REPOSITORY / path).read_text()
+    extensions = ["attr_list", "md_in_html", "pymdownx.superfences", "tables"]
+
+    in_repository = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+    on_site = markdown.markdown(text, extensions=extensions)
+
+    assert tags_of(on_site) == tags_of(in_repository)
+
+
+def tags_of(html: str) -> Counter[str]:
+    counted = Counter(re.findall(r"<(\w+)", html))
+    return Counter({tag: counted[tag] for tag in ("h1", "h2", "h3", "li", "ol", "pre", "table", "td", "ul")})
 
 
 @pytest.mark.parametrize(
