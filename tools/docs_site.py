@@ -24,7 +24,7 @@ PAGES: Final = {
 }
 """Pages outside docs/, by their path in the repository, and what they are called on the site."""
 
-_LINK: Final = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
+_LINK: Final = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 _PAGE_IN_CODE: Final = re.compile(r"(?<![\[`])`(?P<path>[\w/-]+\.md)`(?![\]`])")
 _FENCE: Final = re.compile(r"^ *(```|~~~)")
 
@@ -67,7 +67,9 @@ def _link(link: re.Match[str], path: str) -> str:
         return link[0]
     named = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
     if (uri := _src_uri(named)) is None:
-        return link[0] if named.startswith("docs/") else f"{link['text']} (`{named}`)"
+        if not named.startswith("docs/"):
+            return f"{link['text']} (`{named}`)"
+        uri = named.removeprefix("docs/")
     return f"[{link['text']}]({uri}{'#' + anchor if anchor else ''})"
 
 

@@ -152,6 +152,7 @@ def tags_of(html: str) -> Counter[str]:
         ("docs/doctor.md", "[the map](../ARCHITECTURE.md)", "[the map](architecture.md)"),
         ("docs/doctor.md", "[others](followers.md)", "[others](followers.md)"),
         ("docs/doctor.md", "[plot](plot.svg)", "[plot](plot.svg)"),
+        ("README.md", "![plot](docs/plot.svg)", "![plot](plot.svg)"),
         ("docs/doctor.md", "[the table](../bbs/routes/table.py)", "the table (`bbs/routes/table.py`)"),
         ("docs/doctor.md", "[up](#the-checks)", "[up](#the-checks)"),
         ("docs/doctor.md", "[there](https://example.com/a.md)", "[there](https://example.com/a.md)"),
