@@ -104,6 +104,7 @@ OURS = {
     # Older releases have it, and today's is fixed at this.
     "logging.format.timestamp": "rfc3339",
     "diego.bbs.desired_lrp_instances_max": 0,
+    "diego.bbs.enable_dashboard": False,
 }
 
 
@@ -236,7 +237,7 @@ MANIFESTS: dict[str, dict[str, Any]] = {
         "diego.bbs.metrics.advanced_metrics.route_config.request_count": ["StartActualLRP"],
         "diego.bbs.log_level": "debug",
     },
-    "what is ours": {"diego.bbs.desired_lrp_instances_max": 5000},
+    "what is ours": {"diego.bbs.desired_lrp_instances_max": 5000, "diego.bbs.enable_dashboard": True},
     "no debug port": {"diego.bbs.debug_addr": ""},
 }
 
@@ -253,6 +254,7 @@ def test_every_file_of_an_instance_is_one_that_is_read(
     assert main(["check-config", str(file)]) == 0, capsys.readouterr().out
     found = decode(file.read_bytes())
     assert (found.unknown, found.wrong) == ((), ())
+    assert found.config.enable_dashboard is properties.get("diego.bbs.enable_dashboard", False)
     assert found.config.encryption_keys == {
         key["label"]: key["passphrase"] for key in properties["diego.bbs.encryption_keys"]
     }
