@@ -27,6 +27,7 @@ PAGES: Final = {
 _LINK: Final = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 _PAGE_IN_CODE: Final = re.compile(r"(?<![\[`])`(?P<path>[\w/-]+\.md)`(?![\]`])")
 _FENCE: Final = re.compile(r"^ *(```|~~~)")
+_CONTINUED: Final = re.compile(r'<span class="go">&gt; ?(?P<command>.*)</span>')
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -37,6 +38,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     return for_the_site(markdown, path_in_repository(page.file.src_uri))
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    return with_whole_commands(html)
+
+
+def with_whole_commands(html: str) -> str:
+    """A page with its here-documents as commands: Pygments takes them for output, which whoever copies commands does not get
+    (`docs/assets/site.css`). A line of a console block that begins with ``> `` goes on with a command.
+    """
+    return _CONTINUED.sub(r'<span class="gp">&gt; </span>\g<command>', html)
 
 
 def path_in_repository(src_uri: str) -> str:

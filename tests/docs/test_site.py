@@ -16,7 +16,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from tests.docs.pages import REPOSITORY, paths_of_pages
-from tools.docs_site import PAGES, for_the_site
+from tools.docs_site import PAGES, for_the_site, with_whole_commands
 
 BUILD_MAX_S = 120
 
@@ -162,3 +162,19 @@ def tags_of(html: str) -> Counter[str]:
 )
 def test_links_that_work_in_the_repository_work_on_the_site(path: str, written: str, shown: str) -> None:
     assert for_the_site(written, path) == shown
+
+
+def test_a_here_document_is_copied_with_its_command(site: Path) -> None:
+    """What is copied is what is neither a prompt nor output, by `docs/assets/site.css`."""
+    page = (site / "getting-started.html").read_text()
+    without_marked = re.sub(r'<span class="g[po]">.*?</span>', "", page)
+
+    assert re.search(r'^ +"process_guid": "clock-1",$', without_marked, re.MULTILINE)
+    assert "3 of 3 instances run" in page
+    assert "3 of 3 instances run" not in without_marked
+
+
+def test_output_stays_output() -> None:
+    output = '<span class="go">a -&gt; b</span>'
+
+    assert with_whole_commands(output) == output
