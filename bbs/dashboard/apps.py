@@ -6,10 +6,10 @@ counted by state, and looked at for reasons, as are shown.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from heapq import nsmallest
 from itertools import islice
 from typing import Final
 
+from bbs.concurrency.turns import TimedTurns
 from bbs.dashboard.troubles import Wrong, processes_with
 from bbs.lifecycle.domains import is_fresh
 from bbs.models import pb
@@ -30,17 +30,20 @@ COUNTED_MAX: Final = 1_000
 """Instances of one app that are counted by state."""
 
 
-def apps(
+async def apps(
     tables: Tables, *, prefix: str = "", after: str = "", wrong: Wrong | None = None
 ) -> dict[str, object]:
     """The apps whose process guid begins with ``prefix`` and comes behind ``after``, and of which ``wrong`` is true, if given."""
     if wrong is None:
         found = _by_guid(tables, prefix, after)
     else:
-        chosen = {guid for guid in processes_with(wrong, tables) if guid > after and guid.startswith(prefix)}
-        found = nsmallest(PAGE + 1, chosen)
+        found = await processes_with(wrong, tables, count=PAGE + 1, prefix=prefix, after=after)
+    rows, turns = [], TimedTurns()
+    for guid in found[:PAGE]:
+        rows.append(_row(tables, guid))
+        await turns.checkpoint_if_due()
     return {
-        "apps": [_row(tables, guid) for guid in found[:PAGE]],
+        "apps": rows,
         "next": found[PAGE - 1] if len(found) > PAGE else None,
     }
 
@@ -70,13 +73,13 @@ def app(
     for reason in found:
         if reason.index is not None:
             why[reason.index] = f"{why[reason.index]}; {reason.text}" if reason.index in why else reason.text
-    last = max((index_at(place) for place in by_place), default=-1)
+    last = index_at(max(by_place, default=-1))
     last = max(last, desired.instances - 1 if desired is not None else -1)
     return {
         "known": known.is_known,
         "guid": guid,
         "desired": None if desired is None else _desired(desired),
-        "headline": headline(known) if not is_large else _headline_of_large(desired, by_place.values()),
+        "headline": headline(known) if not is_large else _headline_of_large(desired, by_place),
         "as_desired": is_as_desired(found) if not is_large else None,
         "instances": list(_instances(rows, why)),
         "about_all": [reason.text for reason in found if reason.index is None],
@@ -173,9 +176,8 @@ def instance(lrp: ActualLRP) -> dict[str, object]:
     }
 
 
-def _headline_of_large(desired: DesiredLRP | None, rows: Iterable[ActualLRP]) -> str:
+def _headline_of_large(desired: DesiredLRP | None, rows: Mapping[int, ActualLRP]) -> str:
     wanted = 0 if desired is None else desired.instances
-    rows = list(rows)
     some = f" of the first {COUNTED_MAX}" if len(rows) > COUNTED_MAX else ""
-    running = states(rows)[ActualLRPState.RUNNING]
+    running = states(rows.values())[ActualLRPState.RUNNING]
     return f"{len(rows)} rows for {wanted} desired instances; {running}{some} run"

@@ -1,9 +1,11 @@
-"""A fleet in numbers, from what the tables keep filed: nothing here goes through all rows."""
+"""A fleet in numbers, from what the tables keep filed: nothing here goes through all rows, and what may be many is gone
+through in turns."""
 
 from dataclasses import dataclass
 from typing import Final
 
-from bbs.models.actual_lrp import ActualLRPState, Presence
+from bbs.concurrency.turns import in_turns
+from bbs.models.actual_lrp import ActualLRPKey, ActualLRPState, Presence
 from bbs.models.task import TaskState
 from bbs.store.tables import Tables
 
@@ -26,14 +28,18 @@ class Instances:
     orphans: int
 
 
-def instances(tables: Tables) -> Instances:
+KEYS_OF_A_TURN: Final = 2_000
+
+
+async def instances(tables: Tables) -> Instances:
     attention = tables.attention
+    suspects = await _orphaned_suspects(tables)
     by_presence = {
         presence: sum(attention.count(presence, state) for state in ActualLRPState) for presence in Presence
     }
-    orphans = [lrp for _, rows in attention.orphans.items() for lrp in rows]
+    orphans = sum(len(rows) for _, rows in attention.orphans.items())
     extra = sum(attention.beyond.values())
-    unwanted = extra + sum(lrp.presence is Presence.ORDINARY for lrp in orphans)
+    unwanted = extra + max(0, orphans - suspects)
     return Instances(
         by_state={
             state.value: sum(attention.count(presence, state) for presence in Presence)
@@ -46,8 +52,19 @@ def instances(tables: Tables) -> Instances:
         # What is desired, less the ordinary rows that stand for it.
         missing=max(0, attention.desired_instances - (by_presence[Presence.ORDINARY] - unwanted)),
         extra=extra,
-        orphans=len(orphans),
+        orphans=orphans,
     )
+
+
+async def _orphaned_suspects(tables: Tables) -> int:
+    """How many of the orphans are suspect. There are seldom both, so this is seldom worth a look at each."""
+    if not len(tables.attention.orphans) or not tables.attention.suspects:
+        return 0
+    desired, found = tables.desired_lrps.rows, 0
+    keys: list[ActualLRPKey] = list(tables.attention.suspects)
+    async for some in in_turns(keys, KEYS_OF_A_TURN):
+        found += sum(key.process_guid not in desired for key in some)
+    return found
 
 
 def tasks(tables: Tables) -> dict[str, int]:

@@ -8,18 +8,19 @@ a view of a fleet of which everything is wrong, they are made less often, down t
 """
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from time import thread_time
-from typing import Final, NoReturn
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, NoReturn
 
 import trio
 
 from bbs.concurrency.clearable_event import ClearableEvent
+from bbs.concurrency.own_time import OwnTime
+from bbs.concurrency.turns import TimedTurns
 from bbs.log import Logger
 
 Sections = Mapping[str, object]
 Key = tuple[str, tuple[tuple[str, str], ...]]
-View = Callable[[Mapping[str, str]], Awaitable[Sections]]
+View = Callable[[Mapping[str, str]], Coroutine[Any, Any, Sections]]
 
 INTERVAL_S: Final = 1.0
 INTERVAL_MAX_S: Final = 15.0
@@ -160,14 +161,10 @@ class Live:
 
     async def _make(self, topic: _Topic) -> None:
         name, parameters = topic.key
-        began_s = thread_time()
+        # Only what it took itself: a server that is busy with requests shows its pages as often as any other.
+        own = OwnTime()
         try:
-            sections = {
-                "header": self._header(),
-                **await self.views[name](dict(parameters)),
-                "failed": None,
-            }
-            texts = {title: _json(value) for title, value in sections.items()}
+            texts = await own.of(self._texts(name, parameters))
         except Exception as error:
             # Going on is safe: a view only reads. Its pages are told, and the server does what it is for.
             self._log.error("failed-to-make-dashboard-view", {"view": name}, error=error)
@@ -178,9 +175,16 @@ class Live:
         topic.sections = texts
         for viewer in topic.viewers:
             viewer.show(changed)
-        # What others did in between counts, too: on a busy server this makes views less often.
-        topic.cost_s = thread_time() - began_s
+        topic.cost_s = own.total_s
         topic.due_at = trio.current_time() + self.interval_s()
+
+    async def _texts(self, view: str, parameters: tuple[tuple[str, str], ...]) -> dict[str, str]:
+        sections = {"header": self._header(), **await self.views[view](dict(parameters)), "failed": None}
+        texts, turns = {}, TimedTurns()
+        for title, value in sections.items():
+            await turns.checkpoint_if_due()
+            texts[title] = _json(value)
+        return texts
 
     def _left(self, key: Key, viewer: Viewer) -> None:
         topic = self._topics[key]

@@ -5,19 +5,20 @@ those whom it counts. Rows are looked up where `bbs.store.attention` files them,
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import islice
-from typing import Final
+from itertools import chain, islice
+from operator import attrgetter
+from typing import Any, Final
 
 from bbs.dashboard.cell_use import CellUses
 from bbs.dashboard.counts import Instances
+from bbs.dashboard.smallest import smallest
 from bbs.dashboard.sources import Part, Role, Sources
 from bbs.lifecycle.domains import is_fresh
 from bbs.lifecycle.lrp_convergence import STALE_UNCLAIMED_NS
 from bbs.lifecycle.restart import RESTARTS_MAX
-from bbs.models.actual_lrp import ActualLRP, ActualLRPKey
 from bbs.store.tables import NO_CELL, Tables
 from bbs.words.times import NS, duration
 
@@ -70,9 +71,18 @@ class Trouble:
     cells: tuple[str, ...] = ()
 
 
-def processes_with(wrong: Wrong, tables: Tables) -> Iterable[str]:
-    """The guids of all processes of which that is true, some perhaps several times, and in no order."""
-    return _PROCESSES[wrong](tables)
+async def processes_with(
+    wrong: Wrong, tables: Tables, *, count: int, prefix: str = "", after: str = ""
+) -> list[str]:
+    """The guids of the first ``count`` processes of which that is true, of those that begin with ``prefix`` and come behind ``after``."""
+    kind = _KINDS[wrong]
+
+    def guids(some: Sequence[Any]) -> Iterator[str]:
+        for guid in map(kind.guid_of, some):
+            if guid > after and guid.startswith(prefix) and kind.is_true(tables, guid):
+                yield guid
+
+    return await smallest(count, kind.found(tables), guids)
 
 
 def troubles(sources: Sources, uses: CellUses, instances: Instances, role: Role) -> Iterator[Trouble]:
@@ -152,12 +162,12 @@ def _of_instances(tables: Tables, instances: Instances, now_ns: int) -> Iterator
             wrong=Wrong.MISSING,
         )
     if waiting := len(attention.unclaimed):
-        late = attention.unclaimed.before(now_ns - STALE_UNCLAIMED_NS)
+        late = attention.unclaimed.count_before(now_ns - STALE_UNCLAIMED_NS)
         yield Trouble(
             severity=Severity.BAD if late else Severity.CAUTION,
             count=waiting,
             what=f"instances wait for a cell{_refusals(tables, late)}",
-            doing=f"passes ask the auctioneer again about those that have waited for {duration(STALE_UNCLAIMED_NS)}: {len(late)} now",
+            doing=f"passes ask the auctioneer again about those that have waited for {duration(STALE_UNCLAIMED_NS)}: {late} now",
             command="instances",
             about={"state": "UNCLAIMED"},
             wrong=Wrong.UNCLAIMED,
@@ -256,9 +266,10 @@ def _of_domains(tables: Tables, now_ns: int) -> Iterator[Trouble]:
         )
 
 
-def _refusals(tables: Tables, late: list[ActualLRPKey]) -> str:
-    """Why the auctioneer refused them, as far as it said so."""
-    rows = (tables.actual_lrps.rows.get(key) for key in islice(late, REASONS_OF_MAX))
+def _refusals(tables: Tables, late: int) -> str:
+    """Why the auctioneer refused so many that have waited longest, as far as it said so."""
+    keys = islice(tables.attention.unclaimed, min(late, REASONS_OF_MAX))
+    rows = (tables.actual_lrps.rows.get(key) for key in keys)
     told = Counter(lrp.placement_error for lrp in rows if lrp is not None and lrp.placement_error)
     return "".join(f"; {count} refused: {reason}" for reason, count in told.most_common(3))
 
@@ -268,26 +279,31 @@ def _named(names: list[str]) -> str:
     return ", ".join(names[:NAMED_MAX]) + more
 
 
-def _missing(tables: Tables) -> Iterable[str]:
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """``found`` copies what is filed, as fast as that goes; ``guid_of`` one of these is that of its process, which ``is_true`` may
+    rule out.
+    """
+
+    found: Callable[[Tables], Sequence[Any]]
+    guid_of: Callable[[Any], str] = attrgetter("process_guid")
+    is_true: Callable[[Tables, str], bool] = lambda tables, guid: True
+
+
+def _lacks(tables: Tables, guid: str) -> bool:
     """Of a process that is desired: what is beyond, less what is too many in all, is what lacks."""
-    attention, desired = tables.attention, tables.desired_lrps.rows
-    return (
-        guid
-        for guid in (*attention.surplus, *attention.beyond)
-        if guid in desired and attention.beyond.get(guid, 0) > attention.surplus.get(guid, 0)
-    )
+    attention = tables.attention
+    return attention.beyond.get(guid, 0) > attention.surplus.get(guid, 0) and guid in tables.desired_lrps.rows
 
 
-def _orphans(tables: Tables) -> Iterator[ActualLRP]:
-    return (lrp for _, rows in tables.attention.orphans.items() for lrp in rows)
-
-
-_PROCESSES: Final[Mapping[Wrong, Callable[[Tables], Iterable[str]]]] = {
-    Wrong.MISSING: _missing,
-    Wrong.UNCLAIMED: lambda tables: (key.process_guid for key in tables.attention.unclaimed),
-    Wrong.CRASHED: lambda tables: tables.attention.crashing,
-    Wrong.SUSPECT: lambda tables: (key.process_guid for key in tables.attention.suspects),
-    Wrong.EXTRA: lambda tables: tables.attention.beyond,
-    Wrong.NOT_DESIRED: lambda tables: (lrp.process_guid for lrp in _orphans(tables)),
+_KINDS: Final[Mapping[Wrong, _Kind]] = {
+    Wrong.MISSING: _Kind(lambda tables: [*tables.attention.surplus, *tables.attention.beyond], str, _lacks),
+    Wrong.UNCLAIMED: _Kind(lambda tables: list(tables.attention.unclaimed)),
+    Wrong.CRASHED: _Kind(lambda tables: list(tables.attention.crashing), str),
+    Wrong.SUSPECT: _Kind(lambda tables: list(tables.attention.suspects)),
+    Wrong.EXTRA: _Kind(lambda tables: list(tables.attention.beyond), str),
+    Wrong.NOT_DESIRED: _Kind(
+        lambda tables: list(chain.from_iterable(rows for _, rows in tables.attention.orphans.items()))
+    ),
 }
-assert _PROCESSES.keys() == set(Wrong)
+assert _KINDS.keys() == set(Wrong)

@@ -2,15 +2,20 @@
 and ages are left to the page: it is told since when.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+import math
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from heapq import nsmallest
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
+import trio
+
+from bbs.concurrency.turns import TimedTurns, sliced
 from bbs.dashboard import apps, counts
 from bbs.dashboard.cell_use import CellUses, Use
 from bbs.dashboard.history import History, Point
+from bbs.dashboard.smallest import smallest
 from bbs.dashboard.sources import Sources
 from bbs.dashboard.troubles import Trouble, Wrong, troubles
 from bbs.lifecycle.domains import is_fresh
@@ -24,6 +29,11 @@ Parameters = Mapping[str, str]
 ROWS_MAX: Final = 100
 """Instances and tasks to a page of a cell's, and tasks to a page of the list."""
 
+LOOK_INTERVAL_S: Final = 0.9
+"""How long what was found out about the cells is good enough for the next view."""
+
+CELLS_OF_A_TURN: Final = 100
+
 DOMAINS_MAX: Final = 50
 """Domains that are listed: the first by name."""
 
@@ -35,8 +45,9 @@ class Views:
         self._sources = sources
         self._tables = sources.tables
         self._uses = uses
-        self._history = history
-        self.by_name: Final[Mapping[str, Callable[[Parameters], Awaitable[Sections]]]] = {
+        self._plots = _Plots(history)
+        self._looked_at = -math.inf
+        self.by_name: Final[Mapping[str, Callable[[Parameters], Coroutine[Any, Any, Sections]]]] = {
             "fleet": self.fleet,
             "apps": self.apps,
             "app": self.app,
@@ -61,8 +72,9 @@ class Views:
         }
 
     async def fleet(self, parameters: Parameters) -> Sections:
-        await self._uses.look()
-        instances = counts.instances(self._tables)
+        await self._look()
+        instances = await counts.instances(self._tables)
+        cells = await self._cells()
         role = self._sources.role()
         return {
             "instances": asdict(instances),
@@ -70,14 +82,14 @@ class Views:
             "domains": self._domains(),
             "troubles": [_trouble(each) for each in troubles(self._sources, self._uses, instances, role)],
             "convergence": self._convergence(),
-            "cells": self._cells(),
-            "plots": _plots(self._history),
+            "cells": cells,
+            "plots": self._plots.now(),
         }
 
     async def server(self, parameters: Parameters) -> Sections:
         store, hubs = self._sources.store(), self._sources.hubs()
         return {
-            "plots": _plots(self._history),
+            "plots": self._plots.now(),
             "convergence": self._convergence(),
             "store": {
                 "staged_rows": store.staged_rows,
@@ -92,7 +104,7 @@ class Views:
 
     async def apps(self, parameters: Parameters) -> Sections:
         wrong = parameters.get("wrong", "")
-        listed = apps.apps(
+        listed = await apps.apps(
             self._tables,
             prefix=parameters.get("prefix", ""),
             after=parameters.get("after", ""),
@@ -101,7 +113,7 @@ class Views:
         return {"apps": listed}
 
     async def app(self, parameters: Parameters) -> Sections:
-        await self._uses.look()
+        await self._look()
         return {
             "app": apps.app(
                 self._tables,
@@ -114,11 +126,11 @@ class Views:
         }
 
     async def cells(self, parameters: Parameters) -> Sections:
-        await self._uses.look()
-        return {"cells": self._cells()}
+        await self._look()
+        return {"cells": await self._cells()}
 
     async def cell(self, parameters: Parameters) -> Sections:
-        await self._uses.look()
+        await self._look()
         cell_id, after = parameters.get("cell", ""), parameters.get("after", "")
         presence = self._uses.announced.get(cell_id)
         rows = self._tables.actual_lrps.by_cell[cell_id]
@@ -145,15 +157,19 @@ class Views:
     async def tasks(self, parameters: Parameters) -> Sections:
         state, after = parameters.get("state", ""), parameters.get("after", "")
         table = self._tables.tasks
-        rows = table.by_state[state] if state in TaskState.__members__ else table.rows.values()
-        shown = nsmallest(
-            ROWS_MAX + 1, (task for task in rows if task.task_guid > after), key=lambda task: task.task_guid
-        )
+        rows = list(table.by_state[state] if state in TaskState.__members__ else table.rows.values())
+
+        def guids(some: Iterable[Task]) -> list[str]:
+            return [task.task_guid for task in some if task.task_guid > after]
+
+        found = await smallest(ROWS_MAX + 1, rows, guids)
+        # Meanwhile one may have gone.
+        shown = [table.rows[guid] for guid in found[:ROWS_MAX] if guid in table.rows]
         return {
             "counts": counts.tasks(self._tables),
             "tasks": {
-                "tasks": [_task(task) for task in shown[:ROWS_MAX]],
-                "next": shown[ROWS_MAX - 1].task_guid if len(shown) > ROWS_MAX else None,
+                "tasks": [_task(task) for task in shown],
+                "next": found[ROWS_MAX - 1] if len(found) > ROWS_MAX else None,
             },
         }
 
@@ -193,17 +209,24 @@ class Views:
             "tasks": asdict(tasks),
         }
 
-    def _cells(self) -> Sections:
+    async def _look(self) -> None:
+        """Once for all views that are made at about the same time."""
+        if trio.current_time() - self._looked_at >= LOOK_INTERVAL_S:
+            self._looked_at = trio.current_time()
+            await self._uses.look()
+
+    async def _cells(self) -> Sections:
         uses = self._uses
+        rows, turns = [], TimedTurns()
+        for some in sliced(sorted(uses.known()), CELLS_OF_A_TURN):
+            rows += [_cell(cell_id, uses.announced.get(cell_id), uses.of(cell_id)) for cell_id in some]
+            await turns.checkpoint_if_due()
         return {
             "trouble": uses.trouble,
             "missing": len(uses.missing()),
             "announced": len(uses.announced),
             "columns": CELL_COLUMNS,
-            "rows": [
-                _cell(cell_id, uses.announced.get(cell_id), uses.of(cell_id))
-                for cell_id in sorted(uses.known())
-            ],
+            "rows": rows,
         }
 
 
@@ -300,8 +323,22 @@ _SERIES: Final = (
 )
 
 
-def _plots(history: History) -> dict[str, object]:
-    points = history.points
+class _Plots:
+    """The plots, drawn up anew whenever there is a new point, for all pages and all seconds in between."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._last: Point | None = None
+        self._drawn = _drawn(())
+
+    def now(self) -> dict[str, object]:
+        last = self._history.points[-1] if self._history.points else None
+        if last is not self._last:
+            self._last, self._drawn = last, _drawn(tuple(self._history.points))
+        return self._drawn
+
+
+def _drawn(points: Sequence[Point]) -> dict[str, object]:
     groups = sorted({group for point in points for group in point.requests})
     return {
         "at_ns": [point.at_ns for point in points],

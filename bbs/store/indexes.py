@@ -1,6 +1,7 @@
 """Indexes that the tables keep up to date: rows by an attribute, rows by process in order, keys by a time."""
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from itertools import chain
 from typing import Final, Generic, TypeVar
 
 from sortedcontainers import SortedDict
@@ -184,7 +185,7 @@ class TimeQueue(Generic[KeyT]):
 
     def __iter__(self) -> Iterator[KeyT]:
         """All keys, by slots the oldest first."""
-        return (key for keys in self._slots.values() for key in keys)
+        return chain.from_iterable(self._slots.values())
 
     def before(self, time_ns: int) -> list[KeyT]:
         """The keys whose time is earlier, by slots the oldest first."""
@@ -194,6 +195,14 @@ class TimeQueue(Generic[KeyT]):
             keys = self._slots[slot]
             due.extend(keys if slot != last else [key for key, at_ns in keys.items() if at_ns < time_ns])
         return due
+
+    def count_before(self, time_ns: int) -> int:
+        """How many there are of these. They are not copied."""
+        last = time_ns >> SLOT_BITS
+        count: int = sum(at_ns < time_ns for at_ns in self._slots.get(last, {}).values())
+        for slot in self._slots.irange(maximum=last - 1):
+            count += len(self._slots[slot])
+        return count
 
     def __len__(self) -> int:
         return self._size

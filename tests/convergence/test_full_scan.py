@@ -235,6 +235,8 @@ def test_a_time_queue_gives_all_that_is_due(times: dict[int, int], before_ns: in
     assert sorted(due) == sorted(key for key, time_ns in times.items() if time_ns < before_ns)
     slots = [times[key] >> 27 for key in due]
     assert slots == sorted(slots), "the oldest first, to the eighth of a second"
+    assert queue.count_before(before_ns) == len(due)
+    assert sorted(queue) == sorted(times)
     assert len(queue) == len(times)
 
 

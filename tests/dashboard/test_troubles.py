@@ -32,7 +32,7 @@ async def told(watched: Watched) -> list[Trouble]:
     uses = CellUses(watched.tables, watched.registry)
     await uses.look()
     sources = watched.sources
-    return list(troubles(sources, uses, counts.instances(watched.tables), sources.role()))
+    return list(troubles(sources, uses, await counts.instances(watched.tables), sources.role()))
 
 
 def as_desired(watched: Watched) -> None:
@@ -170,7 +170,7 @@ async def test_a_locket_that_is_away_takes_no_cell_away() -> None:
     uses._asked_at = None  # the next question is due
 
     await uses.look()
-    [trouble] = troubles(watched.sources, uses, counts.instances(watched.tables), watched.role)
+    [trouble] = troubles(watched.sources, uses, await counts.instances(watched.tables), watched.role)
 
     assert (uses.missing(), set(uses.announced)) == ([], {"c1"})
     assert "can't be asked (locket is away)" in trouble.what
