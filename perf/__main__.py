@@ -14,6 +14,8 @@ from perf.beds import ServerSpec
 from perf.cells import CellsFailed
 from perf.changes import measure_changes
 from perf.convergence import measure_convergence
+from perf.dashboard.measured import measure_dashboard
+from perf.dashboard.viewers import ViewersFailed
 from perf.figures import JSON
 from perf.fleet import measure_fleet
 from perf.followers.measured import measure_followers
@@ -46,6 +48,7 @@ CANNOT_RUN: Final = (
     PeersFailed,
     MariaDBFailed,
     CellsFailed,
+    ViewersFailed,
     NoAnswer,
     NoPlots,
     NoProfiler,
@@ -194,11 +197,17 @@ def _parser() -> argparse.ArgumentParser:
             "how late followers are, what they cost their master, and fan-out over two of them beside the master alone",
         ),
         (
+            "dashboard",
+            250_000,
+            "what it costs its server, beside one without it: nobody looks, ten look, at rest, with writes, and while cells are lost",
+        ),
+        (
             "fleet",
             2_000,
             "with the demo's simulated cells: until all run, until a cell is evacuated, until a lost one is made up for",
         ),
     ):
+        parse: Callable[[str], float]
         inside = commands.add_parser(name, parents=[common], help=what)
         inside.add_argument("--lrps", type=_positive_int, default=lrps, help=f"(default: {lrps:,})")
         if name == "lists":
@@ -207,8 +216,16 @@ def _parser() -> argparse.ArgumentParser:
             inside.add_argument("--mariadb", action="store_true", help="on MariaDB instead of Postgres")
         if name == "fleet":
             inside.add_argument("--cells", type=_positive_int, default=20, help="(default: 20)")
+        if name == "dashboard":
+            for option, parse, value, text in (
+                ("--cells", _positive_int, 1_000, "in three zones"),
+                ("--lost-cells", _natural, 100, "that vanish in the end"),
+                ("--rate", _positive_int, 420, "writes per second to each of the two servers"),
+                ("--seconds", _seconds, 30.0, "of a window"),
+                ("--windows", _positive_int, 3, "of each condition"),
+            ):
+                inside.add_argument(option, type=parse, default=value, help=f"{text} (default: {value:,})")
         if name == "followers":
-            parse: Callable[[str], float]
             for option, parse, value, text in (
                 ("--rate", _positive_int, 5_000, "rows per second that are written"),
                 ("--subscribers", _positive_int, 4_000, "of events"),
@@ -232,6 +249,13 @@ def _positive_int(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("at least 1")
+    return value
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("at least 0")
     return value
 
 
@@ -358,6 +382,19 @@ def _followers(options: argparse.Namespace) -> tuple[Result, int]:
     return account, EXIT_TROUBLE if account.troubles else 0
 
 
+def _dashboard(options: argparse.Namespace) -> tuple[Result, int]:
+    account = measure_dashboard(
+        lrps=options.lrps,
+        cells=options.cells,
+        lost_cells=options.lost_cells,
+        rate=options.rate,
+        seconds=options.seconds,
+        windows=options.windows,
+        say=_say,
+    )
+    return account, 0
+
+
 def _fleet(options: argparse.Namespace) -> tuple[Result, int]:
     return measure_fleet(lrps=options.lrps, cells=options.cells, say=_say), 0
 
@@ -390,6 +427,7 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], tuple[Result, int]]]] 
     "lists": _lists,
     "memory": _memory,
     "takeover": _takeover,
+    "dashboard": _dashboard,
     "fleet": _fleet,
     "followers": _followers,
     "soak": _soak,

@@ -35,6 +35,8 @@ class Cells:
 
     def __init__(self, locket: str, *, tls: TLSFiles, rep_url: str) -> None:
         self.present: set[int] = set()
+        self.zones = 1
+        """Among which those that are registered from now on are spread."""
         self._rep_url = rep_url
         self._locket = locket
         self._channel = grpc.secure_channel(locket, channel_credentials(tls))
@@ -120,7 +122,7 @@ class Cells:
             f"cell-{number}",
             owner=OWNER,
             rep_url=self._rep_url,
-            zone="z1",
+            zone=f"z{number % self.zones + 1}",
             memory_mb=1000,
             disk_mb=2000,
             containers=300,

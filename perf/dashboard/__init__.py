@@ -1,0 +1,1 @@
+"""``python -m perf dashboard``: what the dashboard costs its server, and how late it shows what changes."""
