@@ -148,6 +148,7 @@ def there(annotation: str) -> Step:
         pytest.param([DONE], True, id="at once"),
         pytest.param([NO_ANSWER, NO_ANSWER, DONE], True, id="when the server is back"),
         pytest.param([NO_ANSWER, EXISTS, there("ours")], True, id="by the attempt whose answer was lost"),
+        pytest.param([EXISTS, NO_ANSWER, EXISTS, there("ours")], True, id="though nobody says whose it is"),
         pytest.param([EXISTS, there("other")], False, id="by somebody else"),
     ],
 )
