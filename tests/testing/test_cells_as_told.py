@@ -218,6 +218,20 @@ async def test_a_task_ends_as_told(
     assert (told.task["failed"], told.task["failure_reason"], told.task["result"]) == expected
 
 
+async def test_when_a_cell_leaves_may_be_told_while_it_is_up(bbs_stage: Stage, autojump_clock: Clock) -> None:
+    goes = await bbs_stage.add_cell("goes")
+    stays = await bbs_stage.add_cell("stays", CellBehaviour(evacuates_after_s=120))
+    await trio.sleep(100)
+    goes.behave(CellBehaviour(vanishes_after_s=30))
+    stays.behave(CellBehaviour())
+    await trio.sleep(29)
+    assert (goes.is_up, stays.is_up) == (True, True)
+    await trio.sleep(2)
+    assert (goes.is_up, stays.is_up) == (False, True)
+    await trio.sleep(600)
+    assert stays.is_up
+
+
 async def test_a_cell_may_come_back_at_once(bbs_stage: Stage, autojump_clock: Clock) -> None:
     cell = await bbs_stage.add_cell("cell-1")
     cell.vanish()

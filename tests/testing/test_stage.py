@@ -31,10 +31,19 @@ Clock = trio.testing.MockClock
 
 PATIENCE_S = 60
 
+
+async def crash(stage: Stage, process_guid: str, index: int) -> None:
+    stage.cells["cell-1"].crash(process_guid, index)
+
+
 MISUSES: dict[str, tuple[Callable[[Stage], Awaitable[object]], str]] = {
     "two cells of one name": (lambda stage: stage.add_cell("cell-1"), r"await stage.boot\('cell-1'\)"),
     "a cell that is up": (lambda stage: stage.boot("cell-1"), "have it vanish or evacuate first"),
     "no such cell": (lambda stage: stage.boot("cell-2"), r"await stage.add_cell\('cell-2'\)"),
+    "a crash of what is not there": (
+        lambda stage: crash(stage, "app", 1),
+        "cell-1 does not run app/1, but nothing: wait until",
+    ),
     "no such route": (
         lambda stage: stage.inflict(NotReady(route="DesireLRP")),
         "no route is called 'DesireLRP'; did you mean .*DesireDesiredLRP",
