@@ -4,8 +4,17 @@ import pytest
 import trio
 import trio.testing
 
-from bbs.client import EventSource, RawSourceError, TransportError, UnexpectedStatus
-from bbs.models.errors import BBSError, RequestTimeout, ResourceExists, ResourceNotFound, UnknownError
+from bbs.client import (
+    BBSError,
+    EventSource,
+    RawSourceError,
+    RequestTimeout,
+    ResourceExists,
+    ResourceNotFound,
+    TransportError,
+    UnexpectedStatus,
+    UnknownError,
+)
 from bbs.testing import (
     AuctioneerAway,
     CommitUnanswered,

@@ -10,12 +10,13 @@ import pytest
 import trio
 import trio.testing
 
-from bbs.models.errors import UnknownError
+from bbs.client import BBSClient, RequestTimeout, UnexpectedStatus, UnknownError
 from bbs.testing import (
     CellBehaviour,
     CommitUnanswered,
     Crash,
     FailOver,
+    NoAnswer,
     NotReady,
     Refused,
     Stage,
@@ -107,6 +108,24 @@ async def test_a_wait_in_vain_says_what_there_is(bbs_stage: Stage, autojump_cloc
             await bbs_stage.until_running("app", 1, within_s=5)
 
 
+async def test_a_client_of_the_stage_has_the_options_that_it_is_given(
+    bbs_stage: Stage, autojump_clock: Clock
+) -> None:
+    await bbs_stage.inflict(NotReady(route="Domains"), NoAnswer(route="Domains"))
+    async with bbs_stage.connect(attempts=1, request_timeout_s=2) as bbs:
+        with pytest.raises(UnexpectedStatus):
+            await bbs.domains()
+        began_s = trio.current_time()
+        with pytest.raises(RequestTimeout):
+            await bbs.domains()
+        assert 2 <= trio.current_time() - began_s < 3
+
+
+async def test_a_client_may_be_made_elsewhere(bbs_stage: Stage, autojump_clock: Clock) -> None:
+    async with BBSClient.connect(bbs_stage.url, connector=bbs_stage.connector) as bbs:
+        assert await bbs.ping()
+
+
 async def test_a_port_in_virtual_time_is_refused(autojump_clock: Clock) -> None:
     with pytest.raises(StageMisused, match="run this test without `autojump_clock`"):
         async with open_stage(port=0):
@@ -126,6 +145,7 @@ async def test_a_wait_without_end_ends(autojump_clock: Clock) -> None:
 @pytest.mark.slow
 async def test_with_a_port_it_is_the_same_in_real_time(bbs_port_stage: Stage) -> None:
     stage = bbs_port_stage
+    assert stage.connector is None
     with trio.fail_after(PATIENCE_S):
         await stage.add_cell("cell-1", CellBehaviour(starts_after_s=0.1))
         async with stage.connect() as bbs, await bbs.subscribe_to_instance_events(once=True) as events:
