@@ -440,7 +440,7 @@ class BBSClient:
         ``ActualLRPCrashedEvent``. Whoever needs to know what is, and not just what happens, is better off with `watch`.
 
         Subscribed when this returns. A source whose connection breaks connects again and goes on, without the events in between
-        and without a word, as upstream's; with ``once`` it ends instead, so that its reader knows.
+        and without a word, as upstream's; with ``once`` its reader is told by a `RawSourceError`, and the source is of no more use.
 
         Raises:
           BadEventSourceResponse: the server does not offer the stream.
