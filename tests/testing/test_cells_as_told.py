@@ -177,6 +177,19 @@ async def test_a_cell_evacuates(bbs_stage: Stage, autojump_clock: Clock, how: st
         assert [each.cell_id for each in await bbs.cells()] == ["cell-2"]
 
 
+async def test_a_cell_that_evacuates_lets_its_tasks_end(bbs_stage: Stage, autojump_clock: Clock) -> None:
+    cell = await bbs_stage.add_cell("cell-1", CellBehaviour(tasks=[TaskEnd(after_s=120, result="42")]))
+    async with bbs_stage.connect() as bbs:
+        await bbs.desire_task(task_guid="task", domain="d", definition=task_definition())
+        await trio.sleep(5)
+        cell.evacuate()
+        await trio.sleep(60)
+        assert cell.is_up
+        await trio.sleep(90)
+        assert not cell.is_up
+        assert (await bbs.task_by_guid("task")).result == "42"
+
+
 TASKS = {
     "by itself": (CellBehaviour(), False, (False, "", "")),
     "with a result": (CellBehaviour(tasks=[TaskEnd(after_s=3, result="42")]), False, (False, "", "42")),

@@ -261,3 +261,15 @@ async def test_faults_may_overlap(bbs_stage: Stage, autojump_clock: Clock) -> No
             await bbs.cells()
         await trio.sleep_until(32)
         assert len(await bbs.cells()) == 1
+
+
+async def test_a_master_that_has_read_nothing_yet_does_not_say_that_nothing_runs(
+    bbs_stage: Stage, autojump_clock: Clock
+) -> None:
+    await bbs_stage.add_cell("cell-1")
+    async with bbs_stage.connect() as bbs:
+        await bbs.desire_lrp(desired_message("app"))
+    await bbs_stage.until_running("app", 1)
+    await bbs_stage.inflict(DatabaseAway(for_s=30), FailOver(away_s=2))
+    with pytest.raises(AssertionError, match="index 0: RUNNING on cell-1"):
+        await bbs_stage.until_running("app", 0, within_s=60)
