@@ -221,6 +221,18 @@ async def test_a_slow_subscriber_is_cut_off(bbs_stage: Stage, autojump_clock: Cl
         assert 1_024 <= len(received) < 1_100
 
 
+async def test_streams_go_on_when_the_last_of_several_stalls_is_over(
+    bbs_stage: Stage, autojump_clock: Clock
+) -> None:
+    async with bbs_stage.connect() as bbs, await bbs.subscribe_to_instance_events(once=True) as events:
+        await bbs_stage.inflict(
+            StreamsStalled(for_s=10), StreamsStalled(after_s=5, for_s=10), StreamsStalled(after_s=6, for_s=1)
+        )
+        await bbs.desire_lrp(desired_message("late"))
+        assert await next_desired(events) == "late"
+        assert trio.current_time() == 15
+
+
 async def test_events_during_a_fail_over_are_missed(bbs_stage: Stage, autojump_clock: Clock) -> None:
     async with bbs_stage.connect() as bbs, await bbs.subscribe_to_instance_events() as events:
         await bbs.desire_lrp(desired_message("before"))
