@@ -39,7 +39,7 @@ REPOSITORY = Path(__file__).parent.parent
 README = (REPOSITORY / "README.md").read_text()
 GUIDE = (REPOSITORY / "docs" / "client.md").read_text()
 NOT_IN_THE_GUIDE = {
-    "ActualLRPKey", "Change", "ClientOptions", "Connector", "EventMessage", "Log", "RowsOf", "Told", "http_get", "new_trace_id", "pb",
+    "Change", "ClientOptions", "Connector", "EventMessage", "Log", "RowsOf", "Told", "http_get", "new_trace_id", "pb",
     "shake_hands", "tcp_connector", "what_is_told",
 }  # fmt: skip
 
