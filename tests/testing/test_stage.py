@@ -1,6 +1,7 @@
 """The stage itself: its two ways, and what authors of tests are told."""
 
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -10,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+import bbs.testing
 from bbs.client import BBSClient, RequestTimeout, UnexpectedStatus, UnknownError
 from bbs.testing import (
     CellBehaviour,
@@ -194,3 +196,10 @@ def test_fixtures_say_how_to_use_them_and_the_library_needs_no_pytest(tmp_path: 
     # Trio's own testing tools import pytest if it is there.
     without = "import sys; sys.modules['pytest'] = None; import bbs.testing; print('tests' in sys.modules)"
     assert run("-c", without) == "False\n"
+
+
+def test_the_page_refers_to_all_that_there_is() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "testing.md").read_text()
+    [members] = re.findall(r"^      members:\n((?:        - \w+\n)+)", page, re.MULTILINE)
+
+    assert {*re.findall(r"- (\w+)", members), "Fault"} == set(bbs.testing.__all__)
