@@ -40,6 +40,7 @@ async def run(client: BBSClient, lrp: pb.DesiredLRP) -> dict[int, pb.ActualLRP]:
             match change:
                 case Added(pb.ActualLRP() as row) | Changed(_, pb.ActualLRP() as row):
                     if row.actual_lrp_key.process_guid == lrp.process_guid:
+                        running.pop(row.actual_lrp_key.index, None)  # it may have crashed meanwhile
                         if row.state == ActualLRPState.RUNNING:
                             running[row.actual_lrp_key.index] = row
                         elif row.placement_error:

@@ -26,13 +26,13 @@ async def desire(client: BBSClient, lrp: pb.DesiredLRP) -> None:
     """
     while True:
         try:
-            await client.desire_lrp(lrp)
+            try:
+                await client.desire_lrp(lrp)
+            except ResourceExists:
+                there = await client.desired_lrp_by_process_guid(lrp.process_guid)
+                if there.annotation != lrp.annotation:
+                    raise  # somebody else's; else it is ours: it was carried out, and the answer was lost
             return
-        except ResourceExists:
-            there = await client.desired_lrp_by_process_guid(lrp.process_guid)
-            if there.annotation != lrp.annotation:
-                raise  # somebody else's
-            return  # ours: it was carried out, and the answer was lost
         except NO_ANSWER as error:
             print(f"no answer, trying again: {error}")
             await trio.sleep(PAUSE_S)

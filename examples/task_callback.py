@@ -14,6 +14,7 @@ from hypercorn.trio import serve
 from quart import request
 from quart_trio import QuartTrio
 
+from bbs.client import pb
 from examples.connect import connected
 from examples.run_task import DEFINITION
 
@@ -33,7 +34,7 @@ async def main() -> None:
     config = Config.from_mapping(bind=["127.0.0.1:0"], loglevel="WARNING")
     async with connected() as client, trio.open_nursery() as nursery:
         [url] = await nursery.start(serve, web, config)
-        definition = type(DEFINITION)(completion_callback_url=f"{url}/task-is-over", annotation="mine")
+        definition = pb.TaskDefinition(completion_callback_url=f"{url}/task-is-over", annotation="mine")
         definition.MergeFrom(DEFINITION)
         await client.desire_task(
             task_guid=f"task-{secrets.token_hex(4)}", domain="examples", definition=definition

@@ -5,7 +5,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from bbs.models.errors import UnknownError
+from bbs.client import UnknownError
 from bbs.testing import (
     CellBehaviour,
     Crash,
@@ -63,3 +63,16 @@ async def test_a_crash_is_told_although(
         assert told == ["app/0 has crashed: segmentation fault"]
         nursery.cancel_scope.cancel()
         # --8<-- [end:faults]
+
+
+async def test_each_of_three_crashes_is_told_though_the_count_begins_anew(
+    bbs_stage: Stage, autojump_clock: MockClock
+) -> None:
+    await bbs_stage.add_cell("cell-1", CellBehaviour(crashes=[Crash(after_s=3600, times=3)]))
+    told: list[str] = []
+    async with bbs_stage.connect() as bbs, trio.open_nursery() as nursery:
+        nursery.start_soon(Crashes(told.append).follow, bbs)
+        await bbs.desire_lrp(desired_message("app"))
+        await trio.sleep(3.5 * 3600)
+        assert len(told) == 3
+        nursery.cancel_scope.cancel()

@@ -39,7 +39,7 @@ REPOSITORY = Path(__file__).parent.parent
 README = (REPOSITORY / "README.md").read_text()
 GUIDE = (REPOSITORY / "docs" / "client.md").read_text()
 NOT_IN_THE_GUIDE = {
-    "ActualLRPKey", "Change", "ClientOptions", "Connector", "EventMessage", "Log", "RowsOf", "Told", "http_get", "new_trace_id", "pb",
+    "Change", "ClientOptions", "Connector", "EventMessage", "Log", "RowsOf", "Told", "http_get", "new_trace_id", "pb",
     "shake_hands", "tcp_connector", "what_is_told",
 }  # fmt: skip
 
@@ -148,6 +148,7 @@ def there(annotation: str) -> Step:
         pytest.param([DONE], True, id="at once"),
         pytest.param([NO_ANSWER, NO_ANSWER, DONE], True, id="when the server is back"),
         pytest.param([NO_ANSWER, EXISTS, there("ours")], True, id="by the attempt whose answer was lost"),
+        pytest.param([EXISTS, NO_ANSWER, EXISTS, there("ours")], True, id="though nobody says whose it is"),
         pytest.param([EXISTS, there("other")], False, id="by somebody else"),
     ],
 )

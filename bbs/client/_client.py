@@ -35,6 +35,9 @@ from bbs.models.wire import encode
 
 R = TypeVar("R", bound=Message)
 
+TTL_S_LIMIT: Final = 2**32
+"""It is 32 bits on the wire."""
+
 CALLS_KEEP_ALIVE_S: Final = 15
 STREAMS_KEEP_ALIVE_S: Final = 30
 """As upstream's clients, which probe idle streams more seldom than the connections of unary calls."""
@@ -145,12 +148,13 @@ class BBSClient:
         return (await self._call(routes.DOMAINS, None, trace_id)).domains
 
     async def upsert_domain(self, domain: str, *, ttl_s: float, trace_id: str = "") -> None:
-        """Declare a domain fresh for ``ttl_s`` seconds, rounded down to whole ones. 0 is for ever, and so is 0.9, which is
-        rounded down to it.
+        """Declare a domain fresh for ``ttl_s`` seconds, rounded down to whole ones. 0 is for ever.
 
         Raises:
-          ValueError: the time is negative or does not fit 32 bits.
+          ValueError: the time is negative, does not fit 32 bits, or is less than a second, which rounded down would be for ever.
         """
+        if ttl_s != 0 and not 1 <= ttl_s < TTL_S_LIMIT:
+            raise ValueError(f"ttl_s is {ttl_s}: give 0, for ever, or seconds from 1 to {TTL_S_LIMIT - 1}")
         await self._call(
             routes.UPSERT_DOMAIN, pb.UpsertDomainRequest(domain=domain, ttl=math.floor(ttl_s)), trace_id
         )
@@ -440,7 +444,7 @@ class BBSClient:
         ``ActualLRPCrashedEvent``. Whoever needs to know what is, and not just what happens, is better off with `watch`.
 
         Subscribed when this returns. A source whose connection breaks connects again and goes on, without the events in between
-        and without a word, as upstream's; with ``once`` it ends instead, so that its reader knows.
+        and without a word, as upstream's; with ``once`` its reader is told by a `RawSourceError`, and the source is of no more use.
 
         Raises:
           BadEventSourceResponse: the server does not offer the stream.

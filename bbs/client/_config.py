@@ -1,9 +1,10 @@
 """How to reach a BBS (spec: client.md §1)."""
 
+import math
 import os
 import ssl
 from dataclasses import dataclass, replace
-from typing import Self, TypedDict, Unpack
+from typing import Final, Self, TypedDict, Unpack
 from urllib.parse import SplitResult, urlsplit
 
 from bbs.client._errors import InvalidClientConfig
@@ -132,21 +133,25 @@ class ClientConfig:
                 )
 
     def _require_sensible_numbers(self) -> None:
-        for name in (
-            "connect_timeout_s",
-            "tls_handshake_timeout_s",
-            "request_timeout_s",
-            "stream_idle_timeout_s",
-        ):
+        for name in TIME_OUTS:
             seconds = getattr(self, name)
-            if seconds is not None and not seconds > 0:
-                unbounded = "" if name.startswith(("connect", "tls")) else ", or None for no bound"
-                raise InvalidClientConfig(
-                    f"{name} is {seconds:g}: give a number of seconds above 0{unbounded}"
-                )
-        for name, least in (
-            ("attempts", 1), ("stream_reconnects", 0), ("stream_reconnect_pause_s", 0), ("idle_connections_max", 0),
-        ):  # fmt: skip
+            may_be_unbounded = name in MAY_BE_UNBOUNDED
+            if seconds is None and may_be_unbounded:
+                continue
+            if seconds is None or not 0 < seconds < math.inf:
+                unbounded = ", or None for no bound" if may_be_unbounded else ""
+                raise InvalidClientConfig(f"{name} is {seconds}: give a number of seconds above 0{unbounded}")
+        for name, least in LEAST.items():
             number = getattr(self, name)
-            if number < least:
-                raise InvalidClientConfig(f"{name} is {number:g}: it has to be {least} or more")
+            if not least <= number < math.inf:
+                raise InvalidClientConfig(f"{name} is {number}: it has to be {least} or more")
+
+
+TIME_OUTS: Final = (
+    "connect_timeout_s", "tls_handshake_timeout_s", "request_timeout_s", "stream_idle_timeout_s",
+)  # fmt: skip
+MAY_BE_UNBOUNDED: Final = frozenset({"request_timeout_s", "stream_idle_timeout_s"})
+"""By None."""
+LEAST: Final = {
+    "attempts": 1, "stream_reconnects": 0, "stream_reconnect_pause_s": 0, "idle_connections_max": 0,
+}  # fmt: skip

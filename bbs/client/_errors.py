@@ -133,7 +133,9 @@ class SourceClosed(EventSourceError):
 
 
 class RawSourceError(EventSourceError):
-    """The stream broke and could not be opened again; the next read tries anew. Missed events are lost."""
+    """The stream broke and could not be opened again; the next read tries anew, but for a source that was opened ``once``, which is
+    not opened again. Missed events are lost.
+    """
 
 
 class InvalidEventPayload(EventSourceError):

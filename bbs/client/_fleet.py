@@ -75,7 +75,9 @@ class Fleet:
 
     @property
     def actual_lrps(self) -> Mapping[ActualLRPKey, pb.ActualLRP]:
-        """By process guid, index and presence. Without internal routes and metric tags, which events lack."""
+        """By process guid, index and presence: ``fleet.actual_lrps[ActualLRPKey("app", 0, Presence.ORDINARY)]``, with the
+        `ActualLRPKey` of `bbs.client`, which is no message. Without internal routes and metric tags, which events lack.
+        """
         return cast(Mapping[ActualLRPKey, pb.ActualLRP], MappingProxyType(self._shown[Kind.ACTUAL_LRP]))
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from bbs.testing._cell import CRASHED, Cell, Life, TaskRun
-from bbs.testing._misuse import must_be_possible
+from bbs.testing._misuse import StageMisused, must_be_possible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +61,8 @@ class CellBehaviour:
       takes: whether the cell has room. Instances that no cell takes are not placed: ``insufficient resources``.
       answers: whether the cell's rep answers those who call it. One that does not is given nothing to run, and a call of the
         BBS, to stop an instance, say, waits for its timeout; what runs there goes on, and is reported as ever.
-      vanishes_after_s: from the cell's boot until it is gone without a word.
-      evacuates_after_s: from the cell's boot until it begins to move away what it runs, and then ends.
+      vanishes_after_s: until it is gone without a word: from the cell's boot, or from when it was told so (`StageCell.behave`).
+      evacuates_after_s: likewise, until it begins to move away what it runs, and then ends.
     """
 
     starts_after_s: float = 1.0
@@ -122,12 +122,31 @@ class StageCell(Cell):
         behaviour = _AsTold(told)
         super().__init__(cell_id, behaviour=behaviour, task_behaviour=behaviour, **around)
         self._told = told
+        self._until_told = trio.CancelScope()
         self._one_boot = trio.Lock()
 
     def behave(self, told: CellBehaviour) -> None:
-        """Behave so from now on. What has begun already, such as an instance that is to crash later, takes its course."""
+        """Behave so from now on, and leave at the times that this says, counted from now. What has begun already, such as an
+        instance that is to crash later, or an evacuation, takes its course.
+        """
         self._told = told
         self.behaviour = self._task_behaviour = _AsTold(told)
+        self._until_told.cancel()
+
+    def crash(self, process_guid: str, index: int | None = None, *, reason: str = CRASHED) -> None:
+        """Have the instances of a process crash that this cell runs, or the one with this index.
+
+        Raises:
+          StageMisused: it runs none; the text has those that it runs.
+        """
+        here = sorted(container.at for container in self.containers.values())
+        if not any(guid == process_guid and index in (None, each) for guid, each in here):
+            names = ", ".join(f"{guid}/{each}" for guid, each in here) or "nothing"
+            raise StageMisused(
+                f"{self.cell_id} does not run {process_guid}{'' if index is None else f'/{index}'}, but {names}: wait until"
+                " it runs there (`await stage.until_running(...)`), or have it crash on its own cell"
+            )
+        super().crash(process_guid, index, reason=reason)
 
     def vanish(self) -> None:
         """Lose the power: everything on it ends at once, and nobody is told. The BBS notices when the cell's presence expires."""
@@ -142,7 +161,12 @@ class StageCell(Cell):
             nursery.cancel_scope.cancel()
 
     async def _leave(self) -> None:
-        told = self._told
+        while True:
+            with trio.CancelScope() as self._until_told:
+                await self._leave_as_told(self._told)
+                return
+
+    async def _leave_as_told(self, told: CellBehaviour) -> None:
         await trio.sleep(min(told.vanishes_after_s, told.evacuates_after_s))
         if told.vanishes_after_s <= told.evacuates_after_s:
             self.vanish()

@@ -3,7 +3,8 @@
 The rep announces the cell in Locket, takes what the auctioneer places, and tells the BBS what becomes of each container:
 claim, start, crash, remove. Every 30 s it goes over everything (its *bulk loop*): what it runs is claimed or started
 again, what the BBS says belongs to somebody else is stopped, and rows of containers that it does not have are removed.
-While it evacuates it asks for each container, every 10 s, whether it may go, and gives up after ten minutes.
+While it evacuates it asks for each container, every 10 s, whether it may go, lets its tasks come to their end, and gives up after
+ten minutes.
 
 With a `TaskBehaviour` it also starts and completes tasks, and goes over those in its bulk loop, too: what the BBS takes for
 running here, and is not, has failed.
@@ -464,7 +465,7 @@ class Cell:
     async def _evacuate(self) -> None:
         self._tell(f"{self.cell_id} evacuates {len(self.containers)} containers")
         with trio.move_on_after(EVACUATION_S_MAX):
-            while self.containers:
+            while self.containers or self.tasks:
                 for container in list(self.containers.values()):
                     await self._evacuate_container(container)
                 await trio.sleep(EVACUATION_POLL_S)

@@ -57,7 +57,7 @@ class _RouteFault(_Fault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused(_RouteFault):
-    """The next ``times`` requests are answered with ``error``, one of `bbs.models.errors`, and nothing is done."""
+    """The next ``times`` requests are answered with ``error``, a refusal of `bbs.client`, and nothing is done."""
 
     error: BBSError
 

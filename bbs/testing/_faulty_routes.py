@@ -56,7 +56,7 @@ class FaultyRoutes:
     def stall_streams(self, for_s: float) -> None:
         until_s = trio.current_time() + for_s
         for stream in self._streams:
-            stream.stalled_until_s = until_s
+            stream.stall(until_s)
 
     def _faulty(self, route: Route) -> Route:
         match route.endpoint:
@@ -137,7 +137,7 @@ class _Stream:
     """A subscription between the hub and the connection."""
 
     def __init__(self, source: StreamSource, *, leave: Callable[["_Stream"], None]) -> None:
-        self.stalled_until_s = -math.inf
+        self._stalled_until_s = -math.inf
         self._source = source
         self._leave = leave
         self._is_cut = False
@@ -155,7 +155,11 @@ class _Stream:
         raise trio.EndOfChannel
 
     async def _wait_while_stalled(self) -> None:
-        await trio.sleep_until(self.stalled_until_s)
+        while trio.current_time() < self._stalled_until_s:  # noqa: ASYNC110  # which another stall may put off
+            await trio.sleep_until(self._stalled_until_s)
+
+    def stall(self, until_s: float) -> None:
+        self._stalled_until_s = max(self._stalled_until_s, until_s)
 
     def cut(self) -> None:
         self._is_cut = True

@@ -50,17 +50,16 @@ class Masters:
         self._back_at_s = trio.current_time()
         self._life = trio.CancelScope()
         self._backend, self._server = self._new_server()
-
-    @property
-    def service(self) -> Service:
-        """That of the master, or of the last one while there is none."""
-        return self._server.service
+        self.service: Service = self._server.service
+        """That of the master, or of the last one until the next has read what there is."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Have one process after another be master, until cancelled. Started once the first one answers."""
         while True:
             with trio.CancelScope() as self._life:
-                await self._server.run(self._become_writer, self._listen, task_status=task_status)
+                await self._server.run(
+                    self._become_writer, self._listen, on_loaded=self._take_over, task_status=task_status
+                )
             task_status = trio.TASK_STATUS_IGNORED
             while trio.current_time() < self._back_at_s:  # noqa: ASYNC110  # which a later kill may put off
                 await trio.sleep_until(self._back_at_s)
@@ -86,6 +85,9 @@ class Masters:
             answered_as=self._routes.applied_to,
         )
         return backend, server
+
+    def _take_over(self) -> None:
+        self.service = self._server.service
 
     async def _become_writer(self, _: trio.Nursery) -> None:
         """Wait for the database, as a process does that its supervisor starts again and again."""

@@ -4,14 +4,15 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import count
 from random import Random
-from typing import Final, NoReturn, cast
+from typing import Final, NoReturn, Unpack, cast
 
 import trio
 import trio.testing
 
-from bbs.client import ClientConfig, InternalBBSClient
+from bbs.client import ClientConfig, ClientOptions, Connector, InternalBBSClient
 from bbs.models.actual_lrp import ActualLRP, ActualLRPState, Presence
 from bbs.peers.callbacks import HTTPTaskCallbacks
 from bbs.peers.http import HTTPClient
@@ -81,7 +82,7 @@ class Stage:
 
     @property
     def url(self) -> str:
-        """Where the BBS is. Without a port nobody but `connect` gets there."""
+        """Where the BBS is. Without a port one gets there by `connect`, or by `connector`."""
         return self._masters.url
 
     @property
@@ -94,15 +95,21 @@ class Stage:
         """What those who desired tasks were told, in order."""
         return self._callbacks.made
 
-    @asynccontextmanager
-    async def connect(self) -> AsyncIterator[InternalBBSClient]:
-        """A client of the BBS, as `BBSClient.connect` makes them: by the port if there is one, else in memory.
-
-        Its calls are tried three times and may take 10 s each.
+    @property
+    def connector(self) -> Connector | None:
+        """How clients of `bbs.client` get to ``url``: what `BBSClient.connect` takes under this name. None if there is a port, as
+        they then get there by TCP.
         """
-        config = ClientConfig(url=self.url, request_timeout_s=CLIENT_TIMEOUT_S)
-        connector = self._network.connector("test") if self._masters.port is None else None
-        async with InternalBBSClient.connect(config, connector=connector) as client:
+        return self._network.connector("test") if self._masters.port is None else None
+
+    @asynccontextmanager
+    async def connect(self, **options: Unpack[ClientOptions]) -> AsyncIterator[InternalBBSClient]:
+        """A client of the BBS, as `BBSClient.connect` makes them, with its ``options``: by the port if there is one, else in memory.
+
+        Its calls are tried three times and may take 10 s each, unless the options say otherwise.
+        """
+        config = replace(ClientConfig(url=self.url, request_timeout_s=CLIENT_TIMEOUT_S), **options)
+        async with InternalBBSClient.connect(config, connector=self.connector) as client:
             yield client
 
     async def add_cell(

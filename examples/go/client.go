@@ -10,9 +10,11 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -24,14 +26,26 @@ type refused struct{ said *models.Error }
 
 func (r refused) Error() string { return r.said.GetMessage() }
 
+const (
+	connectMax = 5 * time.Second
+	answerMax  = 30 * time.Second
+)
+
+// client has two ways to the same connections: a call must be over in time, a stream only has to begin in time, since a quiet one
+// is a healthy one.
 type client struct {
-	url  string
-	http *http.Client
+	url     string
+	calls   *http.Client
+	streams *http.Client
 }
 
 // newClient makes a client. With an https URL, caFile is who has issued the server's certificate, and the others are our own.
 func newClient(url, caFile, certFile, keyFile string) (*client, error) {
-	transport := &http.Transport{}
+	transport := &http.Transport{
+		DialContext:           (&net.Dialer{Timeout: connectMax}).DialContext,
+		TLSHandshakeTimeout:   connectMax,
+		ResponseHeaderTimeout: answerMax,
+	}
 	if strings.HasPrefix(url, "https:") {
 		certificate, err := tls.LoadX509KeyPair(certFile, keyFile)
 		if err != nil {
@@ -42,18 +56,21 @@ func newClient(url, caFile, certFile, keyFile string) (*client, error) {
 			return nil, err
 		}
 		roots := x509.NewCertPool()
-		roots.AppendCertsFromPEM(authority)
+		if !roots.AppendCertsFromPEM(authority) {
+			return nil, fmt.Errorf("%s: no PEM certificate in it", caFile)
+		}
 		transport.TLSClientConfig = &tls.Config{Certificates: []tls.Certificate{certificate}, RootCAs: roots}
 	}
-	return &client{url, &http.Client{Transport: transport}}, nil
+	calls := &http.Client{Transport: transport, Timeout: answerMax}
+	return &client{url, calls, &http.Client{Transport: transport}}, nil
 }
 
-func (c *client) post(path string, request proto.Message) (*http.Response, error) {
+func (c *client) post(by *http.Client, path string, request proto.Message) (*http.Response, error) {
 	body, err := proto.Marshal(request)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := c.http.Post(c.url+path, "application/x-protobuf", bytes.NewReader(body))
+	answer, err := by.Post(c.url+path, "application/x-protobuf", bytes.NewReader(body))
 	if err == nil && answer.StatusCode != http.StatusOK {
 		answer.Body.Close()
 		return nil, fmt.Errorf("%s: %s", path, answer.Status)
@@ -63,7 +80,7 @@ func (c *client) post(path string, request proto.Message) (*http.Response, error
 
 // call makes a unary call; ping, and the lists of domains and cells, have no request (nil). Every answer is 200, refusals included; any other status comes without a message.
 func (c *client) call(path string, request, response proto.Message) error {
-	answer, err := c.post(path, request)
+	answer, err := c.post(c.calls, path, request)
 	if err != nil {
 		return err
 	}
@@ -89,7 +106,7 @@ type stream struct {
 }
 
 func (c *client) subscribe(path string) (*stream, error) {
-	answer, err := c.post(path, &models.EventsByCellId{})
+	answer, err := c.post(c.streams, path, &models.EventsByCellId{})
 	if err != nil {
 		return nil, err
 	}

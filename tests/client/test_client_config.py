@@ -1,5 +1,6 @@
 """Making a client: its settings, its errors, and TLS over real sockets (spec: client.md §1, §2)."""
 
+import math
 import socket
 import ssl
 from collections.abc import Callable
@@ -91,7 +92,22 @@ def a_config(url: str = "http://bbs", **options: Any) -> Callable[[], ClientConf
             id="less than no time",
         ),
         pytest.param(
-            a_config(stream_idle_timeout_s=float("nan")), "stream_idle_timeout_s is nan: ", id="no number"
+            a_config(stream_idle_timeout_s=math.nan), "stream_idle_timeout_s is nan: ", id="no number"
+        ),
+        pytest.param(
+            a_config(tls_handshake_timeout_s=None),
+            "tls_handshake_timeout_s is None: give a number of seconds above 0",
+            id="connecting has a bound",
+        ),
+        pytest.param(
+            a_config(request_timeout_s=math.inf),
+            "request_timeout_s is inf: give a number of seconds above 0, or None for no bound",
+            id="None is for ever",
+        ),
+        pytest.param(
+            a_config(stream_reconnect_pause_s=math.nan),
+            "stream_reconnect_pause_s is nan: it has to be 0 or more",
+            id="no number for a pause",
         ),
         pytest.param(a_config(attempts=0), "attempts is 0: it has to be 1 or more", id="no attempt"),
         pytest.param(

@@ -1,5 +1,6 @@
 """Every method asks the right endpoint for the right thing and returns what comes (spec: client.md §4, api.md §6)."""
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
@@ -81,7 +82,7 @@ CASES = [
     ),
     Case(
         "upsert_domain",
-        lambda c: c.upsert_domain("d", ttl_s=0.9),
+        lambda c: c.upsert_domain("d", ttl_s=0),
         "/v1/domains/upsert",
         pb.UpsertDomainRequest(domain="d", ttl=0),
     ),
@@ -546,11 +547,13 @@ async def test_an_answer_decides_on_the_container_even_beside_an_error(
     assert isinstance(failed.value.error, ResourceNotFound)
 
 
-@pytest.mark.parametrize("ttl_s", [-1, 2**32])
+@pytest.mark.parametrize("ttl_s", [-1, -0.5, 0.9, 2**32, math.inf, math.nan])
 async def test_a_time_to_live_that_does_not_fit_is_never_sent(
     client: InternalBBSClient, server: ScriptedServer, autojump_clock: MockClock, ttl_s: float
 ) -> None:
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(
+        ValueError, match=rf"ttl_s is {ttl_s}: give 0, for ever, or seconds from 1 to 4294967295"
+    ):
         await client.upsert_domain("d", ttl_s=ttl_s)
 
     assert server.dialled == []

@@ -177,6 +177,19 @@ async def test_a_cell_evacuates(bbs_stage: Stage, autojump_clock: Clock, how: st
         assert [each.cell_id for each in await bbs.cells()] == ["cell-2"]
 
 
+async def test_a_cell_that_evacuates_lets_its_tasks_end(bbs_stage: Stage, autojump_clock: Clock) -> None:
+    cell = await bbs_stage.add_cell("cell-1", CellBehaviour(tasks=[TaskEnd(after_s=120, result="42")]))
+    async with bbs_stage.connect() as bbs:
+        await bbs.desire_task(task_guid="task", domain="d", definition=task_definition())
+        await trio.sleep(5)
+        cell.evacuate()
+        await trio.sleep(60)
+        assert cell.is_up
+        await trio.sleep(90)
+        assert not cell.is_up
+        assert (await bbs.task_by_guid("task")).result == "42"
+
+
 TASKS = {
     "by itself": (CellBehaviour(), False, (False, "", "")),
     "with a result": (CellBehaviour(tasks=[TaskEnd(after_s=3, result="42")]), False, (False, "", "42")),
@@ -216,6 +229,20 @@ async def test_a_task_ends_as_told(
     [told] = bbs_stage.called_back
     assert told.url == "https://client/done"
     assert (told.task["failed"], told.task["failure_reason"], told.task["result"]) == expected
+
+
+async def test_when_a_cell_leaves_may_be_told_while_it_is_up(bbs_stage: Stage, autojump_clock: Clock) -> None:
+    goes = await bbs_stage.add_cell("goes")
+    stays = await bbs_stage.add_cell("stays", CellBehaviour(evacuates_after_s=120))
+    await trio.sleep(100)
+    goes.behave(CellBehaviour(vanishes_after_s=30))
+    stays.behave(CellBehaviour())
+    await trio.sleep(29)
+    assert (goes.is_up, stays.is_up) == (True, True)
+    await trio.sleep(2)
+    assert (goes.is_up, stays.is_up) == (False, True)
+    await trio.sleep(600)
+    assert stays.is_up
 
 
 async def test_a_cell_may_come_back_at_once(bbs_stage: Stage, autojump_clock: Clock) -> None:

@@ -4,8 +4,17 @@ import pytest
 import trio
 import trio.testing
 
-from bbs.client import EventSource, RawSourceError, TransportError, UnexpectedStatus
-from bbs.models.errors import BBSError, RequestTimeout, ResourceExists, ResourceNotFound, UnknownError
+from bbs.client import (
+    BBSError,
+    EventSource,
+    RawSourceError,
+    RequestTimeout,
+    ResourceExists,
+    ResourceNotFound,
+    TransportError,
+    UnexpectedStatus,
+    UnknownError,
+)
 from bbs.testing import (
     AuctioneerAway,
     CommitUnanswered,
@@ -212,6 +221,18 @@ async def test_a_slow_subscriber_is_cut_off(bbs_stage: Stage, autojump_clock: Cl
         assert 1_024 <= len(received) < 1_100
 
 
+async def test_streams_go_on_when_the_last_of_several_stalls_is_over(
+    bbs_stage: Stage, autojump_clock: Clock
+) -> None:
+    async with bbs_stage.connect() as bbs, await bbs.subscribe_to_instance_events(once=True) as events:
+        await bbs_stage.inflict(
+            StreamsStalled(for_s=10), StreamsStalled(after_s=5, for_s=10), StreamsStalled(after_s=6, for_s=1)
+        )
+        await bbs.desire_lrp(desired_message("late"))
+        assert await next_desired(events) == "late"
+        assert trio.current_time() == 15
+
+
 async def test_events_during_a_fail_over_are_missed(bbs_stage: Stage, autojump_clock: Clock) -> None:
     async with bbs_stage.connect() as bbs, await bbs.subscribe_to_instance_events() as events:
         await bbs.desire_lrp(desired_message("before"))
@@ -252,3 +273,15 @@ async def test_faults_may_overlap(bbs_stage: Stage, autojump_clock: Clock) -> No
             await bbs.cells()
         await trio.sleep_until(32)
         assert len(await bbs.cells()) == 1
+
+
+async def test_a_master_that_has_read_nothing_yet_does_not_say_that_nothing_runs(
+    bbs_stage: Stage, autojump_clock: Clock
+) -> None:
+    await bbs_stage.add_cell("cell-1")
+    async with bbs_stage.connect() as bbs:
+        await bbs.desire_lrp(desired_message("app"))
+    await bbs_stage.until_running("app", 1)
+    await bbs_stage.inflict(DatabaseAway(for_s=30), FailOver(away_s=2))
+    with pytest.raises(AssertionError, match="index 0: RUNNING on cell-1"):
+        await bbs_stage.until_running("app", 0, within_s=60)

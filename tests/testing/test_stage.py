@@ -1,6 +1,7 @@
 """The stage itself: its two ways, and what authors of tests are told."""
 
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -10,12 +11,14 @@ import pytest
 import trio
 import trio.testing
 
-from bbs.models.errors import UnknownError
+import bbs.testing
+from bbs.client import BBSClient, RequestTimeout, UnexpectedStatus, UnknownError
 from bbs.testing import (
     CellBehaviour,
     CommitUnanswered,
     Crash,
     FailOver,
+    NoAnswer,
     NotReady,
     Refused,
     Stage,
@@ -31,10 +34,19 @@ Clock = trio.testing.MockClock
 
 PATIENCE_S = 60
 
+
+async def crash(stage: Stage, process_guid: str, index: int) -> None:
+    stage.cells["cell-1"].crash(process_guid, index)
+
+
 MISUSES: dict[str, tuple[Callable[[Stage], Awaitable[object]], str]] = {
     "two cells of one name": (lambda stage: stage.add_cell("cell-1"), r"await stage.boot\('cell-1'\)"),
     "a cell that is up": (lambda stage: stage.boot("cell-1"), "have it vanish or evacuate first"),
     "no such cell": (lambda stage: stage.boot("cell-2"), r"await stage.add_cell\('cell-2'\)"),
+    "a crash of what is not there": (
+        lambda stage: crash(stage, "app", 1),
+        "cell-1 does not run app/1, but nothing: wait until",
+    ),
     "no such route": (
         lambda stage: stage.inflict(NotReady(route="DesireLRP")),
         "no route is called 'DesireLRP'; did you mean .*DesireDesiredLRP",
@@ -98,6 +110,24 @@ async def test_a_wait_in_vain_says_what_there_is(bbs_stage: Stage, autojump_cloc
             await bbs_stage.until_running("app", 1, within_s=5)
 
 
+async def test_a_client_of_the_stage_has_the_options_that_it_is_given(
+    bbs_stage: Stage, autojump_clock: Clock
+) -> None:
+    await bbs_stage.inflict(NotReady(route="Domains"), NoAnswer(route="Domains"))
+    async with bbs_stage.connect(attempts=1, request_timeout_s=2) as bbs:
+        with pytest.raises(UnexpectedStatus):
+            await bbs.domains()
+        began_s = trio.current_time()
+        with pytest.raises(RequestTimeout):
+            await bbs.domains()
+        assert 2 <= trio.current_time() - began_s < 3
+
+
+async def test_a_client_may_be_made_elsewhere(bbs_stage: Stage, autojump_clock: Clock) -> None:
+    async with BBSClient.connect(bbs_stage.url, connector=bbs_stage.connector) as bbs:
+        assert await bbs.ping()
+
+
 async def test_a_port_in_virtual_time_is_refused(autojump_clock: Clock) -> None:
     with pytest.raises(StageMisused, match="run this test without `autojump_clock`"):
         async with open_stage(port=0):
@@ -117,6 +147,7 @@ async def test_a_wait_without_end_ends(autojump_clock: Clock) -> None:
 @pytest.mark.slow
 async def test_with_a_port_it_is_the_same_in_real_time(bbs_port_stage: Stage) -> None:
     stage = bbs_port_stage
+    assert stage.connector is None
     with trio.fail_after(PATIENCE_S):
         await stage.add_cell("cell-1", CellBehaviour(starts_after_s=0.1))
         async with stage.connect() as bbs, await bbs.subscribe_to_instance_events(once=True) as events:
@@ -165,3 +196,10 @@ def test_fixtures_say_how_to_use_them_and_the_library_needs_no_pytest(tmp_path: 
     # Trio's own testing tools import pytest if it is there.
     without = "import sys; sys.modules['pytest'] = None; import bbs.testing; print('tests' in sys.modules)"
     assert run("-c", without) == "False\n"
+
+
+def test_the_page_refers_to_all_that_there_is() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "testing.md").read_text()
+    [members] = re.findall(r"^      members:\n((?:        - \w+\n)+)", page, re.MULTILINE)
+
+    assert {*re.findall(r"- (\w+)", members), "Fault"} == set(bbs.testing.__all__)
