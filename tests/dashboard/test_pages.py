@@ -14,7 +14,7 @@ import trio
 
 from bbs.dashboard.commands import COMMANDS
 from bbs.dashboard.dashboard import Dashboard
-from bbs.dashboard.live import VIEWERS_MAX
+from bbs.dashboard.page_stream import VIEWERS_MAX
 from bbs.log import null_logger
 from bbs.models.events import ActualLRPInstanceCreated, Hub
 from bbs.models.outcome import Told
