@@ -209,6 +209,15 @@ async def test_every_view_is_made_whatever_is_asked_of_it(shown: Shown, path: st
     assert {"clock", "header"} < seen.keys()
 
 
+async def test_every_section_of_a_view_is_listened_for(shown: Shown) -> None:
+    script = (await shown.client.get("/dashboard/static/main.js")).text
+    listed = re.search(r"const SECTIONS = (\[.*?\]);", script)
+    assert listed is not None
+
+    made = [set(await view({})) for view in shown.dashboard.live.views.values()]
+    assert set(json.loads(listed[1])) == {"header", "failed"}.union(*made)
+
+
 async def test_what_changes_reaches_a_page_that_is_open(shown: Shown) -> None:
     async with stream(shown, "/dashboard/live/fleet") as events:
         assert (await events.until("instances"))["desired"] == 2
