@@ -139,6 +139,8 @@ async def test_assets_are_asked_for_anew_and_sent_once(shown: Shown, name: str) 
     )
 
     assert (first.status_code, again.status_code, again.content) == (200, 304, b"")
+    # A browser takes headers of either for the one that it keeps.
+    assert first.headers["Content-Type"] == again.headers["Content-Type"]
     assert first.headers["Cache-Control"] == "no-cache"
     assert re.findall(r"https?://(?!www\.w3\.org/2000/svg)", first.text) == []
     assert re.search(r"\beval\(|innerHTML|document\.write|setAttribute\(.style", first.text) is None
@@ -247,6 +249,17 @@ async def test_a_stream_too_many_is_refused_with_what_to_do(shown: Shown) -> Non
         viewer.close()
     async with stream(shown, "/dashboard/live/fleet") as events:
         await events.until("header")
+
+
+@pytest.mark.parametrize("path", ["/dashboard/live/fleet", "/dashboard/events"])
+async def test_who_asks_for_the_head_of_a_stream_gets_that_and_opens_none(shown: Shown, path: str) -> None:
+    with trio.fail_after(PATIENCE_S):
+        for _ in range(VIEWERS_MAX + 1):
+            answer = await shown.client.head(path)
+            assert (answer.status_code, answer.headers["Content-Type"]) == (
+                200,
+                "text/event-stream; charset=utf-8",
+            )
 
 
 async def test_a_page_that_is_left_is_looked_at_no_more(shown: Shown) -> None:
