@@ -25,28 +25,36 @@ export function patch(parent, ...wanted) {
 }
 
 function patchChildren(parent, children) {
-  const wanted = new Set(children.map(keyOf));
-  const keyed = new Map([...parent.childNodes].filter(isKeyed).map((node) => [node.dataset.key, node]));
-  children.forEach((child, place) => {
-    let old = parent.childNodes[place];
-    while (isKeyed(old) && !wanted.has(old.dataset.key)) {
-      old.remove();
-      old = parent.childNodes[place];
-    }
-    const key = keyOf(child);
-    if (old?.dataset?.key !== key) {
-      const own = keyed.get(key) ?? document.createTextNode(""); // which becomes what it is to be
-      parent.insertBefore(own, old ?? null);
-      old = own;
-    }
-    keyed.delete(key);
-    patchOne(parent, old, child);
-  });
+  if (children.some(isKeyed) || [...parent.children].some((node) => keys.has(node))) settle(parent, children);
+  children.forEach((child, place) => patchOne(parent, parent.childNodes[place], child));
   while (parent.childNodes.length > children.length) parent.lastChild.remove();
 }
 
+const keys = new WeakMap(); // of elements that have one
 const keyOf = (child) => child.attributes?.["data-key"];
-const isKeyed = (node) => node?.dataset?.key !== undefined;
+const isKeyed = (child) => keyOf(child) !== undefined;
+
+/** Have each element that has a key stand where it is wanted, and something without a key wherever it is not one of those. */
+function settle(parent, children) {
+  const wanted = new Set(children.map(keyOf));
+  const own = new Map();
+  for (const node of [...parent.children]) {
+    if (!keys.has(node)) continue;
+    if (wanted.has(keys.get(node))) own.set(keys.get(node), node);
+    else node.remove();
+  }
+  let old = parent.firstChild;
+  for (const child of children) {
+    const key = keyOf(child);
+    if (old && keys.get(old) === key) {
+      old = old.nextSibling;
+    } else {
+      const node = own.get(key) ?? document.createTextNode(""); // which becomes what it is to be
+      parent.insertBefore(node, old);
+    }
+    own.delete(key);
+  }
+}
 
 function patchOne(parent, old, child) {
   if (typeof child === "string") {
@@ -69,6 +77,7 @@ function patchOne(parent, old, child) {
     const text = value === true ? "" : String(value);
     if (isGiven(value) && node.getAttribute(name) !== text) node.setAttribute(name, text);
   }
+  if (isKeyed(child)) keys.set(node, keyOf(child));
   patchChildren(node, child.children);
 }
 
