@@ -224,30 +224,70 @@ def test_a_command_has_words_of_an_address_only_as_words_of_a_shell(chromium: Br
             shown.until_drawn("There is no such command")
 
 
+FAKE_STREAMS = """
+window.streams = [];
+window.EventSource = class extends EventTarget {
+  static CLOSED = 2;
+  readyState = 1;
+  constructor(url) { super(); this.url = url; window.streams.push(this); }
+  close() { this.readyState = 2; }
+  say(title, value) { this.dispatchEvent(new MessageEvent(title, { data: JSON.stringify(value) })); }
+};
+window.isHidden = true;
+Object.defineProperty(document, "hidden", { get: () => window.isHidden });
+window.setHidden = (hidden) => { window.isHidden = hidden; document.dispatchEvent(new Event("visibilitychange")); };
+"""
+"""Streams on which only the test says something, and a page that is in the background until the test has it seen."""
+
+
+def with_fake_streams(shown: Opened, url: str) -> None:
+    """The clock, too, goes only as the test says."""
+    shown.page.clock.install()
+    shown.page.add_init_script(FAKE_STREAMS)
+    shown.page.goto(url)
+    shown.wait("() => document.title !== 'BBS' || document.querySelector('#pages [aria-current]')")
+
+
+def states(shown: Opened) -> list[int]:
+    """1 of each stream that is open, 2 of each that was closed, the first one first."""
+    found: list[int] = shown.page.evaluate("window.streams.map((each) => each.readyState)")
+    return found
+
+
 def test_a_connection_that_has_died_without_a_word_is_replaced(chromium: Browser, url: str) -> None:
     """As when a machine on the way has lost its power: nothing comes any more, and nothing ends."""
     with opened(chromium, "about:blank") as shown:
-        shown.page.clock.install()
-        shown.page.add_init_script(
-            """window.streams = [];
-            window.EventSource = class extends EventTarget {
-              static CLOSED = 2;
-              readyState = 1;
-              constructor(url) { super(); this.url = url; window.streams.push(this); }
-              close() { this.readyState = 2; }
-            };"""
-        )
-        shown.page.goto(url)
-        shown.wait("() => window.streams.length === 1")
+        with_fake_streams(shown, url)
+        shown.page.evaluate("setHidden(false)")
         shown.page.clock.run_for(20_000)
-        shown.page.evaluate("window.streams[0].dispatchEvent(new MessageEvent('alive', { data: 'null' }))")
+        shown.page.evaluate("streams[0].say('alive', null)")
         shown.page.clock.run_for(20_000)
-        assert shown.page.evaluate("window.streams.length") == 1
+        assert states(shown) == [1]
 
         shown.page.clock.run_for(15_000)
-        assert shown.page.evaluate("window.streams.map((each) => each.readyState)") == [2, 1]
+        assert states(shown) == [2, 1]
         assert "does not answer" in shown.text("#connection")
         assert shown.text("h1") == "Nothing is known yet"
+
+
+def test_a_page_that_nobody_sees_has_no_stream_and_keeps_what_it_knew(chromium: Browser, url: str) -> None:
+    event = {"at_ns": 1, "kind": "app", "guid": "shop", "cells": [], "text": "shop desired", "style": ""}
+    with opened(chromium, "about:blank") as shown:
+        with_fake_streams(shown, f"{url}#/events")
+        assert states(shown) == []
+
+        shown.page.evaluate("setHidden(false)")
+        shown.page.evaluate("event => streams[0].say('events', { left_out: 0, events: [event] })", event)
+        shown.page.evaluate("setHidden(true)")
+        shown.page.clock.run_for(29_000)
+        assert states(shown) == [1]
+        shown.page.clock.run_for(2_000)
+        assert states(shown) == [2]
+
+        shown.page.evaluate("setHidden(false)")
+        assert states(shown) == [2, 1]
+        shown.page.clock.run_for(100)
+        assert "shop desired" in shown.text(".events")
 
 
 def test_a_refusal_is_shown_with_what_to_do(chromium: Browser, url: str) -> None:
