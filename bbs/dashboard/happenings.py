@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 
 from bbs.concurrency.clearable_event import ClearableEvent
 from bbs.dashboard.live import TooManyViewers
-from bbs.dashboard.page_stream import VIEWERS_MAX, PageStream, framed
+from bbs.dashboard.page_stream import WATCHERS_MAX, PageStream, framed
 from bbs.log import Logger
 from bbs.models import events as told
 from bbs.models import pb
@@ -71,6 +71,15 @@ class About:
     kind: str
     guid: str
     cells: tuple[str, ...]
+
+
+class TooManyWatchers(TooManyViewers):
+    """No more pages of events are opened until others end."""
+
+    def __init__(self) -> None:
+        Exception.__init__(
+            self, f"{WATCHERS_MAX} pages of events are open at this server already; close some"
+        )
 
 
 class Watcher(PageStream):
@@ -131,10 +140,10 @@ class Happenings:
     def watch(self, choice: Choice) -> Watcher:
         """
         Raises:
-          TooManyViewers: there are as many as there may be.
+          TooManyWatchers: there are as many as there may be.
         """
-        if len(self._watchers) >= VIEWERS_MAX:
-            raise TooManyViewers
+        if len(self._watchers) >= WATCHERS_MAX:
+            raise TooManyWatchers
         watcher = Watcher(choice, self.greeting(), self._left)
         self._watchers.add(watcher)
         return watcher

@@ -12,7 +12,10 @@ HEARTBEAT_S: Final = 10.0
 """How long a stream is silent at most, so that whatever is in between keeps it, and a page can tell that it is dead."""
 
 VIEWERS_MAX: Final = 48
-"""Streams of each kind."""
+"""Streams of views."""
+
+WATCHERS_MAX: Final = 12
+"""Streams of events. Together with the others they leave some of the debug port's connections to Prometheus."""
 
 
 class PageStream(ABC):

@@ -17,11 +17,11 @@ from bbs.dashboard.happenings import (
     About,
     Choice,
     Happenings,
+    TooManyWatchers,
     Watcher,
     about,
 )
-from bbs.dashboard.live import TooManyViewers
-from bbs.dashboard.page_stream import HEARTBEAT, VIEWERS_MAX
+from bbs.dashboard.page_stream import HEARTBEAT, WATCHERS_MAX
 from bbs.log import Logger, null_logger
 from bbs.models import events
 from bbs.models.actual_lrp import ActualLRPState, InstanceKey
@@ -214,8 +214,8 @@ async def test_an_event_that_cannot_be_put_into_words_is_told_of_and_the_others_
 
 def test_watchers_are_bounded() -> None:
     of = happenings()
-    watchers = [of.watch(Choice(kinds=frozenset(KINDS))) for _ in range(VIEWERS_MAX)]
-    with pytest.raises(TooManyViewers):
+    watchers = [of.watch(Choice(kinds=frozenset(KINDS))) for _ in range(WATCHERS_MAX)]
+    with pytest.raises(TooManyWatchers, match="pages of events"):
         of.watch(Choice())
 
     watchers[0].close()

@@ -14,11 +14,12 @@ import trio
 
 from bbs.dashboard.commands import COMMANDS
 from bbs.dashboard.dashboard import Dashboard
-from bbs.dashboard.page_stream import VIEWERS_MAX
+from bbs.dashboard.page_stream import VIEWERS_MAX, WATCHERS_MAX
 from bbs.log import null_logger
 from bbs.models.events import ActualLRPInstanceCreated, Hub
 from bbs.models.outcome import Told
 from bbs.models.wire import encode
+from bbs.ports import descriptors
 from bbs.ports.debug import serve_debug
 from tests.dashboard.watched import Watched, presence
 from tests.log_lines import Lines
@@ -236,6 +237,10 @@ async def test_events_reach_a_page_that_is_open(shown: Shown) -> None:
         shown.dashboard.published([Told(Hub.INSTANCE, ActualLRPInstanceCreated(actual_lrp(), ""))])
 
         assert [each["text"] for each in (await events.until("events"))["events"]] == ["p/0 new: unclaimed"]
+
+
+def test_streams_leave_connections_to_others() -> None:
+    assert VIEWERS_MAX + WATCHERS_MAX <= descriptors.DEBUG - 4
 
 
 async def test_a_stream_too_many_is_refused_with_what_to_do(shown: Shown) -> None:
