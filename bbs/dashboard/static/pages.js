@@ -1,6 +1,6 @@
 // Every page: what its view's sections look like.
 import { h } from "./dom.js";
-import { figure } from "./commands.js";
+import { figure, labelled } from "./commands.js";
 import { age, clock, megabytes } from "./format.js";
 import { cellPage, cellsPage, fact, heat } from "./cells.js";
 import { INSTANCE_COLUMNS, STYLES, TASK_COLUMNS, appLink, card, cellLink, convergence, firstPage, instanceKey, line, pager, plots, table, taskLink } from "./parts.js";
@@ -93,7 +93,7 @@ function app({ app: one, convergence: passes }, parameters) {
 function tasks({ counts, tasks: listed }, parameters) {
   const link = (name, text) => h("a", { href: name ? `#/tasks?state=${name}` : "#/tasks", "aria-current": (parameters.state ?? "") === name ? "true" : undefined }, text);
   return [h("h1", {}, "Tasks"),
-    h("p", { class: "choice" }, link("", "all"), TASK_STATES.map((name) => h("span", {}, link(name, name.toLowerCase()), " ", figure(counts[name], "tasks", { state: name })))),
+    h("p", { class: "choice" }, link("", "all"), TASK_STATES.map((name) => h("span", {}, link(name, name.toLowerCase()), " ", labelled(figure(counts[name], "tasks", { state: name }), name.toLowerCase())))),
     table("Tasks by guid", TASK_COLUMNS, listed.tasks, "There are none.", (row) => row.guid),
     pager("#/tasks", parameters, { next: listed.next, previous: firstPage("#/tasks", parameters) })];
 }
