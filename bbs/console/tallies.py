@@ -105,6 +105,8 @@ class Tallies:
         guid, index = row.actual_lrp_key.process_guid, row.actual_lrp_key.index
         if row.presence == pb.ActualLRP.SUSPECT:
             self._suspects[guid] += sign
+            if not self._suspects[guid]:
+                del self._suspects[guid]
         elif row.presence == pb.ActualLRP.ORDINARY:
             indices = self._indices.setdefault(guid, set())
             if sign > 0:

@@ -27,7 +27,7 @@ class Dashboard:
         )
         views = Views(sources, CellUses(sources.tables, sources.cells), self._history)
         self.live: Final = Live(views.by_name, header=views.header, now_ns=sources.now_ns, log=self._log)
-        self.happenings: Final = Happenings(sources.now_ns, self.live.greeting)
+        self.happenings: Final = Happenings(sources.now_ns, self.live.greeting, self._log)
 
     def mount(self, app: QuartTrio) -> None:
         """Add its pages, all of which are below ``/dashboard/``. Who may see them is for the application to decide."""

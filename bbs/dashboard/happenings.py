@@ -15,13 +15,15 @@ import trio
 from google.protobuf.message import Message
 
 from bbs.concurrency.clearable_event import ClearableEvent
-from bbs.dashboard.live import HEARTBEAT, HEARTBEAT_S, VIEWERS_MAX, TooManyViewers, framed
+from bbs.dashboard.live import TooManyViewers
+from bbs.dashboard.page_stream import WATCHERS_MAX, PageStream, framed
+from bbs.log import Logger
 from bbs.models import events as told
 from bbs.models import pb
 from bbs.models.events import Event, Hub
 from bbs.models.outcome import Announcement
 from bbs.models.versions import Version
-from bbs.words.events import BAD, GOOD, ON_ITS_WAY, WAITING, in_words
+from bbs.words.events import BAD, GOOD, ON_ITS_WAY, WAITING, Words, in_words
 
 INTERVAL_S: Final = 0.25
 SHOWN_MAX: Final = 50
@@ -71,17 +73,23 @@ class About:
     cells: tuple[str, ...]
 
 
-class Watcher:
-    """One page that shows events. A `StreamSource` of `bbs.http.endpoints`."""
+class TooManyWatchers(TooManyViewers):
+    """No more pages of events are opened until others end."""
+
+    def __init__(self) -> None:
+        Exception.__init__(
+            self, f"{WATCHERS_MAX} pages of events are open at this server already; close some"
+        )
+
+
+class Watcher(PageStream):
+    """One page that shows events."""
 
     def __init__(self, choice: Choice, greeting: bytes, leave: Callable[["Watcher"], None]) -> None:
+        super().__init__(greeting, leave)
         self.choice = choice
-        self._greeting = greeting
-        self._leave = leave
         self._unsent: deque[str] = deque(maxlen=UNSENT_MAX)
         self._left_out = 0
-        self._woken = ClearableEvent()
-        self._is_open = True
 
     def wants(self, about: About) -> bool:
         choice = self.choice
@@ -98,33 +106,13 @@ class Watcher:
         self._left_out += left_out
         self._woken.set()
 
-    async def receive(self) -> bytes:
-        """The text of the events that have come, or after a while that none has.
-
-        Raises:
-          trio.EndOfChannel: the stream was closed.
-        """
-        if self._greeting:
-            greeting, self._greeting = self._greeting, b""
-            return greeting
-        with trio.move_on_after(HEARTBEAT_S):
-            await self._woken.wait()
-        self._woken.clear()
-        if not self._is_open:
-            raise trio.EndOfChannel
+    def _take_unsent(self) -> bytes:
         if not self._unsent and not self._left_out:
-            return HEARTBEAT
+            return b""
         told_now = f'{{"left_out":{self._left_out},"events":[{",".join(self._unsent)}]}}'
         self._unsent.clear()
         self._left_out = 0
         return framed(("events", told_now))
-
-    def close(self) -> None:
-        """End it. Closing twice is harmless."""
-        if self._is_open:
-            self._is_open = False
-            self._leave(self)
-            self._woken.set()
 
 
 @dataclass(slots=True)
@@ -135,6 +123,7 @@ class Happenings:
 
     now_ns: Callable[[], int]
     greeting: Callable[[], bytes]
+    log: Logger
     _watchers: set[Watcher] = field(default_factory=set)
     _kept: deque[tuple[int, Announcement]] = field(default_factory=lambda: deque(maxlen=KEPT_MAX))
     _forgotten: int = 0
@@ -151,10 +140,10 @@ class Happenings:
     def watch(self, choice: Choice) -> Watcher:
         """
         Raises:
-          TooManyViewers: there are as many as there may be.
+          TooManyWatchers: there are as many as there may be.
         """
-        if len(self._watchers) >= VIEWERS_MAX:
-            raise TooManyViewers
+        if len(self._watchers) >= WATCHERS_MAX:
+            raise TooManyWatchers
         watcher = Watcher(choice, self.greeting(), self._left)
         self._watchers.add(watcher)
         return watcher
@@ -169,23 +158,46 @@ class Happenings:
 
     def _tell(self) -> None:
         kept, forgotten = list(self._kept), self._forgotten
-        self._kept.clear()
-        self._forgotten = 0
-        found = [(at_ns, event, about) for at_ns, event, about in _events(kept)]
+        self._forget()
+        found = list(_events(kept))
         texts: dict[int, str] = {}
         for watcher in self._watchers:
             wanted = [place for place, (_, _, about) in enumerate(found) if watcher.wants(about)]
             shown = wanted[-SHOWN_MAX:]
             for place in shown:
                 if place not in texts:
-                    texts[place] = _text(*found[place])
+                    texts[place] = self._text(*found[place])
             if wanted or forgotten:
                 watcher.show([texts[place] for place in shown], left_out=len(wanted) - len(shown) + forgotten)
 
     def _left(self, watcher: Watcher) -> None:
         self._watchers.discard(watcher)
         if not self._watchers:
-            self._kept.clear()
+            self._forget()
+
+    def _forget(self) -> None:
+        self._kept.clear()
+        self._forgotten = 0
+
+    def _text(self, at_ns: int, event: Event, about: About) -> str:
+        """As JSON. One that can't be put into words is told of without any."""
+        try:
+            words = _words(event, about)
+        except Exception as error:
+            # Going on is safe: an event is only read. What it says of the fleet is on the other pages all the same.
+            self.log.error("failed-to-put-event-into-words", {"event": event.name}, error=error)
+            words = Words(f"{about.guid}: something that can't be put into words; the server's log has more")
+        return json.dumps(
+            {
+                "at_ns": at_ns,
+                "kind": about.kind,
+                "guid": about.guid,
+                "cells": sorted(set(about.cells)),
+                "text": words.text,
+                "style": STYLES[words.style],
+            },
+            separators=(",", ":"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,17 +242,6 @@ def _cells(*cell_ids: str) -> tuple[str, ...]:
     return tuple(cell_id for cell_id in cell_ids if cell_id)
 
 
-def _text(at_ns: int, event: Event, about: About) -> str:
+def _words(event: Event, about: About) -> Words:
     message = _CLASSES[type(event)][1].FromString(event.encode(Version.V3))
-    words = in_words(_Read(event.name, about.guid, message))
-    return json.dumps(
-        {
-            "at_ns": at_ns,
-            "kind": about.kind,
-            "guid": about.guid,
-            "cells": sorted(set(about.cells)),
-            "text": words.text,
-            "style": STYLES[words.style],
-        },
-        separators=(",", ":"),
-    )
+    return in_words(_Read(event.name, about.guid, message))

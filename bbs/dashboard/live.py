@@ -16,6 +16,7 @@ import trio
 from bbs.concurrency.clearable_event import ClearableEvent
 from bbs.concurrency.own_time import OwnTime
 from bbs.concurrency.turns import TimedTurns
+from bbs.dashboard.page_stream import HEARTBEAT_S, VIEWERS_MAX, PageStream, framed
 from bbs.log import Logger
 
 Sections = Mapping[str, object]
@@ -25,16 +26,10 @@ View = Callable[[Mapping[str, str]], Coroutine[Any, Any, Sections]]
 INTERVAL_S: Final = 1.0
 INTERVAL_MAX_S: Final = 15.0
 SHARE_MAX: Final = 0.03
-HEARTBEAT_S: Final = 10.0
-"""How long a stream is silent at most, so that a browser and whatever is in between knows that it lives."""
-
-VIEWERS_MAX: Final = 48
 TOPICS_MAX: Final = 24
 
 RETRY: Final = b"retry: 1000\n\n"
 """Has the browser connect again after a second."""
-
-HEARTBEAT: Final = b": still here\n\n"
 
 
 class TooManyViewers(Exception):
@@ -46,15 +41,12 @@ class TooManyViewers(Exception):
         )
 
 
-class Viewer:
-    """One open stream. A `StreamSource` of `bbs.http.endpoints`: whoever sends it calls ``receive`` again and again."""
+class Viewer(PageStream):
+    """One page that shows a view."""
 
     def __init__(self, greeting: bytes, leave: Callable[["Viewer"], None]) -> None:
-        self._greeting = greeting
-        self._leave = leave
+        super().__init__(greeting, leave)
         self._unsent: dict[str, str] = {}
-        self._woken = ClearableEvent()
-        self._is_open = True
 
     def show(self, sections: Mapping[str, str]) -> None:
         """Have these sections sent, in place of older ones that were not."""
@@ -62,29 +54,9 @@ class Viewer:
             self._unsent.update(sections)
             self._woken.set()
 
-    async def receive(self) -> bytes:
-        """The text of what is new, or after a while that there is nothing new.
-
-        Raises:
-          trio.EndOfChannel: the stream was closed.
-        """
-        if self._greeting:
-            greeting, self._greeting = self._greeting, b""
-            return greeting
-        with trio.move_on_after(HEARTBEAT_S):
-            await self._woken.wait()
-        self._woken.clear()
-        if not self._is_open:
-            raise trio.EndOfChannel
+    def _take_unsent(self) -> bytes:
         unsent, self._unsent = self._unsent, {}
-        return b"".join(map(framed, unsent.items())) or HEARTBEAT
-
-    def close(self) -> None:
-        """End it. Closing twice is harmless."""
-        if self._is_open:
-            self._is_open = False
-            self._leave(self)
-            self._woken.set()
+        return b"".join(map(framed, unsent.items()))
 
 
 class _Topic:
@@ -195,9 +167,3 @@ class Live:
 
 def _json(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
-
-
-def framed(section: tuple[str, str]) -> bytes:
-    """A section as a server-sent event. JSON has no line ends."""
-    title, text = section
-    return f"event: {title}\ndata: {text}\n\n".encode()

@@ -3,7 +3,7 @@
 There is no build step: what is in ``static`` is what browsers get. It is read once, and asked for anew by its hash.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from hashlib import sha256
 from importlib.resources import files
@@ -61,20 +61,14 @@ def add_pages(app: QuartTrio, live: Live, happenings: Happenings, *, log: Logger
     async def look(view: str) -> Response:
         if view not in live.views:
             return _text(404, f"there is no view {view}; there are {', '.join(live.views)}\n")
-        try:
-            return _stream(live.look(view, _parameters()), log)
-        except TooManyViewers as error:
-            return _too_many(error)
+        return _stream(lambda: live.look(view, _parameters()), log)
 
     @app.route("/dashboard/events", methods=["GET"])
     async def events() -> Response:
         kinds = frozenset(request.args.getlist("kind")) & frozenset(KINDS)
         words = _parameters()
         choice = Choice(kinds or frozenset(KINDS), words.get("guid", ""), words.get("cell", ""))
-        try:
-            return _stream(happenings.watch(choice), log)
-        except TooManyViewers as error:
-            return _too_many(error)
+        return _stream(lambda: happenings.watch(choice), log)
 
 
 def _parameters() -> dict[str, str]:
@@ -93,13 +87,19 @@ def _asset(content: bytes, name: str) -> Response:
     tag = f'"{sha256(content).hexdigest()[:32]}"'
     # Asked for each time, and answered without its content if it is the same: after an upgrade nobody sees half of each.
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    content_type = TYPES[name.rpartition(".")[2]]
     if request.headers.get("If-None-Match") == tag:
-        return Response(b"", 304, headers)
-    return Response(content, headers=headers, content_type=TYPES[name.rpartition(".")[2]])
+        return Response(b"", 304, headers, content_type=content_type)
+    return Response(content, headers=headers, content_type=content_type)
 
 
-def _stream(source: StreamSource, log: Logger) -> Response:
-    return stream_of(source, EVENT_STREAM, on_bug=partial(_tell_of_bug, log))
+def _stream(opened: Callable[[], StreamSource], log: Logger) -> Response:
+    if request.method == "HEAD":  # whose answer would never come to its end
+        return Response(b"", headers=dict(EVENT_STREAM))
+    try:
+        return stream_of(opened(), EVENT_STREAM, on_bug=partial(_tell_of_bug, log))
+    except TooManyViewers as error:
+        return _too_many(error)
 
 
 def _tell_of_bug(log: Logger, bug: Exception) -> None:

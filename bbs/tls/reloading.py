@@ -43,8 +43,8 @@ class Certificate:
           TLSFilesInvalid: they can't be used; the context stays as it was.
         """
         self._signature = _signature(self.files)
-        self._context = self._make(self.files)
-        self.ends_s = certificate_end_s(self.files.cert_file)
+        context, ends_s = self._make(self.files), certificate_end_s(self.files.cert_file)
+        self._context, self.ends_s = context, ends_s
 
     def has_changed(self) -> bool:
         """Whether the files are others than those that were read, or tried, last."""

@@ -78,7 +78,7 @@ class Opened:
 
     def serious(self) -> list[str]:
         """What axe-core finds that is serious, each with the element that it is about."""
-        found = self.page.evaluate(f"{AXE}\naxe.run()")
+        found = self.page.evaluate(f"{AXE}\naxe.run({{rules: {{'target-size': {{enabled: true}}}}}})")
         return [
             f"{each['id']}: {node['html']} {node['failureSummary']}"
             for each in found["violations"]

@@ -7,23 +7,29 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from bbs.dashboard import happenings as happenings_module
 from bbs.dashboard.happenings import (
     INTERVAL_S,
     KEPT_MAX,
     KINDS,
     SHOWN_MAX,
     UNSENT_MAX,
+    About,
     Choice,
     Happenings,
+    TooManyWatchers,
     Watcher,
     about,
 )
-from bbs.dashboard.live import HEARTBEAT, VIEWERS_MAX, TooManyViewers
+from bbs.dashboard.page_stream import HEARTBEAT, WATCHERS_MAX
+from bbs.log import Logger, null_logger
 from bbs.models import events
 from bbs.models.actual_lrp import ActualLRPState, InstanceKey
 from bbs.models.events import Event, Hub
 from bbs.models.outcome import Told
 from bbs.models.task import TaskState
+from bbs.words.events import Words
+from tests.log_lines import Lines
 from tests.records import A_AT_C1, actual_lrp, desired_lrp, task
 
 RUNNING = actual_lrp(state=ActualLRPState.RUNNING, instance=A_AT_C1, availability_zone="z1")
@@ -59,8 +65,8 @@ EVERY_KIND: list[tuple[Hub, Event, str, str, tuple[str, ...], str]] = [
 ]
 
 
-def happenings() -> Happenings:
-    return Happenings(now_ns=lambda: 9, greeting=lambda: b"greeting")
+def happenings(log: Logger | None = None) -> Happenings:
+    return Happenings(now_ns=lambda: 9, greeting=lambda: b"greeting", log=log or null_logger())
 
 
 async def greeted(of: Happenings, choice: Choice | None = None) -> Watcher:
@@ -172,10 +178,44 @@ async def test_nothing_is_kept_while_nobody_looks(autojump_clock: MockClock, nur
         await watcher.receive()
 
 
+async def test_what_was_left_out_before_a_page_came_is_none_of_its_affairs(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    of = happenings()
+    first = of.watch(Choice())
+    of.published([Told(Hub.INSTANCE, NEW)] * (KEPT_MAX + 1))
+    first.close()
+    watcher = await greeted(of)
+    nursery.start_soon(of.run)
+
+    assert await watcher.receive() == HEARTBEAT
+
+
+async def test_an_event_that_cannot_be_put_into_words_is_told_of_and_the_others_go_on(
+    autojump_clock: MockClock, nursery: trio.Nursery, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def only_of_desired(event: Event, about: About) -> Words:
+        if about.kind == "instance":
+            raise ValueError("no words")
+        return Words("desired")
+
+    monkeypatch.setattr(happenings_module, "_words", only_of_desired)
+    of = happenings(lines.logger())
+    nursery.start_soon(of.run)
+    watcher = await greeted(of)
+
+    of.published([Told(Hub.INSTANCE, NEW), Told(Hub.DESIRED, events.DesiredLRPCreated(desired_lrp(), ""))])
+
+    unsaid, said = (await told(watcher))["events"]
+    assert (unsaid["guid"], said["text"]) == ("p", "desired")
+    assert "can't be put into words" in unsaid["text"]
+    assert "failed-to-put-event-into-words" in str(lines.lines)
+
+
 def test_watchers_are_bounded() -> None:
     of = happenings()
-    watchers = [of.watch(Choice(kinds=frozenset(KINDS))) for _ in range(VIEWERS_MAX)]
-    with pytest.raises(TooManyViewers):
+    watchers = [of.watch(Choice(kinds=frozenset(KINDS))) for _ in range(WATCHERS_MAX)]
+    with pytest.raises(TooManyWatchers, match="pages of events"):
         of.watch(Choice())
 
     watchers[0].close()

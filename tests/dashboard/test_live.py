@@ -8,16 +8,15 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from bbs.dashboard.live import (
-    HEARTBEAT,
     INTERVAL_MAX_S,
     INTERVAL_S,
     SHARE_MAX,
     TOPICS_MAX,
-    VIEWERS_MAX,
     Live,
     TooManyViewers,
     Viewer,
 )
+from bbs.dashboard.page_stream import HEARTBEAT, VIEWERS_MAX
 from tests.log_lines import Lines
 
 

@@ -14,11 +14,12 @@ import trio
 
 from bbs.dashboard.commands import COMMANDS
 from bbs.dashboard.dashboard import Dashboard
-from bbs.dashboard.live import VIEWERS_MAX
+from bbs.dashboard.page_stream import VIEWERS_MAX, WATCHERS_MAX
 from bbs.log import null_logger
 from bbs.models.events import ActualLRPInstanceCreated, Hub
 from bbs.models.outcome import Told
 from bbs.models.wire import encode
+from bbs.ports import descriptors
 from bbs.ports.debug import serve_debug
 from tests.dashboard.watched import Watched, presence
 from tests.log_lines import Lines
@@ -139,6 +140,8 @@ async def test_assets_are_asked_for_anew_and_sent_once(shown: Shown, name: str) 
     )
 
     assert (first.status_code, again.status_code, again.content) == (200, 304, b"")
+    # A browser takes headers of either for the one that it keeps.
+    assert first.headers["Content-Type"] == again.headers["Content-Type"]
     assert first.headers["Cache-Control"] == "no-cache"
     assert re.findall(r"https?://(?!www\.w3\.org/2000/svg)", first.text) == []
     assert re.search(r"\beval\(|innerHTML|document\.write|setAttribute\(.style", first.text) is None
@@ -209,6 +212,15 @@ async def test_every_view_is_made_whatever_is_asked_of_it(shown: Shown, path: st
     assert {"clock", "header"} < seen.keys()
 
 
+async def test_every_section_of_a_view_is_listened_for(shown: Shown) -> None:
+    script = (await shown.client.get("/dashboard/static/main.js")).text
+    listed = re.search(r"const SECTIONS = (\[.*?\]);", script)
+    assert listed is not None
+
+    made = [set(await view({})) for view in shown.dashboard.live.views.values()]
+    assert set(json.loads(listed[1])) == {"header", "failed"}.union(*made)
+
+
 async def test_what_changes_reaches_a_page_that_is_open(shown: Shown) -> None:
     async with stream(shown, "/dashboard/live/fleet") as events:
         assert (await events.until("instances"))["desired"] == 2
@@ -227,6 +239,10 @@ async def test_events_reach_a_page_that_is_open(shown: Shown) -> None:
         assert [each["text"] for each in (await events.until("events"))["events"]] == ["p/0 new: unclaimed"]
 
 
+def test_streams_leave_connections_to_others() -> None:
+    assert VIEWERS_MAX + WATCHERS_MAX <= descriptors.DEBUG - 4
+
+
 async def test_a_stream_too_many_is_refused_with_what_to_do(shown: Shown) -> None:
     viewers = [shown.dashboard.live.look("fleet", {}) for _ in range(VIEWERS_MAX)]
 
@@ -238,6 +254,17 @@ async def test_a_stream_too_many_is_refused_with_what_to_do(shown: Shown) -> Non
         viewer.close()
     async with stream(shown, "/dashboard/live/fleet") as events:
         await events.until("header")
+
+
+@pytest.mark.parametrize("path", ["/dashboard/live/fleet", "/dashboard/events"])
+async def test_who_asks_for_the_head_of_a_stream_gets_that_and_opens_none(shown: Shown, path: str) -> None:
+    with trio.fail_after(PATIENCE_S):
+        for _ in range(VIEWERS_MAX + 1):
+            answer = await shown.client.head(path)
+            assert (answer.status_code, answer.headers["Content-Type"]) == (
+                200,
+                "text/event-stream; charset=utf-8",
+            )
 
 
 async def test_a_page_that_is_left_is_looked_at_no_more(shown: Shown) -> None:

@@ -2,7 +2,7 @@
 import { h } from "./dom.js";
 import { figure } from "./commands.js";
 import { age, clock, megabytes } from "./format.js";
-import { INSTANCE_COLUMNS, TASK_COLUMNS, appLink, card, cellLink, firstPage, pager, table } from "./parts.js";
+import { INSTANCE_COLUMNS, TASK_COLUMNS, appLink, card, cellLink, firstPage, instanceKey, pager, table } from "./parts.js";
 
 const MEASURES = {
   memory: { title: "memory", used: "memory_mb", of: "memory_max_mb", told: (used, of) => `${megabytes(used)} of ${megabytes(of)}` },
@@ -13,8 +13,10 @@ const STEPS = [0.25, 0.5, 0.75, 0.9];
 const MANY = 150;
 const chosen = { measure: "memory", sort: "id", down: false };
 
+const ORDER = new Intl.Collator("en", { numeric: true });
+
 /** Rows come without the names of their values. */
-export function readCells(section) {
+function readCells(section) {
   return section.rows.map((row) => named(section.columns, row));
 }
 
@@ -31,16 +33,17 @@ const step = (part) => STEPS.filter((bound) => part >= bound).length;
 
 export function heat(section) {
   const cells = readCells(section);
-  const zones = Map.groupBy ? Map.groupBy(cells, zoneOf) : grouped(cells);
+  const zones = [...Map.groupBy(cells, zoneOf)].sort(([one], [other]) => ORDER.compare(one, other));
   const { title, used, of, told } = MEASURES[chosen.measure];
   const many = cells.length > MANY;
   return [
     section.trouble ? h("p", { class: "bad" }, `As last known: ${section.trouble}`) : null,
     h("form", { class: "choice", "data-form": "measure" }, h("label", {}, "How full of", h("select", { name: "measure" },
       Object.keys(MEASURES).map((name) => h("option", { value: name, selected: name === chosen.measure }, MEASURES[name].title))))),
-    [...zones].sort().map(([zone, inZone]) => [
-      h("h3", {}, zone, h("span", { class: "soft" }, ` ${inZone.length} ${inZone.length === 1 ? "cell" : "cells"}`)),
-      h("ul", { class: many ? "heat many" : "heat" }, inZone.map((cell) => h("li", {}, h("a", {
+    many ? h("a", { class: "skip", href: "#after-the-map" }, "Skip the map of cells") : null,
+    zones.map(([zone, inZone]) => [
+      h("h3", { "data-key": `name ${zone}` }, zone, h("span", { class: "soft" }, ` ${inZone.length} ${inZone.length === 1 ? "cell" : "cells"}`)),
+      h("ul", { class: many ? "heat many" : "heat", "data-key": `cells ${zone}` }, inZone.map((cell) => h("li", { "data-key": cell.id }, h("a", {
         class: cell.announced ? `h${step(share(cell, chosen.measure))}` : "gone",
         href: `#/cell?${new URLSearchParams({ cell: cell.id })}`,
         title: cell.announced ? `${cell.id}: ${told(cell[used], cell[of])} ${title}` : `${cell.id} is not announced`,
@@ -53,15 +56,9 @@ export function heat(section) {
 
 const zoneOf = (cell) => (cell.announced ? cell.zone || "without a zone" : "not announced");
 
-function grouped(cells) {
-  const zones = new Map();
-  for (const cell of cells) zones.set(zoneOf(cell), [...(zones.get(zoneOf(cell)) ?? []), cell]);
-  return zones;
-}
-
 function legend() {
   const texts = ["below 25 %", "25 to 50", "50 to 75", "75 to 90", "90 % and more"];
-  return h("ul", { class: "legend" }, texts.map((text, place) => h("li", {},
+  return h("ul", { class: "legend", id: "after-the-map", tabindex: "-1" }, texts.map((text, place) => h("li", {},
     h("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, h("rect", { class: `fill-${place}`, width: 16, height: 16 })), ` ${text}`)),
   h("li", {}, "× is not announced"));
 }
@@ -88,11 +85,11 @@ export function cellsPage({ cells: section }) {
     figure(section.announced, "cells"), " announced, ", figure(section.missing, "cells-missing", {}, section.missing ? "bad" : ""), " missing. ",
     "What is used is what the BBS has on a cell; what a rep says of itself is in ", h("code", {}, "bbs cells"), "."),
   card("By zone", heat(section)),
-  card("As a table", table("All cells, and what is used of what they have", columns, cells, "No cell is announced."))];
+  card("As a table", table("All cells, and what is used of what they have", columns, cells, "No cell is announced.", (row) => row.id))];
 }
 
 function compare(one, other) {
-  return typeof one === "string" ? one.localeCompare(other, "en", { numeric: true }) : one - other;
+  return typeof one === "string" ? ORDER.compare(one, other) : one - other;
 }
 
 /** Sort by a column; by the same one again, the other way round. */
@@ -121,9 +118,9 @@ export function cellPage({ cell }, parameters) {
         ? [figure(cell.failure.failures, "rep-failures"), ` failed; the last, ${cell.failure.call}, at ${clock(cell.failure.at_ns)}, `, figure(age(cell.failure.at_ns), "rep-failures"), ` ago: ${cell.failure.reason}`]
         : "none since this process began"))),
     card("Instances", table("Instances on this cell", [{ title: "App", cell: (each) => appLink(each.guid) },
-      ...INSTANCE_COLUMNS.filter((column) => column.title !== "Cell")], cell.instances, "None."),
+      ...INSTANCE_COLUMNS.filter((column) => column.title !== "Cell")], cell.instances, "None.", instanceKey),
     pager("#/cell", parameters, { next: cell.next, previous: firstPage("#/cell", parameters) })),
-    card("Tasks", table("Tasks that run on this cell", TASK_COLUMNS, cell.tasks, "None."))];
+    card("Tasks", table("Tasks that run on this cell", TASK_COLUMNS, cell.tasks, "None.", (row) => row.guid))];
 }
 
 export function fact(title, value) {

@@ -8,9 +8,11 @@ const CURL = location.protocol === "https:"
 let commands = {};
 let serverURL = "";
 
+/** Throws if the server does not give them. */
 export async function load() {
   const answer = await fetch("/dashboard/commands.json");
-  if (answer.ok) commands = await answer.json();
+  if (!answer.ok) throw new Error(`the commands: ${answer.status}`);
+  commands = await answer.json();
 }
 
 export function setServer(url) {
@@ -24,20 +26,37 @@ export function figure(value, command, about = {}, style = "") {
   return h("a", { class: `figure ${style}`.trim(), href: address, title: "the command that prints this" }, text);
 }
 
+/** The link, which a screen reader calls by its number and what that counts. */
+export function labelled(link, words) {
+  return { ...link, attributes: { ...link.attributes, "aria-label": `${link.children.join("")} ${words}: show its command` } };
+}
+
 /** Words that others chose, quoted for a shell where it needs that. */
 function quoted(word) {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
+const CHOSEN_BY_OTHERS = new Set(["cell", "guid", "task"]);
+
+/** The command as a line for a shell, "" if there is none. An address can be anybody's: all other words than guids and cells stand
+ * within quotes of the line, and so have to be plain. */
 export function lineOf(name, about) {
+  if (!Object.hasOwn(commands, name)) return "";
   const known = { debug: location.host, origin: location.origin, curl: CURL };
-  return (commands[name]?.line ?? "").replace(/\{(\w+)\}/g, (whole, word) => known[word] ?? (word in about ? quoted(about[word]) : whole));
+  const isPlain = ([word, value]) => CHOSEN_BY_OTHERS.has(word) || /^\w+$/.test(value);
+  if (!Object.entries(about).every(isPlain)) return "";
+  return commands[name].line.replace(/\{(\w+)\}/g, (whole, word) => known[word] ?? (Object.hasOwn(about, word) ? quoted(about[word]) : whole));
 }
 
-export function show(name, about) {
-  document.getElementById("command-prints").textContent = `It prints ${commands[name]?.prints ?? "nothing that is known"}.`;
-  document.getElementById("command-line").textContent = lineOf(name, about);
-  document.getElementById("command-before").textContent = lineOf(name, about).startsWith("bbs")
+export function printsOf(name) {
+  return `It prints ${commands[name]?.prints ?? "nothing that is known"}.`;
+}
+
+function show(name, about) {
+  const command = lineOf(name, about);
+  document.getElementById("command-prints").textContent = printsOf(name);
+  document.getElementById("command-line").textContent = command;
+  document.getElementById("command-before").textContent = command.startsWith("bbs")
     ? `It asks the server that BBS_URL names${serverURL ? `, here ${serverURL}` : ""}, or --target.` : "";
   if (!dialog.open) dialog.showModal();
 }

@@ -1,6 +1,7 @@
 // Pages are described by plain objects and brought into the document by `patch`, which changes only what differs. So whoever has
-// the focus in a list, or has selected text in it, keeps both while the numbers around change. Text is always set as text: what
-// guids and crash reasons contain can't become markup.
+// the focus in a list, or has selected text in it, keeps both while the numbers around change. What has a `data-key` among its
+// siblings stays the same element wherever it comes to stand. Text is always set as text: what guids and crash reasons contain
+// can't become markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 const SVG_TAGS = new Set(["svg", "path", "rect"]);
@@ -17,9 +18,42 @@ function flat(children) {
 
 /** Make the children of `parent` what `wanted` describes. */
 export function patch(parent, ...wanted) {
-  const children = flat(wanted);
+  const focused = document.activeElement;
+  patchChildren(parent, flat(wanted));
+  // An element that was moved has lost it.
+  if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
+}
+
+function patchChildren(parent, children) {
+  if (children.some(isKeyed) || [...parent.children].some((node) => keys.has(node))) settle(parent, children);
   children.forEach((child, place) => patchOne(parent, parent.childNodes[place], child));
   while (parent.childNodes.length > children.length) parent.lastChild.remove();
+}
+
+const keys = new WeakMap(); // of elements that have one
+const keyOf = (child) => child.attributes?.["data-key"];
+const isKeyed = (child) => keyOf(child) !== undefined;
+
+/** Have each element that has a key stand where it is wanted, and something without a key wherever it is not one of those. */
+function settle(parent, children) {
+  const wanted = new Set(children.map(keyOf));
+  const own = new Map();
+  for (const node of [...parent.children]) {
+    if (!keys.has(node)) continue;
+    if (wanted.has(keys.get(node))) own.set(keys.get(node), node);
+    else node.remove();
+  }
+  let old = parent.firstChild;
+  for (const child of children) {
+    const key = keyOf(child);
+    if (old && keys.get(old) === key) {
+      old = old.nextSibling;
+    } else {
+      const node = own.get(key) ?? document.createTextNode(""); // which becomes what it is to be
+      parent.insertBefore(node, old);
+    }
+    own.delete(key);
+  }
 }
 
 function patchOne(parent, old, child) {
@@ -43,7 +77,8 @@ function patchOne(parent, old, child) {
     const text = value === true ? "" : String(value);
     if (isGiven(value) && node.getAttribute(name) !== text) node.setAttribute(name, text);
   }
-  patch(node, child.children);
+  if (isKeyed(child)) keys.set(node, keyOf(child));
+  patchChildren(node, child.children);
 }
 
 function isGiven(value) {

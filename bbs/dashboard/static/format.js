@@ -9,8 +9,8 @@ export function setClock(serverMs) {
   clockOffsetMs = serverMs - Date.now();
 }
 
-export const nowMs = () => Date.now() + clockOffsetMs;
-export const ms = (ns) => ns / 1e6;
+const nowMs = () => Date.now() + clockOffsetMs;
+const ms = (ns) => ns / 1e6;
 
 export function count(value) {
   return NUMBERS.format(value);
@@ -26,7 +26,7 @@ export function seconds(value) {
 }
 
 /** In its two largest units, as the console has it. */
-export function duration(milliseconds) {
+function duration(milliseconds) {
   const whole = Math.max(0, Math.floor(milliseconds / 1000));
   const two = (value) => String(value).padStart(2, "0");
   if (whole < 60) return `${whole}s`;
@@ -55,6 +55,12 @@ export function until(ns) {
 }
 
 export function tick() {
-  for (const each of document.querySelectorAll("time[data-since]")) each.textContent = duration(nowMs() - ms(Number(each.dataset.since)));
-  for (const each of document.querySelectorAll("time[data-until]")) each.textContent = duration(ms(Number(each.dataset.until)) - nowMs());
+  for (const each of document.querySelectorAll("time[data-since]")) set(each, nowMs() - ms(Number(each.dataset.since)));
+  for (const each of document.querySelectorAll("time[data-until]")) set(each, ms(Number(each.dataset.until)) - nowMs());
+}
+
+/** Only if it differs, so that text that somebody has selected stays selected. */
+function set(time, milliseconds) {
+  const text = duration(milliseconds);
+  if (time.textContent !== text) time.textContent = text;
 }

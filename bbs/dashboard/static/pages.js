@@ -1,15 +1,15 @@
 // Every page: what its view's sections look like.
 import { h } from "./dom.js";
-import { figure } from "./commands.js";
+import { figure, labelled } from "./commands.js";
 import { age, clock, megabytes } from "./format.js";
 import { cellPage, cellsPage, fact, heat } from "./cells.js";
-import { INSTANCE_COLUMNS, STYLES, TASK_COLUMNS, appLink, card, cellLink, convergence, firstPage, line, pager, plots, table, taskLink } from "./parts.js";
+import { INSTANCE_COLUMNS, STYLES, TASK_COLUMNS, appLink, card, cellLink, convergence, firstPage, instanceKey, line, pager, plots, table, taskLink } from "./parts.js";
 
 const STATES = ["RUNNING", "CLAIMED", "UNCLAIMED", "CRASHED"];
 const TASK_STATES = ["Pending", "Running", "Completed", "Resolving"];
 const WRONG = {
-  missing: "missing instances", unclaimed: "waiting for a cell", crashed: "crashed", suspect: "suspect instances",
-  extra: "too many instances", not_desired: "not desired any more",
+  missing: "missing instances", unclaimed: "instances that wait for a cell", crashed: "crashed instances", suspect: "suspect instances",
+  extra: "too many instances", not_desired: "instances that nobody desires",
 };
 
 function fleet({ instances, tasks, domains, troubles, convergence: passes, cells, plots: history }) {
@@ -44,9 +44,9 @@ function domainList(domains) {
 }
 
 function trouble(each) {
-  return h("li", { class: each.severity === "bad" ? "is-bad" : undefined },
+  return h("li", { class: each.severity === "bad" ? "is-bad" : undefined, "data-key": [each.command, ...Object.values(each.about)].join(" ") },
     h("span", { class: each.severity === "bad" ? "bad" : "waiting" }, figure(each.count, each.command, each.about)), ` ${each.what}. `,
-    each.wrong ? h("a", { href: `#/apps?wrong=${each.wrong}` }, "Which apps?") : null,
+    each.wrong ? h("a", { href: `#/apps?wrong=${each.wrong}`, "aria-label": `Which apps? Those with ${WRONG[each.wrong]}` }, "Which apps?") : null,
     each.cells.map((cell) => [" ", cellLink(cell)]),
     h("span", { class: "doing" }, `${each.doing}.`));
 }
@@ -65,7 +65,7 @@ function apps({ apps: listed }, parameters) {
       ...STATES.map((name) => ({ title: name.toLowerCase(), number: true, cell: (app) => (app.states === null ? "–"
         : figure(app.states[name], "app", { guid: app.guid }, app.states[name] ? STYLES[name] : "")) })),
       { title: "Memory each", number: true, cell: (app) => (app.memory_mb ? figure(megabytes(app.memory_mb), "app", { guid: app.guid }) : "–") },
-    ], listed.apps, "There are none."),
+    ], listed.apps, "There are none.", (row) => row.guid),
     pager("#/apps", parameters, { next: listed.next, previous: firstPage("#/apps", parameters) })];
 }
 
@@ -86,15 +86,15 @@ function app({ app: one, convergence: passes }, parameters) {
         : h("p", { class: "waiting" }, "Nobody desires it any more.")),
       card("Convergence", convergence(passes))),
     card("Instances", table("Instances by index, and why they are not as desired", [...INSTANCE_COLUMNS, { title: "Why", style: "why", cell: (row) => row.why }],
-      one.instances, "There are none."),
+      one.instances, "There are none.", instanceKey),
     pager("#/app", parameters, { next: one.next, nextName: "start", previous: firstPage("#/app", parameters, "start") }))];
 }
 
 function tasks({ counts, tasks: listed }, parameters) {
   const link = (name, text) => h("a", { href: name ? `#/tasks?state=${name}` : "#/tasks", "aria-current": (parameters.state ?? "") === name ? "true" : undefined }, text);
   return [h("h1", {}, "Tasks"),
-    h("p", { class: "choice" }, link("", "all"), TASK_STATES.map((name) => h("span", {}, link(name, name.toLowerCase()), " ", figure(counts[name], "tasks", { state: name })))),
-    table("Tasks by guid", TASK_COLUMNS, listed.tasks, "There are none."),
+    h("p", { class: "choice" }, link("", "all"), TASK_STATES.map((name) => h("span", {}, link(name, name.toLowerCase()), " ", labelled(figure(counts[name], "tasks", { state: name }), name.toLowerCase())))),
+    table("Tasks by guid", TASK_COLUMNS, listed.tasks, "There are none.", (row) => row.guid),
     pager("#/tasks", parameters, { next: listed.next, previous: firstPage("#/tasks", parameters) })];
 }
 
@@ -130,7 +130,6 @@ function server({ plots: history, convergence: passes, store, hubs }) {
 export const PAGES = { fleet, apps, app, cells: cellsPage, cell: cellPage, tasks, task, server };
 
 const KINDS = { app: "apps", instance: "instances", crash: "crashes", task: "tasks" };
-const KEPT = 200;
 
 /** The page of events: `kept` are those that came, the newest first. */
 export function eventsPage({ kept, leftOut, paused, part }, parameters) {
@@ -142,17 +141,22 @@ export function eventsPage({ kept, leftOut, paused, part }, parameters) {
       h("label", {}, "Guid contains", h("input", { name: "guid", type: "search", autocomplete: "off" })),
       h("label", {}, "Cell", h("input", { name: "cell", type: "search", autocomplete: "off" })),
       h("button", { type: "submit" }, "Show"),
-      h("button", { type: "button", "data-pause": "events", "aria-pressed": String(paused) }, paused ? "Go on" : "Hold still")),
+      h("button", { type: "button", "data-pause": "events" }, paused ? "Go on" : "Hold still")),
     h("p", { class: "soft" }, part === "standby" ? "A standby tells of no events; they begin when it becomes master. " : "",
-      "A BBS keeps no history: this is what came since the page was opened, the newest first. ", figure("bbs events", "events"), " shows the same in a terminal."),
-    leftOut ? h("p", { class: "waiting" }, figure(leftOut, "events"), " events are not shown: more came than can be read. Choose fewer.") : null,
-    kept.length ? h("ol", { class: "events" }, kept.slice(0, KEPT).map((each) => h("li", {},
+      "A BBS keeps no history: this is what came while this page was open and seen, the newest first. ", figure("bbs events", "events"), " shows the same in a terminal."),
+    leftOut ? h("p", { class: "waiting" }, figure(leftOut, "events"), " events are not shown: more came than can be read, or they came while the page was held still.") : null,
+    kept.length ? h("ol", { class: "events" }, kept.map((each) => h("li", { "data-key": each.key },
       h("time", { datetime: new Date(each.at_ns / 1e6).toISOString() }, clock(each.at_ns)), h("span", { class: each.style }, each.text), " ", place(each), each.cells.map((cell) => [" ", cellLink(cell)]))))
       : h("p", { class: "soft" }, "Nothing has come yet.")];
 }
 
 /** A command by itself, for a link that was opened in a new tab. */
 export function commandPage(line, prints) {
-  return [h("h1", {}, "The command that prints this"), h("p", {}, `It prints ${prints}.`), h("pre", { tabindex: "0" }, h("code", {}, line))];
+  if (!line) return message("There is no such command", "A number of the dashboard links to each that there is.");
+  return [h("h1", {}, "The command that prints this"), h("p", {}, prints), h("pre", { tabindex: "0" }, h("code", {}, line))];
 }
 
+/** A page that has nothing to show, and why. */
+export function message(title, ...words) {
+  return [h("h1", {}, title), h("p", {}, words)];
+}

@@ -1,6 +1,6 @@
 // What several pages have in common: tables, links to apps, cells and tasks, states, plots.
 import { h } from "./dom.js";
-import { figure } from "./commands.js";
+import { figure, labelled } from "./commands.js";
 import { age, rate, seconds, until } from "./format.js";
 import { plot } from "./plot.js";
 
@@ -14,14 +14,14 @@ export function card(title, ...content) {
   return h("section", { class: "card" }, h("h2", {}, title), ...content);
 }
 
-/** `columns`: [{ title, cell, number, style }]. */
-export function table(caption, columns, rows, nothing) {
+/** `columns`: [{ title, cell, number, style, head, sorted }]. `keyOf` tells rows apart, wherever they stand. */
+export function table(caption, columns, rows, nothing, keyOf) {
   if (!rows.length) return h("p", { class: "soft" }, nothing);
   const style = (column) => [column.number && "number", column.style].filter(Boolean).join(" ") || undefined;
   return h("div", { class: "table", tabindex: "0", role: "region", "aria-label": caption },
     h("table", {}, h("caption", {}, caption),
       h("thead", {}, h("tr", {}, columns.map((column) => h("th", { scope: "col", class: style(column), "aria-sort": column.sorted }, column.head ?? column.title)))),
-      h("tbody", {}, rows.map((row) => h("tr", {}, columns.map((column) => h("td", { class: style(column) }, column.cell(row))))))));
+      h("tbody", {}, rows.map((row) => h("tr", { "data-key": keyOf(row) }, columns.map((column) => h("td", { class: style(column) }, column.cell(row))))))));
 }
 
 export function pager(route, parameters, { next, nextName = "after", previous }) {
@@ -54,6 +54,8 @@ export const INSTANCE_COLUMNS = [
   { title: "Crashes", number: true, cell: (row) => (row.guid ? figure(row.crashes, "app", { guid: row.guid }) : "–") },
 ];
 
+export const instanceKey = (row) => `${row.guid} ${row.index} ${row.presence}`;
+
 export const TASK_COLUMNS = [
   { title: "Task", cell: (row) => taskLink(row.guid) },
   { title: "Domain", cell: (row) => row.domain },
@@ -78,8 +80,9 @@ export function convergence(passes) {
     line(figure(lrps.suspect_cells, "passes"), "cells it found missing"))];
 }
 
+/** `number` is a link of `figure`, and `text` what it counts: words, or a link. */
 export function line(number, text) {
-  return [h("dt", {}, number), h("dd", {}, text)];
+  return [h("dt", {}, labelled(number, typeof text === "string" ? text : text.children.join(""))), h("dd", {}, text)];
 }
 
 export function plots(history) {
@@ -99,5 +102,3 @@ export function plots(history) {
     plot({ title: "Events sent per second", command: "published", at, shown: (value) => (value === null ? "–" : rate(value)),
       series: [one("events", history.events)] }));
 }
-
-

@@ -1,6 +1,6 @@
 // Lines over time, as SVG. What a line says is also told as text: the newest values above it, and a table of the last minutes.
 import { h } from "./dom.js";
-import { figure } from "./commands.js";
+import { figure, labelled } from "./commands.js";
 import { clock } from "./format.js";
 
 const WIDTH = 600;
@@ -15,7 +15,7 @@ export function plot({ title, command, at, series, shown }) {
   return h("figure", { class: "plot" },
     h("figcaption", {}, h("h3", {}, title),
       h("span", {}, series.map((each, place) => h("span", {}, place ? " · " : "", key(place), ` ${each.title} `,
-        figure(last < 0 ? "–" : shown(each.values[last]), command))))),
+        labelled(figure(last < 0 ? "–" : shown(each.values[last]), command), `${each.title}, ${title}`))))),
     h("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": spoken(title, series, shown, last) },
       series.map((each, place) => h("path", { class: `line-${place % 5}`, d: path(each.values, top) }))),
     h("p", { class: "scale" }, h("span", {}, at.length ? `since ${clock(at[0])}` : "nothing yet: a point comes every five seconds"),
