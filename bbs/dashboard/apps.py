@@ -83,10 +83,7 @@ def app(
         "as_desired": is_as_desired(found) if not is_large else None,
         "instances": list(_instances(rows, why)),
         "about_all": [reason.text for reason in found if reason.index is None],
-        "start": start,
-        "last": last,
         "next": start + INSTANCES_PAGE if is_large and last >= start + INSTANCES_PAGE else None,
-        "previous": max(0, start - INSTANCES_PAGE) if start else None,
     }
 
 
@@ -117,7 +114,6 @@ def _row(tables: Tables, guid: str) -> dict[str, object]:
         "guid": guid,
         "domain": domain,
         "desired": None if desired is None else desired.instances,
-        "rows": len(rows),
         "states": states(rows.values()) if len(rows) <= COUNTED_MAX else None,
         "memory_mb": 0 if desired is None else desired.memory_mb,
     }
@@ -144,10 +140,8 @@ def _desired(desired: DesiredLRP) -> dict[str, object]:
         "instances": desired.instances,
         "memory_mb": desired.memory_mb,
         "disk_mb": desired.disk_mb,
-        "max_pids": desired.max_pids,
         "rootfs": desired.rootfs,
         "placement_tags": list(desired.placement_tags or ()),
-        "log_guid": desired.log_guid,
         "changes": desired.tag.index,
     }
 
@@ -171,8 +165,6 @@ def instance(lrp: ActualLRP) -> dict[str, object]:
         "zone": lrp.availability_zone,
         "since_ns": lrp.since_ns,
         "crashes": lrp.crash_count,
-        "routable": lrp.routable,
-        "instance_guid": lrp.instance.instance_guid,
     }
 
 

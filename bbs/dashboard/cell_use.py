@@ -1,6 +1,7 @@
 """How full each cell is: what the BBS has on it, of what it announces to have.
 
-Who announces itself is asked every few seconds, as long as somebody looks. What is on a cell is added up from its rows, and the
+Who announces itself is asked every few seconds, as long as somebody looks, in a task of its own: pages do not wait for a Locket that
+hangs, but for the very first answer. What is on a cell is added up from its rows, and the
 rows of a whole fleet are too many for each second: so at each look only those cells are added up whose number of rows has
 changed, and beside these some of the others by turns, `ROWS_AT_A_LOOK` rows at most. A cell of which none come or go is thus
 right within the time that a round takes, half a minute for 250,000 rows.
@@ -10,17 +11,18 @@ Rows do not say how much memory they need; their DesiredLRPs do. Instances that 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NoReturn
 
 import trio
 
+from bbs.concurrency.clearable_event import ClearableEvent
 from bbs.concurrency.turns import TimedTurns, in_turns
 from bbs.log import null_logger
 from bbs.models import pb
 from bbs.models.actual_lrp import ActualLRPState
 from bbs.models.errors import Failure
 from bbs.peers.interfaces import Cells
-from bbs.store.tables import Tables
+from bbs.store.tables import NO_CELL, Tables
 
 ROWS_AT_A_LOOK: Final = 8_000
 """Rows that are added up at one look: 5 to 12 ms, in turns with everything else."""
@@ -63,15 +65,23 @@ class CellUses:
     announced: Mapping[str, pb.CellPresence] = field(default_factory=dict)
     trouble: str = ""
     _uses: dict[str, Use] = field(default_factory=dict)
-    _asked_at: float | None = None
+    _wanted: ClearableEvent = field(default_factory=ClearableEvent)
+    _answered: trio.Event = field(default_factory=trio.Event)
+    """Once somebody has said who announces itself, or could not."""
     _round: Iterator[str] = field(default_factory=lambda: iter(()))
 
+    async def run(self) -> NoReturn:
+        """Ask who announces itself as long as somebody looks, until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            await self.ask()
+            await trio.sleep(ASK_INTERVAL_S)
+
     async def look(self) -> None:
-        """Bring everything up to date as far as it is this look's turn."""
-        now = trio.current_time()
-        if self._asked_at is None or now - self._asked_at >= ASK_INTERVAL_S:
-            self._asked_at = now
-            await self._ask()
+        """Bring what is used up to date as far as it is this look's turn. The first one waits for the answer, `ASK_S` at most."""
+        self._wanted.set()
+        await self._answered.wait()
         await self._add_up()
 
     def of(self, cell_id: str) -> Use:
@@ -83,19 +93,22 @@ class CellUses:
 
     def missing(self) -> list[str]:
         """Cells on which there is something, and which do not announce themselves. None while nobody can say who does."""
-        if self._asked_at is None or (self.trouble and not self.announced):
+        if not self._answered.is_set() or (self.trouble and not self.announced):
             return []
         return sorted(
             cell_id for cell_id, use in self._uses.items() if use.containers and cell_id not in self.announced
         )
 
-    async def _ask(self) -> None:
+    async def ask(self) -> None:
+        """Find out who announces itself. What was known is kept if nobody can say, as `PresenceWatch` does: a Locket that is away is
+        no fleet that has vanished.
+        """
         try:
             with trio.fail_after(ASK_S):
                 listed = await self.cells.list_wire(log=null_logger())
         except (Failure, trio.TooSlowError) as error:
-            # What was known is kept, as `PresenceWatch` does: a Locket that is away is no fleet that has vanished.
             self.trouble = str(error) or f"no answer within {ASK_S:g} s"
+            self._answered.set()
             return
         announced: dict[str, pb.CellPresence] = {}
         async for some in in_turns(listed, PRESENCES_OF_A_TURN):
@@ -103,6 +116,7 @@ class CellUses:
             announced.update((presence.cell_id, presence) for presence in presences)
         self.announced = announced
         self.trouble = ""
+        self._answered.set()
 
     async def _add_up(self) -> None:
         """Also forgets cells that neither announce themselves nor have anything."""
@@ -129,7 +143,7 @@ class CellUses:
         named = {cell_id for cell_id, _ in self.tables.actual_lrps.by_cell.items()}
         # A task that names no cell is on none that could be shown: it is one of the troubles.
         with_tasks = {
-            cell_id for cell_id, _ in self.tables.tasks.running_by_cell.items() if cell_id.strip("\0")
+            cell_id for cell_id, _ in self.tables.tasks.running_by_cell.items() if cell_id != NO_CELL
         }
         return {*self.announced, *self._uses, *named, *with_tasks}
 

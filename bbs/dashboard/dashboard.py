@@ -23,9 +23,10 @@ class Dashboard:
     def __init__(self, sources: Sources, *, log: Logger) -> None:
         self._log: Final = log.session("dashboard")
         self._history = History(
-            sources.metrics, store=sources.store, hubs=sources.hubs, wall_ns=sources.wall_ns
+            sources.metrics, store=sources.store, hubs=sources.hubs, wall_ns=sources.wall_ns, log=self._log
         )
-        views = Views(sources, CellUses(sources.tables, sources.cells), self._history)
+        self._cell_uses = CellUses(sources.tables, sources.cells)
+        views = Views(sources, self._cell_uses, self._history)
         self.live: Final = Live(views.by_name, header=views.header, now_ns=sources.now_ns, log=self._log)
         self.happenings: Final = Happenings(sources.now_ns, self.live.greeting, self._log)
 
@@ -41,6 +42,7 @@ class Dashboard:
         """Keep it up to date until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._history.run)
+            nursery.start_soon(self._cell_uses.run)
             nursery.start_soon(self.live.run)
             nursery.start_soon(self.happenings.run)
             task_status.started()

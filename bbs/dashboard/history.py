@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 
 import trio
 
+from bbs.log import Logger
 from bbs.metrics.histogram import Histogram
 from bbs.metrics.metrics import Metrics
 from bbs.store.store import StoreStatistics
@@ -56,7 +57,6 @@ class Point:
     lag_p50_s: float | None
     lag_p99_s: float | None
     events: float
-    staged_rows: int
 
 
 class History:
@@ -67,22 +67,30 @@ class History:
         store: Callable[[], StoreStatistics],
         hubs: Callable[[], HubStatistics],
         wall_ns: Callable[[float], int],
+        log: Logger,
     ) -> None:
         self._metrics = metrics
         self._store = store
         self._hubs = hubs
         self._wall_ns = wall_ns
+        self._log = log
         self.points: deque[Point] = deque(maxlen=POINTS_MAX)
         """The oldest first."""
 
     async def run(self) -> NoReturn:
         """Take points until cancelled."""
-        before = self._take()
+        before: Taken | None = None
         while True:
+            try:
+                now = self._take()
+                if before is not None:
+                    self.points.append(self._point(before, now))
+                before = now
+            except Exception as error:
+                # Going on is safe: this only reads, and a plot without a point must not end the server.
+                self._log.error("failed-to-take-dashboard-point", error=error)
+                before = None
             await trio.sleep(INTERVAL_S)
-            now = self._take()
-            self.points.append(self._point(before, now))
-            before = now
 
     def _take(self) -> Taken:
         metrics, store = self._metrics, self._store()
@@ -118,7 +126,6 @@ class History:
             lag_p50_s=_quantile(lag, 0.5),
             lag_p99_s=_quantile(lag, 0.99),
             events=(now.events - before.events) / seconds,
-            staged_rows=self._store().staged_rows,
         )
 
 

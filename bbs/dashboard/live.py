@@ -72,7 +72,9 @@ class _Topic:
 
 
 class Live:
-    """``header`` is what every view has besides its own sections, and last of all ``failed``: null, or why a view could not be made. ``now_ns`` is the wall clock."""
+    """``header`` is what every view has besides its own sections, and last of all ``failed``: null, or why a view could not be made.
+    ``now_ns`` is the wall clock.
+    """
 
     def __init__(
         self,
@@ -139,10 +141,10 @@ class Live:
             texts = await own.of(self._texts(name, parameters))
         except Exception as error:
             # Going on is safe: a view only reads. Its pages are told, and the server does what it is for.
-            self._log.error("failed-to-make-dashboard-view", {"view": name}, error=error)
-            texts = {
-                "failed": json.dumps(f"this page could not be made: {error!r}; the server's log has more")
-            }
+            failed = _json(f"this page could not be made: {error!r}; the server's log has more")
+            if topic.sections.get("failed") != failed:  # and not each second as long as somebody looks
+                self._log.error("failed-to-make-dashboard-view", {"view": name}, error=error)
+            texts = {"failed": failed}
         changed = {title: text for title, text in texts.items() if topic.sections.get(title) != text}
         topic.sections = texts
         for viewer in topic.viewers:

@@ -91,7 +91,7 @@ def troubles(sources: Sources, uses: CellUses, instances: Instances, role: Role)
     yield from _of_the_server(sources, role)
     yield from _of_cells(sources, uses, now_ns)
     yield from _of_instances(tables, instances, now_ns)
-    yield from _of_tasks(tables, uses, now_ns)
+    yield from _of_tasks(tables, now_ns)
     yield from _of_domains(tables, now_ns)
 
 
@@ -109,7 +109,8 @@ def _of_the_server(sources: Sources, role: Role) -> Iterator[Trouble]:
         yield Trouble(
             severity=Severity.BAD,
             count=store.staged_rows,
-            what=f"rows wait for the database, the first for {store.waiting_s:.0f} s",
+            what=_word(store.staged_rows, "row waits", "rows wait")
+            + f" for the database, the first for {store.waiting_s:.0f} s",
             doing="the transaction is tried again until its time is over; then its requests are answered with an error",
             command="staged-rows",
         )
@@ -120,7 +121,8 @@ def _of_cells(sources: Sources, uses: CellUses, now_ns: int) -> Iterator[Trouble
         yield Trouble(
             severity=Severity.BAD,
             count=len(uses.announced),
-            what=f"cells as they were last known: who announces itself can't be asked ({uses.trouble})",
+            what=f"{_word(len(uses.announced), 'cell as it was', 'cells as they were')} last known: who announces itself can't be asked"
+            f" ({uses.trouble})",
             doing="convergence changes nothing about cells until Locket answers",
             command="cells",
         )
@@ -129,7 +131,8 @@ def _of_cells(sources: Sources, uses: CellUses, now_ns: int) -> Iterator[Trouble
         yield Trouble(
             severity=Severity.BAD,
             count=len(missing),
-            what=f"cells are not announced and have instances or tasks: {_named(missing)}",
+            what=_word(len(missing), "cell is not announced and has", "cells are not announced and have")
+            + f" instances or tasks: {_named(missing)}",
             doing="the next pass makes their instances suspect and asks the auctioneer for replacements, and fails their tasks",
             command="cells-missing",
             cells=tuple(missing[:NAMED_MAX]),
@@ -143,7 +146,7 @@ def _of_cells(sources: Sources, uses: CellUses, now_ns: int) -> Iterator[Trouble
         yield Trouble(
             severity=Severity.CAUTION,
             count=len(failing),
-            what=f"cells whose rep failed a call in the last minute: {_named(failing)}",
+            what=f"{_word(len(failing), 'cell', 'cells')} whose rep failed a call in the last minute: {_named(failing)}",
             doing="what was asked of them is asked again by a pass, as long as it is still wanted",
             command="rep-failures",
             cells=tuple(failing[:NAMED_MAX]),
@@ -156,7 +159,11 @@ def _of_instances(tables: Tables, instances: Instances, now_ns: int) -> Iterator
         yield Trouble(
             severity=Severity.BAD,
             count=instances.missing,
-            what="instances are desired and have no row",
+            what=_word(
+                instances.missing,
+                "instance is desired and has no row",
+                "instances are desired and have no row",
+            ),
             doing="the next pass makes them and asks the auctioneer to place them",
             command="missing",
             wrong=Wrong.MISSING,
@@ -166,7 +173,8 @@ def _of_instances(tables: Tables, instances: Instances, now_ns: int) -> Iterator
         yield Trouble(
             severity=Severity.BAD if late else Severity.CAUTION,
             count=waiting,
-            what=f"instances wait for a cell{_refusals(tables, late)}",
+            what=_word(waiting, "instance waits for a cell", "instances wait for a cell")
+            + _refusals(tables, late),
             doing=f"passes ask the auctioneer again about those that have waited for {duration(STALE_UNCLAIMED_NS)}: {late} now",
             command="instances",
             about={"state": "UNCLAIMED"},
@@ -183,7 +191,8 @@ def _of_instances(tables: Tables, instances: Instances, now_ns: int) -> Iterator
         yield Trouble(
             severity=Severity.BAD,
             count=count,
-            what="instances have crashed and wait to be started again",
+            what=_word(count, "instance has crashed and waits", "instances have crashed and wait")
+            + " to be started again",
             doing=f"passes have each placed again when its pause is over, at once up to 16 minutes{stays}",
             command="instances",
             about={"state": "CRASHED"},
@@ -193,7 +202,11 @@ def _of_instances(tables: Tables, instances: Instances, now_ns: int) -> Iterator
         yield Trouble(
             severity=Severity.CAUTION,
             count=instances.suspect,
-            what="suspect instances: their cell is missing, and they may still serve",
+            what=_word(
+                instances.suspect,
+                "suspect instance: its cell is missing, and it may still serve",
+                "suspect instances: their cell is missing, and they may still serve",
+            ),
             doing="each is kept until its replacement runs or its cell is back",
             command="presence",
             about={"presence": "SUSPECT"},
@@ -203,7 +216,7 @@ def _of_instances(tables: Tables, instances: Instances, now_ns: int) -> Iterator
         yield Trouble(
             severity=Severity.CAUTION,
             count=instances.extra,
-            what="instances are beyond what is desired",
+            what=_word(instances.extra, "instance is", "instances are") + " beyond what is desired",
             doing="passes stop them, if their domain is fresh",
             command="extra",
             wrong=Wrong.EXTRA,
@@ -212,20 +225,20 @@ def _of_instances(tables: Tables, instances: Instances, now_ns: int) -> Iterator
         yield Trouble(
             severity=Severity.CAUTION,
             count=instances.orphans,
-            what="instances are of what nobody desires",
+            what=_word(instances.orphans, "instance is", "instances are") + " of what nobody desires",
             doing="passes stop them, if their domain is fresh",
             command="not-desired",
             wrong=Wrong.NOT_DESIRED,
         )
 
 
-def _of_tasks(tables: Tables, uses: CellUses, now_ns: int) -> Iterator[Trouble]:
+def _of_tasks(tables: Tables, now_ns: int) -> Iterator[Trouble]:
     lost = len(tables.tasks.running_by_cell[NO_CELL])
     if lost:
         yield Trouble(
             severity=Severity.BAD,
             count=lost,
-            what="running tasks name no cell",
+            what=_word(lost, "running task names no cell", "running tasks name no cell"),
             doing="the next pass fails them",
             command="tasks",
             about={"state": "Running"},
@@ -238,7 +251,8 @@ def _of_tasks(tables: Tables, uses: CellUses, now_ns: int) -> Iterator[Trouble]:
         yield Trouble(
             severity=Severity.CAUTION,
             count=len(waiting),
-            what=f"tasks wait for a cell, the first for {duration(now_ns - task.created_at_ns)}{refused}",
+            what=_word(len(waiting), "task waits", "tasks wait")
+            + f" for a cell, the first for {duration(now_ns - task.created_at_ns)}{refused}",
             doing="each pass asks the auctioneer again, and fails those that have waited too long",
             command="tasks",
             about={"state": "Pending"},
@@ -247,7 +261,8 @@ def _of_tasks(tables: Tables, uses: CellUses, now_ns: int) -> Iterator[Trouble]:
         yield Trouble(
             severity=Severity.CAUTION,
             count=len(tables.tasks.unreadable),
-            what="tasks have a definition that can't be read",
+            what=_word(len(tables.tasks.unreadable), "task has", "tasks have")
+            + " a definition that can't be read",
             doing="each goes as soon as a pass would have done something about it; the log names them",
             command="tasks-all",
         )
@@ -260,7 +275,8 @@ def _of_domains(tables: Tables, now_ns: int) -> Iterator[Trouble]:
         yield Trouble(
             severity=Severity.CAUTION,
             count=len(stale),
-            what=f"domains have apps and are not fresh: {_named(stale)}",
+            what=_word(len(stale), "domain has apps and is", "domains have apps and are")
+            + f" not fresh: {_named(stale)}",
             doing="missing instances are started all the same; extra ones are not stopped until the domain is fresh again",
             command="domains",
         )
@@ -272,6 +288,10 @@ def _refusals(tables: Tables, late: int) -> str:
     rows = (tables.actual_lrps.rows.get(key) for key in keys)
     told = Counter(lrp.placement_error for lrp in rows if lrp is not None and lrp.placement_error)
     return "".join(f"; {count} refused: {reason}" for reason, count in told.most_common(3))
+
+
+def _word(count: int, one: str, many: str) -> str:
+    return one if count == 1 else many
 
 
 def _named(names: list[str]) -> str:

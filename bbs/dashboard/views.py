@@ -143,6 +143,7 @@ class Views:
             "cell": {
                 "id": cell_id,
                 "known": presence is not None or bool(rows) or bool(tasks),
+                "columns": CELL_COLUMNS,
                 "row": _cell(cell_id, presence, self._uses.of(cell_id)),
                 "rep": "" if presence is None else presence.rep_url or presence.rep_address,
                 "placement_tags": [] if presence is None else list(presence.placement_tags),
@@ -182,7 +183,6 @@ class Views:
         now_ns = self._sources.now_ns()
         rows = self._tables.domains.rows
         named = {name for name, _ in self._tables.desired_lrps.by_domain.items()} | rows.keys()
-        by_domain = self._tables.desired_lrps.by_domain
         return {
             "count": len(named),
             "fresh": sum(is_fresh(domain, now_ns=now_ns) for domain in rows.values()),
@@ -190,7 +190,6 @@ class Views:
                 {
                     "name": name,
                     "fresh": name in rows and is_fresh(rows[name], now_ns=now_ns),
-                    "processes": len(by_domain[name]),
                 }
                 for name in nsmallest(DOMAINS_MAX, named)
             ],
@@ -205,7 +204,7 @@ class Views:
             "running": times.are_running,
             "ended_ns": _rounded(self._sources, times.ended_at),
             "next_ns": _rounded(self._sources, times.next_at),
-            "lrps": {**asdict(lrps), "fresh_domains": len(lrps.fresh_domains)},
+            "lrps": {name: value for name, value in asdict(lrps).items() if name != "fresh_domains"},
             "tasks": asdict(tasks),
         }
 
@@ -319,7 +318,6 @@ _SERIES: Final = (
     _Series("lag_p50_s", lambda point: point.lag_p50_s),
     _Series("lag_p99_s", lambda point: point.lag_p99_s),
     _Series("events", lambda point: point.events),
-    _Series("staged_rows", lambda point: point.staged_rows),
 )
 
 

@@ -1,5 +1,6 @@
 """How full cells are, by what is on them."""
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -24,6 +25,7 @@ async def test_instances_and_tasks_are_added_up_by_what_their_definitions_say() 
     watched.put(on("c1"), on("c1", 1, state=ActualLRPState.CLAIMED), on("c1", guid="nobody desires it"))
     watched.put(task(state=TaskState.Running, cell_id="c1"), task("t2", TaskState.Pending))
     uses = CellUses(watched.tables, watched.registry)
+    await uses.ask()
 
     await uses.look()
 
@@ -36,6 +38,7 @@ async def test_a_cell_whose_rows_come_and_go_is_right_at_the_next_look(autojump_
     watched = Watched()
     watched.put(desired_lrp(instances=2, memory_mb=100), on("gone"))
     uses = CellUses(watched.tables, watched.registry)
+    await uses.ask()
     await uses.look()
     assert uses.missing() == ["gone"]
 
@@ -52,6 +55,7 @@ async def test_others_are_added_up_by_turns_however_many_there_are(monkeypatch) 
     watched.put(desired_lrp(instances=40, memory_mb=100))
     watched.put(*(on(f"c{number:02}", number) for number in range(20)))
     uses = CellUses(watched.tables, watched.registry)
+    await uses.ask()
     for _ in range(15):
         await uses.look()
     assert {uses.of(f"c{number:02}").memory_mb for number in range(20)} == {100}
@@ -64,24 +68,38 @@ async def test_others_are_added_up_by_turns_however_many_there_are(monkeypatch) 
     assert {uses.of(f"c{number:02}").memory_mb for number in range(20)} == {0}
 
 
-async def test_cells_are_asked_for_every_few_seconds_and_not_at_each_look(autojump_clock: MockClock) -> None:
+async def test_cells_are_asked_for_every_few_seconds_as_long_as_somebody_looks(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
     watched = Watched()
     uses = CellUses(watched.tables, watched.registry)
+    nursery.start_soon(uses.run)
     for _ in range(5):
         await uses.look()
     assert watched.registry.asked == 1
 
-    await trio.sleep(ASK_INTERVAL_S)
-    await uses.look()
+    await trio.sleep(ASK_INTERVAL_S + 1)
+    asked = watched.registry.asked
+    assert asked == 2
 
-    assert watched.registry.asked == 2
+    await trio.sleep(60)
+    assert watched.registry.asked == asked
 
 
-async def test_a_registry_that_hangs_is_given_up(autojump_clock: MockClock) -> None:
+async def test_a_registry_that_hangs_holds_up_the_first_look_alone(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
     watched = Watched()
     watched.registry.hangs = True
     uses = CellUses(watched.tables, watched.registry)
+    nursery.start_soon(uses.run)
 
+    began = trio.current_time()
     await uses.look()
-
+    assert trio.current_time() - began == pytest.approx(ASK_S)
     assert uses.trouble == f"no answer within {ASK_S:g} s"
+
+    await trio.sleep(ASK_INTERVAL_S + 0.1)  # it is asked again, and hangs again
+    began = trio.current_time()
+    await uses.look()
+    assert (trio.current_time() - began, watched.registry.asked) == (0, 2)

@@ -30,6 +30,7 @@ def fresh(watched: Watched) -> None:
 
 async def told(watched: Watched) -> list[Trouble]:
     uses = CellUses(watched.tables, watched.registry)
+    await uses.ask()
     await uses.look()
     sources = watched.sources
     return list(troubles(sources, uses, await counts.instances(watched.tables), sources.role()))
@@ -126,17 +127,23 @@ def not_ready(watched: Watched) -> None:
 CASES: list[tuple[Callable[[Watched], None], Severity, int, str, str]] = [
     (missing, Severity.BAD, 2, "instances are desired and have no row", "makes them"),
     (waiting, Severity.BAD, 2, "wait for a cell; 1 refused: insufficient resources: memory", "30s: 1 now"),
-    (just_waiting, Severity.CAUTION, 1, "wait for a cell", "0 now"),
+    (just_waiting, Severity.CAUTION, 1, "instance waits for a cell", "0 now"),
     (crashed, Severity.BAD, 2, "have crashed", "1 crashed 200 times and stay down"),
-    (suspect, Severity.CAUTION, 1, "suspect instances", "until its replacement runs"),
-    (extra, Severity.CAUTION, 1, "beyond what is desired", "if their domain is fresh"),
-    (not_desired, Severity.CAUTION, 1, "of what nobody desires", "if their domain is fresh"),
-    (cell_missing, Severity.BAD, 1, "not announced and have instances or tasks: c1", "asks the auctioneer"),
+    (suspect, Severity.CAUTION, 1, "suspect instance: its cell is missing", "until its replacement runs"),
+    (extra, Severity.CAUTION, 1, "instance is beyond what is desired", "if their domain is fresh"),
+    (not_desired, Severity.CAUTION, 1, "instance is of what nobody desires", "if their domain is fresh"),
+    (
+        cell_missing,
+        Severity.BAD,
+        1,
+        "cell is not announced and has instances or tasks: c1",
+        "asks the auctioneer",
+    ),
     (rep_fails, Severity.CAUTION, 1, "failed a call in the last minute: c1", "asked again"),
     (pending, Severity.CAUTION, 1, "the first for 40s; it was refused: no cell", "asks the auctioneer again"),
-    (nowhere, Severity.BAD, 1, "running tasks name no cell", "fails them"),
+    (nowhere, Severity.BAD, 1, "running task names no cell", "fails them"),
     (unreadable, Severity.CAUTION, 1, "a definition that can't be read", "the log names them"),
-    (stale_domain, Severity.CAUTION, 1, "are not fresh: d", "extra ones are not stopped"),
+    (stale_domain, Severity.CAUTION, 1, "is not fresh: d", "extra ones are not stopped"),
     (database_away, Severity.BAD, 7, "wait for the database, the first for 3 s", "tried again"),
     (not_ready, Severity.BAD, 1, "answers nobody: it has not read all rows yet", "503"),
 ]
@@ -165,10 +172,11 @@ async def test_a_locket_that_is_away_takes_no_cell_away() -> None:
     fresh(watched)
     as_desired(watched)
     uses = CellUses(watched.tables, watched.registry)
+    await uses.ask()
     await uses.look()
     watched.registry.away = True
-    uses._asked_at = None  # the next question is due
 
+    await uses.ask()
     await uses.look()
     [trouble] = troubles(watched.sources, uses, await counts.instances(watched.tables), watched.role)
 

@@ -20,7 +20,6 @@ function readCells(section) {
   return section.rows.map((row) => named(section.columns, row));
 }
 
-const CELL_COLUMNS = ["id", "zone", "announced", "containers", "containers_max", "memory_mb", "memory_max_mb", "disk_mb", "disk_max_mb", "running", "tasks"];
 const named = (columns, row) => Object.fromEntries(columns.map((column, place) => [column, row[place]]));
 
 function share(cell, measure) {
@@ -103,7 +102,7 @@ export function measureBy(measure) {
 }
 
 export function cellPage({ cell }, parameters) {
-  const row = named(CELL_COLUMNS, cell.row);
+  const row = named(cell.columns, cell.row);
   if (!cell.known) return [h("h1", {}, `Cell ${cell.id}`), h("p", {}, "No cell of that name is announced, and nothing is on one.")];
   return [h("h1", {}, `Cell ${cell.id}`),
     card("What it is", h("dl", { class: "facts" },

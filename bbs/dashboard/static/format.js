@@ -20,8 +20,12 @@ export function rate(value) {
   return value >= 100 ? count(Math.round(value)) : value.toFixed(1);
 }
 
+/** Above its last bound, a histogram does not tell values apart. */
+const OVER_S = 30;
+
 export function seconds(value) {
   if (value === null || value === undefined) return "–";
+  if (value >= OVER_S) return `${OVER_S} s and more`;
   return value >= 1 ? `${value.toFixed(2)} s` : `${(value * 1000).toFixed(1)} ms`;
 }
 
