@@ -97,7 +97,7 @@ def _stream(opened: Callable[[], StreamSource], log: Logger) -> Response:
     if request.method == "HEAD":  # whose answer would never come to its end
         return Response(b"", headers=dict(EVENT_STREAM))
     try:
-        return stream_of(opened(), EVENT_STREAM, on_bug=partial(_tell_of_bug, log))
+        return stream_of(opened(), lambda: EVENT_STREAM, on_bug=partial(_tell_of_bug, log))
     except TooManyViewers as error:
         return _too_many(error)
 

@@ -134,15 +134,22 @@ def build_app(
 
     def _event_stream(source: StreamSource, call: Call) -> Response:
         call.body = b""
-        return stream_of(source, (*STREAM_HEADERS, *more_headers()), on_bug=lambda bug: on_bug(bug, call))
+        return stream_of(
+            source, lambda: (*STREAM_HEADERS, *more_headers()), on_bug=lambda bug: on_bug(bug, call)
+        )
 
     return app
 
 
-def stream_of(source: StreamSource, headers: Headers, *, on_bug: Callable[[Exception], None]) -> Response:
-    """An answer that goes on until ``source`` ends or the client leaves. Of ``source``'s bugs ``on_bug`` is told."""
+def stream_of(
+    source: StreamSource, headers: Callable[[], Headers], *, on_bug: Callable[[Exception], None]
+) -> Response:
+    """An answer that goes on until ``source`` ends or the client leaves. Of ``source``'s bugs ``on_bug`` is told. What ``headers``
+    raises is the caller's, and ``source`` is closed with the request.
+    """
     connection = _connection()
-    connection.add_stream(source)
+    connection.add_stream(source)  # before anything that can fail, since it closes the source in the end
+    given = headers()
 
     async def frames() -> AsyncIterator[bytes]:
         try:
@@ -158,7 +165,7 @@ def stream_of(source: StreamSource, headers: Headers, *, on_bug: Callable[[Excep
         finally:
             connection.end_stream(source)
 
-    return _response(200, headers, frames())
+    return _response(200, given, frames())
 
 
 def _connection() -> SlowConnection:
